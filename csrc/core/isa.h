@@ -1,0 +1,13 @@
+// Which of the compiled instruction sets runs.
+#pragma once
+
+namespace pyd {
+
+// "v2", "v3", "v4" on x86-64 (the psABI levels), "base" elsewhere. Chosen once, at load; PYDEGRADE_ISA in the environment
+// forces a lower one.
+const char* isa_name();
+
+// False when PYDEGRADE_ISA names a level that this build or this processor lacks.
+bool isa_request_honoured();
+
+}  // namespace pyd

@@ -1,0 +1,31 @@
+"""What the package raises for bad input: one line each, with name, expectation, value and place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PydegradeError(ValueError):
+    """Base of all errors about values that a caller passed."""
+
+
+class SpaceError(PydegradeError):
+    """A space file that cannot be understood; the message names file, line, key and value."""
+
+
+class TaskError(PydegradeError):
+    """An address or a task file that does not fit the space it names."""
+
+
+class ImageError(PydegradeError):
+    """A file that is not an image this package reads."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'sigma_x_px'?"` when a known name is close to `name`, else the list of known names."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}"
