@@ -1,0 +1,238 @@
+"""Runs tasks on images: one image after the other through its whole chain, many images at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import _native
+from .ops import OPS
+from .packed import Layout, dense_layout, pack, unpack
+from .plan import Plan, make_plan
+from .task import TaskBatch
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One training pair, or a batch of them.
+
+    Attributes:
+        lr: degraded image(s), float32, [3, h, w] or [B, 3, h, w], multiples of 1/255 in [0, 1].
+        target: what a loss should compare with, [3, H, W] or [B, 3, H, W]: the HR image, or the sharpened HR image where
+            the space says `target = "<sharpen slot>"`.
+    """
+
+    lr: torch.Tensor
+    target: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One moment of a task: the slot that ran and the image after it (`slot` is "hr" for the start, "lr" for the result
+    after rounding)."""
+
+    slot: str
+    image: torch.Tensor
+
+
+def degrade(hr: torch.Tensor, tasks: TaskBatch) -> torch.Tensor:
+    """Degrade a batch, one task per image.
+
+    Args:
+        hr: float32 [B, 3, H, W], RGB in [0, 1], on the CPU; H and W multiples of the space's scale.
+        tasks: B tasks.
+    Returns:
+        float32 [B, 3, H / scale, W / scale], multiples of 1/255 in [0, 1]. The bits depend on image and task alone, not
+        on batch, threads, order or instruction set.
+    Raises:
+        TypeError, ValueError: wrong dtype, shape, device, range or count; the message names the first bad row.
+    """
+    return degrade_batch(hr, tasks).lr
+
+
+def degrade_batch(hr: torch.Tensor, tasks: TaskBatch) -> Pair:
+    """As `degrade`, with the target of each pair: `Pair(lr [B, 3, h, w], target [B, 3, H, W])`.
+
+    Where the target is the HR image itself, `target` is `hr`, not a copy.
+    """
+    if not isinstance(hr, torch.Tensor) or hr.dim() != 4:
+        raise TypeError(f"degrade: hr must be a tensor [B, 3, H, W], got {_shape_of(hr)}")
+    _check_image(hr, "hr", len(tasks))
+    hr = hr.contiguous()
+    plan = make_plan(tasks, dense_layout(hr))
+    lr, target = _run(plan, hr.view(-1), want_target=tasks.space.target != "hr")
+    batch, channels, height, width = hr.shape
+    scale = tasks.space.scale
+    return Pair(
+        lr=lr.view(batch, channels, height // scale, width // scale),
+        target=hr if target is None else target.view(hr.shape),
+    )
+
+
+def degrade_list(images: Sequence[torch.Tensor], tasks: TaskBatch) -> list[torch.Tensor]:
+    """Degrade images of different sizes, one task each.
+
+    Args:
+        images: B tensors, float32 [3, H, W], RGB in [0, 1]; sides multiples of the space's scale.
+        tasks: B tasks.
+    Returns:
+        B tensors [3, H / scale, W / scale].
+    """
+    return [pair.lr for pair in degrade_pairs(images, tasks)]
+
+
+def degrade_pairs(images: Sequence[torch.Tensor], tasks: TaskBatch) -> list[Pair]:
+    """As `degrade_list`, with the target of each pair."""
+    data, layout = _pack(images, tasks)
+    if not len(tasks):
+        return []
+    plan = make_plan(tasks, layout)
+    lr, target = _run(plan, data, want_target=tasks.space.target != "hr")
+    targets = list(images) if target is None else unpack(target, plan.src)
+    return [Pair(image, goal) for image, goal in zip(unpack(lr, plan.dst), targets)]
+
+
+def trace(images: Sequence[torch.Tensor] | torch.Tensor, tasks: TaskBatch) -> list[list[Stage]]:
+    """The image after every slot, for looking and testing.
+
+    Args:
+        images: as for `degrade_list`, or a batch [B, 3, H, W].
+        tasks: B tasks.
+    Returns:
+        Per task: Stage("hr", ...), one Stage per slot that does something, in running order, and Stage("lr", ...), which
+        equals the result of `degrade` bit for bit.
+    """
+    data, layout = _pack(list(images), tasks)
+    if not len(tasks):
+        return []
+    plan = make_plan(tasks, layout)
+    names = [slot.name for slot in tasks.space.slots]
+    current = [image.clone() for image in unpack(data, layout)]
+    stages = [[Stage("hr", image)] for image in current]
+
+    # One step of every row at a time; the last call only rounds.
+    counts = np.diff(plan.step_start)
+    for done in range(int(counts.max(initial=0))):
+        rows = np.nonzero(counts > done)[0]
+        steps = plan.step_start[rows] + done
+        after = _run_steps(plan, [current[row] for row in rows], steps)
+        for row, step, image in zip(rows, steps, after):
+            current[row] = image
+            stages[row].append(Stage(names[plan.step_slot[step]], image))
+    no_step = np.zeros(0, np.int64)
+    for row, image in enumerate(current):
+        stages[row].append(Stage("lr", _run_steps(plan, [image], no_step, round_8bit=plan.round_8bit)[0]))
+    return stages
+
+
+def _run(plan: Plan, data: torch.Tensor, want_target: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Packed LR and, when asked for, packed target."""
+    lr = torch.empty(plan.dst.total)
+    target = torch.empty_like(data) if want_target else None
+    _native.call(
+        "chain",
+        src_rows=plan.src.fields(),
+        dst_rows=plan.dst.fields(),
+        src=data,
+        dst=lr,
+        target=target,
+        target_step=plan.target_step,
+        step_start=plan.step_start,
+        step_op=plan.step_op,
+        step_item=plan.step_item,
+        step_height=plan.step_height,
+        step_width=plan.step_width,
+        round_8bit=int(plan.round_8bit),
+        **_params(plan),
+    )
+    return lr, target
+
+
+def _run_steps(
+    plan: Plan, images: list[torch.Tensor], steps: np.ndarray[Any, np.dtype[np.int64]], round_8bit: bool = False
+) -> list[torch.Tensor]:
+    """One step per image (none when `steps` is empty), through the same code as a whole chain."""
+    data, src = pack(images)
+    dst = Layout.of_sizes(plan.step_height[steps], plan.step_width[steps], src.channels) if len(steps) else src
+    out = torch.empty(dst.total)
+    starts = np.arange(len(images) + 1, dtype=np.int64) * (1 if len(steps) else 0)
+    _native.call(
+        "chain",
+        src_rows=src.fields(),
+        dst_rows=dst.fields(),
+        src=data,
+        dst=out,
+        target=None,
+        target_step=np.zeros(len(images), np.int32),
+        step_start=starts,
+        step_op=np.ascontiguousarray(plan.step_op[steps]),
+        step_item=np.ascontiguousarray(plan.step_item[steps]),
+        step_height=np.ascontiguousarray(plan.step_height[steps]),
+        step_width=np.ascontiguousarray(plan.step_width[steps]),
+        round_8bit=int(round_8bit),
+        **_params(plan),
+    )
+    return unpack(out, dst)
+
+
+# Fields of each Params struct, for ops that a plan does not use.
+_FIELDS = {
+    "blur": ("weights", "start", "size_px", "path"),
+    "resize": ("mode", "scale_y", "scale_x"),
+    "noise": ("kind", "sigma", "gain", "gray", "matrix", "key", "poisson_tables"),
+    "jpeg": ("mode", "quality", "subsampling"),
+    "sharpen": ("weight", "radius_px", "threshold_8bit"),
+}
+
+
+def _params(plan: Plan) -> dict[str, dict[str, Any]]:
+    return {op.name: dict(plan.params.get(op.name) or dict.fromkeys(_FIELDS[op.name])) for op in OPS}
+
+
+def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tensor, Layout]:
+    if len(images) != len(tasks):
+        raise ValueError(f"degrade: expected one image per task, got {len(images)} images and {len(tasks)} tasks")
+    for row, image in enumerate(images):
+        if not isinstance(image, torch.Tensor) or image.dim() != 3:
+            raise TypeError(f"degrade: image {row} must be a tensor [3, H, W], got {_shape_of(image)}")
+        _check_image(image, f"image {row}", None)
+    return pack(list(images))
+
+
+def _check_image(image: torch.Tensor, name: str, batch: int | None) -> None:
+    """Device, dtype, planes, count and range of one image or a batch."""
+    if image.device.type != "cpu":
+        raise ValueError(f"degrade: {name} must be on the CPU, got {image.device}: this build has no CUDA kernels")
+    if image.dtype != torch.float32:
+        hint = "; divide uint8 images by 255" if image.dtype == torch.uint8 else ""
+        raise TypeError(f"degrade: {name} must be float32 in [0, 1], got {image.dtype}{hint}")
+    if image.shape[-3] != 3:
+        raise ValueError(f"degrade: {name} must have 3 channels, RGB, got shape {tuple(image.shape)}")
+    if batch is not None and image.shape[0] != batch:
+        raise ValueError(f"degrade: expected one image per task, got {image.shape[0]} images and {batch} tasks")
+    if image.numel() == 0:
+        if batch == 0 and image.shape[-1] > 0 and image.shape[-2] > 0:
+            return
+        raise ValueError(f"degrade: {name} is empty, got shape {tuple(image.shape)}")
+    low, high = (float(bound) for bound in torch.aminmax(image))
+    # A comparison with NaN is false, so this also catches NaN.
+    if not (low >= 0.0 and high <= 1.0):
+        raise ValueError(f"degrade: {name} must lie in [0, 1], got {_range_text(image, low, high)}")
+
+
+def _range_text(image: torch.Tensor, low: float, high: float) -> str:
+    if low != low or high != high:
+        place = [int(index) for index in torch.isnan(image).nonzero()[0]]
+        return f"NaN at {place}"
+    hint = "; divide 8-bit values by 255" if low >= 0 and 1.5 < high <= 255 else ""
+    return f"values from {low:g} to {high:g}{hint}"
+
+
+def _shape_of(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"shape {tuple(value.shape)}"
+    return type(value).__name__
