@@ -1,0 +1,229 @@
+"""The engine's promises: same bits whatever the batch, order, threads, process or instruction set."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import pydegrade
+from pydegrade.errors import TaskError
+
+PRESETS = [
+    "bicubic",
+    "realesrgan-x4",
+    "realesrgan-x2",
+    "realesrgan-x4-diffjpeg",
+    "bsrgan-x4",
+    "dasr-weak",
+    "dasr-standard",
+    "dasr-severe",
+    "dasr-mixed",
+]
+COUNT = 48
+
+
+def hr_batch(count: int = COUNT, side_px: int = 64) -> torch.Tensor:
+    """float32 [count, 3, side, side]: smooth waves with some texture, made from integers so that every machine agrees."""
+    y, x = np.mgrid[0:side_px, 0:side_px]
+    images = []
+    for index in range(count):
+        level = (x * (3 + index % 5) + y * (1 + index % 7) + (x * y * (index + 1)) // 16) % 256
+        texture = (x * x + 3 * y + 41 * index) % 64
+        images.append(np.stack([level, (level + texture) % 256, 255 - level]))
+    return torch.from_numpy(np.stack(images).astype(np.float32) / np.float32(255))
+
+
+def digest(tensor: torch.Tensor) -> str:
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def default_threads():
+    yield
+    pydegrade.set_num_threads(None)
+
+
+@pytest.mark.parametrize("space", PRESETS)
+def test_result_does_not_depend_on_batch_order_or_threads(space):
+    hr, tasks = hr_batch(), pydegrade.sample(space, 7, range(COUNT))
+    pydegrade.set_num_threads(1)
+    whole = pydegrade.degrade_batch(hr, tasks)
+    assert whole.lr.shape == (COUNT, 3, 64 // tasks.space.scale, 64 // tasks.space.scale)
+    for threads in (1, 2, 7):
+        pydegrade.set_num_threads(threads)
+        for batch in (1, 7, 48):
+            parts = [
+                pydegrade.degrade_batch(hr[at : at + batch], tasks.take(np.arange(at, min(at + batch, COUNT))))
+                for at in range(0, COUNT, batch)
+            ]
+            assert torch.equal(torch.cat([part.lr for part in parts]), whole.lr)
+            assert torch.equal(torch.cat([part.target for part in parts]), whole.target)
+    order = np.random.default_rng(1).permutation(COUNT)
+    shuffled = pydegrade.degrade_batch(hr[torch.from_numpy(order)], tasks.take(order))
+    assert torch.equal(shuffled.lr, whole.lr[torch.from_numpy(order)])
+    # The rows alone are enough: nothing is remembered from the call that drew them.
+    fresh = pydegrade.sample(space, 7, order.tolist())
+    assert torch.equal(pydegrade.degrade(hr[torch.from_numpy(order)], fresh), shuffled.lr)
+
+
+@pytest.mark.parametrize("space", PRESETS)
+def test_result_is_eight_bit_and_in_range(space):
+    lr = pydegrade.degrade(hr_batch(8), pydegrade.sample(space, 3, range(8)))
+    levels = lr * 255
+    assert lr.min() >= 0
+    assert lr.max() <= 1
+    # k / 255 * 255 is within half an ulp of k.
+    assert (levels - levels.round()).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("space", PRESETS)
+def test_different_sizes_together_equal_each_alone(space, photographs):
+    tasks = pydegrade.sample(space, 11, range(len(photographs)))
+    together = pydegrade.degrade_pairs(photographs, tasks)
+    for row, image in enumerate(photographs):
+        alone = pydegrade.degrade_batch(image[None], tasks.take([row]))
+        assert torch.equal(together[row].lr, alone.lr[0])
+        assert torch.equal(together[row].target, alone.target[0])
+    assert [pair.lr.shape for pair in together] == [lr.shape for lr in pydegrade.degrade_list(photographs, tasks)]
+
+
+@pytest.mark.parametrize("space", PRESETS)
+def test_trace_ends_at_the_result(space, photographs):
+    tasks = pydegrade.sample(space, 5, range(len(photographs)))
+    pairs = pydegrade.degrade_pairs(photographs, tasks)
+    names = [slot.name for slot in tasks.space.slots]
+    for row, stages in enumerate(pydegrade.trace(photographs, tasks)):
+        assert stages[0].slot == "hr"
+        assert torch.equal(stages[0].image, photographs[row])
+        assert torch.equal(stages[-1].image, pairs[row].lr)
+        # The slots appear in the running order of the row's program; those that do nothing are left out.
+        program = [names[slot] for slot in tasks.program[row] if slot >= 0]
+        ran = [stage.slot for stage in stages[1:-1]]
+        assert ran == [name for name in program if name in ran]
+        if tasks.space.target != "hr":
+            sharpened = next(stage.image for stage in stages if stage.slot == tasks.space.target)
+            assert torch.equal(sharpened, pairs[row].target)
+
+
+def _child(connection, space):
+    connection.send(digest(pydegrade.degrade(hr_batch(9), pydegrade.sample(space, 7, range(9)))))
+    connection.close()
+
+
+def test_forked_worker_gives_the_same_bits():
+    pydegrade.set_num_threads(2)
+    here = digest(pydegrade.degrade(hr_batch(9), pydegrade.sample("realesrgan-x4", 7, range(9))))
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    worker = context.Process(target=_child, args=(sender, "realesrgan-x4"))
+    worker.start()
+    sender.close()
+    assert receiver.poll(60), "the forked worker did not answer"
+    assert receiver.recv() == here
+    worker.join(60)
+    assert worker.exitcode == 0
+
+
+class _Degraded(torch.utils.data.Dataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return pydegrade.degrade(hr_batch(6)[index : index + 1], pydegrade.sample("realesrgan-x4", 7, [index]))[0]
+
+
+def test_data_loader_workers_give_the_same_bits():
+    expected = pydegrade.degrade(hr_batch(6), pydegrade.sample("realesrgan-x4", 7, range(6)))
+    loader = torch.utils.data.DataLoader(_Degraded(), batch_size=2, num_workers=2)
+    assert torch.equal(torch.cat(list(loader)), expected)
+
+
+PRINT_DIGESTS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tests.test_engine import PRESETS, digest, hr_batch
+import pydegrade
+print(pydegrade.isa_name())
+for space in PRESETS:
+    print(space, digest(pydegrade.degrade(hr_batch(8), pydegrade.sample(space, 7, range(8)))))
+"""
+
+
+def test_every_instruction_set_gives_the_same_bits():
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    answers = {}
+    for isa in ("v2", "v3", "v4"):
+        run = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", PRINT_DIGESTS, root],
+            env=os.environ | {"PYDEGRADE_ISA": isa, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        used, *digests = run.stdout.splitlines()
+        if used == isa:
+            answers[isa] = digests
+    assert len(answers["v2"]) == len(PRESETS)
+    assert all(digests == answers["v2"] for digests in answers.values())
+    if len(answers) == 1:
+        pytest.skip("this processor has only one of the instruction sets")
+
+
+def test_inputs_are_never_written():
+    hr, tasks = hr_batch(4), pydegrade.sample("realesrgan-x4", 1, range(4))
+    before, columns = hr.clone(), {name: values.copy() for name, values in tasks.columns.items()}
+    pydegrade.degrade_batch(hr, tasks)
+    pydegrade.trace(list(hr), tasks)
+    assert torch.equal(hr, before)
+    assert all(np.array_equal(tasks.columns[name], values) for name, values in columns.items())
+
+
+def test_non_contiguous_and_empty_batches_work():
+    hr, tasks = hr_batch(4), pydegrade.sample("realesrgan-x4", 1, range(4))
+    channels_last = hr.to(memory_format=torch.channels_last)
+    assert torch.equal(pydegrade.degrade(channels_last, tasks), pydegrade.degrade(hr, tasks))
+    none = pydegrade.degrade(hr[:0], tasks.take([]))
+    assert none.shape == (0, 3, 16, 16)
+    assert pydegrade.degrade_list([], tasks.take([])) == []
+
+
+def nan_batch() -> torch.Tensor:
+    hr = hr_batch(2)
+    hr[1, 2, 3, 4] = float("nan")
+    return hr
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: hr_batch(2) * 255, ValueError, "must lie in [0, 1], got values from 0 to 255; divide 8-bit values by 255"),
+        (lambda: hr_batch(2) - 0.5, ValueError, "must lie in [0, 1], got values from -0.5 to 0.5"),
+        (nan_batch, ValueError, "must lie in [0, 1], got NaN at [1, 2, 3, 4]"),
+        (lambda: hr_batch(2).double(), TypeError, "must be float32 in [0, 1], got torch.float64"),
+        (lambda: (hr_batch(2) * 255).byte(), TypeError, "got torch.uint8; divide uint8 images by 255"),
+        (lambda: hr_batch(2)[:, :1], ValueError, "must have 3 channels, RGB, got shape (2, 1, 64, 64)"),
+        (lambda: hr_batch(3), ValueError, "expected one image per task, got 3 images and 2 tasks"),
+        (lambda: hr_batch(2)[0], TypeError, "must be a tensor [B, 3, H, W], got shape (3, 64, 64)"),
+        (lambda: hr_batch(2).numpy(), TypeError, "must be a tensor [B, 3, H, W], got ndarray"),
+        (lambda: hr_batch(2)[..., :62], TaskError, "multiples of the scale 4, got 64x62 at row 0 (realesrgan-x4@"),
+        (lambda: hr_batch(2).to("meta"), ValueError, "must be on the CPU, got meta"),
+    ],
+)
+def test_bad_input_is_refused_with_one_line(make, error, message):
+    with pytest.raises(error) as caught:
+        pydegrade.degrade(make(), pydegrade.sample("realesrgan-x4", 0, range(2)))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_space_must_end_at_the_lr_size():
+    space = pydegrade.Space.loads('[space]\nname = "open"\nscale = 4\nsource = "test"\n')
+    with pytest.raises(TaskError, match="must end at the LR size 16x16, got 64x64"):
+        pydegrade.degrade(hr_batch(1), pydegrade.sample(space, 0, [0]))
