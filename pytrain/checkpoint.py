@@ -1,0 +1,481 @@
+"""Reading and writing model files and training states, without ever running code from a file.
+
+Model files are `.safetensors` (flat, the architecture as JSON in the header) or `.pth` (a dictionary with `params` and
+`params_ema`), under the keys that spandrel, chaiNNer and the BasicSR family expect. Training states are one safetensors
+file with everything a resumed run needs. Every file is written beside its place and renamed into it, so a crash or a
+full disk leaves the previous file whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import pickle
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from . import nets
+from .errors import CheckpointError, ConfigError, one_line
+
+MODEL_FORMAT = "pytrain-model"
+STATE_FORMAT = "pytrain-state"
+FORMAT_VERSION = 1
+
+Which = Literal["auto", "ema", "params"]
+
+# Where the weights lie in other tools' files, first match first (spandrel's order, so that both read the same weights).
+CONTAINERS = ("model_state_dict", "state_dict", "params_ema", "params-ema", "params", "model", "net")
+EMA_CONTAINERS = ("params_ema", "params-ema")
+
+# In front of every key: DataParallel, KAIR's and some GAN trainers' wrapper, torch.compile.
+PREFIXES = ("module.", "netG.", "_orig_mod.")
+
+# Counters that averaging wrappers store among the weights.
+AVERAGING_KEYS = ("step", "initted", "n_averaged")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a model file holds: the state dict as the file spells it, and what the file says about it."""
+
+    state: dict[str, Tensor]
+    which: str  # the container it came from: "params_ema", "params", ... or "raw"
+    metadata: dict[str, Any]  # of files written here; empty for others
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network with its weights, in evaluation mode on the CPU."""
+
+    net: nn.Module
+    config: Any  # one of the dataclasses in `nets.NETS`
+    metadata: dict[str, Any]
+
+
+def atomic_write(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, then put it in the place of `path` in one step.
+
+    The temporary file lies in the same folder (created when missing) and is synced before the rename, so `path` is at
+    every moment either the old file or the whole new one.
+
+    Raises:
+        CheckpointError: the file cannot be written; what was at `path` is untouched and the temporary file removed.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        # torch's zip writer turns a full disk into a RuntimeError, safetensors' into its own class.
+        raise CheckpointError(_write_failure(path, error)) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable where the system can sync folders."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_failure(path: Path, error: BaseException) -> str:
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else one_line(error)
+    free = ""
+    with contextlib.suppress(OSError):
+        free_bytes = shutil.disk_usage(path.parent).free
+        if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or free_bytes < 2**26:
+            free = f", {free_bytes / 1e6:.1f} MB free"
+    return f"{path}: cannot be written ({reason}{free}); what was saved there before is untouched"
+
+
+def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors that share no memory with each other, as the file formats demand."""
+    seen: set[int] = set()
+    detached: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        value = tensor.detach().to("cpu").contiguous()
+        storage = value.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != value.numel() * value.element_size():
+            value = value.clone()
+        seen.add(value.untyped_storage().data_ptr())
+        detached[key] = value
+    return detached
+
+
+def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """Eight hexadecimal digits over names, types, shapes and bytes of all tensors (CRC-32), and over `text`.
+
+    Finds damage by disks and transfers; it is no protection against someone who forges a file.
+    """
+    crc = zlib.crc32(text.encode())
+    for key in sorted(tensors):
+        tensor = tensors[key].detach().to("cpu").contiguous()
+        crc = zlib.crc32(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
+        if tensor.numel():
+            crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
+
+
+# Training states.
+
+
+def save_state(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write a training state: named tensors and JSON values in one safetensors file, atomically.
+
+    Args:
+        path: where; the folder is created.
+        tensors: any dtypes, shapes and devices; names are free (`net.generator/conv_first.weight`).
+        meta: what JSON can hold: position, digests, loss scale.
+    Raises:
+        CheckpointError: the file cannot be written, or `meta` is not JSON; the previous file is untouched.
+    """
+    try:
+        text = json.dumps(dict(meta), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: meta must be plain JSON values, got {one_line(error)}") from None
+    detached = _detached(tensors)
+    header = {
+        "format": STATE_FORMAT,
+        "version": str(FORMAT_VERSION),
+        "meta": text,
+        "crc32": digest(detached, text),
+    }
+    atomic_write(path, lambda temporary: safetensors.torch.save_file(detached, temporary, header))
+
+
+def load_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_state` wrote: tensors on the CPU, bit for bit, and the JSON values.
+
+    Raises:
+        CheckpointError: missing, truncated or damaged file, or a file of another kind.
+    """
+    tensors, header = _read_safetensors(Path(path))
+    if header.get("format") != STATE_FORMAT:
+        kind = "a model" if header.get("format") == MODEL_FORMAT or "metadata" in header else "another"
+        raise CheckpointError(f"{path}: must be a training state of pytrain, got {kind} file")
+    _require_version(path, header.get("version"))
+    text = header.get("meta", "")
+    if digest(tensors, text) != header.get("crc32"):
+        raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
+    meta: dict[str, Any] = json.loads(text)
+    return tensors, meta
+
+
+def _require_version(path: str | Path, version: object) -> None:
+    if str(version) != str(FORMAT_VERSION):
+        raise CheckpointError(f"{path}: format version must be {FORMAT_VERSION}, got {version}; update pytrain")
+
+
+# Model files.
+
+
+def save_model(
+    path: str | Path,
+    config: Any,
+    params: nn.Module | Mapping[str, Tensor],
+    params_ema: nn.Module | Mapping[str, Tensor] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model file that this package and the field's tools load, atomically.
+
+    Args:
+        path: `.safetensors` holds one set of weights, the averaged one when given; `.pth` holds both.
+        config: the network's configuration, stored as JSON together with scale, parameter count and a checksum.
+        params: the network or its state dict, under the keys of `nets.build(config)`.
+        params_ema: the averaged weights, the same way.
+        metadata: further JSON values: digests of space and config, step, scores.
+    Raises:
+        CheckpointError: unknown suffix, values that JSON cannot hold, or the file cannot be written.
+    """
+    path = Path(path)
+    sets = {"params": _published(config, params)}
+    if params_ema is not None:
+        sets["params_ema"] = _published(config, params_ema)
+    chosen = "params_ema" if params_ema is not None else "params"
+    scale = params.scale if isinstance(params, nn.Module) else config.scale if hasattr(config, "scale") else 1
+    described = {
+        **(metadata or {}),
+        "format": MODEL_FORMAT,
+        "version": FORMAT_VERSION,
+        "architecture": config.type,
+        "scale": scale,
+        "net": nets.config_to_dict(config),
+        "weights": chosen,
+        "num_weights": sum(value.numel() for value in sets["params"].values()),
+        "crc32": digest(sets[chosen]),
+    }
+    try:
+        text = json.dumps(described, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: metadata must be plain JSON values, got {one_line(error)}") from None
+
+    if path.suffix == ".safetensors":
+        # "format": "pt" is what other readers look for; the JSON lies under one key, as traiNNer-redux has it.
+        header = {"format": "pt", "metadata": text}
+        atomic_write(path, lambda temporary: safetensors.torch.save_file(sets[chosen], temporary, header))
+    elif path.suffix == ".pth":
+        atomic_write(path, lambda temporary: torch.save({**sets, "metadata": text}, temporary))
+    else:
+        raise CheckpointError(f"{path}: a model file must end in .safetensors or .pth, got {path.suffix!r}")
+
+
+def _published(config: Any, params: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state = params.state_dict() if isinstance(params, nn.Module) else params
+    return _detached(nets.published(config, state))
+
+
+def read_weights(path: str | Path, which: Which = "auto") -> Weights:
+    """The state dict of any model file: raw, wrapped in a known container, prefixed; `.safetensors` or torch's own.
+
+    Args:
+        path: the file; its kind is told from its first bytes, not from its name.
+        which: "ema" or "params" demand that container; "auto" takes the first known one, the averaged weights first.
+    Returns:
+        Tensors on the CPU under the file's keys, less common prefixes.
+    Raises:
+        CheckpointError: missing or damaged file, pickled code, a training state, or no weights of that kind.
+    """
+    path = Path(path)
+    if _is_safetensors(path):
+        tensors, header = _read_safetensors(path)
+        if header.get("format") == STATE_FORMAT:
+            raise CheckpointError(
+                f"{path}: must be a model, got a training state; resume from it, or load its model file"
+            )
+        metadata = _metadata(path, header.get("metadata", header.get("model_metadata", "{}")))
+        name = str(metadata.get("weights", "raw"))
+        if metadata.get("crc32", None) not in (None, digest(tensors)):
+            raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
+        if which != "auto" and name != "raw" and (name in EMA_CONTAINERS) != (which == "ema"):
+            raise CheckpointError(f"{path}: must hold {which} weights, got {name}; a .pth file keeps both")
+        return Weights(_without_prefixes(tensors), name, metadata)
+    content = _read_torch(path)
+    metadata = _metadata(path, content.get("metadata", "{}") if isinstance(content, dict) else "{}")
+    state, name = _unwrapped(path, content, which)
+    if metadata.get("weights") == name and metadata.get("crc32") not in (None, digest(state)):
+        raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
+    return Weights(_without_prefixes(state), name, metadata)
+
+
+def load_model(path: str | Path, config: Any = None, scale: int | None = None, which: Which = "auto") -> LoadedModel:
+    """The network of a model file, rebuilt from what the file says or from its keys and shapes.
+
+    Args:
+        path: any file that `read_weights` reads.
+        config: the configuration it must have; None finds it. Files of networks that are not in `nets.NETS` are left to
+            spandrel where that is installed.
+        scale: the super-resolution factor that it must have; None takes any.
+        which: see `read_weights`.
+    Returns:
+        The network on the CPU, float32, in evaluation mode.
+    Raises:
+        CheckpointError: unreadable file, unknown or other architecture, other scale; the message names the first keys.
+    """
+    weights = read_weights(path, which)
+    found = config if config is not None else _config_of(path, weights)
+    if found is None or isinstance(found, nets.SpandrelConfig):
+        wrapped = nets.spandrel_net.from_state(_float32(weights.state), str(path))
+        net: nn.Module = wrapped
+        found = nets.SpandrelConfig(path=str(path), scale=wrapped.scale)
+    else:
+        # A fresh network draws weights that are overwritten at once: leave the caller's generator as it was.
+        with torch.random.fork_rng(devices=[]):
+            net = nets.build(found)
+        load_into(net, found, weights, str(path))
+    if scale is not None and net.scale != scale:
+        raise CheckpointError(f"{path}: scale must be {scale}, got a {found.type} x{net.scale}")
+    return LoadedModel(net.eval(), found, weights.metadata)
+
+
+def load_into(net: nn.Module, config: Any, weights: Weights | str | Path, where: str = "weights") -> None:
+    """Put the weights of a model file into a network that exists already, for fine-tuning.
+
+    Args:
+        net: what `nets.build(config)` made.
+        config: its configuration.
+        weights: a path, or what `read_weights` returned (then `where` names it in messages).
+    Raises:
+        CheckpointError: another architecture, other sizes or another scale, naming the first missing, unexpected and
+            misshapen keys; the network is unchanged then.
+    """
+    if not isinstance(weights, Weights):
+        where = str(weights)
+        weights = read_weights(weights)
+    state = nets.canonical(config, weights.state)
+    own = net.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [key for key in own if key in state and state[key].shape != own[key].shape]
+    if missing or unexpected or misshapen:
+        problems = [
+            f"{kind} {keys[0]}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+            for kind, keys in (("missing", missing), ("unexpected", unexpected))
+            if keys
+        ]
+        if misshapen:
+            key = misshapen[0]
+            problems.append(f"{key} must have shape {tuple(own[key].shape)}, got {tuple(state[key].shape)}")
+        raise CheckpointError(
+            f"{where}: does not fit {config.type} x{net.scale}{_guess(weights)}: {'; '.join(problems)}"
+        )
+    net.load_state_dict(state)
+
+
+def _config_of(path: str | Path, weights: Weights) -> Any:
+    """The configuration that a file states or shows; None when only spandrel may know it."""
+    stated = weights.metadata.get("net")
+    if isinstance(stated, Mapping):
+        # A file of a newer version may state what this one does not know: then the keys decide.
+        with contextlib.suppress(ConfigError):
+            return nets.config_from_dict(stated)
+    try:
+        return nets.detect(weights.state)
+    except CheckpointError as error:
+        try:
+            import spandrel  # noqa: F401
+        except ImportError:
+            raise CheckpointError(f"{path}: {error}; spandrel knows more architectures: pip install spandrel") from None
+        return None
+
+
+def _guess(weights: Weights) -> str:
+    """`" (it looks like edsr x2)"` when the keys belong to a known network."""
+    try:
+        config = nets.detect(weights.state)
+    except CheckpointError:
+        return ""
+    return f" (it looks like {config.type} x{getattr(config, 'scale', 1)})"
+
+
+# Reading files.
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file starts like safetensors: eight bytes of header length, then JSON."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    if not start:
+        raise CheckpointError(f"{path}: empty file")
+    return (len(start) == 9 and start[8:9] == b"{") or path.suffix == ".safetensors"
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: truncated or damaged safetensors file ({one_line(error, 120)})") from None
+    return tensors, dict(header)
+
+
+# What torch's restricted unpickler says about a thing that it will not build, amid advice that would run the code.
+REFUSED = re.compile(
+    r"GLOBAL:? (\S+) (?:was not an allowed|whose module)|unrecognized function (\S+)"
+    r"|Unsupported class (\S+)|class (\S+) which is not"
+)
+
+
+def _read_torch(path: Path) -> Any:
+    """A file of torch.save, by the restricted unpickler that builds tensors and containers and calls nothing else."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # On damaged bytes the unpickler raises whatever its next instruction stumbles over: any class is possible.
+        refused = REFUSED.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if refused:
+            named = next(group for group in refused.groups() if group)
+            raise CheckpointError(
+                f"{path}: refused, it holds pickled code or objects ({named}), not only tensors; "
+                "ask for a .safetensors file"
+            ) from None
+        if "TorchScript" in str(error):
+            raise CheckpointError(f"{path}: must hold weights, got a TorchScript program") from None
+        said = one_line(error).split(". ")[0] if isinstance(error, RuntimeError | OSError) else "unknown contents"
+        raise CheckpointError(f"{path}: not a model file, truncated or damaged ({one_line(said, 120)})") from None
+
+
+def _metadata(path: Path, text: object) -> dict[str, Any]:
+    """The JSON of a file written here; other tools' metadata is none of ours and gives an empty dictionary."""
+    if not isinstance(text, str):
+        return {}
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return {}
+    if not isinstance(values, dict) or values.get("format") != MODEL_FORMAT:
+        return {}
+    return values
+
+
+def _unwrapped(path: Path, content: Any, which: Which) -> tuple[dict[str, Tensor], str]:
+    """The state dict inside what torch.load returned, and the name of its container."""
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: must hold a dictionary of tensors, got {type(content).__name__}")
+    containers = {"auto": CONTAINERS, "ema": EMA_CONTAINERS, "params": ("params",)}[which]
+    for name in containers:
+        if isinstance(content.get(name), Mapping):
+            return _tensors_only(path, content[name]), name
+    if "optimizers" in content or "optimizer" in content or "param_groups" in content:
+        raise CheckpointError(f"{path}: must be a model, got an optimizer or training state")
+    if which != "auto" and any(isinstance(value, Mapping) for value in content.values()):
+        raise CheckpointError(f"{path}: must hold {which} weights, got only {', '.join(map(str, content))}")
+    if len(content) == 1 and isinstance(next(iter(content.values())), Mapping):
+        name, inner = next(iter(content.items()))
+        return _tensors_only(path, inner), str(name)
+    return _tensors_only(path, content), "raw"
+
+
+def _tensors_only(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    if not state:
+        raise CheckpointError(f"{path}: holds no weights")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path}: must hold a dictionary of tensors, got {type(value).__name__} at {key!r}")
+    return dict(state)
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Keys without the counters of averaging wrappers and without prefixes that all keys share."""
+    state = {key: value for key, value in state.items() if key not in AVERAGING_KEYS}
+    stripped = True
+    while stripped and state:
+        stripped = False
+        for prefix in PREFIXES:
+            if all(key.startswith(prefix) for key in state):
+                state = {key.removeprefix(prefix): value for key, value in state.items()}
+                stripped = True
+    return state
+
+
+def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}

@@ -1,0 +1,31 @@
+"""What the trainer raises for bad input: one line each, `where: name must be X, got Y`."""
+
+from __future__ import annotations
+
+from pydegrade.errors import nearest
+
+__all__ = ["CheckpointError", "ConfigError", "DataError", "PytrainError", "nearest", "one_line"]
+
+
+class PytrainError(ValueError):
+    """Base of all errors about values and files that a user passed."""
+
+
+class ConfigError(PytrainError):
+    """A configuration that cannot be understood; the message names file, line, key and value."""
+
+
+class CheckpointError(PytrainError):
+    """A weight or state file that cannot be read, written or fitted to a network."""
+
+
+class DataError(PytrainError):
+    """A folder, list or image that cannot serve as training or evaluation data."""
+
+
+def one_line(error: BaseException | str, limit: int = 200) -> str:
+    """The text of an error with its line breaks removed and cut to `limit` characters."""
+    text = " ".join(str(error).split())
+    if not text and isinstance(error, BaseException):
+        text = type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,190 @@
+"""The networks, as a table of values: `build(SRResNetConfig(scale=4))`, `NETS["edsr"]`, `detect(state)`.
+
+A network here knows nothing of training. Each has its own file, a frozen configuration whose `type` is its name in
+`NETS`, an attribute `scale`, and the state-dict keys that the field's public files use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import CheckpointError, ConfigError, nearest
+from . import edsr, rcan, rrdbnet, spandrel_net, srresnet, srvgg, swinir, unet_discriminator, vgg
+from .edsr import EDSR, EDSRConfig
+from .rcan import RCAN, RCANConfig
+from .rrdbnet import RRDBNet, RRDBNetConfig
+from .spandrel_net import SpandrelConfig, SpandrelNet
+from .srresnet import SRResNet, SRResNetConfig
+from .srvgg import SRVGGConfig, SRVGGNetCompact
+from .swinir import SwinIR, SwinIRConfig
+from .unet_discriminator import UNetDiscriminator, UNetDiscriminatorConfig
+from .vgg import VGG19Features, load_vgg19
+
+__all__ = [
+    "EDSR",
+    "NETS",
+    "RCAN",
+    "EDSRConfig",
+    "Net",
+    "NetConfig",
+    "RCANConfig",
+    "RRDBNet",
+    "RRDBNetConfig",
+    "SRResNet",
+    "SRResNetConfig",
+    "SRVGGConfig",
+    "SRVGGNetCompact",
+    "SpandrelConfig",
+    "SpandrelNet",
+    "SwinIR",
+    "SwinIRConfig",
+    "UNetDiscriminator",
+    "UNetDiscriminatorConfig",
+    "VGG19Features",
+    "build",
+    "canonical",
+    "config_from_dict",
+    "config_to_dict",
+    "detect",
+    "load_vgg19",
+    "num_parameters",
+    "published",
+    "vgg",
+]
+
+NetConfig = (
+    SRResNetConfig
+    | EDSRConfig
+    | RCANConfig
+    | RRDBNetConfig
+    | SRVGGConfig
+    | SwinIRConfig
+    | UNetDiscriminatorConfig
+    | SpandrelConfig
+)
+
+
+def _unchanged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return dict(state)
+
+
+def _as_is(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return dict(state)
+
+
+@dataclass(frozen=True)
+class Net:
+    """One kind of network: how to configure, build and recognise it."""
+
+    config: type[Any]  # the frozen dataclass; its defaults are a published size
+    build: Callable[[Any], nn.Module]
+    detect: Callable[[Mapping[str, Tensor]], Any]  # state dict -> config, or None for another network's
+    canonical: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = _unchanged  # any known spelling -> our keys
+    published: Callable[[Any, Mapping[str, Tensor]], dict[str, Tensor]] = _as_is  # our keys -> the field's
+
+
+NETS: dict[str, Net] = {
+    "srresnet": Net(SRResNetConfig, SRResNet, srresnet.detect),
+    "edsr": Net(EDSRConfig, EDSR, edsr.detect, edsr.canonical),
+    "rcan": Net(RCANConfig, RCAN, rcan.detect, rcan.canonical),
+    "rrdbnet": Net(RRDBNetConfig, RRDBNet, rrdbnet.detect, rrdbnet.canonical),
+    "srvgg": Net(SRVGGConfig, SRVGGNetCompact, srvgg.detect),
+    "swinir": Net(SwinIRConfig, SwinIR, swinir.detect, swinir.canonical, swinir.published),
+    "unet_discriminator": Net(UNetDiscriminatorConfig, UNetDiscriminator, unet_discriminator.detect),
+    "spandrel": Net(
+        SpandrelConfig, spandrel_net.build, lambda state: None, spandrel_net.canonical, spandrel_net.published
+    ),
+}
+
+
+def build(config: Any) -> nn.Module:
+    """The network of a configuration, with fresh weights (torch's global generator; seed it before).
+
+    Args:
+        config: one of the dataclasses in `NETS`.
+    Returns:
+        A module on the CPU, float32, in training mode, with an integer attribute `scale`.
+    Raises:
+        ConfigError: not a network's configuration.
+    """
+    net = NETS.get(getattr(config, "type", ""))
+    if net is None or not isinstance(config, net.config):
+        raise ConfigError(f"net: config must be one of the dataclasses in pytrain.nets.NETS, got {config!r}")
+    return net.build(config)
+
+
+def detect(state: Mapping[str, Tensor]) -> Any:
+    """The configuration of the network that a state dict belongs to, from its keys and shapes alone.
+
+    Args:
+        state: an unwrapped state dict, in any spelling that the network's `canonical` knows.
+    Returns:
+        A configuration such that `build(config)` takes `canonical(config, state)`.
+    Raises:
+        CheckpointError: the keys belong to no network in `NETS`.
+    """
+    for net in NETS.values():
+        try:
+            config = net.detect(state)
+        except (ConfigError, KeyError, IndexError, ValueError, ZeroDivisionError):
+            # Keys of this network with shapes that it cannot have: not its file.
+            continue
+        if config is not None:
+            return config
+    some = ", ".join(list(state)[:3]) or "none"
+    raise CheckpointError(f"no known network has these {len(state)} keys (first: {some})")
+
+
+def canonical(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of a public file under the keys of the module that `build(config)` makes."""
+    return NETS[config.type].canonical(state)
+
+
+def published(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the module that `build(config)` makes as the field's tools expect it in a file."""
+    return NETS[config.type].published(config, state)
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain values that JSON can hold: `{"type": "edsr", "scale": 2, ...}`."""
+    return {"type": config.type, **asdict(config)}
+
+
+def config_from_dict(values: Mapping[str, Any], where: str = "net") -> Any:
+    """The configuration of a mapping with the key `type` and any of that network's fields.
+
+    Raises:
+        ConfigError: unknown type, unknown field (the nearest known one is named) or a value of another type.
+    """
+    given = dict(values)
+    name = given.pop("type", None)
+    if name not in NETS:
+        raise ConfigError(f"{where}.type must be a known network, got {name!r}{nearest(str(name), NETS)}")
+    config = NETS[name].config
+    known = {field.name: field for field in fields(config)}
+    for key, value in given.items():
+        if key not in known:
+            raise ConfigError(f"{where}: {name} has no key {key!r}{nearest(key, known)}")
+        given[key] = _converted(f"{where}.{key}", value, known[key].default)
+    return config(**given)
+
+
+def _converted(where: str, value: Any, default: Any) -> Any:
+    """`value` as the type of the field's default; JSON and TOML have lists for tuples and integers for floats."""
+    assert default is not MISSING, "every field of a network's configuration has a default"
+    if isinstance(default, tuple) and isinstance(value, list | tuple):
+        return tuple(_converted(where, entry, default[0]) for entry in value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(default):
+        raise ConfigError(f"{where} must be of type {type(default).__name__}, got {value!r}")
+    return value
+
+
+def num_parameters(net: nn.Module) -> int:
+    """How many numbers the parameters of a network hold; buffers are not counted."""
+    return sum(parameter.numel() for parameter in net.parameters())

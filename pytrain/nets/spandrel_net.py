@@ -1,0 +1,110 @@
+"""Any architecture that spandrel knows, from a model file, for fine-tuning and inference.
+
+Shapes: x_BCHW [B, in, H, W] -> [B, out, sH, sW].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..errors import CheckpointError, ConfigError, one_line
+from ._parts import pad_to_multiple
+
+PREFIX = "model."
+
+
+@dataclass(frozen=True)
+class SpandrelConfig:
+    """Which model file to start from. The file decides the architecture; `scale` 0 takes the file's."""
+
+    type: ClassVar[str] = "spandrel"
+    path: str = ""
+    scale: int = 0
+
+    def __post_init__(self) -> None:
+        if self.scale < 0:
+            raise ConfigError(f"net.scale must be at least 0, got {self.scale}")
+
+
+class SpandrelNet(nn.Module):
+    """A network found by spandrel, whose own keys lie below `model.`; `published` takes that level away again."""
+
+    def __init__(self, descriptor: Any) -> None:
+        super().__init__()
+        self.architecture_name: str = descriptor.architecture.name
+        self.scale: int = descriptor.scale
+        self.minimum_px: int = max(descriptor.size_requirements.minimum, 1)
+        self.multiple_px: int = max(descriptor.size_requirements.multiple_of, 1)
+        self.model: nn.Module = descriptor.model
+        for parameter in self.model.parameters():
+            if parameter.is_floating_point():
+                parameter.requires_grad_(True)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, in, H, W] float in [0, 1] -> [B, out, sH, sW], not clipped; small and odd sizes are padded."""
+        height, width = x_BCHW.shape[-2:]
+        x = pad_to_multiple(x_BCHW, self.multiple_px)
+        if min(x.shape[-2:]) < self.minimum_px:
+            x = pad_to_multiple(x, -(-self.minimum_px // self.multiple_px) * self.multiple_px)
+        return self.model(x)[..., : height * self.scale, : width * self.scale]
+
+
+def _spandrel() -> Any:
+    try:
+        import spandrel
+    except ImportError as error:
+        raise ConfigError(
+            f"net.type: 'spandrel' needs the package spandrel ({one_line(error, 80)}); install it with: "
+            "pip install spandrel"
+        ) from None
+    return spandrel
+
+
+def build(config: SpandrelConfig) -> SpandrelNet:
+    """The network of the file `config.path`, with its weights.
+
+    Raises:
+        ConfigError: spandrel is not installed, or the file's scale is not `config.scale`.
+        CheckpointError: the file cannot be read or holds no known image network.
+    """
+    from ..checkpoint import read_weights
+
+    if not config.path:
+        raise ConfigError("net.path must name a model file when net.type is 'spandrel', got nothing")
+    _spandrel()
+    net = from_state(read_weights(config.path).state, config.path)
+    if config.scale not in (0, net.scale):
+        raise ConfigError(f"net.scale must be {net.scale} for {Path(config.path).name}, got {config.scale}")
+    return net
+
+
+def from_state(state: Mapping[str, Tensor], where: str) -> SpandrelNet:
+    """The network whose published state dict this is, with these weights.
+
+    Raises:
+        CheckpointError: spandrel does not know it, or it is no single-image network.
+    """
+    spandrel = _spandrel()
+    try:
+        descriptor = spandrel.ModelLoader(device="cpu").load_from_state_dict(dict(state))
+    except Exception as error:
+        # spandrel raises its own class for unknown files and whatever a constructor raises for odd ones.
+        raise CheckpointError(f"{where}: spandrel cannot load this file: {one_line(error)}") from None
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+        raise CheckpointError(f"{where}: {descriptor.architecture.name} is not a single-image network")
+    return SpandrelNet(descriptor)
+
+
+def published(config: SpandrelConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state under the architecture's own keys."""
+    return {key.removeprefix(PREFIX): value for key, value in state.items()}
+
+
+def canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state under the keys of `SpandrelNet`."""
+    return {PREFIX + key: value for key, value in state.items()}
