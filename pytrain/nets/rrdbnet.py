@@ -95,6 +95,7 @@ class RRDBNet(nn.Module):
         features = config.num_features
         self.scale = config.scale
         self.unshuffle_factor = config.unshuffle_factor
+        self.multiple_px = config.unshuffle_factor
         self.num_doublings = int(math.log2(config.scale * self.unshuffle_factor))
         self.conv_first = conv3x3(config.in_channels * self.unshuffle_factor**2, features)
         self.body = nn.Sequential(*(ResidualInResidualBlock(features, config.growth) for _ in range(config.num_blocks)))
