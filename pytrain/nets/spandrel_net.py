@@ -80,11 +80,11 @@ def build(config: SpandrelConfig) -> SpandrelNet:
     net = from_state(read_weights(config.path).state, config.path)
     if config.scale not in (0, net.scale):
         raise ConfigError(f"net.scale must be {net.scale} for {Path(config.path).name}, got {config.scale}")
-    return net
+    return net.train()
 
 
 def from_state(state: Mapping[str, Tensor], where: str) -> SpandrelNet:
-    """The network whose published state dict this is, with these weights.
+    """The network whose published state dict this is, with these weights, in evaluation mode.
 
     Raises:
         CheckpointError: spandrel does not know it, or it is no single-image network.
@@ -97,7 +97,7 @@ def from_state(state: Mapping[str, Tensor], where: str) -> SpandrelNet:
         raise CheckpointError(f"{where}: spandrel cannot load this file: {one_line(error)}") from None
     if not isinstance(descriptor, spandrel.ImageModelDescriptor):
         raise CheckpointError(f"{where}: {descriptor.architecture.name} is not a single-image network")
-    return SpandrelNet(descriptor)
+    return SpandrelNet(descriptor).eval()
 
 
 def published(config: SpandrelConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

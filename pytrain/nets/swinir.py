@@ -51,6 +51,9 @@ class SwinIRConfig:
     upsampler: Upsampler = "pixelshuffle"
     residual_convs: Literal["1conv", "3conv"] = "1conv"
     num_features: int = 64  # channels around the upsampler
+    drop_path: float = (
+        0.1  # in training, the chance that an image skips the last residual; earlier ones less, the first 0
+    )
     published_size_px: int = 64  # the side whose masks are written to files, because other loaders demand them
 
     def __post_init__(self) -> None:
@@ -72,6 +75,9 @@ class SwinIRConfig:
                 f"net.published_size_px must be a multiple of window_px and larger than it, "
                 f"got {self.published_size_px} and {self.window_px}"
             )
+
+        if not 0 <= self.drop_path < 1:
+            raise ConfigError(f"net.drop_path must be in [0, 1), got {self.drop_path}")
 
     @classmethod
     def lightweight(cls, scale: int = 4) -> SwinIRConfig:
@@ -174,17 +180,33 @@ class Mlp(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
+def add_residual(x: Tensor, residual: Tensor, drop_path: float, training: bool) -> Tensor:
+    """x + residual; in training, each image of the batch [B, ...] leaves its residual out with chance `drop_path`.
+
+    The residuals that stay are scaled up, so that the mean is kept. Draws from torch's global generator.
+
+    Source: Huang et al. 2016, arXiv:1603.09382 (stochastic depth).
+    """
+    if not training or drop_path == 0:
+        return x + residual
+    keep = 1 - drop_path
+    kept = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) < keep
+    return x + residual * (kept.to(residual.dtype) / keep)
+
+
 class SwinBlock(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)); shifted blocks roll the image by half a window before."""
 
-    def __init__(self, embed_dim: int, num_heads: int, window_px: int, mlp_ratio: float, shift_px: int) -> None:
+    def __init__(self, config: SwinIRConfig, num_heads: int, shift_px: int, drop_path: float) -> None:
         super().__init__()
+        embed_dim, window_px = config.embed_dim, config.window_px
         self.window_px = window_px
         self.shift_px = shift_px
+        self.drop_path = drop_path
         self.norm1 = nn.LayerNorm(embed_dim)
         self.attn = WindowAttention(embed_dim, window_px, num_heads)
         self.norm2 = nn.LayerNorm(embed_dim)
-        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
+        self.mlp = Mlp(embed_dim, int(embed_dim * config.mlp_ratio))
 
     def forward(self, x_BHWD: Tensor, mask_NTT: Tensor) -> Tensor:
         height, width = x_BHWD.shape[1:3]
@@ -195,8 +217,8 @@ class SwinBlock(nn.Module):
         x = from_windows(windows, self.window_px, height, width)
         if self.shift_px:
             x = torch.roll(x, (self.shift_px, self.shift_px), (1, 2))
-        x = x_BHWD + x
-        return x + self.mlp(self.norm2(x))
+        x = add_residual(x_BHWD, x, self.drop_path, self.training)
+        return add_residual(x, self.mlp(self.norm2(x)), self.drop_path, self.training)
 
 
 class BlockList(nn.Module):
@@ -225,13 +247,14 @@ class SwinGroup(nn.Module):
 
     def __init__(self, config: SwinIRConfig, group: int) -> None:
         super().__init__()
+        # The chance of leaving a residual out grows evenly from the first block of the network to the last.
+        first, last = sum(config.depths[:group]), max(sum(config.depths) - 1, 1)
         blocks = [
             SwinBlock(
-                config.embed_dim,
+                config,
                 config.num_heads[group],
-                config.window_px,
-                config.mlp_ratio,
                 shift_px=0 if number % 2 == 0 else config.window_px // 2,
+                drop_path=config.drop_path * (first + number) / last,
             )
             for number in range(config.depths[group])
         ]
