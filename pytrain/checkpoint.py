@@ -15,6 +15,7 @@ import os
 import pickle
 import re
 import shutil
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ from .errors import CheckpointError, ConfigError, one_line
 MODEL_FORMAT = "pytrain-model"
 STATE_FORMAT = "pytrain-state"
 FORMAT_VERSION = 1
+
+# The one key of a safetensors header, holding JSON, as traiNNer-redux has it. One, because the library writes several
+# in random order, and equal weights shall give equal files.
+HEADER_KEY = "metadata"
 
 Which = Literal["auto", "ema", "params"]
 
@@ -156,12 +161,13 @@ def save_state(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[st
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: meta must be plain JSON values, got {one_line(error)}") from None
     detached = _detached(tensors)
-    header = {
+    described = {
         "format": STATE_FORMAT,
-        "version": str(FORMAT_VERSION),
-        "meta": text,
+        "version": FORMAT_VERSION,
         "crc32": digest(detached, text),
+        "meta": text,
     }
+    header = {HEADER_KEY: json.dumps(described)}
     atomic_write(path, lambda temporary: safetensors.torch.save_file(detached, temporary, header))
 
 
@@ -171,21 +177,21 @@ def load_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: missing, truncated or damaged file, or a file of another kind.
     """
+    if not _is_safetensors(Path(path)):
+        raise CheckpointError(f"{path}: must be a training state of pytrain, got another file")
     tensors, header = _read_safetensors(Path(path))
-    if header.get("format") != STATE_FORMAT:
-        kind = "a model" if header.get("format") == MODEL_FORMAT or "metadata" in header else "another"
+    described = _metadata(header.get(HEADER_KEY))
+    if described.get("format") != STATE_FORMAT:
+        kind = "a model" if described.get("format") == MODEL_FORMAT else "another"
         raise CheckpointError(f"{path}: must be a training state of pytrain, got {kind} file")
-    _require_version(path, header.get("version"))
-    text = header.get("meta", "")
-    if digest(tensors, text) != header.get("crc32"):
+    if described.get("version") != FORMAT_VERSION:
+        found = described.get("version")
+        raise CheckpointError(f"{path}: format version must be {FORMAT_VERSION}, got {found}; update pytrain")
+    text = str(described.get("meta"))
+    if digest(tensors, text) != described.get("crc32"):
         raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
     meta: dict[str, Any] = json.loads(text)
     return tensors, meta
-
-
-def _require_version(path: str | Path, version: object) -> None:
-    if str(version) != str(FORMAT_VERSION):
-        raise CheckpointError(f"{path}: format version must be {FORMAT_VERSION}, got {version}; update pytrain")
 
 
 # Model files.
@@ -232,8 +238,7 @@ def save_model(
         raise CheckpointError(f"{path}: metadata must be plain JSON values, got {one_line(error)}") from None
 
     if path.suffix == ".safetensors":
-        # "format": "pt" is what other readers look for; the JSON lies under one key, as traiNNer-redux has it.
-        header = {"format": "pt", "metadata": text}
+        header = {HEADER_KEY: text}
         atomic_write(path, lambda temporary: safetensors.torch.save_file(sets[chosen], temporary, header))
     elif path.suffix == ".pth":
         atomic_write(path, lambda temporary: torch.save({**sets, "metadata": text}, temporary))
@@ -260,11 +265,11 @@ def read_weights(path: str | Path, which: Which = "auto") -> Weights:
     path = Path(path)
     if _is_safetensors(path):
         tensors, header = _read_safetensors(path)
-        if header.get("format") == STATE_FORMAT:
+        metadata = _metadata(header.get(HEADER_KEY))
+        if metadata.get("format") == STATE_FORMAT:
             raise CheckpointError(
                 f"{path}: must be a model, got a training state; resume from it, or load its model file"
             )
-        metadata = _metadata(path, header.get("metadata", header.get("model_metadata", "{}")))
         name = str(metadata.get("weights", "raw"))
         if metadata.get("crc32", None) not in (None, digest(tensors)):
             raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
@@ -272,7 +277,7 @@ def read_weights(path: str | Path, which: Which = "auto") -> Weights:
             raise CheckpointError(f"{path}: must hold {which} weights, got {name}; a .pth file keeps both")
         return Weights(_without_prefixes(tensors), name, metadata)
     content = _read_torch(path)
-    metadata = _metadata(path, content.get("metadata", "{}") if isinstance(content, dict) else "{}")
+    metadata = _metadata(content.get(HEADER_KEY) if isinstance(content, dict) else None)
     state, name = _unwrapped(path, content, which)
     if metadata.get("weights") == name and metadata.get("crc32") not in (None, digest(state)):
         raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
@@ -408,7 +413,10 @@ REFUSED = re.compile(
 def _read_torch(path: Path) -> Any:
     """A file of torch.save, by the restricted unpickler that builds tensors and containers and calls nothing else."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About pickle protocols and TorchScript, addressed to whoever calls torch.load.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # On damaged bytes the unpickler raises whatever its next instruction stumbles over: any class is possible.
         refused = REFUSED.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
@@ -424,7 +432,7 @@ def _read_torch(path: Path) -> Any:
         raise CheckpointError(f"{path}: not a model file, truncated or damaged ({one_line(said, 120)})") from None
 
 
-def _metadata(path: Path, text: object) -> dict[str, Any]:
+def _metadata(text: object) -> dict[str, Any]:
     """The JSON of a file written here; other tools' metadata is none of ours and gives an empty dictionary."""
     if not isinstance(text, str):
         return {}
@@ -432,7 +440,7 @@ def _metadata(path: Path, text: object) -> dict[str, Any]:
         values = json.loads(text)
     except ValueError:
         return {}
-    if not isinstance(values, dict) or values.get("format") != MODEL_FORMAT:
+    if not isinstance(values, dict) or values.get("format") not in (MODEL_FORMAT, STATE_FORMAT):
         return {}
     return values
 
