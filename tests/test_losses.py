@@ -1,0 +1,196 @@
+"""Losses against their formulas in float64, and where their gradients may go."""
+
+import math
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pytrain import losses
+from pytrain.errors import ConfigError
+from pytrain.nets.vgg import LAYERS, VGG19Features
+
+
+def pair(shape=(2, 3, 5, 7), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(shape, generator=generator), torch.rand(shape, generator=generator)
+
+
+# Float32 sums of about a hundred numbers below one.
+CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def test_pixel_losses_equal_their_formulas():
+    sr, target = pair()
+    difference = (sr.double() - target.double()).flatten().tolist()
+    count = len(difference)
+    assert losses.l1(sr, target).item() == pytest.approx(sum(map(abs, difference)) / count, rel=1e-5)
+    assert losses.mse(sr, target).item() == pytest.approx(sum(d * d for d in difference) / count, rel=1e-5)
+    for epsilon in (1e-3, 0.5):
+        wanted = sum(math.sqrt(d * d + epsilon * epsilon) for d in difference) / count
+        assert losses.charbonnier(sr, target, epsilon).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_pixel_losses_at_equal_images():
+    sr, _ = pair()
+    assert losses.l1(sr, sr).item() == 0
+    assert losses.mse(sr, sr).item() == 0
+    assert losses.charbonnier(sr, sr, 1e-3).item() == pytest.approx(1e-3)
+    # The rounded corner has a gradient of zero, where sqrt alone would give NaN.
+    sr = sr.clone().requires_grad_()
+    losses.charbonnier(sr, sr.detach()).backward()
+    assert torch.equal(sr.grad, torch.zeros_like(sr))
+
+
+@pytest.mark.parametrize("loss", [losses.l1, losses.mse, losses.charbonnier])
+def test_pixel_losses_refuse_to_broadcast_and_work_in_bfloat16(loss):
+    sr, target = pair()
+    with pytest.raises(ConfigError, match=re.escape(f"{loss.__name__}: sr must have target's shape (2, 1, 5, 7)")):
+        loss(sr, target[:, :1])
+    rounded = sr.bfloat16()
+    assert loss(rounded, target).dtype == torch.float32
+    assert torch.equal(loss(rounded, target), loss(rounded.float(), target))
+
+
+def test_charbonnier_refuses_a_sharp_corner():
+    sr, target = pair()
+    with pytest.raises(ConfigError, match="charbonnier: epsilon must be above 0, got 0"):
+        losses.charbonnier(sr, target, 0)
+
+
+# The perceptual loss.
+
+
+def small_vgg(layers=tuple(losses.PERCEPTUAL_WEIGHTS)):
+    """VGG19 with weights that keep the signal's size and make negative features, so that a ReLU would show."""
+    net = VGG19Features(layers)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in net.parameters():
+        if parameter.ndim == 4:
+            spread = math.sqrt(2 / parameter[0].numel())
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+        else:
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return net
+
+
+def vgg_formula(net, image):
+    """Features before the ReLU, by stage and number, in float64 from the state dict alone."""
+    state = {key: value.double() for key, value in net.state_dict().items()}
+    mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(1, 3, 1, 1)
+    x = (image.double() - mean) / std
+    features = {}
+    place = 0
+    for stage, count in enumerate((2, 2, 4, 4, 4), 1):
+        for number in range(1, count + 1):
+            x = F.conv2d(x, state[f"features.{place}.weight"], state[f"features.{place}.bias"], padding=1)
+            features[f"conv{stage}_{number}"] = x
+            x = x.clamp(min=0)
+            place += 2
+        height, width = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
+        blocks = [x[:, :, dy:height:2, dx:width:2] for dy in (0, 1) for dx in (0, 1)]
+        x = torch.stack(blocks).amax(0)
+        place += 1
+    return features
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    return small_vgg()
+
+
+def test_features_equal_the_formula_before_the_relu(vgg):
+    image = torch.rand(1, 3, 18, 21, generator=torch.Generator().manual_seed(2))
+    found, wanted = vgg(image), vgg_formula(vgg, image)
+    assert list(found) == ["conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4"]
+    for layer, features in found.items():
+        assert features.min() < 0, layer
+        # Float32 through up to sixteen convolutions of some thousand terms.
+        scale = wanted[layer].abs().max().item()
+        torch.testing.assert_close(features.double(), wanted[layer], rtol=0, atol=1e-5 * scale)
+
+
+def test_perceptual_loss_equals_the_formula(vgg):
+    sr, target = pair((2, 3, 16, 20), seed=3)
+    a, b = vgg_formula(vgg, sr), vgg_formula(vgg, target)
+    weights = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}
+    assert dict(losses.PERCEPTUAL_WEIGHTS) == weights
+    wanted = sum(weight * (a[layer] - b[layer]).abs().mean() for layer, weight in weights.items())
+    # Means of float32 features, see above.
+    assert losses.perceptual(vgg, sr, target).item() == pytest.approx(wanted.item(), rel=1e-5)
+    chosen = {"conv3_4": 0.5, "conv1_2": 2.0}
+    wanted = sum(weight * (a[layer] - b[layer]).abs().mean() for layer, weight in chosen.items())
+    assert losses.perceptual(vgg, sr, target, chosen).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert losses.perceptual(vgg, sr, sr).item() == 0
+
+
+def test_perceptual_gradient_flows_into_sr_alone(vgg):
+    sr, target = (image.requires_grad_() for image in pair((1, 3, 16, 16)))
+    losses.perceptual(vgg, sr, target).backward()
+    assert sr.grad is not None
+    assert sr.grad.abs().sum() > 0
+    assert target.grad is None
+    assert all(parameter.grad is None for parameter in vgg.parameters())
+
+
+def test_only_the_layers_needed_are_built():
+    net = VGG19Features(("conv2_1",))
+    assert set(net.features) == {"0", "2", "5"}
+    assert set(LAYERS) >= set(losses.PERCEPTUAL_WEIGHTS)
+    sr, target = pair((1, 3, 8, 8))
+    with pytest.raises(ConfigError, match=re.escape("perceptual: layer must be one of conv2_1, got 'conv5_4'")):
+        losses.perceptual(net, sr, target, {"conv5_4": 1.0})
+    with pytest.raises(ConfigError, match="perceptual: sr must have target's shape"):
+        losses.perceptual(net, sr, target[..., :4], {"conv2_1": 1.0})
+
+
+# GAN losses.
+
+LOGITS = [-30.0, -2.0, -1.0, -0.5, 0.0, 0.3, 1.0, 2.5, 40.0]
+
+
+def log1pexp(x):
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "generator", "real", "fake"),
+    [
+        ("vanilla", lambda x: log1pexp(-x), lambda x: log1pexp(-x), log1pexp),
+        ("lsgan", lambda x: (x - 1) ** 2, lambda x: (x - 1) ** 2, lambda x: x * x),
+        ("hinge", lambda x: -x, lambda x: max(0.0, 1 - x), lambda x: max(0.0, 1 + x)),
+    ],
+)
+def test_gan_losses_equal_their_formulas(kind, generator, real, fake):
+    logits = torch.tensor(LOGITS).view(1, 1, 3, 3)
+
+    def mean(formula):
+        return sum(map(formula, LOGITS)) / len(LOGITS)
+
+    assert losses.gan_generator(logits, kind).item() == pytest.approx(mean(generator), rel=1e-6)
+    assert losses.gan_real(logits, kind).item() == pytest.approx(mean(real), rel=1e-6)
+    assert losses.gan_fake(logits, kind).item() == pytest.approx(mean(fake), rel=1e-6)
+    assert losses.gan_fake(logits.bfloat16(), kind).dtype == torch.float32
+
+
+def test_vanilla_is_cross_entropy_of_torch():
+    logits = torch.tensor(LOGITS)
+    for loss, label in ((losses.gan_real, 1.0), (losses.gan_fake, 0.0), (losses.gan_generator, 1.0)):
+        wanted = F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+        torch.testing.assert_close(loss(logits), wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", losses.GAN_KINDS)
+def test_gan_gradients_point_the_right_way(kind):
+    for loss, sign in ((losses.gan_generator, -1), (losses.gan_real, -1), (losses.gan_fake, 1)):
+        logit = torch.tensor([0.4], requires_grad=True)
+        loss(logit, kind).backward()
+        assert math.copysign(1, logit.grad.item()) == sign
+
+
+def test_unknown_gan_kind_is_named():
+    for loss in (losses.gan_generator, losses.gan_real, losses.gan_fake):
+        with pytest.raises(ConfigError, match="gan: kind must be one of vanilla, lsgan, hinge, got 'wgan'"):
+            loss(torch.zeros(1), "wgan")
