@@ -20,9 +20,12 @@ class CMakeBuild(build_ext):
         build.mkdir(parents=True, exist_ok=True)
         configure = [
             "cmake",
-            "-S", str(Path(__file__).resolve().parent),
-            "-B", str(build),
-            "-G", "Ninja",
+            "-S",
+            str(Path(__file__).resolve().parent),
+            "-B",
+            str(build),
+            "-G",
+            "Ninja",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",

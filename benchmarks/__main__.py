@@ -32,7 +32,15 @@ def main(smoke: bool, expression: str, threads: int, out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     report = out / "report.json"
-    arguments = [str(HERE), "-q", "-o", "python_files=bench_*.py", f"--benchmark-json={report}", "-p", "no:cacheprovider"]
+    arguments = [
+        str(HERE),
+        "-q",
+        "-o",
+        "python_files=bench_*.py",
+        f"--benchmark-json={report}",
+        "-p",
+        "no:cacheprovider",
+    ]
     arguments += ["--benchmark-disable-gc", "--benchmark-quiet", "-k", expression] if expression else []
     code = pytest.main(arguments)
     if code != 0:

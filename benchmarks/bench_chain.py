@@ -60,7 +60,11 @@ def test_preset(compare: Any, space: str) -> None:
     inputs.settle_threads()
     hr = inputs.photographs()
     turn = itertools.cycle(inputs.batches(space, COUNT))
-    compare(lambda: pydegrade.degrade_batch(hr, next(turn)), megapixels=hr.shape[0] * hr.shape[-1] ** 2 / 1e6, images=len(hr))
+    compare(
+        lambda: pydegrade.degrade_batch(hr, next(turn)),
+        megapixels=hr.shape[0] * hr.shape[-1] ** 2 / 1e6,
+        images=len(hr),
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 2, 12, 48, 96])

@@ -62,7 +62,9 @@ def test_blur_dense(compare: Any, size_px: int) -> None:
     ours = ops.blur(hr, tensor)
     agree(ours, peers["torch"](), 2e-6)
     if cv2 is not None:
-        peers["opencv"] = each(lambda pair: cv2.filter2D(pair[0], -1, pair[1], borderType=cv2.BORDER_REFLECT_101), arrays)
+        peers["opencv"] = each(
+            lambda pair: cv2.filter2D(pair[0], -1, pair[1], borderType=cv2.BORDER_REFLECT_101), arrays
+        )
         agree(ours, peers["opencv"](), 2e-5)  # OpenCV switches to an FFT above 11x11
     flops = 2 * size_px**2 * hr.numel() / 1e9
     compare(lambda: ops.blur(hr, tensor), peers, megapixels=pixels(hr), gigaflops=flops, target=1.5)
@@ -111,7 +113,14 @@ def test_sharpen(compare: Any) -> None:
     agree(ops.sharpen(hr), eager.usm_sharpen(hr, kernel), 3e-3)
     if cv2 is not None:
         peers["opencv"] = each(opencv_usm, interleaved(hr))
-    compare(lambda: ops.sharpen(hr), peers, megapixels=pixels(hr), gigaflops=8 * 51 * hr.numel() / 1e9, target=1.5, seconds=8)
+    compare(
+        lambda: ops.sharpen(hr),
+        peers,
+        megapixels=pixels(hr),
+        gigaflops=8 * 51 * hr.numel() / 1e9,
+        target=1.5,
+        seconds=8,
+    )
 
 
 @pytest.mark.parametrize("mode", ["torch_bicubic", "torch_bilinear", "torch_area"])
@@ -131,7 +140,9 @@ def test_resize(compare: Any, mode: str, factor: float) -> None:
         code = {"torch_bicubic": cv2.INTER_CUBIC, "torch_bilinear": cv2.INTER_LINEAR}[mode]
         width, height = ours.shape[-1], ours.shape[-2]
         if hr.shape[-1] * factor == width:  # otherwise OpenCV's coordinates differ
-            peers["opencv"] = each(lambda image: cv2.resize(image, (width, height), interpolation=code), interleaved(hr))
+            peers["opencv"] = each(
+                lambda image: cv2.resize(image, (width, height), interpolation=code), interleaved(hr)
+            )
             agree(ours, peers["opencv"](), 1e-4)
     compare(run, peers, megapixels=pixels(hr), gigabytes=values_gb(hr, ours), target=1.5)
 
@@ -198,7 +209,9 @@ def test_jpeg(compare: Any, subsampling: str, quality: int) -> None:
     peers: dict[str, Callable[[], Any]] = {"pillow": each(pillow, arrays)}
     exact = ["pillow"]
     if cv2 is not None:
-        sampling = {"420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}[subsampling]
+        sampling = {"420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}[
+            subsampling
+        ]
         settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
         peers["opencv"] = each(lambda a: cv2.imdecode(cv2.imencode(".jpg", a, settings)[1], cv2.IMREAD_COLOR), arrays)
         exact.append("opencv")

@@ -101,7 +101,11 @@ def _dct_tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     tensor = np.einsum("xu,yv->xyuv", basis, basis)
     alpha = np.array([1 / np.sqrt(2)] + [1] * 7)
     scale = np.outer(alpha, alpha) * 0.25
-    return torch.from_numpy(tensor).float(), torch.from_numpy(scale).float(), torch.from_numpy(np.outer(alpha, alpha)).float()
+    return (
+        torch.from_numpy(tensor).float(),
+        torch.from_numpy(scale).float(),
+        torch.from_numpy(np.outer(alpha, alpha)).float(),
+    )
 
 
 _DCT, _DCT_SCALE, _ALPHA = _dct_tensors()
@@ -139,9 +143,7 @@ def diffjpeg(images: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     cr = F.avg_pool2d((0.5 * r - 0.418688 * g - 0.081312 * b + 128)[:, None], 2)[:, 0]
     luma, chroma = torch.from_numpy(_LUMA.copy()), torch.from_numpy(_CHROMA)
     y = _codec(y, luma, factor)
-    cb, cr = (
-        _codec(plane, chroma, factor).repeat_interleave(2, 1).repeat_interleave(2, 2) - 128 for plane in (cb, cr)
-    )
+    cb, cr = (_codec(plane, chroma, factor).repeat_interleave(2, 1).repeat_interleave(2, 2) - 128 for plane in (cb, cr))
     rgb = torch.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], 1)
     return torch.clamp(rgb, 0, 255)[..., :height, :width] / 255
 

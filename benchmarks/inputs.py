@@ -40,7 +40,9 @@ def photographs(count: int = BATCH, side_px: int = SIDE_PX) -> torch.Tensor:
         image = sources[index % len(sources)]
         if min(image.shape[:2]) < side_px:
             repeats = -(-side_px // min(image.shape[:2]))
-            image = np.pad(image, [(0, image.shape[0] * (repeats - 1)), (0, image.shape[1] * (repeats - 1)), (0, 0)], "symmetric")
+            image = np.pad(
+                image, [(0, image.shape[0] * (repeats - 1)), (0, image.shape[1] * (repeats - 1)), (0, 0)], "symmetric"
+            )
         top = (37 * index) % (image.shape[0] - side_px + 1)
         left = (53 * index) % (image.shape[1] - side_px + 1)
         crops.append(image[top : top + side_px, left : left + side_px])

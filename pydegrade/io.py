@@ -95,8 +95,8 @@ def decode_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> 
 
         # Decode, to 8 bits per channel.
         swapped_rawmode = _swapped_rawmode(image)
+        orientation = _orientation(image)
         image.load()
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)  # after load: Pillow turns TIFF files by itself
         if swapped_rawmode is not None or image.mode.startswith("I"):
             image = Image.fromarray(_from_16_bits(path, image, swapped_rawmode))
             notes.append("16 bits rounded to 8")
@@ -123,12 +123,20 @@ def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tu
         height, width, _ = _map_npy(path, max_pixels).shape
         return height, width
     with _opened(path, max_pixels) as image:
-        if image.format == "TIFF":
-            image.load()  # whether Pillow has turned the sides of a TIFF before loading depends on its version
+        orientation = _orientation(image)
         width, height = image.size
-        if image.getexif().get(_EXIF_ORIENTATION) in _ORIENTATIONS_THAT_SWAP_SIDES:
+        if orientation in _ORIENTATIONS_THAT_SWAP_SIDES:
             height, width = width, height
         return height, width
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation that is still to be applied, 1 when there is none."""
+    if image.format == "TIFF":
+        image.load()  # Pillow turns TIFF files by itself, at a moment that depends on its version
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # asking Pillow would decode the whole file, in search of EXIF data behind the pixels
+    return int(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 @contextmanager

@@ -66,7 +66,9 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
 
     # Which op stands where, and the columns of each op's uses: (row, place) of every use of every slot.
     uses = [np.nonzero(program == slot) for slot in range(len(slots))]
-    columns = [_slot_columns(tasks, slots[slot].name, _op_of(slots[slot].op), uses[slot][0]) for slot in range(len(slots))]
+    columns = [
+        _slot_columns(tasks, slots[slot].name, _op_of(slots[slot].op), uses[slot][0]) for slot in range(len(slots))
+    ]
     kept = np.zeros((batch, places), bool)
     for slot, (rows, at) in enumerate(uses):
         kept[rows, at] = ~_op_of(slots[slot].op).neutral(columns[slot])

@@ -88,4 +88,6 @@ def test_no_pickle_and_no_global_random_numbers():
         for path in (ROOT / package).rglob("*.py"):
             text = path.read_text()
             assert not re.search(r"^\s*(import|from) (pickle|random)\b", text, re.M), path
-            assert not re.search(r"allow_pickle\s*=\s*True|weights_only\s*=\s*False|np\.random\.(rand|seed|uniform)", text), path
+            assert not re.search(
+                r"allow_pickle\s*=\s*True|weights_only\s*=\s*False|np\.random\.(rand|seed|uniform)", text
+            ), path

@@ -1,0 +1,6 @@
+"""`python -m pydegrade` is the `degrade` command."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,587 @@
+"""The `degrade` command: what it writes, that it can be killed, and one line with exit code 2 for everything wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pydegrade
+from pydegrade import cli, io
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ["--hr-size", "48", "--batch", "7"]
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def degrade(capsys):
+    """Runs the command in this process."""
+
+    def run(*arguments: object) -> Result:
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(caught.value.code, captured.out, captured.err)
+
+    return run
+
+
+def command(*arguments: object) -> list[str]:
+    """The same command for a process of its own."""
+    return [sys.executable, "-m", "pydegrade", *(str(argument) for argument in arguments)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Content of every file below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def manifest(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "manifest.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Three photographs, as a folder."""
+    folder = tmp_path_factory.mktemp("photos")
+    from pydegrade.dataset import photographs_folder
+
+    for name, suffix in [("astronaut", "png"), ("coffee", "png"), ("rocket", "jpg")]:
+        with Image.open(photographs_folder() / f"{name}.{suffix}") as image:
+            image.crop((100, 100, 260, 220)).save(folder / f"{name}.png")
+    return folder
+
+
+# ---- sample
+
+
+@pytest.mark.parametrize("space", ["realesrgan-x4", "bsrgan-x4", "dasr-severe"])
+def test_sample_writes_what_the_python_functions_return(degrade, photos, tmp_path, space):
+    out = tmp_path / "run"
+    result = degrade("sample", "--tasks", 12, "--space", space, "--seed", 3, "--hr", photos, "--out", out, *SAMPLE)
+    assert result.code == 0, result.err
+    tasks = pydegrade.sample(space, 3, range(12))
+    assert f"space {space}@{tasks.space.digest[:8]}" in result.out
+    assert str((out / "lr").resolve()) in result.out
+    assert "pairs/s" in result.out
+
+    rows = manifest(out)
+    assert [row["address"] for row in rows] == list(tasks.addresses)
+    for index, row in enumerate(rows):
+        # The crop is where the manifest says.
+        source = io.read_image(photos / row["source"])
+        top, left, side = int(row["top_px"]), int(row["left_px"]), int(row["side_px"])
+        crop = source[top : top + side, left : left + side]
+        crop = crop[:, ::-1] if row["hflip"] == "1" else crop
+        assert side == 48
+        assert np.array_equal(io.read_image(out / row["hr"]), crop)
+
+        # The pair is what degrade_pairs makes of it.
+        pair = pydegrade.degrade_pairs([io.to_float(np.ascontiguousarray(crop))], tasks.take([index]))[0]
+        assert np.array_equal(io.read_image(out / row["lr"]), io.to_uint8(pair.lr))
+        if tasks.space.target != "hr":
+            assert np.array_equal(io.read_image(out / row["target"]), io.to_uint8(pair.target))
+        else:
+            assert "target" not in row
+
+        # The columns are the task's.
+        for name in tasks.columns:
+            assert row[name] == str(tasks.labels(name)[index])
+    assert (out / "target").exists() == (tasks.space.target != "hr")
+
+    loaded = pydegrade.TaskBatch.load(out / "tasks.npz")
+    assert list(loaded.addresses) == list(tasks.addresses)
+    assert np.array_equal(loaded.fingerprints(), tasks.fingerprints())
+    if "dasr33" in tasks.space.vectors:
+        values, mask = tasks.vector("dasr33")
+        assert np.array_equal(np.load(out / "dasr33.npy"), values)
+        assert np.array_equal(np.load(out / "dasr33_mask.npy"), mask)
+    facts = json.loads((out / "run.json").read_text())
+    assert (facts["digest"], facts["seed"], facts["tasks"]) == (tasks.space.digest, 3, 12)
+    assert facts["versions"]["torch"] == torch.__version__
+    assert io.read_image(out / "sheet.png").shape[1] > 4 * 388
+
+
+def test_result_does_not_depend_on_batch_and_grows(degrade, photos, tmp_path):
+    for name, batch in (("a", 1), ("b", 5)):
+        assert (
+            degrade(
+                "sample", "--tasks", 11, "--hr", photos, "--out", tmp_path / name, "--hr-size", 48, "--batch", batch
+            ).code
+            == 0
+        )
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert degrade("sample", "--tasks", 6, "--hr", photos, "--out", tmp_path / "c", *SAMPLE).code == 0
+    grown = degrade("sample", "--tasks", 11, "--hr", photos, "--out", tmp_path / "c", *SAMPLE)
+    assert "6 of 11 samples are there from an earlier run" in grown.out
+    assert tree(tmp_path / "a") == tree(tmp_path / "c")
+
+
+def test_a_finished_run_is_not_done_again(degrade, photos, tmp_path):
+    arguments = ("sample", "--tasks", 5, "--hr", photos, "--out", tmp_path / "a", *SAMPLE)
+    assert degrade(*arguments).code == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a" / "lr").iterdir()}
+    assert degrade(*arguments).code == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "a" / "lr").iterdir()}
+
+
+def test_npy_and_lmdb_hold_the_same_pixels(degrade, photos, tmp_path):
+    lmdb = pytest.importorskip("lmdb")
+    for file_format in ("png", "npy", "lmdb"):
+        arguments = ("sample", "--tasks", 9, "--hr", photos, "--out", tmp_path / file_format, "--format", file_format)
+        assert degrade(*arguments, *SAMPLE).code == 0
+    meta = (tmp_path / "lmdb" / "lr.lmdb" / "meta_info.txt").read_text().splitlines()
+    assert meta == [f"{index:08d}.png (12,12,3) 1" for index in range(9)]
+    assert (tmp_path / "lmdb" / "hr.lmdb" / "meta_info.txt").read_text().startswith("00000000.png (48,48,3) 1\n")
+    with (
+        lmdb.open(str(tmp_path / "lmdb" / "lr.lmdb"), readonly=True) as environment,
+        environment.begin() as transaction,
+    ):
+        for index in range(9):
+            expected = io.read_image(tmp_path / "png" / "lr" / f"{index:08d}.png")
+            assert np.array_equal(np.load(tmp_path / "npy" / "lr" / f"{index:08d}.npy"), expected)
+            encoded = transaction.get(f"{index:08d}".encode())
+            assert encoded == io.encode_png(expected)
+    again = degrade("sample", "--tasks", 12, "--hr", photos, "--out", tmp_path / "lmdb", "--format", "lmdb", *SAMPLE)
+    assert "9 of 12 samples are there" in again.out
+    assert len((tmp_path / "lmdb" / "lr.lmdb" / "meta_info.txt").read_text().splitlines()) == 12
+
+
+def test_params_only(degrade, tmp_path):
+    out = tmp_path / "params"
+    assert degrade("sample", "--tasks", 1000, "--params-only", "--start", 50, "--seed", 2, "--out", out).code == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "dasr33.npy", "dasr33_mask.npy", "manifest.csv", "run.json", "tasks.npz",
+    ]  # fmt: skip
+    rows = manifest(out)
+    assert (rows[0]["index"], rows[-1]["index"]) == ("50", "1049")
+    assert "source" not in rows[0]
+
+
+def test_photographs_that_ship_with_scikit_image(degrade, tmp_path):
+    result = degrade("sample", "--tasks", 3, "--out", tmp_path / "run")
+    assert result.code == 0
+    assert "HR crops of 192 px" in result.out
+    assert io.read_image(tmp_path / "run" / "hr" / "00000002.png").shape == (192, 192, 3)
+    assert io.read_image(tmp_path / "run" / "lr" / "00000002.png").shape == (48, 48, 3)
+
+
+# ---- being killed
+
+
+def start_and_wait_for_files(arguments: list[object], folder: Path, files: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s and process.poll() is None:
+        if folder.is_dir() and len(list(folder.iterdir())) >= files:
+            return process
+        time.sleep(0.002)
+    process.kill()
+    pytest.fail(f"the run ended or hung before it could be interrupted: {process.communicate()}")
+
+
+LONG = ["--tasks", 400, "--hr-size", 120, "--batch", 8]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(command("sample", *LONG, "--hr", photos, "--out", out), env=environment(), check=True)
+    return tree(out)
+
+
+def test_kill_in_the_middle_then_resume_equals_an_uninterrupted_run(degrade, photos, tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    arguments = ["sample", *LONG, "--hr", photos, "--out", out]
+    process = start_and_wait_for_files(arguments, out / "lr", 60)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    left = {name: content for name, content in tree(out).items() if name.endswith(".png") and "/." not in name}
+    assert 60 <= sum(name.startswith("lr/") for name in left) < 400
+    # Whatever has its final name is complete.
+    assert all(content == uninterrupted[name] for name, content in left.items())
+    # What a process killed in the middle of a write leaves behind.
+    (out / "lr" / ".00000399.png.1.partial").write_bytes(b"half")
+    with open(out / "manifest.csv", "a") as stream:
+        stream.write("399,realesrg")
+
+    result = degrade(*arguments)
+    assert result.code == 0
+    assert "samples are there from an earlier run" in result.out
+    assert tree(out) == uninterrupted
+
+
+def test_interrupt_says_what_is_done_and_leaves_valid_tables(degrade, photos, tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    arguments = ["sample", *LONG, "--hr", photos, "--out", out]
+    process = start_and_wait_for_files(arguments, out / "lr", 60)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, (stdout, stderr)
+    assert "the same command continues" in stderr
+    assert "Traceback" not in stderr
+    rows = manifest(out)
+    assert 60 <= len(rows) < 400
+    assert list(pydegrade.TaskBatch.load(out / "tasks.npz").addresses) == [row["address"] for row in rows]
+    assert all((out / row["lr"]).exists() for row in rows)
+    assert degrade(*arguments).code == 0
+    assert tree(out) == uninterrupted
+
+
+# ---- apply
+
+
+@pytest.mark.parametrize("space", ["realesrgan-x4", "dasr-mixed", "bicubic"])
+def test_apply_rebuilds_the_bits_of_sample(degrade, photos, tmp_path, space):
+    run = tmp_path / "run"
+    arguments = ("sample", "--tasks", 6, "--space", space, "--seed", 11, "--hr", photos, "--out", run)
+    assert degrade(*arguments, *SAMPLE).code == 0
+    for row in manifest(run)[::2]:
+        out = tmp_path / f"out{row['index']}"
+        assert degrade("apply", run / row["hr"], "--task", row["address"], "--out", out, "--with-target").code == 0
+        name = Path(row["hr"]).stem
+        assert (out / f"{name}.png").read_bytes() == (run / row["lr"]).read_bytes()
+        if "target" in row:
+            assert (out / f"{name}_target.png").read_bytes() == (run / row["target"]).read_bytes()
+
+
+def test_apply_a_file_of_tasks_to_a_folder_of_any_sizes(degrade, photos, tmp_path):
+    pydegrade.sample("bsrgan-x4", 5, range(3)).save(tmp_path / "tasks.npz")
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    io.write_png(tmp_path / "in" / "odd.png", io.read_image(photos / "coffee.png")[:101, :99])
+    io.write_png(tmp_path / "in" / "sub" / "even.png", io.read_image(photos / "coffee.png")[:64, :80])
+    result = degrade("apply", tmp_path / "in", "--task", tmp_path / "tasks.npz", "--out", tmp_path / "out")
+    assert result.code == 0
+    assert "odd.png: cut from 99 x 101 to 96 x 100 px, multiples of the scale 4" in result.err
+    assert sorted(tree(tmp_path / "out")) == sorted(
+        f"{name}/{row:05d}.png" for name in ("odd", "sub/even") for row in range(3)
+    )
+    tasks = pydegrade.TaskBatch.load(tmp_path / "tasks.npz")
+    cut = io.to_float(np.ascontiguousarray(io.read_image(tmp_path / "in" / "odd.png")[:100, :96]))
+    expected = pydegrade.degrade_list([cut], tasks.take([2]))[0]
+    assert np.array_equal(io.read_image(tmp_path / "out" / "odd" / "00002.png"), io.to_uint8(expected))
+
+
+def test_apply_skips_and_reports_broken_files(degrade, photos, tmp_path):
+    (tmp_path / "in").mkdir()
+    content = (photos / "coffee.png").read_bytes()
+    (tmp_path / "in" / "good.png").write_bytes(content)
+    (tmp_path / "in" / "half.png").write_bytes(content[: len(content) // 2])
+    io.write_png(tmp_path / "in" / "tiny.png", np.zeros((3, 9, 3), np.uint8))
+    address = pydegrade.sample("realesrgan-x4", 0, [0]).addresses[0]
+    result = degrade("apply", tmp_path / "in", "--task", address, "--out", tmp_path / "out")
+    assert result.code == 2
+    assert "half.png: corrupt or truncated" in result.err
+    assert "tiny.png: sides must be at least the scale 4, got 9 x 3" in result.err
+    assert "degrade apply: 2 of 3 images skipped" in result.err
+    assert list(tree(tmp_path / "out")) == ["good.png"]
+
+
+def test_apply_refuses_results_of_the_same_name(degrade, tmp_path):
+    for suffix in ("png", "bmp"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"a.{suffix}")
+    address = pydegrade.sample("bicubic", 0, [0]).addresses[0]
+    result = degrade("apply", tmp_path, "--task", address, "--out", tmp_path / "out")
+    assert result.code == 2
+    assert "results would have the same name" in result.err
+    assert not (tmp_path / "out").exists()
+
+
+# ---- show, preview, spaces, help
+
+
+def test_show(degrade, tmp_path):
+    tasks = pydegrade.sample("realesrgan-x4", 7, range(123, 127))
+    text = degrade("show", tasks.addresses[0])
+    assert text.code == 0
+    assert text.out.strip() == tasks.describe(0).strip()
+    tasks.save(tmp_path / "tasks.npz")
+    lines = degrade("show", tmp_path / "tasks.npz", "--json", "--first", 3)
+    objects = [json.loads(line) for line in lines.out.splitlines()]
+    assert [item["address"] for item in objects] == list(tasks.addresses[:3])
+    assert "3 of 4 tasks shown" in lines.err
+    for row, item in enumerate(objects):
+        for name, values in tasks.columns.items():
+            shown = item["columns"][name]
+            assert shown == tasks.labels(name)[row] if isinstance(shown, str) else np.float32(shown) == values[row]
+
+
+def test_preview_has_a_row_per_task(degrade, tmp_path):
+    assert degrade("preview", "--n", 2, "--hr-size", 64, "-o", tmp_path / "two.png").code == 0
+    assert degrade("preview", "--n", 4, "--hr-size", 64, "-o", tmp_path / "sub" / "four.png").code == 0
+    two, four = io.read_image(tmp_path / "two.png"), io.read_image(tmp_path / "sub" / "four.png")
+    assert four.shape[0] > 2 * two.shape[0] - 100
+    pydegrade.sample("bicubic", 0, range(3)).save(tmp_path / "tasks.npz")
+    assert degrade("preview", "--task", tmp_path / "tasks.npz", "-o", tmp_path / "three.png").code == 0
+
+
+def test_spaces_lists_every_preset_with_its_digest(degrade):
+    result = degrade("spaces")
+    assert result.code == 0
+    for name in ("bicubic", "realesrgan-x4", "realesrgan-x2", "bsrgan-x4", "dasr-weak", "dasr-mixed"):
+        space = pydegrade.Space.load(name)
+        assert f"{name} " in result.out
+        assert space.digest[:8] in result.out
+
+
+@pytest.mark.parametrize("name", sorted(cli.cli.commands))
+def test_every_command_has_help_with_an_example(degrade, name):
+    for option in ("-h", "--help"):
+        result = degrade(name, option)
+        assert result.code == 0
+        assert result.out.startswith(f"Usage: degrade {name}")
+        if cli.cli.commands[name].params[1:]:
+            assert f"degrade {name} " in result.out.split("Example", 1)[1]
+
+
+def test_version_and_module(degrade):
+    assert degrade("--version").out.strip().endswith(pydegrade.__version__)
+    done = subprocess.run(command("--help"), env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "degrade sample --tasks 4000" in done.stdout
+
+
+# ---- what is wrong is said in one line
+
+
+def one_line(result: Result) -> str:
+    lines = result.err.strip().splitlines()
+    assert result.code == 2, result.err
+    assert len(lines) == 1, result.err
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample"], "degrade sample: Missing option '--tasks'"),
+        (["sample", "--tasks", 0], "0 is not in the range x>=1"),
+        (["sample", "--tasks", 4, "--tusks", 4], "Did you mean '--tasks'?"),
+        (["sample", "--tasks", 4, "--hr", "absent"], "absent: must be a folder with images, got nothing"),
+        (["sample", "--tasks", 4, "--hr-size", 50], "--hr-size: must be a multiple of the scale 4, got 50"),
+        (["sample", "--tasks", 4, "--hr-size", 4000], "smaller than the crop of 4000 px"),
+        (["sample", "--tasks", 4, "--format", "jpg"], "'jpg' is not one of"),
+        (["sample", "--tasks", 4, "--seed", -1], "-1 is not in the range"),
+        (["simple"], "No such command 'simple'"),
+        (["show", "nonsense"], "--task: must be an address"),
+        (["apply", "absent.png", "--task", "x", "--out", "y"], "'absent.png' does not exist"),
+    ],
+)
+def test_wrong_usage(degrade, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in one_line(degrade(*arguments))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_space_names_the_nearest(degrade, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = one_line(degrade("sample", "--tasks", 4, "--space", "realesrgan-x5"))
+    assert "realesrgan-x5" in line
+    assert "realesrgan-x4" in line
+
+
+def test_an_address_of_another_version_of_the_space_is_refused(degrade, photos, tmp_path):
+    address = pydegrade.sample("realesrgan-x4", 7, [123]).addresses[0]
+    name, rest = address.split("@")
+    other = f"{name}@{'0' * 8}{rest[8:]}"
+    assert "00000000" in one_line(degrade("show", other))
+
+
+def test_cuda_without_a_gpu(degrade, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    line = one_line(degrade("sample", "--tasks", 1, "--device", "cuda", "--out", tmp_path / "out"))
+    assert "cuda needs a GPU and a CUDA build" in line
+
+
+def test_folder_without_images(degrade, tmp_path):
+    (tmp_path / "empty").mkdir()
+    line = one_line(degrade("sample", "--tasks", 1, "--hr", tmp_path / "empty", "--out", tmp_path / "out"))
+    assert "must contain images" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--seed", 1], "holds a run with seed 0, got 1"),
+        (["--space", "bsrgan-x4"], "holds a run with space 'realesrgan-x4', got 'bsrgan-x4'"),
+        (["--hr-size", 32], "holds a run with hr_size_px 48, got 32"),
+        (["--format", "npy"], "holds a run with format 'png', got 'npy'"),
+        (["--start", 1], "holds a run with start 0, got 1"),
+        (["--tasks", 2], "holds a run of 3 tasks, got 2"),
+        (["--hr", "other"], "holds a run with hr_digest"),
+        (["--params-only"], "holds a run with hr_digest"),
+    ],
+)
+def test_another_configuration_in_the_same_folder_is_refused(degrade, photos, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    io.write_png(tmp_path / "other" / "a.png", io.read_image(photos / "coffee.png"))
+    arguments = ["sample", "--tasks", 3, "--hr", photos, "--out", "out", *SAMPLE]
+    assert degrade(*arguments).code == 0
+    before = tree(tmp_path / "out")
+    assert message in one_line(degrade(*arguments, *change))
+    assert tree(tmp_path / "out") == before
+
+
+def test_a_folder_with_other_files_is_not_filled(degrade, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    line = one_line(degrade("sample", "--tasks", 1, "--out", tmp_path))
+    assert "must be new, empty or a folder of an earlier run" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_broken_photographs_are_skipped_and_reported(degrade, photos, tmp_path):
+    source = tmp_path / "photos"
+    source.mkdir()
+    for path in photos.iterdir():
+        (source / path.name).write_bytes(path.read_bytes())
+    whole = tmp_path / "whole"
+    assert degrade("sample", "--tasks", 30, "--hr", source, "--out", whole, *SAMPLE).code == 0
+
+    content = (source / "coffee.png").read_bytes()
+    (source / "coffee.png").write_bytes(content[: len(content) // 2])
+    (source / "notes.jpg").write_text("no image")
+    io.write_png(source / "small.png", np.zeros((47, 200, 3), np.uint8))
+    out = tmp_path / "out"
+    result = degrade("sample", "--tasks", 30, "--hr", source, "--out", out, *SAMPLE)
+    assert result.code == 2
+    assert "Traceback" not in result.err
+    assert "left out: " in result.err
+    assert "small.png: 200 x 47 px, smaller than the crop of 48 px" in result.err
+    assert "notes.jpg: must be an image file" in result.err
+    assert result.err.count("coffee.png: corrupt or truncated") == 1
+
+    # The other samples are the same as before, byte for byte; nothing took the place of the skipped ones.
+    skipped = [row["index"] for row in manifest(whole) if row["source"] == "coffee.png"]
+    with open(out / "skipped.csv", newline="") as stream:
+        assert [row["index"] for row in csv.DictReader(stream)] == skipped
+    kept = [row for row in manifest(whole) if row["source"] != "coffee.png"]
+    assert manifest(out) == kept
+    assert all((out / row["lr"]).read_bytes() == (whole / row["lr"]).read_bytes() for row in kept)
+    assert len(list((out / "lr").iterdir())) == len(kept) == len(pydegrade.TaskBatch.load(out / "tasks.npz"))
+
+
+def test_unusual_photographs_are_converted_and_reported(degrade, photos, tmp_path):
+    pixels = io.read_image(photos / "coffee.png")
+    source = tmp_path / "photos"
+    source.mkdir()
+    alpha = np.full((*pixels.shape[:2], 1), 90, np.uint8)
+    Image.fromarray(np.concatenate([pixels, alpha], axis=2)).save(source / "alpha.png")
+    Image.fromarray(pixels).convert("L").save(source / "gray.png")
+    Image.fromarray(pixels).quantize(32).save(source / "palette.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(source / "deep.png")
+    result = degrade("sample", "--tasks", 40, "--hr", source, "--out", tmp_path / "out", *SAMPLE)
+    assert result.code == 0
+    assert {line.split(": ", 2)[2] for line in result.err.splitlines() if line.startswith("warning")} == {
+        "alpha channel dropped",
+        "16 bits rounded to 8",
+    }
+    for row in manifest(tmp_path / "out"):
+        if row["source"] == "deep.png":
+            top, left = int(row["top_px"]), int(row["left_px"])
+            crop = pixels[top : top + 48, left : left + 48, :1].repeat(3, axis=2)
+            crop = crop[:, ::-1] if row["hflip"] == "1" else crop
+            assert np.array_equal(io.read_image(tmp_path / "out" / row["hr"]), crop)
+
+
+def test_a_list_cannot_lead_out_of_the_folder(degrade, photos, tmp_path):
+    (tmp_path / "meta_info.txt").write_text("coffee.png (120,160,3)\n../secret.png (1,1,3)\n")
+    arguments = ("sample", "--tasks", 1, "--hr", photos, "--meta-info", tmp_path / "meta_info.txt")
+    line = one_line(degrade(*arguments, "--out", tmp_path / "out", *SAMPLE))
+    assert "file names must stay inside the folder, got '../secret.png'" in line
+
+
+def test_huge_photographs_need_a_word(degrade, photos, tmp_path):
+    arguments = ("sample", "--tasks", 1, "--hr", photos, "--out", tmp_path / "out", *SAMPLE)
+    assert "at most 15,000 pixels, got 160 x 120 = 19,200" in one_line(degrade(*arguments, "--max-megapixels", 0.015))
+    assert degrade(*arguments, "--max-megapixels", 0.02).code == 0
+
+
+def test_a_full_disk_is_a_failure_and_keeps_what_is_done(degrade, photos, tmp_path, monkeypatch):
+    arguments = ("sample", "--tasks", 20, "--hr", photos, "--out", tmp_path / "out", *SAMPLE)
+    write = io.os.replace
+    calls = []
+
+    def replace(source, target):
+        calls.append(target)
+        if len(calls) == 25:
+            raise OSError(28, "No space left on device")
+        write(source, target)
+
+    monkeypatch.setattr(io.os, "replace", replace)
+    result = degrade(*arguments)
+    assert result.code == 1
+    assert "No space left on device" in result.err
+    assert "Traceback" not in result.err
+    monkeypatch.undo()
+    assert degrade(*arguments).code == 0
+    assert len(manifest(tmp_path / "out")) == 20
+
+
+def test_an_unexpected_failure_is_not_hidden(degrade, monkeypatch, tmp_path):
+    def fail(*_arguments, **_options):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cli, "sample_tasks", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["sample", "--tasks", "1", "--out", str(tmp_path / "out")])
+
+
+# ---- sheets
+
+
+def test_sheet_places_every_image_unchanged_at_its_size():
+    from pydegrade.sheet import Cell, SheetRow, render_sheet
+
+    rng = np.random.default_rng(0)
+    small, exact = (rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (32, 64))
+    rows = [SheetRow("first", (Cell(small, "a", ("one two three four five six seven eight",)), Cell(exact)))]
+    sheet = render_sheet(rows, "heading", cell_width_px=64, cell_height_px=64)
+
+    def contains(image: np.ndarray) -> bool:
+        height, width, _ = image.shape
+        return any(
+            np.array_equal(sheet[y : y + height, x : x + width], image)
+            for y, x in zip(*np.nonzero((sheet[:-height, :-width] == image[0, 0]).all(axis=2)))
+        )
+
+    assert contains(exact)
+    assert contains(small.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_captions_are_wrapped_to_their_column():
+    from PIL import ImageFont
+
+    from pydegrade.sheet import _wrapped
+
+    font = ImageFont.load_default(13)
+    text = "sigma_x 1.27 px sigma_y 0.44 px angle 1.2 rad beta 0.9"
+    lines = _wrapped(text, font, 100)
+    assert " ".join(lines) == text
+    assert len(lines) > 2
+    assert all(font.getlength(line) <= 100 for line in lines)
+    assert _wrapped("", font, 100) == []

@@ -1,0 +1,312 @@
+"""Files to arrays and back: every layout a user may bring, and one clear line for every file that is no image."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pydegrade import io
+from pydegrade.errors import ImageError
+
+
+def noise_image(height: int = 21, width: int = 34, channels: int = 3) -> np.ndarray:
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return np.random.default_rng(height * 1000 + width).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png_16_bit(path: Path, values: np.ndarray) -> None:
+    """Write uint16 [H, W, C] as PNG by the specification, since Pillow cannot. C = 1, 2, 3, 4."""
+    height, width, channels = values.shape
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    body = values.astype(">u2").tobytes()
+    stride = 2 * channels * width
+    rows = b"".join(b"\0" + body[y * stride : (y + 1) * stride] for y in range(height))
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+
+# ---- 8 bits and float
+
+
+def test_float_values_are_the_nearest_to_k_over_255():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    as_float = io.to_float(levels)
+    assert as_float.shape == (3, 16, 16)
+    assert as_float.is_contiguous()
+    expected = (np.arange(256, dtype=np.float64) / 255).astype(np.float32).reshape(16, 16)
+    assert np.array_equal(as_float[1].numpy(), expected)
+    assert np.array_equal(io.to_uint8(as_float), levels)
+
+
+def test_float_to_uint8_rounds_half_to_even_and_clips():
+    # 0.5 and 2.5 levels are exact ties in float32: k + 0.5 times 1/255 times 255 need not be, so ties are made by hand.
+    values = torch.tensor([-1.0, -0.001, 0.4999 / 255, 0.501 / 255, 1.0, 1.7, 127.499 / 255, 127.501 / 255])
+    image = values.expand(3, 1, -1).contiguous()
+    assert io.to_uint8(image)[0, :, 0].tolist() == [0, 0, 0, 1, 255, 255, 127, 128]
+    tie = torch.full((3, 1, 1), 0.5)  # 127.5 exactly
+    assert io.to_uint8(tie)[0, 0, 0] == 128
+    for height, width in [(1, 1), (1, 7), (5, 1), (9, 4)]:
+        pixels = noise_image(height, width)
+        assert np.array_equal(io.to_uint8(io.to_float(pixels)), pixels)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_to_uint8_refuses_what_is_not_finite(bad):
+    image = torch.zeros(3, 4, 4)
+    image[1, 2, 3] = bad
+    with pytest.raises(ValueError, match="to_uint8: image must be finite, got NaN or infinity"):
+        io.to_uint8(image)
+
+
+def test_conversions_name_wrong_types():
+    with pytest.raises(ValueError, match=r"to_float: pixels must be uint8 \[H, W, 3\], got float32 \[4, 4, 3\]"):
+        io.to_float(np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(ValueError, match=r"to_uint8: image must be float32 \[3, H, W\], got torch.float64 \[3, 4, 4\]"):
+        io.to_uint8(torch.zeros(3, 4, 4, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"encode_png: pixels must be uint8 \[H, W, 3\], got uint8 \[4, 4\]"):
+        io.encode_png(np.zeros((4, 4), np.uint8))
+
+
+# ---- PNG
+
+
+def test_png_encoder_equals_pixels_for_all_small_sizes(tmp_path):
+    for height in (1, 2, 3, 5, 8):
+        for width in (1, 2, 3, 7, 9):
+            pixels = noise_image(height, width)
+            io.write_png(tmp_path / "a.png", pixels)
+            with Image.open(tmp_path / "a.png") as image:
+                assert image.mode == "RGB"
+                assert np.array_equal(np.asarray(image), pixels)
+            assert np.array_equal(io.read_image(tmp_path / "a.png"), pixels)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_npy_round_trip(tmp_path):
+    pixels = noise_image()
+    io.write_atomic(tmp_path / "a.npy", io.encode_npy(pixels))
+    assert np.array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), pixels)
+    assert np.array_equal(io.read_image(tmp_path / "a.npy"), pixels)
+    assert io.image_size(tmp_path / "a.npy") == (21, 34)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(io.os, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        io.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+# ---- reading what people have
+
+
+def test_gray_palette_bilevel_and_cmyk(tmp_path):
+    gray = noise_image(channels=1)
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    assert np.array_equal(io.read_image(tmp_path / "gray.png"), np.stack([gray] * 3, axis=2))
+
+    palette = Image.fromarray(noise_image()).quantize(17)
+    palette.save(tmp_path / "palette.png")
+    decoded = io.decode_image(tmp_path / "palette.png")
+    assert np.array_equal(decoded.pixels, np.asarray(palette.convert("RGB")))
+    assert decoded.notes == ()
+
+    Image.fromarray(gray > 127).save(tmp_path / "bilevel.png")
+    assert np.array_equal(io.read_image(tmp_path / "bilevel.png")[..., 1], np.where(gray > 127, 255, 0))
+
+    Image.fromarray(noise_image()).convert("CMYK").save(tmp_path / "cmyk.tif")
+    assert io.decode_image(tmp_path / "cmyk.tif").notes == ("CMYK converted without a colour profile",)
+
+
+def test_alpha_is_dropped_and_reported_only_where_it_matters(tmp_path):
+    pixels = noise_image(channels=4)
+    Image.fromarray(pixels).save(tmp_path / "rgba.png")
+    decoded = io.decode_image(tmp_path / "rgba.png")
+    assert np.array_equal(decoded.pixels, pixels[..., :3])
+    assert decoded.notes == ("alpha channel dropped",)
+
+    pixels[..., 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "opaque.png")
+    assert io.decode_image(tmp_path / "opaque.png").notes == ()
+
+    Image.fromarray(pixels[..., :2].copy()).save(tmp_path / "la.png")
+    assert np.array_equal(io.read_image(tmp_path / "la.png"), np.stack([pixels[..., 0]] * 3, axis=2))
+
+    palette = Image.fromarray(noise_image()).quantize(8)
+    palette.save(tmp_path / "transparent.png", transparency=3)
+    decoded = io.decode_image(tmp_path / "transparent.png")
+    assert np.array_equal(decoded.pixels, np.asarray(palette.convert("RGB")))
+    assert decoded.notes == ("alpha channel dropped",)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bit_png_is_rounded_not_truncated(tmp_path, channels):
+    # All 65536 values: truncation to the upper byte would differ from rounding for half of them.
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1).repeat(channels, axis=2)
+    values = np.stack([np.roll(values[..., channel], 7 * channel, axis=0) for channel in range(channels)], axis=2)
+    png_16_bit(tmp_path / "a.png", values)
+    decoded = io.decode_image(tmp_path / "a.png")
+    expected = np.rint(values.astype(np.float64) * 255 / 65535).astype(np.uint8)
+    assert np.array_equal(decoded.pixels, expected[..., :3] if channels > 1 else expected.repeat(3, axis=2))
+    assert decoded.notes[0] == "16 bits rounded to 8"
+
+
+def test_16_bit_gray_tiff(tmp_path):
+    values = np.random.default_rng(0).integers(0, 65536, (9, 14), dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    expected = np.rint(values / 257.0).astype(np.uint8)
+    assert np.array_equal(io.read_image(tmp_path / "a.tif")[..., 0], expected)
+
+
+def test_16_bit_gray_with_alpha_is_refused_in_one_line(tmp_path):
+    png_16_bit(tmp_path / "a.png", np.zeros((4, 4, 2), np.uint16))
+    with pytest.raises(ImageError, match="16-bit pixels must be gray, RGB or RGBA, got layout LA"):
+        io.read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation, suffix):
+    upright = np.zeros((16, 24, 3), np.uint8)
+    upright[:8, :8] = 255
+    upright[8:, 16:, 0] = 255
+    # Stored = the inverse of what a viewer does for that orientation (Exif 2.32).
+    turn = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    options = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
+    Image.fromarray(np.ascontiguousarray(turn[orientation](upright))).save(path, exif=exif, **options)
+    decoded = io.read_image(path)
+    assert decoded.shape == upright.shape
+    # Flat 8x8 blocks survive JPEG at quality 100 within the rounding of its colour conversion.
+    assert np.abs(decoded.astype(int) - upright).max() <= (3 if suffix == "jpg" else 0)
+    assert io.image_size(path) == (16, 24)
+
+
+# ---- files that are no image
+
+
+def test_each_bad_file_gets_one_line(tmp_path):
+    pixels = noise_image(64, 64)
+    io.write_png(tmp_path / "good.png", pixels)
+    content = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "truncated.png").write_bytes(content[: len(content) // 2])
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 0xFF
+    (tmp_path / "damaged.png").write_bytes(bytes(damaged))
+    Image.fromarray(pixels).save(tmp_path / "good.jpg")
+    (tmp_path / "truncated.jpg").write_bytes((tmp_path / "good.jpg").read_bytes()[:-400])
+    (tmp_path / "text.png").write_text("this is not an image")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    frames = [Image.fromarray(noise_image(8, 8)), Image.fromarray(noise_image(8, 9)).resize((8, 8))]
+    frames[0].save(tmp_path / "animated.webp", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "animated.png", save_all=True, append_images=frames[1:])
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
+    np.save(tmp_path / "float.npy", np.zeros((4, 4, 3), np.float32))
+    np.save(tmp_path / "zero.npy", np.zeros((0, 4, 3), np.uint8))
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    zero_wide = bytearray(content)
+    zero_wide[16:20] = b"\0\0\0\0"
+    zero_wide[29:33] = struct.pack(">I", zlib.crc32(bytes(zero_wide[12:29])))
+    (tmp_path / "zero.png").write_bytes(bytes(zero_wide))
+
+    expected = {
+        "truncated.png": "corrupt or truncated",
+        "damaged.png": "corrupt or truncated",
+        "truncated.jpg": "corrupt or truncated",
+        "text.png": "must be an image file, got something Pillow does not recognise",
+        "empty.png": "must be an image, got an empty file",
+        "folder.png": "must be an image file, got a folder",
+        "animated.webp": "must be a still image, got 2 frames",
+        "animated.png": "must be a still image, got 2 frames",
+        "float.tif": "pixels must be gray, palette, RGB or CMYK integers, got mode 'F'",
+        "float.npy": "must be uint8 [H, W, 3], got float32 [4, 4, 3]",
+        "zero.npy": "sides must be at least 1 px, got 4 x 0",
+        "zero.png": "",
+        "objects.npy": "not a readable .npy array",
+    }
+    for name, message in expected.items():
+        with pytest.raises(ImageError) as caught:
+            io.read_image(tmp_path / name)
+        text = str(caught.value)
+        assert text.startswith(f"{tmp_path / name}: ")
+        assert message in text
+        assert "\n" not in text
+
+
+def test_huge_images_are_refused_before_decoding(tmp_path):
+    content = bytearray(io.encode_png(noise_image(4, 4)))
+    content[16:24] = struct.pack(">II", 12000, 12000)
+    content[29:33] = struct.pack(">I", zlib.crc32(bytes(content[12:29])))
+    (tmp_path / "huge.png").write_bytes(bytes(content))
+    with pytest.raises(
+        ImageError, match=r"at most 134,217,728 pixels, got 12000 x 12000 = 144,000,000; raise the limit"
+    ):
+        io.read_image(tmp_path / "huge.png")
+    io.write_png(tmp_path / "small.png", noise_image(10, 10))
+    with pytest.raises(ImageError, match="at most 99 pixels"):
+        io.read_image(tmp_path / "small.png", max_pixels=99)
+    assert io.read_image(tmp_path / "small.png", max_pixels=100).shape == (10, 10, 3)
+
+
+# ---- folders
+
+
+def test_list_images_is_recursive_and_in_natural_order(tmp_path):
+    for name in ["img10.png", "img2.png", "sub/img1.JPG", "sub/deep/a.webp", "notes.txt", ".hidden.png", ".git/x.png"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    names = [path.relative_to(tmp_path).as_posix() for path in io.list_images(tmp_path)]
+    assert names == ["img2.png", "img10.png", "sub/deep/a.webp", "sub/img1.JPG"]
+    assert [path.name for path in io.list_images(tmp_path, recursive=False)] == ["img2.png", "img10.png"]
+
+
+def test_list_images_says_what_is_missing(tmp_path):
+    with pytest.raises(ImageError, match=r"must contain images .*, got none"):
+        io.list_images(tmp_path)
+    with pytest.raises(ImageError, match="must be a folder with images, got nothing"):
+        io.list_images(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.png", "/etc/passwd", "a/../../b.png", "C:\\a.png", "..\\a.png", "link/a.png", "a\0b"]
+)
+def test_names_from_files_stay_in_their_folder(tmp_path, name):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    with pytest.raises(ImageError, match="file names must stay inside the folder"):
+        io.path_inside(folder, name)
+
+
+def test_names_inside_are_allowed(tmp_path):
+    assert io.path_inside(tmp_path, "sub/a.png") == tmp_path / "sub/a.png"
