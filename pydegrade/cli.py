@@ -110,8 +110,7 @@ def _image_options(command: Command) -> Command:
         "--max-megapixels",
         type=click.FloatRange(min=0, min_open=True),
         default=MAX_PIXELS / 1e6,
-        show_default=f"{MAX_PIXELS / 1e6:.0f}",
-        help="Refuse larger images.",
+        help=f"Refuse larger images.  [default: {MAX_PIXELS / 1e6:.0f}]",
     )
     device = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
     return limit(device(command))
