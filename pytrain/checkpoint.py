@@ -12,7 +12,6 @@ import contextlib
 import errno
 import json
 import os
-import pickle
 import re
 import shutil
 import warnings
@@ -419,7 +418,7 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # On damaged bytes the unpickler raises whatever its next instruction stumbles over: any class is possible.
-        refused = REFUSED.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        refused = REFUSED.search(str(error)) if type(error).__name__ == "UnpicklingError" else None
         if refused:
             named = next(group for group in refused.groups() if group)
             raise CheckpointError(
