@@ -75,7 +75,7 @@ pyd::NoiseParams noise_params(const Fields& f) {
           f.in<uint32_t>("poisson_tables")};
 }
 pyd::JpegParams jpeg_params(const Fields& f) {
-  return {f.in<int32_t>("mode"), f.in<float>("quality"), f.in<int32_t>("subsampling")};
+  return {f.in<int32_t>("mode"), f.in<float>("quality"), f.in<int32_t>("subsampling"), f.in<int32_t>("rounding")};
 }
 pyd::SharpenParams sharpen_params(const Fields& f) {
   return {f.in<float>("weight"), f.in<int32_t>("radius_px"), f.in<float>("threshold_8bit")};
@@ -129,7 +129,7 @@ void jpeg_adjoint(const py::dict& d) {
   const Fields f("jpeg_adjoint", d);
   run("jpeg_adjoint", pyd::jpeg_adjoint_cpu,
       pyd::JpegAdjointArgs{f.rows("rows"), f.in<float>("src"), f.in<float>("grad"), f.out<float>("dst"),
-                           jpeg_params(f), f.number<int32_t>("rounding")});
+                           jpeg_params(f), f.number<int32_t>("libjpeg_gradient")});
 }
 void sharpen(const py::dict& d) {
   const Fields f("sharpen", d);

@@ -132,11 +132,16 @@ enum JpegMode : int32_t {
   kJpegDiffjpegBasicsr = 3,  // the arithmetic of BasicSR's DiffJPEG
 };
 enum JpegSubsampling : int32_t { kJpeg444 = 0, kJpeg422 = 1, kJpeg420 = 2 };
+enum JpegRounding : int32_t {
+  kJpegRoundPlain = 0,  // to the nearest; gradients pass straight through
+  kJpegRoundCubic = 1,  // round(x) + (x - round(x))^3 and its derivative
+};
 
 struct JpegParams {
   const int32_t* mode;         // [items] JpegMode
   const float* quality;        // [items] 1..100, an integer in libjpeg mode
-  const int32_t* subsampling;  // [items] JpegSubsampling
+  const int32_t* subsampling;  // [items] JpegSubsampling; kJpegDiffjpegBasicsr is always 4:2:0
+  const int32_t* rounding;     // [items] JpegRounding of the two differentiable modes
 };
 
 struct JpegArgs {
@@ -146,14 +151,14 @@ struct JpegArgs {
   JpegParams params;
 };
 
-// Gradient of diffjpeg with respect to its input.
+// Gradient of jpeg with respect to its input.
 struct JpegAdjointArgs {
   Rows rows;
   const float* src;   // the input of the forward pass
   const float* grad;  // gradient of the output
   float* dst;         // gradient of the input
   JpegParams params;
-  int32_t rounding;   // 0: gradients pass straight through the rounding; 1: d/dx of round(x) + (x - round(x))^3
+  int32_t libjpeg_gradient;  // libjpeg mode, constant almost everywhere. 0: zero; 1: the gradient where src is in [0, 1]
 };
 
 // ---- sharpen: unsharp masking

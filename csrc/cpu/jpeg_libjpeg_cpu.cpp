@@ -1,0 +1,329 @@
+// libjpeg mode: what libjpeg-turbo's decoder returns for what its encoder wrote, without writing it: everything between
+// the quantised coefficients and the file is lossless. Integers, in the order of operations of the library.
+//
+// An image is worked through in strips of some rows of blocks. A strip holds its samples as eight long rows of bytes,
+// the rows of blocks one after the other: row y of a component stands in row y % 8, from block row y / 8 on. So sixteen
+// neighbouring blocks, whichever row of blocks they belong to, are 128 neighbouring bytes in each of the eight rows.
+// Strips are independent up to here; the second loop, back to pixels, reads chroma across their borders.
+
+#include "cpu/jpeg_modes.h"
+#include "cpu/lanes.h"
+#include "math/dct8.h"
+
+namespace pyd {
+namespace PYD_ISA {
+namespace {
+
+// Enough blocks per strip to fill groups of sixteen, few enough to stay in the first-level cache.
+constexpr int64_t kStripBlocks = 256;
+// Loops over pixels may run past the end of a row by less than this.
+constexpr int64_t kRowSlack = 64;
+
+int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+struct Strips {
+  int64_t count;
+  int64_t block_rows;      // of chroma, per strip; the luma has factor_y times as many
+  int64_t luma_row_bytes;  // length of one of the eight rows
+  int64_t chroma_row_bytes;
+  uint8_t* luma;    // [count, 8, luma_row_bytes]
+  uint8_t* chroma;  // [count, 8, chroma_row_bytes]: Cb, then Cr
+};
+
+int64_t cr_offset(const JpegGeometry& g, const Strips& s) { return s.block_rows * g.chroma_blocks_x * 8; }
+
+uint8_t* luma_row(const JpegGeometry& g, const Strips& s, int64_t y) {
+  const int64_t strip_rows = 8 * s.block_rows * g.factor_y;
+  const int64_t strip = y / strip_rows, row = y % strip_rows;
+  return s.luma + (strip * 8 + row % 8) * s.luma_row_bytes + row / 8 * g.luma_blocks_x * 8;
+}
+
+// Cb; Cr lies cr_offset further.
+uint8_t* chroma_row(const JpegGeometry& g, const Strips& s, int64_t y) {
+  const int64_t strip_rows = 8 * s.block_rows;
+  const int64_t strip = y / strip_rows, row = y % strip_rows;
+  return s.chroma + (strip * 8 + row % 8) * s.chroma_row_bytes + row / 8 * g.chroma_blocks_x * 8;
+}
+
+// ---- Pixels -> samples
+
+void rgb_row_to_ycc(ConstImage src, int64_t y, uint8_t* PYD_RESTRICT luma, uint8_t* PYD_RESTRICT cb,
+                    uint8_t* PYD_RESTRICT cr) {
+  const int64_t plane = src.height * src.width;
+  const float* PYD_RESTRICT red = src.data + y * src.width;
+  const float* PYD_RESTRICT green = red + plane;
+  const float* PYD_RESTRICT blue = green + plane;
+  for (int64_t x = 0; x < src.width; ++x) {
+    const float r = level_of_value(red[x]), g = level_of_value(green[x]), b = level_of_value(blue[x]);
+    luma[x] = static_cast<uint8_t>(luma_of_rgb(r, g, b));
+    cb[x] = static_cast<uint8_t>(cb_of_rgb(r, g, b));
+    cr[x] = static_cast<uint8_t>(cr_of_rgb(r, g, b));
+  }
+}
+
+// Means of pairs or squares of samples. The bias alternates along the row, so that halves are not always rounded up.
+void downsample_pairs(const uint8_t* PYD_RESTRICT row, uint8_t* PYD_RESTRICT out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t sum = row[2 * i] + row[2 * i + 1];
+    out[i] = static_cast<uint8_t>((sum + (i & 1)) >> 1);
+  }
+}
+void downsample_squares(const uint8_t* PYD_RESTRICT upper, const uint8_t* PYD_RESTRICT lower, uint8_t* PYD_RESTRICT out,
+                        int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t sum = upper[2 * i] + upper[2 * i + 1] + lower[2 * i] + lower[2 * i + 1];
+    out[i] = static_cast<uint8_t>((sum + 1 + (i & 1)) >> 2);
+  }
+}
+
+void extend_row(uint8_t* row, int64_t width, int64_t padded_width) {
+  memset(row + width, row[width - 1], static_cast<size_t>(padded_width - width));
+}
+
+// Fills the strip. Edges are the encoder's: columns are repeated before chroma is averaged; an odd last row is doubled,
+// and further rows repeat the averaged ones.
+Status gather_strip(const JpegGeometry& g, const Strips& s, int64_t strip, ConstImage src) {
+  const int64_t luma_width = 8 * g.luma_blocks_x, chroma_width = 8 * g.chroma_blocks_x;
+  const int64_t padded_width = chroma_width * g.factor_x;
+  const int64_t row_bytes = round_up(padded_width, 64) + kRowSlack;
+  Scratch scratch;
+  uint8_t* const full = scratch.take<uint8_t>(5 * row_bytes);
+  if (full == nullptr) return Status::kOutOfMemory;
+  uint8_t* const luma = full;
+  uint8_t* const cb[2] = {full + row_bytes, full + 2 * row_bytes};
+  uint8_t* const cr[2] = {full + 3 * row_bytes, full + 4 * row_bytes};
+  const int64_t to_cr = cr_offset(g, s);
+
+  const int64_t first = strip * s.block_rows * 8;
+  const int64_t end = first + s.block_rows * 8;
+  const int64_t last = end < g.chroma_height ? end : g.chroma_height;
+  for (int64_t chroma_y = first; chroma_y < last; ++chroma_y) {
+    int64_t rows = 0;
+    for (int64_t y = chroma_y * g.factor_y; rows < g.factor_y && y < g.height; ++rows, ++y) {
+      rgb_row_to_ycc(src, y, luma, cb[rows], cr[rows]);
+      extend_row(luma, g.width, luma_width);
+      extend_row(cb[rows], g.width, padded_width);
+      extend_row(cr[rows], g.width, padded_width);
+      memcpy(luma_row(g, s, y), luma, static_cast<size_t>(luma_width));
+    }
+    uint8_t* const out = chroma_row(g, s, chroma_y);
+    if (g.factor_x == 1) {
+      memcpy(out, cb[0], static_cast<size_t>(chroma_width));
+      memcpy(out + to_cr, cr[0], static_cast<size_t>(chroma_width));
+    } else if (g.factor_y == 1) {
+      downsample_pairs(cb[0], out, chroma_width);
+      downsample_pairs(cr[0], out + to_cr, chroma_width);
+    } else {
+      downsample_squares(cb[0], cb[rows - 1], out, chroma_width);
+      downsample_squares(cr[0], cr[rows - 1], out + to_cr, chroma_width);
+    }
+  }
+
+  // Rows below the picture, in the last strip.
+  if (end < g.chroma_height) return Status::kOk;
+  const uint8_t* const last_luma = luma_row(g, s, g.height - 1);
+  for (int64_t y = g.height; y < 8 * g.luma_blocks_y; ++y) {
+    memcpy(luma_row(g, s, y), last_luma, static_cast<size_t>(luma_width));
+  }
+  const uint8_t* const last_chroma = chroma_row(g, s, g.chroma_height - 1);
+  for (int64_t y = g.chroma_height; y < 8 * g.chroma_blocks_y; ++y) {
+    memcpy(chroma_row(g, s, y), last_chroma, static_cast<size_t>(chroma_width));
+    memcpy(chroma_row(g, s, y) + to_cr, last_chroma + to_cr, static_cast<size_t>(chroma_width));
+  }
+  return Status::kOk;
+}
+
+// ---- Samples -> coefficients -> samples
+
+void quantisers(const int16_t* table, float quality, Quantiser* out) {
+  const int32_t percent = libjpeg_scale_percent(quality);
+  for (int i = 0; i < 64; ++i) out[i] = quantiser_of(libjpeg_table_entry(table[i], percent));
+}
+
+// A coefficient, scaled by 8, as the decoder will see it.
+inline __attribute__((always_inline)) void quantise_and_back(const Quantiser& q, Int32Lanes& coefficient) {
+  FloatLanes value = __builtin_convertvector(coefficient, FloatLanes);
+  const Int32Lanes sign = coefficient & static_cast<int32_t>(0x80000000u);
+  Int32Lanes bias_bits = sign | static_cast<int32_t>(pyd_bits(q.bias));
+  FloatLanes bias;
+  memcpy(&bias, &bias_bits, sizeof bias);
+  value = (value + bias) * q.reciprocal;
+  coefficient = __builtin_convertvector(value, Int32Lanes) * q.entry;
+}
+
+// Sixteen blocks, in place.
+void transform_group(uint8_t* samples, int64_t row_bytes, const Quantiser* quantiser) {
+  alignas(64) uint8_t bytes[kGroupWidth];
+  alignas(64) int32_t lanes[64][kGroupBlocks];
+  Int32Lanes x[8];
+
+  // Rows.
+  for (int row = 0; row < 8; ++row) {
+    row_to_lanes(samples + row * row_bytes, bytes);
+    for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
+      for (int k = 0; k < 8; ++k) {
+        ByteLanes byte;
+        load(bytes + 16 * k + lane, byte);
+        x[k] = __builtin_convertvector(byte, Int32Lanes) - 128;
+      }
+      islow_forward8<kDctFractionBits - kDctExtraBits>(x);
+      for (int k = 0; k < 8; ++k) store(&lanes[8 * row + k][lane], x[k]);
+    }
+  }
+
+  // Columns, there and back.
+  for (int column = 0; column < 8; ++column) {
+    for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
+      for (int k = 0; k < 8; ++k) load(&lanes[8 * k + column][lane], x[k]);
+      islow_forward8<kDctFractionBits + kDctExtraBits>(x);
+      for (int k = 0; k < 8; ++k) quantise_and_back(quantiser[8 * k + column], x[k]);
+      islow_inverse8<kDctFractionBits - kDctExtraBits>(x);
+      for (int k = 0; k < 8; ++k) store(&lanes[8 * k + column][lane], x[k]);
+    }
+  }
+
+  // Rows.
+  for (int row = 0; row < 8; ++row) {
+    for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
+      for (int k = 0; k < 8; ++k) load(&lanes[8 * row + k][lane], x[k]);
+      islow_inverse8<kDctFractionBits + kDctExtraBits + 3>(x);
+      for (int k = 0; k < 8; ++k) {
+        Int32Lanes level = x[k] + 128;
+        level = level > 0 ? level : Int32Lanes{};
+        level = level < 255 ? level : Int32Lanes{} + 255;
+        store(bytes + 16 * k + lane, __builtin_convertvector(level, ByteLanes));
+      }
+    }
+    lanes_to_row(bytes, samples + row * row_bytes);
+  }
+}
+
+void transform_strip(const JpegGeometry& g, const Strips& s, int64_t strip, const Quantiser* luma,
+                     const Quantiser* chroma) {
+  // The last strip may have fewer rows of blocks; what lies behind them is not looked at.
+  const int64_t rows_left = g.luma_blocks_y - strip * s.block_rows * g.factor_y;
+  const int64_t luma_rows = rows_left < s.block_rows * g.factor_y ? rows_left : s.block_rows * g.factor_y;
+  uint8_t* const luma_samples = s.luma + strip * 8 * s.luma_row_bytes;
+  for (int64_t x = 0; x < luma_rows * g.luma_blocks_x * 8; x += kGroupWidth) {
+    transform_group(luma_samples + x, s.luma_row_bytes, luma);
+  }
+  uint8_t* const chroma_samples = s.chroma + strip * 8 * s.chroma_row_bytes;
+  for (int64_t x = 0; x < 2 * cr_offset(g, s); x += kGroupWidth) {
+    transform_group(chroma_samples + x, s.chroma_row_bytes, chroma);
+  }
+}
+
+// ---- Samples -> pixels
+
+// libjpeg's upsampling weighs the nearer sample 3/4, the farther 1/4; the two roundings alternate.
+void upsample_row(const uint8_t* PYD_RESTRICT row, int64_t count, uint8_t* PYD_RESTRICT out) {
+  out[0] = row[0];
+  for (int64_t i = 1; i < count; ++i) {
+    out[2 * i - 1] = static_cast<uint8_t>((3 * row[i - 1] + row[i] + 2) >> 2);
+    out[2 * i] = static_cast<uint8_t>((3 * row[i] + row[i - 1] + 1) >> 2);
+  }
+  out[2 * count - 1] = row[count - 1];
+}
+
+void upsample_rows(const uint8_t* PYD_RESTRICT near, const uint8_t* PYD_RESTRICT far, int64_t count,
+                   uint8_t* PYD_RESTRICT out) {
+  const auto column = [&](int64_t i) { return 3 * near[i] + far[i]; };
+  out[0] = static_cast<uint8_t>((4 * column(0) + 8) >> 4);
+  for (int64_t i = 1; i < count; ++i) {
+    out[2 * i - 1] = static_cast<uint8_t>((3 * column(i - 1) + column(i) + 7) >> 4);
+    out[2 * i] = static_cast<uint8_t>((3 * column(i) + column(i - 1) + 8) >> 4);
+  }
+  out[2 * count - 1] = static_cast<uint8_t>((4 * column(count - 1) + 7) >> 4);
+}
+
+void repeat_row(const uint8_t* row, int64_t count, uint8_t* out) {
+  for (int64_t i = 0; i < count; ++i) out[2 * i] = out[2 * i + 1] = row[i];
+}
+
+void ycc_row_to_rgb(const uint8_t* PYD_RESTRICT luma, const uint8_t* PYD_RESTRICT cb, const uint8_t* PYD_RESTRICT cr,
+                    Image dst, int64_t y) {
+  const int64_t plane = dst.height * dst.width;
+  float* PYD_RESTRICT red = dst.data + y * dst.width;
+  float* PYD_RESTRICT green = red + plane;
+  float* PYD_RESTRICT blue = green + plane;
+  for (int64_t x = 0; x < dst.width; ++x) {
+    const float level = static_cast<float>(luma[x]);
+    const float u = static_cast<float>(cb[x] - 128), v = static_cast<float>(cr[x] - 128);
+    red[x] = value_of_level(red_of_ycc(level, v));
+    green[x] = value_of_level(green_of_ycc(level, u, v));
+    blue[x] = value_of_level(blue_of_ycc(level, u));
+  }
+}
+
+Status scatter_rows(const JpegGeometry& g, const Strips& s, int64_t first, int64_t last, Image dst) {
+  const int64_t row_bytes = round_up(2 * g.chroma_width, 64) + kRowSlack;
+  Scratch scratch;
+  uint8_t* const upsampled = scratch.take<uint8_t>(2 * row_bytes);
+  if (upsampled == nullptr) return Status::kOutOfMemory;
+  const int64_t to_cr[2] = {0, cr_offset(g, s)};
+
+  for (int64_t y = first; y < last; ++y) {
+    const uint8_t* chroma[2];
+    const int64_t near_y = y / g.factor_y;
+    const uint8_t* const near = chroma_row(g, s, near_y);
+    for (int c = 0; c < 2; ++c) {
+      uint8_t* const out = upsampled + c * row_bytes;
+      chroma[c] = out;
+      if (g.factor_x == 1) {
+        chroma[c] = near + to_cr[c];
+      } else if (!g.smooth) {
+        repeat_row(near + to_cr[c], g.chroma_width, out);
+      } else if (g.factor_y == 1) {
+        upsample_row(near + to_cr[c], g.chroma_width, out);
+      } else {
+        const int64_t other_y = y % 2 == 0 ? near_y - 1 : near_y + 1;
+        const int64_t far_y = other_y < 0 ? 0 : (other_y < g.chroma_height ? other_y : g.chroma_height - 1);
+        upsample_rows(near + to_cr[c], chroma_row(g, s, far_y) + to_cr[c], g.chroma_width, out);
+      }
+    }
+    ycc_row_to_rgb(luma_row(g, s, y), chroma[0], chroma[1], dst, y);
+  }
+  return Status::kOk;
+}
+
+}  // namespace
+
+Status libjpeg_image(float quality, const JpegGeometry& g, ConstImage src, Image dst) {
+  // Strips of the same height for every number of threads.
+  Strips s;
+  const int64_t blocks_per_row = g.luma_blocks_x * g.factor_y;
+  s.block_rows = (kStripBlocks + blocks_per_row - 1) / blocks_per_row;
+  if (s.block_rows > g.chroma_blocks_y) s.block_rows = g.chroma_blocks_y;
+  s.count = (g.chroma_blocks_y + s.block_rows - 1) / s.block_rows;
+  s.luma_row_bytes = round_up(s.block_rows * g.factor_y * g.luma_blocks_x * 8, kGroupWidth) + kRowSlack;
+  s.chroma_row_bytes = round_up(2 * cr_offset(g, s), kGroupWidth) + kRowSlack;
+  Scratch scratch;
+  s.luma = scratch.take<uint8_t>(s.count * 8 * s.luma_row_bytes);
+  s.chroma = scratch.take<uint8_t>(s.count * 8 * s.chroma_row_bytes);
+  if (s.luma == nullptr || s.chroma == nullptr) return Status::kOutOfMemory;
+
+  // Encode.
+  Quantiser luma[64], chroma[64];
+  quantisers(kLumaTable, quality, luma);
+  quantisers(kChromaTable, quality, chroma);
+  int32_t failure = 0;
+  parallel_for(s.count, [&](int64_t strip) {
+    const Status status = gather_strip(g, s, strip, src);
+    if (status != Status::kOk) __atomic_store_n(&failure, static_cast<int32_t>(status), __ATOMIC_RELAXED);
+    if (status == Status::kOk) transform_strip(g, s, strip, luma, chroma);
+  });
+  if (failure != 0) return static_cast<Status>(failure);
+
+  // Decode. Everything has been read, so dst may be src.
+  const int64_t strip_rows = 8 * s.block_rows * g.factor_y;
+  parallel_for(s.count, [&](int64_t strip) {
+    const int64_t first = strip * strip_rows;
+    const int64_t last = first + strip_rows < g.height ? first + strip_rows : g.height;
+    const Status status = scatter_rows(g, s, first, last, dst);
+    if (status != Status::kOk) __atomic_store_n(&failure, static_cast<int32_t>(status), __ATOMIC_RELAXED);
+  });
+  return static_cast<Status>(failure);
+}
+
+}  // namespace PYD_ISA
+}  // namespace pyd
