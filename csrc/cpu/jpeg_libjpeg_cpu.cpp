@@ -142,17 +142,15 @@ void quantisers(const int16_t* table, float quality, Quantiser* out) {
 
 // A coefficient, scaled by 8, as the decoder will see it.
 inline __attribute__((always_inline)) void quantise_and_back(const Quantiser& q, Int32Lanes& coefficient) {
-  FloatLanes value = __builtin_convertvector(coefficient, FloatLanes);
-  const Int32Lanes sign = coefficient & static_cast<int32_t>(0x80000000u);
-  Int32Lanes bias_bits = sign | static_cast<int32_t>(pyd_bits(q.bias));
-  FloatLanes bias;
-  memcpy(&bias, &bias_bits, sizeof bias);
-  value = (value + bias) * q.reciprocal;
-  coefficient = __builtin_convertvector(value, Int32Lanes) * q.entry;
+  const Int32Lanes sign = coefficient & INT32_MIN;
+  const Int32Lanes bias = (Int32Lanes)(q.bias - FloatLanes{}) | sign;
+  const FloatLanes level = (__builtin_convertvector(coefficient, FloatLanes) + (FloatLanes)bias) * q.reciprocal;
+  coefficient = __builtin_convertvector(level, Int32Lanes) * q.entry;
 }
 
 // Sixteen blocks, in place.
 void transform_group(uint8_t* samples, int64_t row_bytes, const Quantiser* quantiser) {
+  constexpr int kFirstShift = kDctFractionBits - kDctExtraBits, kSecondShift = kDctFractionBits + kDctExtraBits;
   alignas(64) uint8_t bytes[kGroupWidth];
   alignas(64) int32_t lanes[64][kGroupBlocks];
   Int32Lanes x[8];
@@ -161,40 +159,34 @@ void transform_group(uint8_t* samples, int64_t row_bytes, const Quantiser* quant
   for (int row = 0; row < 8; ++row) {
     row_to_lanes(samples + row * row_bytes, bytes);
     for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
-      for (int k = 0; k < 8; ++k) {
-        ByteLanes byte;
-        load(bytes + 16 * k + lane, byte);
-        x[k] = __builtin_convertvector(byte, Int32Lanes) - 128;
-      }
-      islow_forward8<kDctFractionBits - kDctExtraBits>(x);
-      for (int k = 0; k < 8; ++k) store(&lanes[8 * row + k][lane], x[k]);
+      for (int k = 0; k < 8; ++k) load_bytes(bytes + 16 * k + lane, x[k]);
+      islow_forward8<kFirstShift, 128>(x);
+      for (int k = 0; k < 8; ++k) *reinterpret_cast<Int32Memory*>(&lanes[8 * row + k][lane]) = x[k];
     }
   }
 
   // Columns, there and back.
   for (int column = 0; column < 8; ++column) {
     for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
-      for (int k = 0; k < 8; ++k) load(&lanes[8 * k + column][lane], x[k]);
-      islow_forward8<kDctFractionBits + kDctExtraBits>(x);
+      for (int k = 0; k < 8; ++k) x[k] = *reinterpret_cast<const Int32Memory*>(&lanes[8 * k + column][lane]);
+      islow_forward8<kSecondShift, 0>(x);
       for (int k = 0; k < 8; ++k) quantise_and_back(quantiser[8 * k + column], x[k]);
-      islow_inverse8<kDctFractionBits - kDctExtraBits>(x);
-      for (int k = 0; k < 8; ++k) store(&lanes[8 * k + column][lane], x[k]);
+      islow_inverse8<kFirstShift, 0>(x);
+      for (int k = 0; k < 8; ++k) *reinterpret_cast<Int32Memory*>(&lanes[8 * k + column][lane]) = x[k];
     }
   }
 
   // Rows.
   for (int row = 0; row < 8; ++row) {
+    int32_t(*const numbers)[kGroupBlocks] = lanes + 8 * row;
     for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
-      for (int k = 0; k < 8; ++k) load(&lanes[8 * row + k][lane], x[k]);
-      islow_inverse8<kDctFractionBits + kDctExtraBits + 3>(x);
-      for (int k = 0; k < 8; ++k) {
-        Int32Lanes level = x[k] + 128;
-        level = level > 0 ? level : Int32Lanes{};
-        level = level < 255 ? level : Int32Lanes{} + 255;
-        store(bytes + 16 * k + lane, __builtin_convertvector(level, ByteLanes));
-      }
+      for (int k = 0; k < 8; ++k) x[k] = *reinterpret_cast<const Int32Memory*>(&numbers[k][lane]);
+      islow_inverse8<kSecondShift + 3, 128>(x);
+      for (int k = 0; k < 8; ++k) *reinterpret_cast<Int32Memory*>(&numbers[k][lane]) = x[k];
     }
-    lanes_to_row(bytes, samples + row * row_bytes);
+    Bytes16 levels[8];
+    for (int k = 0; k < 8; ++k) clip_to_bytes(numbers[k], levels[k]);
+    lanes_to_row(levels, samples + row * row_bytes);
   }
 }
 

@@ -2,6 +2,10 @@
 // Written with the vector extensions of GCC and Clang, so that one text serves every instruction set.
 #pragma once
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "math/hd.h"
 
 namespace pyd {
@@ -21,17 +25,11 @@ constexpr int kLanes = 4;
 #endif
 typedef int32_t Int32Lanes __attribute__((vector_size(4 * kLanes)));
 typedef float FloatLanes __attribute__((vector_size(4 * kLanes)));
-typedef uint8_t ByteLanes __attribute__((vector_size(kLanes)));
 typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 
-template <typename V>
-static inline __attribute__((always_inline)) void load(const void* from, V& vector) {
-  memcpy(&vector, from, sizeof vector);
-}
-template <typename V>
-static inline __attribute__((always_inline)) void store(void* to, const V& vector) {
-  memcpy(to, &vector, sizeof vector);
-}
+// The same, wherever it lies in memory and whatever lies there.
+typedef int32_t Int32Memory __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef uint8_t BytesMemory __attribute__((vector_size(16), aligned(1), may_alias));
 
 // a0 b0 a1 b1 .. and the same of the upper halves.
 static inline __attribute__((always_inline)) void interleave(Bytes16& a, Bytes16& b) {
@@ -46,6 +44,39 @@ static inline __attribute__((always_inline)) void interleave(Bytes16& a, Bytes16
   b = high;
 }
 
+// kLanes bytes -> numbers, and sixteen numbers -> bytes, clipped to 0..255.
+static inline __attribute__((always_inline)) void load_bytes(const uint8_t* from, Int32Lanes& numbers) {
+#if defined(__AVX512F__)
+  numbers = (Int32Lanes)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
+#elif defined(__AVX2__)
+  numbers = (Int32Lanes)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from));
+#elif defined(__SSE4_1__)
+  int32_t four;
+  memcpy(&four, from, sizeof four);
+  numbers = (Int32Lanes)_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+#else
+  for (int lane = 0; lane < kLanes; ++lane) numbers[lane] = from[lane];
+#endif
+}
+static inline __attribute__((always_inline)) void clip_to_bytes(const int32_t* numbers, Bytes16& bytes) {
+#if defined(__AVX512F__)
+  const __m512i x = _mm512_loadu_si512(numbers);
+  bytes = (Bytes16)_mm512_cvtusepi32_epi8(_mm512_max_epi32(x, _mm512_setzero_si512()));
+#elif defined(__AVX2__)
+  const __m256i low = _mm256_loadu_si256((const __m256i*)numbers);
+  const __m256i high = _mm256_loadu_si256((const __m256i*)(numbers + 8));
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+  bytes = (Bytes16)_mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+#elif defined(__SSE4_1__)
+  const __m128i* const x = (const __m128i*)numbers;
+  const __m128i low = _mm_packs_epi32(_mm_loadu_si128(x), _mm_loadu_si128(x + 1));
+  const __m128i high = _mm_packs_epi32(_mm_loadu_si128(x + 2), _mm_loadu_si128(x + 3));
+  bytes = (Bytes16)_mm_packus_epi16(low, high);
+#else
+  for (int i = 0; i < 16; ++i) bytes[i] = static_cast<uint8_t>(numbers[i] < 0 ? 0 : numbers[i] > 255 ? 255 : numbers[i]);
+#endif
+}
+
 // One row of a group, 128 samples, as a 16 x 8 matrix (block, sample) -> sample k of all blocks in out + 16 k.
 //
 // The position of a byte has seven bits: three say which of eight vectors, four where in it. Interleaving two vectors that
@@ -53,21 +84,19 @@ static inline __attribute__((always_inline)) void interleave(Bytes16& a, Bytes16
 // rounds turn (b3 b2 b1 | b0 s2 s1 s0) into (s0 s2 s1 | b3 b2 b1 b0), three turn (s2 s1 s0 | b3 b2 b1 b0) back.
 static inline __attribute__((always_inline)) void row_to_lanes(const uint8_t* row, uint8_t* out) {
   Bytes16 v[8];
-  for (int i = 0; i < 8; ++i) load(row + 16 * i, v[i]);
+  for (int i = 0; i < 8; ++i) v[i] = *reinterpret_cast<const BytesMemory*>(row + 16 * i);
   for (int i = 0; i < 4; ++i) interleave(v[i], v[i + 4]);
   for (int i = 0; i < 8; i += 4) interleave(v[i], v[i + 2]), interleave(v[i + 1], v[i + 3]);
   for (int i = 0; i < 8; i += 2) interleave(v[i], v[i + 1]);
   for (int i = 0; i < 4; ++i) interleave(v[i], v[i + 4]);
   constexpr int kSample[8] = {0, 2, 4, 6, 1, 3, 5, 7};
-  for (int i = 0; i < 8; ++i) store(out + 16 * kSample[i], v[i]);
+  for (int i = 0; i < 8; ++i) *reinterpret_cast<BytesMemory*>(out + 16 * kSample[i]) = v[i];
 }
-static inline __attribute__((always_inline)) void lanes_to_row(const uint8_t* lanes, uint8_t* row) {
-  Bytes16 v[8];
-  for (int i = 0; i < 8; ++i) load(lanes + 16 * i, v[i]);
+static inline __attribute__((always_inline)) void lanes_to_row(Bytes16* v, uint8_t* row) {
   for (int i = 0; i < 4; ++i) interleave(v[i], v[i + 4]);
   for (int i = 0; i < 8; i += 4) interleave(v[i], v[i + 2]), interleave(v[i + 1], v[i + 3]);
   for (int i = 0; i < 8; i += 2) interleave(v[i], v[i + 1]);
-  for (int i = 0; i < 8; ++i) store(row + 16 * i, v[i]);
+  for (int i = 0; i < 8; ++i) *reinterpret_cast<BytesMemory*>(row + 16 * i) = v[i];
 }
 
 }  // namespace

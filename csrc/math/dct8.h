@@ -33,16 +33,25 @@ PYD_HD void islow_odd_part(T& a, T& b, T& c, T& d) {
   d = d * 12299 + ad + bd;                         // 1.501321110
 }
 
-// Samples -> frequencies, scaled by sqrt(8) and 2^(13 - Shift).
+// (x * 2^13 + half) >> shift, with one multiplication by a power of two less.
 template <int Shift, typename T>
+PYD_HD T islow_scaled(const T& x) {
+  if (Shift < kDctFractionBits) return x * (1 << (Shift < kDctFractionBits ? kDctFractionBits - Shift : 0));
+  constexpr int kRest = Shift > kDctFractionBits ? Shift - kDctFractionBits : 1;
+  return (x + (1 << (kRest - 1))) >> kRest;
+}
+
+// Samples -> frequencies, scaled by sqrt(8) and 2^(13 - Shift), of the samples minus Offset.
+template <int Shift, int Offset, typename T>
 PYD_HD void islow_forward8(T* x) {
   constexpr int32_t kHalf = 1 << (Shift - 1);
   const T even0 = x[0] + x[7], even1 = x[1] + x[6], even2 = x[2] + x[5], even3 = x[3] + x[4];
   T odd0 = x[3] - x[4], odd1 = x[2] - x[5], odd2 = x[1] - x[6], odd3 = x[0] - x[7];
 
+  // An offset of all samples is seen by frequency 0 alone.
   const T outer = even0 + even3, inner = even1 + even2;
-  x[0] = ((outer + inner) * kDctUnit + kHalf) >> Shift;
-  x[4] = ((outer - inner) * kDctUnit + kHalf) >> Shift;
+  x[0] = islow_scaled<Shift>(T(outer + inner - 8 * Offset));
+  x[4] = islow_scaled<Shift>(T(outer - inner));
   const T low = even1 - even2, high = even0 - even3;
   const T rotated = (low + high) * 4433 + kHalf;   // 0.541196100
   x[2] = (rotated + high * 6270) >> Shift;         // 0.765366865
@@ -55,15 +64,15 @@ PYD_HD void islow_forward8(T* x) {
   x[1] = (odd3 + kHalf) >> Shift;
 }
 
-// Frequencies -> samples.
-template <int Shift, typename T>
+// Frequencies -> samples plus Offset.
+template <int Shift, int Offset, typename T>
 PYD_HD void islow_inverse8(T* x) {
-  constexpr int32_t kHalf = 1 << (Shift - 1);
+  constexpr int32_t kHalf = (1 << (Shift - 1)) + Offset * (1 << Shift);
   const T rotated = (x[2] + x[6]) * 4433;
   const T from2 = rotated + x[2] * 6270;
   const T from6 = rotated - x[6] * 15137;
-  const T sum = (x[0] + x[4]) * kDctUnit + kHalf;
-  const T difference = (x[0] - x[4]) * kDctUnit + kHalf;
+  const T first = x[0] * kDctUnit + kHalf, fourth = x[4] * kDctUnit;
+  const T sum = first + fourth, difference = first - fourth;
   const T even0 = sum + from2, even3 = sum - from2;
   const T even1 = difference + from6, even2 = difference - from6;
 
