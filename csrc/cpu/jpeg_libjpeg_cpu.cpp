@@ -17,7 +17,7 @@ namespace {
 // Enough blocks per strip to fill groups of sixteen, few enough to stay in the first-level cache.
 constexpr int64_t kStripBlocks = 256;
 // Loops over pixels may run past the end of a row by less than this.
-constexpr int64_t kRowSlack = 64;
+constexpr int64_t kRowSlack = 128;
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -47,32 +47,76 @@ uint8_t* chroma_row(const JpegGeometry& g, const Strips& s, int64_t y) {
 
 // ---- Pixels -> samples
 
-void rgb_row_to_ycc(ConstImage src, int64_t y, uint8_t* PYD_RESTRICT luma, uint8_t* PYD_RESTRICT cb,
-                    uint8_t* PYD_RESTRICT cr) {
-  const int64_t plane = src.height * src.width;
-  const float* PYD_RESTRICT red = src.data + y * src.width;
-  const float* PYD_RESTRICT green = red + plane;
-  const float* PYD_RESTRICT blue = green + plane;
-  for (int64_t x = 0; x < src.width; ++x) {
-    const float r = level_of_value(red[x]), g = level_of_value(green[x]), b = level_of_value(blue[x]);
-    luma[x] = static_cast<uint8_t>(luma_of_rgb(r, g, b));
-    cb[x] = static_cast<uint8_t>(cb_of_rgb(r, g, b));
-    cr[x] = static_cast<uint8_t>(cr_of_rgb(r, g, b));
-  }
+// Calls body(first) for pieces of sixteen px that cover a row; the last one may overlap its neighbour. Rows shorter than
+// that are copied to and from sixteen px by the callers.
+constexpr int64_t kPiece = 16;
+constexpr int kPieceVectors = kPiece / kLanes;
+template <typename Body>
+inline __attribute__((always_inline)) void for_each_piece(int64_t width, const Body& body) {
+  for (int64_t x = 0; x + kPiece <= width; x += kPiece) body(x);
+  if (width % kPiece != 0) body(width - kPiece);
 }
 
+void rgb_row_to_ycc(const float* red, const float* green, const float* blue, int64_t width, uint8_t* luma, uint8_t* cb,
+                    uint8_t* cr) {
+  for_each_piece(width, [&](int64_t x) {
+    Int32Lanes y[kPieceVectors], u[kPieceVectors], v[kPieceVectors];
+    for (int i = 0; i < kPieceVectors; ++i) {
+      const int64_t at = x + i * kLanes;
+      const FloatLanes r = level_of_value<LaneArithmetic>(*reinterpret_cast<const FloatMemory*>(red + at));
+      const FloatLanes g = level_of_value<LaneArithmetic>(*reinterpret_cast<const FloatMemory*>(green + at));
+      const FloatLanes b = level_of_value<LaneArithmetic>(*reinterpret_cast<const FloatMemory*>(blue + at));
+      y[i] = luma_of_rgb<LaneArithmetic>(r, g, b);
+      u[i] = cb_of_rgb<LaneArithmetic>(r, g, b);
+      v[i] = cr_of_rgb<LaneArithmetic>(r, g, b);
+    }
+    Bytes16 bytes;
+    clip_to_bytes(y, bytes);
+    *reinterpret_cast<BytesMemory*>(luma + x) = bytes;
+    clip_to_bytes(u, bytes);
+    *reinterpret_cast<BytesMemory*>(cb + x) = bytes;
+    clip_to_bytes(v, bytes);
+    *reinterpret_cast<BytesMemory*>(cr + x) = bytes;
+  });
+}
+
+// luma, cb and cr have room for sixteen px.
+void rgb_row_to_ycc(ConstImage src, int64_t y, uint8_t* luma, uint8_t* cb, uint8_t* cr) {
+  const int64_t plane = src.height * src.width;
+  const float* const red = src.data + y * src.width;
+  if (src.width >= kPiece) {
+    rgb_row_to_ycc(red, red + plane, red + 2 * plane, src.width, luma, cb, cr);
+    return;
+  }
+  float copy[3][kPiece] = {};
+  for (int c = 0; c < 3; ++c) memcpy(copy[c], red + c * plane, static_cast<size_t>(src.width) * sizeof(float));
+  rgb_row_to_ycc(copy[0], copy[1], copy[2], kPiece, luma, cb, cr);
+}
+
+// Two neighbouring bytes of a row.
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first of two bytes is the lower half");
+typedef uint16_t BytePair __attribute__((aligned(1), may_alias));
+// Loops over samples go in steps of this, past the end of the row: a fixed count leaves no remainder to a slow loop.
+constexpr int64_t kStep = 32;
+
 // Means of pairs or squares of samples. The bias alternates along the row, so that halves are not always rounded up.
-void downsample_pairs(const uint8_t* PYD_RESTRICT row, uint8_t* PYD_RESTRICT out, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t sum = row[2 * i] + row[2 * i + 1];
-    out[i] = static_cast<uint8_t>((sum + (i & 1)) >> 1);
+void downsample_pairs(const uint8_t* row, uint8_t* PYD_RESTRICT out, int64_t count) {
+  for (int64_t start = 0; start < count; start += kStep) {
+    const BytePair* const pairs = reinterpret_cast<const BytePair*>(row) + start;
+    for (int64_t i = 0; i < kStep; ++i) {
+      const int32_t sum = (pairs[i] & 255) + (pairs[i] >> 8);
+      out[start + i] = static_cast<uint8_t>((sum + (i & 1)) >> 1);
+    }
   }
 }
-void downsample_squares(const uint8_t* PYD_RESTRICT upper, const uint8_t* PYD_RESTRICT lower, uint8_t* PYD_RESTRICT out,
-                        int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t sum = upper[2 * i] + upper[2 * i + 1] + lower[2 * i] + lower[2 * i + 1];
-    out[i] = static_cast<uint8_t>((sum + 1 + (i & 1)) >> 2);
+void downsample_squares(const uint8_t* upper, const uint8_t* lower, uint8_t* PYD_RESTRICT out, int64_t count) {
+  for (int64_t start = 0; start < count; start += kStep) {
+    const BytePair* const above = reinterpret_cast<const BytePair*>(upper) + start;
+    const BytePair* const below = reinterpret_cast<const BytePair*>(lower) + start;
+    for (int64_t i = 0; i < kStep; ++i) {
+      const int32_t sum = (above[i] & 255) + (above[i] >> 8) + (below[i] & 255) + (below[i] >> 8);
+      out[start + i] = static_cast<uint8_t>((sum + 1 + (i & 1)) >> 2);
+    }
   }
 }
 
@@ -87,11 +131,12 @@ Status gather_strip(const JpegGeometry& g, const Strips& s, int64_t strip, Const
   const int64_t padded_width = chroma_width * g.factor_x;
   const int64_t row_bytes = round_up(padded_width, 64) + kRowSlack;
   Scratch scratch;
-  uint8_t* const full = scratch.take<uint8_t>(5 * row_bytes);
-  if (full == nullptr) return Status::kOutOfMemory;
-  uint8_t* const luma = full;
-  uint8_t* const cb[2] = {full + row_bytes, full + 2 * row_bytes};
-  uint8_t* const cr[2] = {full + 3 * row_bytes, full + 4 * row_bytes};
+  uint8_t* const memory = scratch.take<uint8_t>(6 * row_bytes);
+  if (memory == nullptr) return Status::kOutOfMemory;
+  uint8_t* const luma = memory;
+  uint8_t* const cb[2] = {memory + row_bytes, memory + 2 * row_bytes};
+  uint8_t* const cr[2] = {memory + 3 * row_bytes, memory + 4 * row_bytes};
+  uint8_t* const small = memory + 5 * row_bytes;
   const int64_t to_cr = cr_offset(g, s);
 
   const int64_t first = strip * s.block_rows * 8;
@@ -106,16 +151,17 @@ Status gather_strip(const JpegGeometry& g, const Strips& s, int64_t strip, Const
       extend_row(cr[rows], g.width, padded_width);
       memcpy(luma_row(g, s, y), luma, static_cast<size_t>(luma_width));
     }
-    uint8_t* const out = chroma_row(g, s, chroma_y);
-    if (g.factor_x == 1) {
-      memcpy(out, cb[0], static_cast<size_t>(chroma_width));
-      memcpy(out + to_cr, cr[0], static_cast<size_t>(chroma_width));
-    } else if (g.factor_y == 1) {
-      downsample_pairs(cb[0], out, chroma_width);
-      downsample_pairs(cr[0], out + to_cr, chroma_width);
-    } else {
-      downsample_squares(cb[0], cb[rows - 1], out, chroma_width);
-      downsample_squares(cr[0], cr[rows - 1], out + to_cr, chroma_width);
+    for (int c = 0; c < 2; ++c) {
+      uint8_t* const* const full = c == 0 ? cb : cr;
+      const uint8_t* row = small;
+      if (g.factor_x == 1) {
+        row = full[0];
+      } else if (g.factor_y == 1) {
+        downsample_pairs(full[0], small, chroma_width);
+      } else {
+        downsample_squares(full[0], full[rows - 1], small, chroma_width);
+      }
+      memcpy(chroma_row(g, s, chroma_y) + c * to_cr, row, static_cast<size_t>(chroma_width));
     }
   }
 
@@ -185,7 +231,13 @@ void transform_group(uint8_t* samples, int64_t row_bytes, const Quantiser* quant
       for (int k = 0; k < 8; ++k) *reinterpret_cast<Int32Memory*>(&numbers[k][lane]) = x[k];
     }
     Bytes16 levels[8];
-    for (int k = 0; k < 8; ++k) clip_to_bytes(numbers[k], levels[k]);
+    for (int k = 0; k < 8; ++k) {
+      Int32Lanes parts[kGroupBlocks / kLanes];
+      for (int i = 0; i < kGroupBlocks / kLanes; ++i) {
+        parts[i] = *reinterpret_cast<const Int32Memory*>(&numbers[k][i * kLanes]);
+      }
+      clip_to_bytes(parts, levels[k]);
+    }
     lanes_to_row(levels, samples + row * row_bytes);
   }
 }
@@ -207,24 +259,35 @@ void transform_strip(const JpegGeometry& g, const Strips& s, int64_t strip, cons
 
 // ---- Samples -> pixels
 
-// libjpeg's upsampling weighs the nearer sample 3/4, the farther 1/4; the two roundings alternate.
-void upsample_row(const uint8_t* PYD_RESTRICT row, int64_t count, uint8_t* PYD_RESTRICT out) {
-  out[0] = row[0];
-  for (int64_t i = 1; i < count; ++i) {
-    out[2 * i - 1] = static_cast<uint8_t>((3 * row[i - 1] + row[i] + 2) >> 2);
-    out[2 * i] = static_cast<uint8_t>((3 * row[i] + row[i - 1] + 1) >> 2);
+// libjpeg's upsampling weighs the nearer sample 3/4, the farther 1/4; the two roundings alternate. Every step makes the
+// right neighbour of sample i - 1 and the left one of sample i.
+void upsample_row(const uint8_t* row, int64_t count, uint8_t* PYD_RESTRICT out) {
+  for (int64_t start = 1; start < count; start += kStep) {
+    const uint8_t* const left = row + start - 1;
+    const uint8_t* const right = row + start;
+    BytePair* const pairs = reinterpret_cast<BytePair*>(out + 2 * start - 1);
+    for (int64_t i = 0; i < kStep; ++i) {
+      const int32_t first = (3 * left[i] + right[i] + 2) >> 2;
+      const int32_t second = (3 * right[i] + left[i] + 1) >> 2;
+      pairs[i] = static_cast<uint16_t>(first | second << 8);
+    }
   }
+  out[0] = row[0];
   out[2 * count - 1] = row[count - 1];
 }
 
-void upsample_rows(const uint8_t* PYD_RESTRICT near, const uint8_t* PYD_RESTRICT far, int64_t count,
-                   uint8_t* PYD_RESTRICT out) {
+void upsample_rows(const uint8_t* near, const uint8_t* far, int64_t count, uint8_t* PYD_RESTRICT out) {
   const auto column = [&](int64_t i) { return 3 * near[i] + far[i]; };
-  out[0] = static_cast<uint8_t>((4 * column(0) + 8) >> 4);
-  for (int64_t i = 1; i < count; ++i) {
-    out[2 * i - 1] = static_cast<uint8_t>((3 * column(i - 1) + column(i) + 7) >> 4);
-    out[2 * i] = static_cast<uint8_t>((3 * column(i) + column(i - 1) + 8) >> 4);
+  for (int64_t start = 1; start < count; start += kStep) {
+    BytePair* const pairs = reinterpret_cast<BytePair*>(out + 2 * start - 1);
+    for (int64_t i = 0; i < kStep; ++i) {
+      const int32_t left = column(start + i - 1), right = column(start + i);
+      const int32_t first = (3 * left + right + 7) >> 4;
+      const int32_t second = (3 * right + left + 8) >> 4;
+      pairs[i] = static_cast<uint16_t>(first | second << 8);
+    }
   }
+  out[0] = static_cast<uint8_t>((4 * column(0) + 8) >> 4);
   out[2 * count - 1] = static_cast<uint8_t>((4 * column(count - 1) + 7) >> 4);
 }
 
@@ -232,19 +295,38 @@ void repeat_row(const uint8_t* row, int64_t count, uint8_t* out) {
   for (int64_t i = 0; i < count; ++i) out[2 * i] = out[2 * i + 1] = row[i];
 }
 
-void ycc_row_to_rgb(const uint8_t* PYD_RESTRICT luma, const uint8_t* PYD_RESTRICT cb, const uint8_t* PYD_RESTRICT cr,
-                    Image dst, int64_t y) {
+void ycc_row_to_rgb(const uint8_t* luma, const uint8_t* cb, const uint8_t* cr, int64_t width, float* red, float* green,
+                    float* blue) {
+  for_each_piece(width, [&](int64_t x) {
+    for (int i = 0; i < kPieceVectors; ++i) {
+      const int64_t at = x + i * kLanes;
+      Int32Lanes y, u, v;
+      load_bytes(luma + at, y);
+      load_bytes(cb + at, u);
+      load_bytes(cr + at, v);
+      const FloatLanes level = LaneArithmetic::number(y);
+      const FloatLanes blueness = LaneArithmetic::number(u) - 128.0f, redness = LaneArithmetic::number(v) - 128.0f;
+      *reinterpret_cast<FloatMemory*>(red + at) =
+          value_of_level<LaneArithmetic>(red_of_ycc<LaneArithmetic>(level, redness));
+      *reinterpret_cast<FloatMemory*>(green + at) =
+          value_of_level<LaneArithmetic>(green_of_ycc<LaneArithmetic>(level, blueness, redness));
+      *reinterpret_cast<FloatMemory*>(blue + at) =
+          value_of_level<LaneArithmetic>(blue_of_ycc<LaneArithmetic>(level, blueness));
+    }
+  });
+}
+
+// luma, cb and cr can be read up to sixteen px.
+void ycc_row_to_rgb(const uint8_t* luma, const uint8_t* cb, const uint8_t* cr, Image dst, int64_t y) {
   const int64_t plane = dst.height * dst.width;
-  float* PYD_RESTRICT red = dst.data + y * dst.width;
-  float* PYD_RESTRICT green = red + plane;
-  float* PYD_RESTRICT blue = green + plane;
-  for (int64_t x = 0; x < dst.width; ++x) {
-    const float level = static_cast<float>(luma[x]);
-    const float u = static_cast<float>(cb[x] - 128), v = static_cast<float>(cr[x] - 128);
-    red[x] = value_of_level(red_of_ycc(level, v));
-    green[x] = value_of_level(green_of_ycc(level, u, v));
-    blue[x] = value_of_level(blue_of_ycc(level, u));
+  float* const red = dst.data + y * dst.width;
+  if (dst.width >= kPiece) {
+    ycc_row_to_rgb(luma, cb, cr, dst.width, red, red + plane, red + 2 * plane);
+    return;
   }
+  float copy[3][kPiece];
+  ycc_row_to_rgb(luma, cb, cr, kPiece, copy[0], copy[1], copy[2]);
+  for (int c = 0; c < 3; ++c) memcpy(red + c * plane, copy[c], static_cast<size_t>(dst.width) * sizeof(float));
 }
 
 Status scatter_rows(const JpegGeometry& g, const Strips& s, int64_t first, int64_t last, Image dst) {

@@ -3,7 +3,14 @@
 #pragma once
 
 #if defined(__x86_64__)
+// GCC 12 takes the deliberately undefined operands of its own AVX-512 header for mistakes (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 #include "math/hd.h"
@@ -29,6 +36,7 @@ typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 
 // The same, wherever it lies in memory and whatever lies there.
 typedef int32_t Int32Memory __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef float FloatMemory __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 typedef uint8_t BytesMemory __attribute__((vector_size(16), aligned(1), may_alias));
 
 // a0 b0 a1 b1 .. and the same of the upper halves.
@@ -58,24 +66,57 @@ static inline __attribute__((always_inline)) void load_bytes(const uint8_t* from
   for (int lane = 0; lane < kLanes; ++lane) numbers[lane] = from[lane];
 #endif
 }
-static inline __attribute__((always_inline)) void clip_to_bytes(const int32_t* numbers, Bytes16& bytes) {
+static inline __attribute__((always_inline)) void clip_to_bytes(const Int32Lanes* numbers, Bytes16& bytes) {
 #if defined(__AVX512F__)
-  const __m512i x = _mm512_loadu_si512(numbers);
-  bytes = (Bytes16)_mm512_cvtusepi32_epi8(_mm512_max_epi32(x, _mm512_setzero_si512()));
+  const __m512i positive = _mm512_max_epi32((__m512i)numbers[0], _mm512_setzero_si512());
+  bytes = (Bytes16)_mm512_cvtusepi32_epi8(positive);
 #elif defined(__AVX2__)
-  const __m256i low = _mm256_loadu_si256((const __m256i*)numbers);
-  const __m256i high = _mm256_loadu_si256((const __m256i*)(numbers + 8));
-  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-  bytes = (Bytes16)_mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  const __m256i words = _mm256_packs_epi32((__m256i)numbers[0], (__m256i)numbers[1]);
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+  bytes = (Bytes16)_mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
 #elif defined(__SSE4_1__)
-  const __m128i* const x = (const __m128i*)numbers;
-  const __m128i low = _mm_packs_epi32(_mm_loadu_si128(x), _mm_loadu_si128(x + 1));
-  const __m128i high = _mm_packs_epi32(_mm_loadu_si128(x + 2), _mm_loadu_si128(x + 3));
+  const __m128i low = _mm_packs_epi32((__m128i)numbers[0], (__m128i)numbers[1]);
+  const __m128i high = _mm_packs_epi32((__m128i)numbers[2], (__m128i)numbers[3]);
   bytes = (Bytes16)_mm_packus_epi16(low, high);
 #else
-  for (int i = 0; i < 16; ++i) bytes[i] = static_cast<uint8_t>(numbers[i] < 0 ? 0 : numbers[i] > 255 ? 255 : numbers[i]);
+  for (int i = 0; i < 16; ++i) {
+    const int32_t number = numbers[i / kLanes][i % kLanes];
+    bytes[i] = static_cast<uint8_t>(number < 0 ? 0 : (number > 255 ? 255 : number));
+  }
 #endif
 }
+
+// math/color.h on vectors. GCC does not make minimum and maximum instructions of comparisons, and fuses nothing without
+// leave to do it everywhere, hence the intrinsics.
+struct LaneArithmetic {
+  using Float = FloatLanes;
+  using Int = Int32Lanes;
+  PYD_HD FloatLanes exact_product_add(const FloatLanes& a, float b, const FloatLanes& c) {
+#if defined(__AVX512F__)
+    return (FloatLanes)_mm512_fmadd_ps((__m512)a, _mm512_set1_ps(b), (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+    return (FloatLanes)_mm256_fmadd_ps((__m256)a, _mm256_set1_ps(b), (__m256)c);
+#else
+    return a * b + c;
+#endif
+  }
+  PYD_HD FloatLanes clip(const FloatLanes& x) {
+    // The maximum of x86 returns its second operand where the first is NaN.
+#if defined(__AVX512F__)
+    const __m512 positive = _mm512_max_ps((__m512)x, _mm512_setzero_ps());
+    return (FloatLanes)_mm512_min_ps(positive, _mm512_set1_ps(255.0f));
+#elif defined(__AVX2__)
+    return (FloatLanes)_mm256_min_ps(_mm256_max_ps((__m256)x, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
+#elif defined(__SSE4_1__)
+    return (FloatLanes)_mm_min_ps(_mm_max_ps((__m128)x, _mm_setzero_ps()), _mm_set1_ps(255.0f));
+#else
+    const FloatLanes zero = {}, positive = x > zero ? x : zero;
+    return positive < 255.0f ? positive : zero + 255.0f;
+#endif
+  }
+  PYD_HD Int32Lanes truncate(const FloatLanes& x) { return __builtin_convertvector(x, Int32Lanes); }
+  PYD_HD FloatLanes number(const Int32Lanes& x) { return __builtin_convertvector(x, FloatLanes); }
+};
 
 // One row of a group, 128 samples, as a 16 x 8 matrix (block, sample) -> sample k of all blocks in out + 16 k.
 //

@@ -11,68 +11,75 @@
 namespace pyd {
 namespace {
 
-// a * b + c where the caller knows that a * b is exact: the same bits with and without an fma instruction.
+// What the functions below are written with; vectors of numbers bring their own (cpu/lanes.h).
+struct ScalarArithmetic {
+  using Float = float;
+  using Int = int32_t;
+  // a * b + c where a * b is exact: the same bits with and without an fma instruction.
 #if defined(__FMA__) || defined(__CUDA_ARCH__) || defined(__ARM_FEATURE_FMA)
-PYD_HD float exact_product_add(float a, float b, float c) { return pyd_fma(a, b, c); }
+  PYD_HD float exact_product_add(float a, float b, float c) { return pyd_fma(a, b, c); }
 #else
-PYD_HD float exact_product_add(float a, float b, float c) { return a * b + c; }
+  PYD_HD float exact_product_add(float a, float b, float c) { return a * b + c; }
 #endif
+  // Clipped to [0, 255]; NaN becomes 0.
+  PYD_HD float clip(float x) {
+    x = x > 0.0f ? x : 0.0f;
+    return x < 255.0f ? x : 255.0f;
+  }
+  PYD_HD int32_t truncate(float x) { return static_cast<int32_t>(x); }
+  PYD_HD float number(int32_t x) { return static_cast<float>(x); }
+};
 
 // rint(clip(255 value, 0, 255)), half to even as torch.round; NaN becomes 0.
-PYD_HD float level_of_value(float value) {
-  float level = value * 255.0f;
-  level = level > 0.0f ? level : 0.0f;
-  level = level < 255.0f ? level : 255.0f;
-  // Adding and subtracting 2^23 rounds to the nearest integer, half to even, for 0 <= level <= 2^22.
-  return (level + 8388608.0f) - 8388608.0f;
+template <typename A = ScalarArithmetic>
+PYD_HD typename A::Float level_of_value(typename A::Float value) {
+  // Adding and subtracting 2^23 rounds to the nearest integer, half to even, between 0 and 2^22.
+  return (A::clip(value * 255.0f) + 8388608.0f) - 8388608.0f;
 }
 
 // level / 255, correctly rounded, for the integers 0..255: 1/255 = 0x1.01p-8 + 0x1.0101..p-24, the first product is exact.
 // tests/test_jpeg.py compares all 256 values with the division.
-PYD_HD float value_of_level(float level) {
-  return exact_product_add(level, 0x1.01p-8f, level * 0x1.010102p-24f);
+template <typename A = ScalarArithmetic>
+PYD_HD typename A::Float value_of_level(typename A::Float level) {
+  return A::exact_product_add(level, 0x1.01p-8f, level * 0x1.010102p-24f);
 }
 
 // libjpeg's integer luma and chroma of integer levels, 0..255. FIX(x) = round(65536 x), halves of the chroma offset minus
 // one unit as in its tables.
-PYD_HD int32_t luma_of_rgb(float red, float green, float blue) {
-  constexpr float kUnit = 1.0f / 65536.0f;
-  float sum = exact_product_add(red, 19595.0f * kUnit, 32768.0f * kUnit);
-  sum = exact_product_add(green, 38470.0f * kUnit, sum);
-  return static_cast<int32_t>(exact_product_add(blue, 7471.0f * kUnit, sum));
-}
-PYD_HD int32_t cb_of_rgb(float red, float green, float blue) {
-  constexpr float kUnit = 1.0f / 65536.0f;
-  float sum = exact_product_add(blue, 32768.0f * kUnit, 128.0f + 32767.0f * kUnit);
-  sum = exact_product_add(red, -11059.0f * kUnit, sum);
-  return static_cast<int32_t>(exact_product_add(green, -21709.0f * kUnit, sum));
-}
-PYD_HD int32_t cr_of_rgb(float red, float green, float blue) {
-  constexpr float kUnit = 1.0f / 65536.0f;
-  float sum = exact_product_add(red, 32768.0f * kUnit, 128.0f + 32767.0f * kUnit);
-  sum = exact_product_add(green, -27439.0f * kUnit, sum);
-  return static_cast<int32_t>(exact_product_add(blue, -5329.0f * kUnit, sum));
-}
+constexpr float kFixUnit = 1.0f / 65536.0f;
 
-// The integer part of x clipped to 0..255. Truncated first: compilers turn integer limits into instructions without
-// branches, so that loops around them vectorise.
-PYD_HD float clipped_level(float x) {
-  int32_t level = static_cast<int32_t>(x);
-  level = level > 0 ? level : 0;
-  level = level < 255 ? level : 255;
-  return static_cast<float>(level);
+template <typename A = ScalarArithmetic>
+PYD_HD typename A::Int luma_of_rgb(typename A::Float red, typename A::Float green, typename A::Float blue) {
+  typename A::Float sum = A::exact_product_add(red, 19595.0f * kFixUnit, 32768.0f * kFixUnit - typename A::Float{});
+  sum = A::exact_product_add(green, 38470.0f * kFixUnit, sum);
+  return A::truncate(A::exact_product_add(blue, 7471.0f * kFixUnit, sum));
+}
+template <typename A = ScalarArithmetic>
+PYD_HD typename A::Int cb_of_rgb(typename A::Float red, typename A::Float green, typename A::Float blue) {
+  typename A::Float sum = A::exact_product_add(blue, 0.5f, 128.0f + 32767.0f * kFixUnit - typename A::Float{});
+  sum = A::exact_product_add(red, -11059.0f * kFixUnit, sum);
+  return A::truncate(A::exact_product_add(green, -21709.0f * kFixUnit, sum));
+}
+template <typename A = ScalarArithmetic>
+PYD_HD typename A::Int cr_of_rgb(typename A::Float red, typename A::Float green, typename A::Float blue) {
+  typename A::Float sum = A::exact_product_add(red, 0.5f, 128.0f + 32767.0f * kFixUnit - typename A::Float{});
+  sum = A::exact_product_add(green, -27439.0f * kFixUnit, sum);
+  return A::truncate(A::exact_product_add(blue, -5329.0f * kFixUnit, sum));
 }
 
 // libjpeg's RGB levels of integer luma 0..255 and chroma centred on zero, -128..127.
-PYD_HD float red_of_ycc(float luma, float cr) {
-  return clipped_level(exact_product_add(cr, 91881.0f / 65536.0f, luma + 0.5f));
+template <typename A = ScalarArithmetic>
+PYD_HD typename A::Float red_of_ycc(typename A::Float luma, typename A::Float cr) {
+  return A::number(A::truncate(A::clip(A::exact_product_add(cr, 91881.0f * kFixUnit, luma + 0.5f))));
 }
-PYD_HD float green_of_ycc(float luma, float cb, float cr) {
-  const float blue_part = exact_product_add(cb, -22554.0f / 65536.0f, 0.5f);
-  return clipped_level(luma + exact_product_add(cr, -46802.0f / 65536.0f, blue_part));
+template <typename A = ScalarArithmetic>
+PYD_HD typename A::Float green_of_ycc(typename A::Float luma, typename A::Float cb, typename A::Float cr) {
+  const typename A::Float part = A::exact_product_add(cb, -22554.0f * kFixUnit, 0.5f - typename A::Float{});
+  return A::number(A::truncate(A::clip(luma + A::exact_product_add(cr, -46802.0f * kFixUnit, part))));
 }
-PYD_HD float blue_of_ycc(float luma, float cb) {
-  return clipped_level(exact_product_add(cb, 116130.0f / 65536.0f, luma + 0.5f));
+template <typename A = ScalarArithmetic>
+PYD_HD typename A::Float blue_of_ycc(typename A::Float luma, typename A::Float cb) {
+  return A::number(A::truncate(A::clip(A::exact_product_add(cb, 116130.0f * kFixUnit, luma + 0.5f))));
 }
 
 // The same conversion without rounding, for the differentiable modes (the decimals of JFIF 1.02; chroma centred on zero).
