@@ -184,7 +184,7 @@ _FIELDS = {
     "blur": ("weights", "start", "size_px", "path"),
     "resize": ("mode", "scale_y", "scale_x"),
     "noise": ("kind", "sigma", "gain", "gray", "matrix", "key", "poisson_tables"),
-    "jpeg": ("mode", "quality", "subsampling"),
+    "jpeg": ("mode", "quality", "subsampling", "rounding"),
     "sharpen": ("weight", "radius_px", "threshold_8bit"),
 }
 

@@ -166,8 +166,8 @@ def test_quantisation_by_reciprocal_is_division() -> None:
 
 
 def test_float_colour_conversion_is_the_integer_one() -> None:
-    # csrc/math/color.h adds libjpeg's fixed-point products as float multiples of 2^-16: all partial sums must fit 24 bits,
-    # or be at least 2^24 and clipped to 255 afterwards.
+    # csrc/math/color.h adds libjpeg's fixed-point products as float multiples of 2^-16: all partial sums must fit 24
+    # bits, or be at least 2^24 and clipped to 255 afterwards.
     cb, cr, luma = np.meshgrid(np.arange(-128, 128), np.arange(-128, 128), np.arange(0, 256, 5), indexing="ij")
     parts = -22554 * cb - 46802 * cr + 32768
     assert np.abs(-22554 * cb + 32768).max() <= 1 << 24
@@ -218,7 +218,7 @@ def test_diffjpeg_basicsr_equals_released_numbers(shared: Path) -> None:
         image = tensor(crop if part == "full" else crop[:121, :103])
         ours = jpeg(image, float(quality[1:]), mode="diffjpeg_basicsr",
                     rounding="straight_through" if rounding == "round" else "cubic")  # fmt: skip
-        # Both sum 64 float32 products per sample, in different orders: 2e-4 level apart at most, with no rounding flipped.
+        # Both add 64 float32 products per sample, in different orders: 2e-4 level apart at most, no rounding flipped.
         np.testing.assert_allclose(ours[0].numpy() * 255, arrays[key] * 255, atol=5e-4, rtol=0, err_msg=key)
 
 
@@ -264,8 +264,8 @@ def test_gradient_of_cubic_rounding_is_the_slope(mode: str, subsampling: str, he
         direction = rng.normal(size=image.shape)
         step = 1e-7
         slope = (value(exact + step * direction) - value(exact - step * direction)) / (2 * step)
-        # Central differences of a cubic: error about step^2 plus 1e-16 / step; float32 gradients: 1e-5 relative to their
-        # size; a few pixels whose clipping or tie lies within a step would show as far more than this.
+        # Central differences of a cubic: error about step^2 plus 1e-16 / step; float32 gradients: 1e-5 relative to
+        # their size; a wrong term anywhere would show as far more than this.
         scale = float(np.abs(ours).sum()) + 1e-3
         assert abs(slope - float((ours * direction).sum())) < 2e-4 * scale
 
@@ -273,15 +273,15 @@ def test_gradient_of_cubic_rounding_is_the_slope(mode: str, subsampling: str, he
 @pytest.mark.parametrize(("mode", "subsampling"), [(m, s) for m, s, r in diff_cases() if r == "cubic"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (9, 11), (17, 34)])
 def test_straight_through_gradient_is_the_transpose(mode: str, subsampling: str, height: int, width: int) -> None:
-    # Without rounding and clipping the codec is affine; BasicSR's quality 100 and ours with a fine table only differ in the
-    # rounding, through which gradients pass. <A d, w> = <d, A^T w> with A from the float64 reference with rint left out.
+    # Without rounding and clipping the codec is affine, and the two transforms cancel:
+    # <A d, w> = <d, A^T w> with A from the float64 reference, the blocks left as they are.
     rng = np.random.default_rng(5)
     image = rng.uniform(0.35, 0.65, (3, height, width)).astype(np.float32)
     weights = rng.normal(size=image.shape)
     leaf = torch.from_numpy(image)[None].requires_grad_()
     # Quality 90 keeps the result inside (0, 1), so that nothing is clipped.
     out = jpeg(leaf, 90.0, mode=mode, subsampling=subsampling)
-    assert 0 < float(out.detach().min())
+    assert float(out.detach().min()) > 0
     assert float(out.detach().max()) < 1
     (out * torch.from_numpy(weights.astype(np.float32))).sum().backward()
 
