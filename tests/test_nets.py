@@ -302,7 +302,72 @@ def srvgg_formula(s, x, config):
     return shuffled(s, f"body.{2 * config.num_convs + 2}", f, config.scale) + base
 
 
+def layer_norm(s, name, x):
+    x = x - x.mean(-1, keepdim=True)
+    return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * s[f"{name}.weight"] + s[f"{name}.bias"]
+
+
+def linear(s, name, x):
+    return x @ s[f"{name}.weight"].T + s[f"{name}.bias"]
+
+
+def residual_conv_formula(s, name, x, config):
+    if config.residual_convs == "1conv":
+        return conv(s, name, x)
+    return conv(s, f"{name}.4", leaky(conv(s, f"{name}.2", leaky(conv(s, f"{name}.0", x), 0.2), 0), 0.2))
+
+
+def attention_formula(s, name, x, heads, window, shift):
+    """[H, W, D]: every window by the coordinates of its pixels; those that wrapped around see only each other."""
+    height, width, dim = x.shape
+    out = torch.zeros_like(x)
+    local_y, local_x = (grid.flatten() for grid in torch.meshgrid(*[torch.arange(window)] * 2, indexing="ij"))
+    bias_y, bias_x = local_y[:, None] - local_y[None], local_x[:, None] - local_x[None]
+    rows = (bias_y + window - 1) * (2 * window - 1) + bias_x + window - 1
+    bias = s[f"{name}.relative_position_bias_table"][rows]
+    for top in range(shift, height + shift, window):
+        for left in range(shift, width + shift, window):
+            y, z = top + local_y, left + local_x
+            wrapped = (y >= height).long() * 2 + (z >= width).long()
+            apart = wrapped[:, None] != wrapped[None]
+            qkv = linear(s, f"{name}.qkv", x[y % height, z % width]).view(-1, 3, heads, dim // heads)
+            parts = []
+            for head in range(heads):
+                q, k, v = qkv[:, :, head].unbind(1)
+                logits = q @ k.T / math.sqrt(dim // heads) + bias[..., head] - 100.0 * apart
+                parts.append(torch.softmax(logits, 1) @ v)
+            out[y % height, z % width] = linear(s, f"{name}.proj", torch.cat(parts, 1))
+    return out
+
+
+def swinir_formula(s, x, config):
+    """One image, sides multiples of the window."""
+    head = conv(s, "conv_first", x - MEAN)
+    f = layer_norm(s, "patch_embed.norm", head[0].permute(1, 2, 0))
+    for g, depth in enumerate(config.depths):
+        group = f
+        for n in range(depth):
+            stem = f"layers.{g}.residual_group.blocks.{n}"
+            shift = config.window_px // 2 if n % 2 else 0
+            normed = layer_norm(s, f"{stem}.norm1", f)
+            f = f + attention_formula(s, f"{stem}.attn", normed, config.num_heads[g], config.window_px, shift)
+            hidden = linear(s, f"{stem}.mlp.fc1", layer_norm(s, f"{stem}.norm2", f))
+            f = f + linear(s, f"{stem}.mlp.fc2", hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2)
+        f = group + residual_conv_formula(s, f"layers.{g}.conv", f.permute(2, 0, 1)[None], config)[0].permute(1, 2, 0)
+    f = layer_norm(s, "norm", f).permute(2, 0, 1)[None]
+    f = residual_conv_formula(s, "conv_after_body", f, config) + head
+    if config.upsampler == "pixelshuffledirect":
+        return shuffled(s, "upsample.0", f, config.scale) + MEAN
+    f = leaky(conv(s, "conv_before_upsample.0", f), 0.01)
+    if config.upsampler == "pixelshuffle":
+        return conv(s, "conv_last", tail_formula(s, "upsample", f, config.scale)) + MEAN
+    for n in range(1, int(math.log2(config.scale)) + 1):
+        f = leaky(conv(s, f"conv_up{n}", doubled(f)), 0.2)
+    return conv(s, "conv_last", leaky(conv(s, "conv_hr", f), 0.2)) + MEAN
+
+
 FORMULAS = {
+    "swinir": swinir_formula,
     "srresnet": srresnet_formula,
     "edsr": edsr_formula,
     "rcan": rcan_formula,
@@ -320,12 +385,26 @@ def test_output_equals_the_formula(config):
             buffer.copy_(MEAN)
         if name.endswith("mean.bias"):
             buffer.copy_(math.copysign(255, buffer[0]) * MEAN.view(3))
-    image = torch.rand(1, 3, 8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    # Whole windows and unshuffle cells; sizes between them are the next test's.
+    image = torch.rand(1, 3, 16, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         out = net(image)
     wanted = FORMULAS[config.type](net.state_dict(), image, config)
     # Float64 on both sides; values reach a few hundred, so 1e-9 is a thousand times the rounding.
     torch.testing.assert_close(out, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("config", [config for config in SMALL if config.type in ("swinir", "rrdbnet")], ids=label)
+def test_sizes_between_the_cells_are_mirrored_and_cut(config):
+    net = randomised(build(config))
+    multiple = net.multiple_px
+    image = torch.rand(1, 3, 13, 18, generator=torch.Generator().manual_seed(6))
+    # Mirror about the last pixel by index: ... a b c b a.
+    bottom = [*range(13), *(12 - n for n in range(1, -13 % multiple + 1))]
+    right = [*range(18), *(17 - n for n in range(1, -18 % multiple + 1))]
+    with torch.no_grad():
+        whole = net(image[:, :, bottom][..., right])
+        assert torch.equal(net(image), whole[..., : 13 * config.scale, : 18 * config.scale])
 
 
 def test_edsr_residual_scaling_counts():
