@@ -219,13 +219,14 @@ def save_model(
     if params_ema is not None:
         sets["params_ema"] = _published(config, params_ema)
     chosen = "params_ema" if params_ema is not None else "params"
-    scale = params.scale if isinstance(params, nn.Module) else config.scale if hasattr(config, "scale") else 1
+    # A network taken from a file states its scale itself; a discriminator has none.
+    scale = params.scale if isinstance(params, nn.Module) else getattr(config, "scale", 1)
     described = {
         **(metadata or {}),
         "format": MODEL_FORMAT,
         "version": FORMAT_VERSION,
         "architecture": config.type,
-        "scale": scale,
+        **({"scale": scale} if scale else {}),
         "net": nets.config_to_dict(config),
         "weights": chosen,
         "num_weights": sum(value.numel() for value in sets["params"].values()),

@@ -782,6 +782,27 @@ def test_spandrel_network_is_trained_and_saved_under_its_own_keys(tmp_path):
         build(SpandrelConfig(str(tmp_path / "source.pth"), scale=4))
 
 
+def test_networks_that_only_spandrel_knows_load(tmp_path):
+    pytest.importorskip("spandrel", exc_type=ImportError)
+    from spandrel.architectures.SPAN import SPAN
+
+    source = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2, norm=False).eval()
+    torch.save({"params_ema": source.state_dict()}, tmp_path / "span.pth")
+    loaded = checkpoint.load_model(tmp_path / "span.pth", scale=2)
+    assert loaded.config.type == "spandrel"
+    assert loaded.net.architecture_name == "SPAN"
+    image = torch.rand(1, 3, 9, 8)
+    with torch.no_grad():
+        assert torch.equal(loaded.net(image), source(image))
+    checkpoint.save_model(tmp_path / "again.pth", loaded.config, loaded.net.state_dict())
+    with torch.no_grad():
+        assert torch.equal(checkpoint.load_model(tmp_path / "again.pth").net(image), source(image))
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"odd.pth: spandrel cannot load this file: ") as raised:
+        checkpoint.load_model(tmp_path / "odd.pth")
+    assert "\n" not in str(raised.value)
+
+
 def test_spandrel_absent_names_the_command(monkeypatch, tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "any.pth")
     monkeypatch.setitem(__import__("sys").modules, "spandrel", None)
