@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, one_line
+from ..weights import read_weights
 from ._parts import pad_to_multiple
 
 PREFIX = "model."
@@ -72,8 +73,6 @@ def build(config: SpandrelConfig) -> SpandrelNet:
         ConfigError: spandrel is not installed, or the file's scale is not `config.scale`.
         CheckpointError: the file cannot be read or holds no known image network.
     """
-    from ..checkpoint import read_weights
-
     if not config.path:
         raise ConfigError("net.path must name a model file when net.type is 'spandrel', got nothing")
     _spandrel()

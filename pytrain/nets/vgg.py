@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError
+from ..weights import read_weights
 from ._parts import conv3x3
 
 # Output channels of the convolutions in each of the five stages (Simonyan and Zisserman 2014, configuration E).
@@ -114,8 +115,6 @@ def load_vgg19(path: str | Path, layers: tuple[str, ...]) -> VGG19Features:
         CheckpointError: the file cannot be read or is not VGG19's.
         ConfigError: unknown layer.
     """
-    from ..checkpoint import read_weights
-
     net = VGG19Features(layers)
     net.load_published(read_weights(path).state, str(path))
     return net
