@@ -156,23 +156,48 @@ def test_levels_divided_by_255_are_correctly_rounded() -> None:
 
 
 def test_quantisation_by_reciprocal_is_division() -> None:
-    # All entries and coefficients: the float arithmetic of csrc/math/jpeg.h against the integer rule.
-    coefficients = np.arange(1 << 15, dtype=np.int64)
+    # csrc/math/jpeg.h divides by multiplying unsigned 16-bit numbers: all entries, all coefficients that 8-bit samples
+    # can have (8 * 1024 at most), against the integer rule.
+    coefficients = np.arange(-(1 << 13), (1 << 13) + 1, dtype=np.int64)
     for entry in range(1, 256):
-        bias = np.float32(4 * entry) + np.float32(0.5)
-        reciprocal = np.float32(1) / (np.float32(8) * np.float32(entry))
-        ours = ((coefficients.astype(np.float32) + bias) * reciprocal).astype(np.int64)
-        np.testing.assert_array_equal(ours, (coefficients + 4 * entry) // (8 * entry), f"entry {entry}")
+        divisor = 8 * entry
+        k = 8192 // divisor + 1
+        b = 0
+        while -(-(1 << (17 + b)) // divisor) < 1 << 16:
+            b += 1
+        reciprocal, scale = -(-(1 << (16 + b)) // divisor), 1 << (16 - b)
+        shifted = coefficients - (coefficients < 0) + divisor // 2 + divisor * k
+        assert shifted.min() >= 0
+        assert max(shifted.max(), reciprocal, scale) < 1 << 16
+        ours = ((shifted * reciprocal >> 16) * scale >> 16) - k
+        exact = np.sign(coefficients) * ((np.abs(coefficients) + divisor // 2) // divisor)
+        np.testing.assert_array_equal(ours, exact, f"entry {entry}")
+
+
+def test_equals_pillow_where_coefficients_are_largest() -> None:
+    # Blocks of 0 and 255 with the signs of each basis function, and of products of random ones, drive the 16-bit
+    # sums of csrc/math/dct8.h to their limits; gray ones the luma, coloured ones the chroma.
+    signs = np.sign(reference.islow_matrix())
+    rng = np.random.default_rng(0)
+    blocks = [np.outer(u, v) * sign for u in signs for v in signs for sign in (1, -1)]
+    blocks += [np.outer(rng.choice([-1, 1], 8), rng.choice([-1, 1], 8)) for _ in range(128)]
+    wide = np.concatenate([np.concatenate(blocks[i : i + 16], axis=1) for i in range(0, len(blocks), 16)])
+    gray = np.repeat(np.where(wide > 0, 255, 0)[..., None], 3, axis=2)
+    blue, red = gray * [0, 0, 1] + (255 - gray) * [1, 1, 0], gray * [1, 0, 0] + (255 - gray) * [0, 1, 1]
+    for image in (gray, blue, red):
+        for quality in (1, 10, 50, 90, 100):
+            ours = picture(jpeg(tensor(image.astype(np.uint8)), quality, subsampling="444")[0])
+            np.testing.assert_array_equal(ours, pillow(image.astype(np.uint8), quality, "444"), f"quality {quality}")
 
 
 def test_float_colour_conversion_is_the_integer_one() -> None:
     # csrc/math/color.h adds libjpeg's fixed-point products as float multiples of 2^-16: all partial sums must fit 24
     # bits, or be at least 2^24 and clipped to 255 afterwards.
     cb, cr, luma = np.meshgrid(np.arange(-128, 128), np.arange(-128, 128), np.arange(0, 256, 5), indexing="ij")
-    parts = -22554 * cb - 46802 * cr + 32768
-    assert np.abs(-22554 * cb + 32768).max() <= 1 << 24
-    assert np.abs(parts).max() <= 1 << 24
-    for total in (luma * 65536 + parts, luma * 65536 + 32768 + 91881 * cr, luma * 65536 + 32768 + 116130 * cb):
+    level = luma * 65536 + 32768
+    partial = level - 22554 * cb
+    np.testing.assert_array_equal(partial.astype(np.float32).astype(np.int64), partial)
+    for total in (partial - 46802 * cr, level + 91881 * cr, level + 116130 * cb):
         rounded = total.astype(np.float32).astype(np.int64)
         np.testing.assert_array_equal(np.clip(rounded >> 16, 0, 255), np.clip(total >> 16, 0, 255))
     assert 255 * (19595 + 38470 + 7471) + 32768 <= 1 << 24

@@ -15,7 +15,7 @@ namespace PYD_ISA {
 namespace {
 
 // Enough blocks per strip to fill groups of sixteen, few enough to stay in the first-level cache.
-constexpr int64_t kStripBlocks = 256;
+constexpr int64_t kStripBlocks = 512;
 // Loops over pixels may run past the end of a row by less than this.
 constexpr int64_t kRowSlack = 128;
 
@@ -70,13 +70,9 @@ void rgb_row_to_ycc(const float* red, const float* green, const float* blue, int
       u[i] = cb_of_rgb<LaneArithmetic>(r, g, b);
       v[i] = cr_of_rgb<LaneArithmetic>(r, g, b);
     }
-    Bytes16 bytes;
-    clip_to_bytes(y, bytes);
-    *reinterpret_cast<BytesMemory*>(luma + x) = bytes;
-    clip_to_bytes(u, bytes);
-    *reinterpret_cast<BytesMemory*>(cb + x) = bytes;
-    clip_to_bytes(v, bytes);
-    *reinterpret_cast<BytesMemory*>(cr + x) = bytes;
+    *reinterpret_cast<BytesMemory*>(luma + x) = bytes_of(y);
+    *reinterpret_cast<BytesMemory*>(cb + x) = bytes_of(u);
+    *reinterpret_cast<BytesMemory*>(cr + x) = bytes_of(v);
   });
 }
 
@@ -187,58 +183,53 @@ void quantisers(const int16_t* table, float quality, Quantiser* out) {
 }
 
 // A coefficient, scaled by 8, as the decoder will see it.
-inline __attribute__((always_inline)) void quantise_and_back(const Quantiser& q, Int32Lanes& coefficient) {
-  const Int32Lanes sign = coefficient & INT32_MIN;
-  const Int32Lanes bias = (Int32Lanes)(q.bias - FloatLanes{}) | sign;
-  const FloatLanes level = (__builtin_convertvector(coefficient, FloatLanes) + (FloatLanes)bias) * q.reciprocal;
-  coefficient = __builtin_convertvector(level, Int32Lanes) * q.entry;
+PYD_HD void quantise_and_back(const Quantiser& q, WordLanes& coefficient) {
+  const UnsignedWordLanes zero = {};
+  const UnsignedWordLanes shifted = (UnsignedWordLanes)(coefficient + (coefficient >> 15)) + q.bias;
+  const UnsignedWordLanes level = multiply_high(multiply_high(shifted, zero + q.reciprocal), zero + q.scale);
+  coefficient = (WordLanes)(level * q.entry - q.offset);
 }
 
-// Sixteen blocks, in place.
+// A group of blocks, in place.
 void transform_group(uint8_t* samples, int64_t row_bytes, const Quantiser* quantiser) {
-  constexpr int kFirstShift = kDctFractionBits - kDctExtraBits, kSecondShift = kDctFractionBits + kDctExtraBits;
-  alignas(64) uint8_t bytes[kGroupWidth];
-  alignas(64) int32_t lanes[64][kGroupBlocks];
-  Int32Lanes x[8];
+  alignas(64) int16_t lanes[64][kGroupBlocks];
+  ByteLanes bytes[8];
+  WordLanes x[8];
 
   // Rows.
   for (int row = 0; row < 8; ++row) {
     row_to_lanes(samples + row * row_bytes, bytes);
-    for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
-      for (int k = 0; k < 8; ++k) load_bytes(bytes + 16 * k + lane, x[k]);
-      islow_forward8<kFirstShift, 128>(x);
-      for (int k = 0; k < 8; ++k) *reinterpret_cast<Int32Memory*>(&lanes[8 * row + k][lane]) = x[k];
+    for (int part = 0; part < kGroupParts; ++part) {
+      for (int k = 0; k < 8; ++k) x[k] = words_of(bytes[k], part);
+      islow_forward8<LaneDct, true>(x);
+      for (int k = 0; k < 8; ++k) *reinterpret_cast<WordMemory*>(&lanes[8 * row + k][part * kWordLanes]) = x[k];
     }
   }
 
   // Columns, there and back.
   for (int column = 0; column < 8; ++column) {
-    for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
-      for (int k = 0; k < 8; ++k) x[k] = *reinterpret_cast<const Int32Memory*>(&lanes[8 * k + column][lane]);
-      islow_forward8<kSecondShift, 0>(x);
+    for (int part = 0; part < kGroupParts; ++part) {
+      int16_t* const first = &lanes[column][part * kWordLanes];
+      for (int k = 0; k < 8; ++k) x[k] = *reinterpret_cast<const WordMemory*>(first + 8 * k * kGroupBlocks);
+      islow_forward8<LaneDct, false>(x);
       for (int k = 0; k < 8; ++k) quantise_and_back(quantiser[8 * k + column], x[k]);
-      islow_inverse8<kFirstShift, 0>(x);
-      for (int k = 0; k < 8; ++k) *reinterpret_cast<Int32Memory*>(&lanes[8 * k + column][lane]) = x[k];
+      islow_inverse8<LaneDct, true>(x);
+      for (int k = 0; k < 8; ++k) *reinterpret_cast<WordMemory*>(first + 8 * k * kGroupBlocks) = x[k];
     }
   }
 
   // Rows.
   for (int row = 0; row < 8; ++row) {
-    int32_t(*const numbers)[kGroupBlocks] = lanes + 8 * row;
-    for (int lane = 0; lane < kGroupBlocks; lane += kLanes) {
-      for (int k = 0; k < 8; ++k) x[k] = *reinterpret_cast<const Int32Memory*>(&numbers[k][lane]);
-      islow_inverse8<kSecondShift + 3, 128>(x);
-      for (int k = 0; k < 8; ++k) *reinterpret_cast<Int32Memory*>(&numbers[k][lane]) = x[k];
-    }
-    Bytes16 levels[8];
-    for (int k = 0; k < 8; ++k) {
-      Int32Lanes parts[kGroupBlocks / kLanes];
-      for (int i = 0; i < kGroupBlocks / kLanes; ++i) {
-        parts[i] = *reinterpret_cast<const Int32Memory*>(&numbers[k][i * kLanes]);
+    WordLanes levels[8][kGroupParts];
+    for (int part = 0; part < kGroupParts; ++part) {
+      for (int k = 0; k < 8; ++k) {
+        x[k] = *reinterpret_cast<const WordMemory*>(&lanes[8 * row + k][part * kWordLanes]);
       }
-      clip_to_bytes(parts, levels[k]);
+      islow_inverse8<LaneDct, false>(x);
+      for (int k = 0; k < 8; ++k) levels[k][part] = x[k];
     }
-    lanes_to_row(levels, samples + row * row_bytes);
+    for (int k = 0; k < 8; ++k) bytes[k] = clipped_bytes(levels[k]);
+    lanes_to_row(bytes, samples + row * row_bytes);
   }
 }
 
@@ -300,12 +291,9 @@ void ycc_row_to_rgb(const uint8_t* luma, const uint8_t* cb, const uint8_t* cr, i
   for_each_piece(width, [&](int64_t x) {
     for (int i = 0; i < kPieceVectors; ++i) {
       const int64_t at = x + i * kLanes;
-      Int32Lanes y, u, v;
-      load_bytes(luma + at, y);
-      load_bytes(cb + at, u);
-      load_bytes(cr + at, v);
-      const FloatLanes level = LaneArithmetic::number(y);
-      const FloatLanes blueness = LaneArithmetic::number(u) - 128.0f, redness = LaneArithmetic::number(v) - 128.0f;
+      const FloatLanes level = LaneArithmetic::number(load_bytes(luma + at));
+      const FloatLanes blueness = LaneArithmetic::number(load_bytes(cb + at)) - 128.0f;
+      const FloatLanes redness = LaneArithmetic::number(load_bytes(cr + at)) - 128.0f;
       *reinterpret_cast<FloatMemory*>(red + at) =
           value_of_level<LaneArithmetic>(red_of_ycc<LaneArithmetic>(level, redness));
       *reinterpret_cast<FloatMemory*>(green + at) =

@@ -2,8 +2,8 @@
 //
 // libjpeg computes it in 16-bit fixed point. Here the same integers are scaled by 2^-16 and added in float: every
 // product and sum is a multiple of 2^-16 below 2^8, which 24 bits hold exactly, so the results are libjpeg's integers, and
-// fusing a multiplication with an addition changes nothing. The one sum that may exceed 2^8 is the last one of
-// ycc_to_rgb_*, where everything from 2^8 on is clipped to 255.
+// fusing a multiplication with an addition changes nothing. Only final sums of *_of_ycc may be larger, and those are
+// clipped to 255.
 #pragma once
 
 #include "math/hd.h"
@@ -74,8 +74,9 @@ PYD_HD typename A::Float red_of_ycc(typename A::Float luma, typename A::Float cr
 }
 template <typename A = ScalarArithmetic>
 PYD_HD typename A::Float green_of_ycc(typename A::Float luma, typename A::Float cb, typename A::Float cr) {
-  const typename A::Float part = A::exact_product_add(cb, -22554.0f * kFixUnit, 0.5f - typename A::Float{});
-  return A::number(A::truncate(A::clip(luma + A::exact_product_add(cr, -46802.0f * kFixUnit, part))));
+  // Both factors are even multiples of 2^-16, so the sums fit 24 bits up to 2^9.
+  const typename A::Float part = A::exact_product_add(cb, -22554.0f * kFixUnit, luma + 0.5f);
+  return A::number(A::truncate(A::clip(A::exact_product_add(cr, -46802.0f * kFixUnit, part))));
 }
 template <typename A = ScalarArithmetic>
 PYD_HD typename A::Float blue_of_ycc(typename A::Float luma, typename A::Float cb) {

@@ -44,16 +44,25 @@ PYD_HD float basicsr_factor(float quality) {
   return quality < 50.0f ? 50.0f / quality : 2.0f - quality / 50.0f;
 }
 
-// libjpeg divides a coefficient, scaled by 8, by 8 * entry and rounds half away from zero. In float:
-// trunc((c +- (4 entry + 0.5)) * (1 / (8 entry))) is the same integer for every entry 1..255 and |c| < 2^15;
-// tests/test_jpeg.py goes through all of them.
+// libjpeg divides a coefficient, scaled by 8, by d = 8 * entry and rounds half away from zero. In unsigned 16-bit numbers:
+// with s = -1 below zero and 0 otherwise, n = c + s + d / 2 + d k is not negative for a suitable k, and
+// floor(n / d) - k is the quotient. floor(n / d) = (n * reciprocal) >> (16 + b), the shift by b done by multiplying with
+// 2^(16 - b) and keeping the upper half. tests/test_jpeg.py goes through all entries and all |c| <= 2^13.
 struct Quantiser {
-  float bias;        // 4 entry + 0.5
-  float reciprocal;  // 1 / (8 entry)
-  int32_t entry;
+  uint16_t bias;        // d / 2 + d k
+  uint16_t reciprocal;  // ceil(2^(16 + b) / d), b the largest with reciprocal < 2^16
+  uint16_t scale;       // 2^(16 - b)
+  uint16_t entry;
+  uint16_t offset;      // entry * k
 };
 PYD_HD Quantiser quantiser_of(int32_t entry) {
-  return {4.0f * static_cast<float>(entry) + 0.5f, 1.0f / (8.0f * static_cast<float>(entry)), entry};
+  const int32_t divisor = 8 * entry;
+  const int32_t k = 8192 / divisor + 1;
+  int b = 0;
+  while (((int64_t{1} << (17 + b)) + divisor - 1) / divisor < (1 << 16)) ++b;
+  const int64_t reciprocal = ((int64_t{1} << (16 + b)) + divisor - 1) / divisor;
+  return {static_cast<uint16_t>(divisor / 2 + divisor * k), static_cast<uint16_t>(reciprocal),
+          static_cast<uint16_t>(1 << (16 - b)), static_cast<uint16_t>(entry), static_cast<uint16_t>(entry * k)};
 }
 
 }  // namespace

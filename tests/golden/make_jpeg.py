@@ -1,7 +1,7 @@
 """Made tests/golden/jpeg.npz with Pillow (libjpeg-turbo): `python tests/golden/make_jpeg.py`.
 
-Small pictures of noise and ramps, before and after a JPEG file: a clone without other reference data tests equality with
-libjpeg-turbo even where Pillow is built with another library.
+Small pictures of noise and ramps, before and after a JPEG file: a clone without other reference data tests equality
+with libjpeg-turbo even where Pillow is built with another library.
 """
 
 import io
