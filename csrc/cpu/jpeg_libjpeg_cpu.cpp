@@ -15,7 +15,7 @@ namespace PYD_ISA {
 namespace {
 
 // Enough blocks per strip to fill groups of sixteen, few enough to stay in the first-level cache.
-constexpr int64_t kStripBlocks = 512;
+constexpr int64_t kStripBlocks = 400;
 // Loops over pixels may run past the end of a row by less than this.
 constexpr int64_t kRowSlack = 128;
 
@@ -32,17 +32,18 @@ struct Strips {
 
 int64_t cr_offset(const JpegGeometry& g, const Strips& s) { return s.block_rows * g.chroma_blocks_x * 8; }
 
-uint8_t* luma_row(const JpegGeometry& g, const Strips& s, int64_t y) {
-  const int64_t strip_rows = 8 * s.block_rows * g.factor_y;
-  const int64_t strip = y / strip_rows, row = y % strip_rows;
-  return s.luma + (strip * 8 + row % 8) * s.luma_row_bytes + row / 8 * g.luma_blocks_x * 8;
+// Where row y of a component begins; strips hold strip_rows rows of it. 32-bit divisions are the faster ones.
+uint8_t* sample_row(uint8_t* strips, int64_t row_bytes, int64_t strip_rows, int64_t width, int64_t y) {
+  const uint32_t strip = static_cast<uint32_t>(y) / static_cast<uint32_t>(strip_rows);
+  const uint32_t row = static_cast<uint32_t>(y) - strip * static_cast<uint32_t>(strip_rows);
+  return strips + (int64_t{strip} * 8 + row % 8) * row_bytes + row / 8 * width;
 }
-
+uint8_t* luma_row(const JpegGeometry& g, const Strips& s, int64_t y) {
+  return sample_row(s.luma, s.luma_row_bytes, 8 * s.block_rows * g.factor_y, 8 * g.luma_blocks_x, y);
+}
 // Cb; Cr lies cr_offset further.
 uint8_t* chroma_row(const JpegGeometry& g, const Strips& s, int64_t y) {
-  const int64_t strip_rows = 8 * s.block_rows;
-  const int64_t strip = y / strip_rows, row = y % strip_rows;
-  return s.chroma + (strip * 8 + row % 8) * s.chroma_row_bytes + row / 8 * g.chroma_blocks_x * 8;
+  return sample_row(s.chroma, s.chroma_row_bytes, 8 * s.block_rows, 8 * g.chroma_blocks_x, y);
 }
 
 // ---- Pixels -> samples
