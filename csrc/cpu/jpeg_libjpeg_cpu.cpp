@@ -128,12 +128,11 @@ Status gather_strip(const JpegGeometry& g, const Strips& s, int64_t strip, Const
   const int64_t padded_width = chroma_width * g.factor_x;
   const int64_t row_bytes = round_up(padded_width, 64) + kRowSlack;
   Scratch scratch;
-  uint8_t* const memory = scratch.take<uint8_t>(6 * row_bytes);
+  uint8_t* const memory = scratch.take<uint8_t>(5 * row_bytes);
   if (memory == nullptr) return Status::kOutOfMemory;
-  uint8_t* const luma = memory;
-  uint8_t* const cb[2] = {memory + row_bytes, memory + 2 * row_bytes};
-  uint8_t* const cr[2] = {memory + 3 * row_bytes, memory + 4 * row_bytes};
-  uint8_t* const small = memory + 5 * row_bytes;
+  uint8_t* const cb[2] = {memory, memory + row_bytes};
+  uint8_t* const cr[2] = {memory + 2 * row_bytes, memory + 3 * row_bytes};
+  uint8_t* const small = memory + 4 * row_bytes;
   const int64_t to_cr = cr_offset(g, s);
 
   const int64_t first = strip * s.block_rows * 8;
@@ -142,11 +141,12 @@ Status gather_strip(const JpegGeometry& g, const Strips& s, int64_t strip, Const
   for (int64_t chroma_y = first; chroma_y < last; ++chroma_y) {
     int64_t rows = 0;
     for (int64_t y = chroma_y * g.factor_y; rows < g.factor_y && y < g.height; ++rows, ++y) {
+      // A row shorter than a piece is written beyond its end, where later rows or nothing will stand.
+      uint8_t* const luma = luma_row(g, s, y);
       rgb_row_to_ycc(src, y, luma, cb[rows], cr[rows]);
       extend_row(luma, g.width, luma_width);
       extend_row(cb[rows], g.width, padded_width);
       extend_row(cr[rows], g.width, padded_width);
-      memcpy(luma_row(g, s, y), luma, static_cast<size_t>(luma_width));
     }
     for (int c = 0; c < 2; ++c) {
       uint8_t* const* const full = c == 0 ? cb : cr;
@@ -178,9 +178,20 @@ Status gather_strip(const JpegGeometry& g, const Strips& s, int64_t strip, Const
 
 // ---- Samples -> coefficients -> samples
 
+// For every table entry, at compile time: the divisions would take as long as a small image.
+struct EveryQuantiser {
+  Quantiser of_entry[256];
+};
+constexpr EveryQuantiser every_quantiser() {
+  EveryQuantiser all = {};
+  for (int32_t entry = 1; entry < 256; ++entry) all.of_entry[entry] = quantiser_of(entry);
+  return all;
+}
+constexpr EveryQuantiser kEveryQuantiser = every_quantiser();
+
 void quantisers(const int16_t* table, float quality, Quantiser* out) {
   const int32_t percent = libjpeg_scale_percent(quality);
-  for (int i = 0; i < 64; ++i) out[i] = quantiser_of(libjpeg_table_entry(table[i], percent));
+  for (int i = 0; i < 64; ++i) out[i] = kEveryQuantiser.of_entry[libjpeg_table_entry(table[i], percent)];
 }
 
 // A coefficient, scaled by 8, as the decoder will see it.
@@ -292,9 +303,9 @@ void ycc_row_to_rgb(const uint8_t* luma, const uint8_t* cb, const uint8_t* cr, i
   for_each_piece(width, [&](int64_t x) {
     for (int i = 0; i < kPieceVectors; ++i) {
       const int64_t at = x + i * kLanes;
-      const FloatLanes level = LaneArithmetic::number(load_bytes(luma + at));
-      const FloatLanes blueness = LaneArithmetic::number(load_bytes(cb + at)) - 128.0f;
-      const FloatLanes redness = LaneArithmetic::number(load_bytes(cr + at)) - 128.0f;
+      const FloatLanes level = load_levels(luma + at);
+      const FloatLanes blueness = load_levels(cb + at) - 128.0f;
+      const FloatLanes redness = load_levels(cr + at) - 128.0f;
       *reinterpret_cast<FloatMemory*>(red + at) =
           value_of_level<LaneArithmetic>(red_of_ycc<LaneArithmetic>(level, redness));
       *reinterpret_cast<FloatMemory*>(green + at) =

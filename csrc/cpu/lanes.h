@@ -241,8 +241,32 @@ struct LaneArithmetic {
 #endif
   }
   PYD_HD Int32Lanes truncate(const FloatLanes& x) { return __builtin_convertvector(x, Int32Lanes); }
-  PYD_HD FloatLanes number(const Int32Lanes& x) { return __builtin_convertvector(x, FloatLanes); }
+  PYD_HD FloatLanes nearest(const FloatLanes& x) {
+#if defined(__AVX512BW__)
+    return (FloatLanes)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+    return (FloatLanes)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__SSE4_1__)
+    return (FloatLanes)_mm_round_ps((__m128)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    return (x + 8388608.0f) - 8388608.0f;
+#endif
+  }
+  PYD_HD FloatLanes floor(const FloatLanes& x) {
+#if defined(__AVX512BW__)
+    return (FloatLanes)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+    return (FloatLanes)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(__SSE4_1__)
+    return (FloatLanes)_mm_round_ps((__m128)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#else
+    return __builtin_convertvector(__builtin_convertvector(x, Int32Lanes), FloatLanes);
+#endif
+  }
 };
+
+// Bytes -> float.
+PYD_HD FloatLanes load_levels(const uint8_t* from) { return __builtin_convertvector(load_bytes(from), FloatLanes); }
 
 // ---- Transposition
 

@@ -27,14 +27,15 @@ struct ScalarArithmetic {
     return x < 255.0f ? x : 255.0f;
   }
   PYD_HD int32_t truncate(float x) { return static_cast<int32_t>(x); }
-  PYD_HD float number(int32_t x) { return static_cast<float>(x); }
+  // Both for 0 <= x <= 2^22. Adding 2^23 leaves no bits for a fraction: the nearest integer, half to even.
+  PYD_HD float nearest(float x) { return (x + 8388608.0f) - 8388608.0f; }
+  PYD_HD float floor(float x) { return static_cast<float>(static_cast<int32_t>(x)); }
 };
 
 // rint(clip(255 value, 0, 255)), half to even as torch.round; NaN becomes 0.
 template <typename A = ScalarArithmetic>
 PYD_HD typename A::Float level_of_value(typename A::Float value) {
-  // Adding and subtracting 2^23 rounds to the nearest integer, half to even, between 0 and 2^22.
-  return (A::clip(value * 255.0f) + 8388608.0f) - 8388608.0f;
+  return A::nearest(A::clip(value * 255.0f));
 }
 
 // level / 255, correctly rounded, for the integers 0..255: 1/255 = 0x1.01p-8 + 0x1.0101..p-24, the first product is exact.
@@ -70,17 +71,17 @@ PYD_HD typename A::Int cr_of_rgb(typename A::Float red, typename A::Float green,
 // libjpeg's RGB levels of integer luma 0..255 and chroma centred on zero, -128..127.
 template <typename A = ScalarArithmetic>
 PYD_HD typename A::Float red_of_ycc(typename A::Float luma, typename A::Float cr) {
-  return A::number(A::truncate(A::clip(A::exact_product_add(cr, 91881.0f * kFixUnit, luma + 0.5f))));
+  return A::floor(A::clip(A::exact_product_add(cr, 91881.0f * kFixUnit, luma + 0.5f)));
 }
 template <typename A = ScalarArithmetic>
 PYD_HD typename A::Float green_of_ycc(typename A::Float luma, typename A::Float cb, typename A::Float cr) {
   // Both factors are even multiples of 2^-16, so the sums fit 24 bits up to 2^9.
   const typename A::Float part = A::exact_product_add(cb, -22554.0f * kFixUnit, luma + 0.5f);
-  return A::number(A::truncate(A::clip(A::exact_product_add(cr, -46802.0f * kFixUnit, part))));
+  return A::floor(A::clip(A::exact_product_add(cr, -46802.0f * kFixUnit, part)));
 }
 template <typename A = ScalarArithmetic>
 PYD_HD typename A::Float blue_of_ycc(typename A::Float luma, typename A::Float cb) {
-  return A::number(A::truncate(A::clip(A::exact_product_add(cb, 116130.0f * kFixUnit, luma + 0.5f))));
+  return A::floor(A::clip(A::exact_product_add(cb, 116130.0f * kFixUnit, luma + 0.5f)));
 }
 
 // The same conversion without rounding, for the differentiable modes (the decimals of JFIF 1.02; chroma centred on zero).

@@ -55,12 +55,12 @@ struct Quantiser {
   uint16_t entry;
   uint16_t offset;      // entry * k
 };
-PYD_HD Quantiser quantiser_of(int32_t entry) {
+PYD_HD constexpr Quantiser quantiser_of(int32_t entry) {
   const int32_t divisor = 8 * entry;
   const int32_t k = 8192 / divisor + 1;
   int b = 0;
-  while (((int64_t{1} << (17 + b)) + divisor - 1) / divisor < (1 << 16)) ++b;
-  const int64_t reciprocal = ((int64_t{1} << (16 + b)) + divisor - 1) / divisor;
+  while (2 << b < divisor) ++b;
+  const int32_t reciprocal = ((1 << (16 + b)) + divisor - 1) / divisor;
   return {static_cast<uint16_t>(divisor / 2 + divisor * k), static_cast<uint16_t>(reciprocal),
           static_cast<uint16_t>(1 << (16 - b)), static_cast<uint16_t>(entry), static_cast<uint16_t>(entry * k)};
 }

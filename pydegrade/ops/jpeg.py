@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _native
-from ..columns import BoolArray, Column, Columns, Items, Op, same_size
+from ..columns import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op, same_size
 from ..packed import dense_layout
 from ._library import LIBRARY, layout_arguments
 
@@ -90,6 +90,9 @@ LIBRARY.define(
 )
 
 
+_DTYPES = (torch.int64, torch.int32, torch.int32, torch.int32, torch.float32, torch.int32, torch.int32)
+
+
 def _fields(
     data: torch.Tensor,
     offset: torch.Tensor,
@@ -102,27 +105,27 @@ def _fields(
     rounding: torch.Tensor,
 ) -> dict[str, Any]:
     """Fields of `JpegArgs`, after the checks without which memory outside `data` could be touched."""
-    count = len(offset)
-    expected = (torch.int64, torch.int32, torch.int32, torch.int32, torch.float32, torch.int32, torch.int32)
-    tensors = (offset, height, width, mode, quality, subsampling, rounding)
+    count = offset.shape[0]
     if data.dtype != torch.float32 or channels != 3:
         raise ValueError(f"jpeg: data must be float32 with 3 channels, got {data.dtype} with {channels}")
-    for tensor, dtype in zip(tensors, expected):
+    tensors = [offset, height, width, mode, quality, subsampling, rounding]
+    for place, (tensor, dtype) in enumerate(zip(tensors, _DTYPES)):
         if tensor.dtype != dtype or tensor.shape != (count,) or tensor.device != data.device:
             got = f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
             raise ValueError(f"jpeg: expected {dtype} of shape ({count},) on {data.device}, got {got}")
-    offset, height, width = offset.contiguous(), height.contiguous(), width.contiguous()
-    if count:
-        end = offset + channels * height.to(torch.int64) * width.to(torch.int64)
-        if int(offset.min()) < 0 or int(end.max()) > data.numel() or int(height.min()) < 1 or int(width.min()) < 1:
-            raise ValueError(f"jpeg: the layout does not fit {data.numel()} values")
+        tensors[place] = tensor.contiguous()
+    values = data.numel()
+    for first, rows, columns in zip(offset.tolist(), height.tolist(), width.tolist()):
+        if first < 0 or rows < 1 or columns < 1 or first + channels * rows * columns > values:
+            raise ValueError(f"jpeg: the layout does not fit {values} values")
+    offset, height, width, mode, quality, subsampling, rounding = tensors
     return {
         "rows": {"count": count, "channels": channels, "offset": offset, "height": height, "width": width},
         "src": data.contiguous(),
-        "mode": mode.contiguous(),
-        "quality": quality.contiguous(),
-        "subsampling": subsampling.contiguous(),
-        "rounding": rounding.contiguous(),
+        "mode": mode,
+        "quality": quality,
+        "subsampling": subsampling,
+        "rounding": rounding,
     }
 
 
@@ -220,42 +223,47 @@ def jpeg(
     batch = images.shape[0]
     modes = _codes("mode", mode, MODES, batch)
     subsamplings = _codes("subsampling", subsampling, SUBSAMPLINGS, batch)
-    roundings = np.repeat(_codes("rounding", rounding, ROUNDINGS, 1), batch)
+    roundings = _codes("rounding", rounding, ROUNDINGS, batch)
     qualities = _qualities(quality, modes)
     layout = dense_layout(images)
     per_image = (layout.offset, layout.height, layout.width, modes, qualities, subsamplings, roundings)
-    offset, height, width, *parameters = (torch.from_numpy(values).to(images.device) for values in per_image)
+    offset, height, width, *parameters = (torch.from_numpy(values) for values in per_image)
+    if images.is_meta:
+        offset, height, width, *parameters = (values.to("meta") for values in (offset, height, width, *parameters))
     out: torch.Tensor = torch.ops.pydegrade.jpeg(images, offset, height, width, 3, *parameters, libjpeg_gradient)
     return out
 
 
-def _codes(name: str, value: Any, choices: Sequence[str], batch: int) -> NDArray[np.int32]:
+def _codes(name: str, value: Any, choices: Sequence[str], batch: int) -> IntArray:
     """One name or `batch` of them as codes."""
-    names = [value] * batch if isinstance(value, str) else list(value)
-    if len(names) != batch:
-        raise ValueError(f"jpeg: {name} must be one name or {batch}, got {len(names)}")
-    for row, chosen in enumerate([value] if isinstance(value, str) else names):
+    expected = f"jpeg: {name} must be one of {', '.join(map(repr, choices))}, got"
+    if isinstance(value, str):
+        if value not in choices:
+            raise ValueError(f"{expected} {value!r}")
+        return np.full(batch, choices.index(value), np.int32)
+    if len(value) != batch:
+        raise ValueError(f"jpeg: {name} must be one name or {batch}, got {len(value)}")
+    for row, chosen in enumerate(value):
         if chosen not in choices:
-            place = "" if isinstance(value, str) else f" at row {row}"
-            raise ValueError(f"jpeg: {name} must be one of {', '.join(map(repr, choices))}, got {chosen!r}{place}")
-    return np.array([choices.index(chosen) for chosen in names], np.int32)
+            raise ValueError(f"{expected} {chosen!r} at row {row}")
+    return np.array([choices.index(chosen) for chosen in value], np.int32)
 
 
-def _qualities(quality: Any, modes: NDArray[np.int32]) -> NDArray[np.float32]:
+def _qualities(quality: Any, modes: IntArray) -> FloatArray:
     """float32 [B]: in range, whole where the mode asks for it."""
-    batch = len(modes)
     given = quality.detach().cpu().numpy() if isinstance(quality, torch.Tensor) else quality
     values = np.asarray(given, np.float64)
-    if values.shape not in ((), (batch,)):
-        raise ValueError(f"jpeg: quality must be a number or of shape [{batch}], got shape {list(values.shape)}")
-    each = np.broadcast_to(values, (batch,)) if batch else np.zeros(0)
+    if values.shape not in ((), modes.shape):
+        raise ValueError(f"jpeg: quality must be a number or of shape [{len(modes)}], got shape {list(values.shape)}")
     # A comparison with NaN is false, so NaN is refused too.
+    whole = (modes != _LIBJPEG) | (values == np.rint(values))
     for expected, good in (
-        ("in [1, 100]", (each >= 1) & (each <= 100)),
-        ("a whole number in mode 'libjpeg'", (modes != _LIBJPEG) | (each == np.rint(each))),
+        ("in [1, 100]", (values >= 1) & (values <= 100)),
+        ("a whole number in mode 'libjpeg'", whole),
     ):
         if not good.all():
+            if not values.shape:
+                raise ValueError(f"jpeg: quality must be {expected}, got {values:g}")
             row = int(np.argmin(good))
-            place = f" at row {row}" if values.shape else ""
-            raise ValueError(f"jpeg: quality must be {expected}, got {each[row]:g}{place}")
-    return np.ascontiguousarray(each, np.float32)
+            raise ValueError(f"jpeg: quality must be {expected}, got {values[row]:g} at row {row}")
+    return np.full(modes.shape, values, np.float32)
