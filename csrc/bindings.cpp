@@ -82,13 +82,14 @@ pyd::SharpenParams sharpen_params(const Fields& f) {
 }
 
 template <typename Args>
+pyd::Status run_unlocked(pyd::Status (*function)(const Args&), const Args& args) {
+  py::gil_scoped_release release;
+  return function(args);
+}
+
+template <typename Args>
 void run(const char* name, pyd::Status (*function)(const Args&), const Args& args) {
-  pyd::Status status;
-  {
-    py::gil_scoped_release release;
-    status = function(args);
-  }
-  raise(name, status);
+  raise(name, run_unlocked(function, args));
 }
 
 void blur(const py::dict& d) {
@@ -136,15 +137,30 @@ void sharpen(const py::dict& d) {
   run("sharpen", pyd::sharpen_cpu,
       pyd::SharpenArgs{f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), sharpen_params(f)});
 }
-void chain(const py::dict& d) {
+// False when a source pixel is NaN or outside [0, 1]; the caller then looks for it and explains.
+bool chain(const py::dict& d) {
   const Fields f("chain", d);
-  run("chain", pyd::chain_cpu,
-      pyd::ChainArgs{f.rows("src_rows"), f.rows("dst_rows"), f.in<float>("src"), f.out<float>("dst"),
-                     f.out<float>("target"), f.in<int32_t>("target_step"), f.in<int64_t>("step_start"),
-                     f.in<int32_t>("step_op"), f.in<int64_t>("step_item"), f.in<int32_t>("step_height"),
-                     f.in<int32_t>("step_width"), f.number<int32_t>("round_8bit"), blur_params(f.nested("blur")),
-                     resize_params(f.nested("resize")), noise_params(f.nested("noise")),
-                     jpeg_params(f.nested("jpeg")), sharpen_params(f.nested("sharpen"))});
+  const pyd::ChainArgs args{f.rows("src_rows"),
+                            f.rows("dst_rows"),
+                            f.in<float>("src"),
+                            f.out<float>("dst"),
+                            f.out<float>("target"),
+                            f.in<int32_t>("target_step"),
+                            f.in<int64_t>("step_start"),
+                            f.in<int32_t>("step_op"),
+                            f.in<int64_t>("step_item"),
+                            f.in<int32_t>("step_height"),
+                            f.in<int32_t>("step_width"),
+                            f.number<int32_t>("check_range"),
+                            f.number<int32_t>("round_8bit"),
+                            blur_params(f.nested("blur")),
+                            resize_params(f.nested("resize")),
+                            noise_params(f.nested("noise")),
+                            jpeg_params(f.nested("jpeg")),
+                            sharpen_params(f.nested("sharpen"))};
+  const pyd::Status status = run_unlocked(pyd::chain_cpu, args);
+  if (status != pyd::Status::kBadPixels) raise("chain", status);
+  return status == pyd::Status::kOk;
 }
 
 }  // namespace

@@ -192,6 +192,7 @@ struct ChainArgs {
   const int64_t* step_item;     // [steps] item in that op's params
   const int32_t* step_height;   // [steps] height of the image after the step, px
   const int32_t* step_width;    // [steps] width of the image after the step, px
+  int32_t check_range;          // 1: kBadPixels when a source value is NaN or outside [0, 1]
   int32_t round_8bit;           // 1: the result is rounded to multiples of 1/255 in [0, 1], half to even
   BlurParams blur;
   ResizeParams resize;

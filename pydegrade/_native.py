@@ -66,8 +66,8 @@ def _field(value: Any) -> Any:
     return value
 
 
-def call(name: str, **fields: Any) -> None:
+def call(name: str, **fields: Any) -> Any:
     """Run a function of csrc/ops.h. Fields are named as there; tensors and arrays must be contiguous and of the exact
     dtype of the C++ field. Memory outlives the call because the caller's frame holds `fields`."""
     _C.set_num_threads(get_num_threads())
-    getattr(_C, name)(_field(fields))
+    return getattr(_C, name)(_field(fields))

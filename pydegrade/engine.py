@@ -109,6 +109,7 @@ def trace(images: Sequence[torch.Tensor] | torch.Tensor, tasks: TaskBatch) -> li
     data, layout = _pack(list(images), tasks)
     if not len(tasks):
         return []
+    _explain_range(unpack(data, layout))
     plan = make_plan(tasks, layout)
     names = [slot.name for slot in tasks.space.slots]
     current = [image.clone() for image in unpack(data, layout)]
@@ -133,7 +134,7 @@ def _run(plan: Plan, data: torch.Tensor, want_target: bool) -> tuple[torch.Tenso
     """Packed LR and, when asked for, packed target."""
     lr = torch.empty(plan.dst.total)
     target = torch.empty_like(data) if want_target else None
-    _native.call(
+    in_range = _native.call(
         "chain",
         src_rows=plan.src.fields(),
         dst_rows=plan.dst.fields(),
@@ -146,9 +147,12 @@ def _run(plan: Plan, data: torch.Tensor, want_target: bool) -> tuple[torch.Tenso
         step_item=plan.step_item,
         step_height=plan.step_height,
         step_width=plan.step_width,
+        check_range=1,
         round_8bit=int(plan.round_8bit),
         **_params(plan),
     )
+    if not in_range:
+        _explain_range(unpack(data, plan.src))
     return lr, target
 
 
@@ -173,6 +177,7 @@ def _run_steps(
         step_item=np.ascontiguousarray(plan.step_item[steps]),
         step_height=np.ascontiguousarray(plan.step_height[steps]),
         step_width=np.ascontiguousarray(plan.step_width[steps]),
+        check_range=0,
         round_8bit=int(round_8bit),
         **_params(plan),
     )
@@ -204,7 +209,7 @@ def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tenso
 
 
 def _check_image(image: torch.Tensor, name: str, batch: int | None) -> None:
-    """Device, dtype, planes, count and range of one image or a batch."""
+    """Device, dtype, planes and count of one image or a batch; the range is checked as pixels are first read."""
     if image.device.type != "cpu":
         raise ValueError(f"degrade: {name} must be on the CPU, got {image.device}: this build has no CUDA kernels")
     if image.dtype != torch.float32:
@@ -218,18 +223,22 @@ def _check_image(image: torch.Tensor, name: str, batch: int | None) -> None:
         if batch == 0 and image.shape[-1] > 0 and image.shape[-2] > 0:
             return
         raise ValueError(f"degrade: {name} is empty, got shape {tuple(image.shape)}")
-    low, high = (float(bound) for bound in torch.aminmax(image))
-    # A comparison with NaN is false, so this also catches NaN.
-    if not (low >= 0.0 and high <= 1.0):
-        raise ValueError(f"degrade: {name} must lie in [0, 1], got {_range_text(image, low, high)}")
 
 
-def _range_text(image: torch.Tensor, low: float, high: float) -> str:
-    if low != low or high != high:
-        place = [int(index) for index in torch.isnan(image).nonzero()[0]]
-        return f"NaN at {place}"
-    hint = "; divide 8-bit values by 255" if low >= 0 and 1.5 < high <= 255 else ""
-    return f"values from {low:g} to {high:g}{hint}"
+def _explain_range(images: Sequence[torch.Tensor]) -> None:
+    """Name the first image with a value that is NaN or outside [0, 1]."""
+    for row, image in enumerate(images):
+        low, high = (float(bound) for bound in torch.aminmax(image))
+        # A comparison with NaN is false, so this also catches NaN.
+        if low >= 0.0 and high <= 1.0:
+            continue
+        if low != low or high != high:
+            channel, y, x = (int(index) for index in torch.isnan(image).nonzero()[0])
+            found = f"NaN at channel {channel}, y {y}, x {x}"
+        else:
+            hint = "; divide 8-bit values by 255" if low >= 0 and 1.5 < high <= 255 else ""
+            found = f"values from {low:g} to {high:g}{hint}"
+        raise ValueError(f"degrade: pixels must lie in [0, 1], got {found}, in image {row}")
 
 
 def _shape_of(value: object) -> str:

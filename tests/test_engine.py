@@ -203,13 +203,9 @@ def nan_batch() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (
-            lambda: hr_batch(2) * 255,
-            ValueError,
-            "must lie in [0, 1], got values from 0 to 255; divide 8-bit values by 255",
-        ),
-        (lambda: hr_batch(2) - 0.5, ValueError, "must lie in [0, 1], got values from -0.5 to 0.5"),
-        (nan_batch, ValueError, "must lie in [0, 1], got NaN at [1, 2, 3, 4]"),
+        (lambda: hr_batch(2) * 255, ValueError, "pixels must lie in [0, 1], got values from 0 to 255; divide 8-bit values by 255, in image 0"),
+        (lambda: hr_batch(2) - 0.5, ValueError, "pixels must lie in [0, 1], got values from -0.5 to 0.5, in image 0"),
+        (nan_batch, ValueError, "got NaN at channel 2, y 3, x 4, in image 1"),
         (lambda: hr_batch(2).double(), TypeError, "must be float32 in [0, 1], got torch.float64"),
         (lambda: (hr_batch(2) * 255).byte(), TypeError, "got torch.uint8; divide uint8 images by 255"),
         (lambda: hr_batch(2)[:, :1], ValueError, "must have 3 channels, RGB, got shape (2, 1, 64, 64)"),

@@ -8,6 +8,7 @@ enum class Status : int {
   kBadArgument = 1,   // sizes or codes that would corrupt memory; Python has validated everything else
   kOutOfMemory = 2,
   kUnsupported = 3,
+  kBadPixels = 4,     // a source value outside [0, 1], or NaN
 };
 
 }  // namespace pyd

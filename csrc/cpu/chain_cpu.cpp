@@ -18,6 +18,17 @@ void round_8bit(float* data, int64_t count) {
   }
 }
 
+// Whether every value lies in [0, 1]; false for NaN.
+bool in_range(const float* data, int64_t count) {
+  for (int64_t begin = 0; begin < count; begin += kRoundBlock) {
+    const int64_t end = begin + kRoundBlock < count ? begin + kRoundBlock : count;
+    int32_t good = 1;
+    for (int64_t i = begin; i < end; ++i) good &= (data[i] >= 0.0f) & (data[i] <= 1.0f);
+    if (good == 0) return false;
+  }
+  return true;
+}
+
 Status run_step(const ChainArgs& args, int64_t step, ConstImage src, Image dst) {
   const int64_t item = args.step_item[step];
   switch (args.step_op[step]) {
@@ -38,6 +49,10 @@ Status run_row(const ChainArgs& args, int64_t row) {
   const int64_t last = args.step_start[row + 1];
   const ConstImage source = row_image(args.src_rows, args.src, row);
   const Image result = row_image(args.dst_rows, args.dst, row);
+
+  if (args.check_range != 0 && !in_range(source.data, source.channels * source.height * source.width)) {
+    return Status::kBadPixels;
+  }
 
   // Two buffers as large as the largest image in the chain.
   int64_t largest = source.height * source.width;
