@@ -1,0 +1,46 @@
+"""Degradations for training super-resolution networks: fast, exact, one task per image, replayable.
+
+A *space* (TOML) is a distribution over degradations; a *task* is one drawn row of parameters with a stable address; the
+engine runs one task per image. See `Space`, `sample`, `degrade`, and the commands `degrade --help`.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from . import kernels, metrics, ops
+from ._native import get_num_threads, isa_name, set_num_threads
+from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
+from .errors import ImageError, PydegradeError, SpaceError, TaskError
+from .imresize import imresize
+from .sampler import sample
+from .space import Space
+from .task import TaskBatch
+
+try:
+    __version__ = version("pydegrade")
+except PackageNotFoundError:  # the source tree on PYTHONPATH, not installed
+    __version__ = "0+source"
+
+__all__ = [
+    "ImageError",
+    "Pair",
+    "PydegradeError",
+    "Space",
+    "SpaceError",
+    "Stage",
+    "TaskBatch",
+    "TaskError",
+    "__version__",
+    "degrade",
+    "degrade_batch",
+    "degrade_list",
+    "degrade_pairs",
+    "get_num_threads",
+    "imresize",
+    "isa_name",
+    "kernels",
+    "metrics",
+    "ops",
+    "sample",
+    "set_num_threads",
+    "trace",
+]
