@@ -5,6 +5,7 @@
 // the final clipping every step is linear, and the adjoint takes the transposed steps in reverse order.
 
 #include "cpu/jpeg_modes.h"
+#include "cpu/lanes.h"
 #include "math/dct8.h"
 
 namespace pyd {
@@ -332,7 +333,8 @@ void upsample(const JpegGeometry& g, const Plane& plane, int64_t y, float* PYD_R
   const int64_t near_y = y / g.factor_y;
   const float* const near = plane.row(near_y);
   if (!g.smooth) {
-    for (int64_t x = 0; x < g.width; ++x) out[x] = near[x / g.factor_x];
+    if (g.factor_x == 1) memcpy(out, near, static_cast<size_t>(g.width) * sizeof(float));
+    for (int64_t x = 0; g.factor_x == 2 && x < g.chroma_width; ++x) out[2 * x] = out[2 * x + 1] = near[x];
     return;
   }
   int64_t far_y = g.factor_y == 1 ? near_y : (y % 2 == 0 ? near_y - 1 : near_y + 1);
@@ -390,23 +392,39 @@ Status for_each_ycc_row(const JpegGeometry& g, const Planes& planes, const Body&
   return static_cast<Status>(failure);
 }
 
-float clip_level(float x) {
-  x = x > 0.0f ? x : 0.0f;
-  return x < 255.0f ? x : 255.0f;
+template <typename A>
+PYD_HD void rgb_of_samples(const typename A::Float& luma, const typename A::Float& cb, const typename A::Float& cr,
+                           typename A::Float& red, typename A::Float& green, typename A::Float& blue) {
+  constexpr float kUnit = 1.0f / 255.0f;
+  const typename A::Float level = luma + 128.0f;
+  red = A::clip(level + cr * kRedCr) * kUnit;
+  green = A::clip(level + cb * kGreenCb + cr * kGreenCr) * kUnit;
+  blue = A::clip(level + cb * kBlueCb) * kUnit;
 }
 
 Status merge(const Codec& codec, const Planes& planes, Image dst) {
   const int64_t plane = dst.height * dst.width;
   return for_each_ycc_row(codec.geometry, planes, [&](int64_t y, const float* luma, const float* cb, const float* cr) {
-    float* PYD_RESTRICT red = dst.data + y * dst.width;
-    float* PYD_RESTRICT green = red + plane;
-    float* PYD_RESTRICT blue = green + plane;
-    for (int64_t x = 0; x < dst.width; ++x) {
-      const float level = luma[x] + 128.0f;
-      red[x] = clip_level(level + cr[x] * kRedCr) / 255.0f;
-      green[x] = clip_level(level + cb[x] * kGreenCb + cr[x] * kGreenCr) / 255.0f;
-      blue[x] = clip_level(level + cb[x] * kBlueCb) / 255.0f;
+    float* const red = dst.data + y * dst.width;
+    float* const green = red + plane;
+    float* const blue = green + plane;
+    if (dst.width < kPiece) {
+      for (int64_t x = 0; x < dst.width; ++x) {
+        rgb_of_samples<ScalarArithmetic>(luma[x], cb[x], cr[x], red[x], green[x], blue[x]);
+      }
+      return;
     }
+    for_each_piece(dst.width, [&](int64_t x) {
+      for (int64_t at = x; at < x + kPiece; at += kLanes) {
+        FloatLanes r, g, b;
+        rgb_of_samples<LaneArithmetic>(
+            load_floats(luma + at), load_floats(cb + at),
+            load_floats(cr + at), r, g, b);
+        store_floats(red + at, r);
+        store_floats(green + at, g);
+        store_floats(blue + at, b);
+      }
+    });
   });
 }
 

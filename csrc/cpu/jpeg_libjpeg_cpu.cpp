@@ -48,25 +48,15 @@ uint8_t* chroma_row(const JpegGeometry& g, const Strips& s, int64_t y) {
 
 // ---- Pixels -> samples
 
-// Calls body(first) for pieces of sixteen px that cover a row; the last one may overlap its neighbour. Rows shorter than
-// that are copied to and from sixteen px by the callers.
-constexpr int64_t kPiece = 16;
-constexpr int kPieceVectors = kPiece / kLanes;
-template <typename Body>
-inline __attribute__((always_inline)) void for_each_piece(int64_t width, const Body& body) {
-  for (int64_t x = 0; x + kPiece <= width; x += kPiece) body(x);
-  if (width % kPiece != 0) body(width - kPiece);
-}
-
 void rgb_row_to_ycc(const float* red, const float* green, const float* blue, int64_t width, uint8_t* luma, uint8_t* cb,
                     uint8_t* cr) {
   for_each_piece(width, [&](int64_t x) {
     Int32Lanes y[kPieceVectors], u[kPieceVectors], v[kPieceVectors];
     for (int i = 0; i < kPieceVectors; ++i) {
       const int64_t at = x + i * kLanes;
-      const FloatLanes r = level_of_value<LaneArithmetic>(*reinterpret_cast<const FloatMemory*>(red + at));
-      const FloatLanes g = level_of_value<LaneArithmetic>(*reinterpret_cast<const FloatMemory*>(green + at));
-      const FloatLanes b = level_of_value<LaneArithmetic>(*reinterpret_cast<const FloatMemory*>(blue + at));
+      const FloatLanes r = level_of_value<LaneArithmetic>(load_floats(red + at));
+      const FloatLanes g = level_of_value<LaneArithmetic>(load_floats(green + at));
+      const FloatLanes b = level_of_value<LaneArithmetic>(load_floats(blue + at));
       y[i] = luma_of_rgb<LaneArithmetic>(r, g, b);
       u[i] = cb_of_rgb<LaneArithmetic>(r, g, b);
       v[i] = cr_of_rgb<LaneArithmetic>(r, g, b);
@@ -214,7 +204,7 @@ void transform_group(uint8_t* samples, int64_t row_bytes, const Quantiser* quant
     for (int part = 0; part < kGroupParts; ++part) {
       for (int k = 0; k < 8; ++k) x[k] = words_of(bytes[k], part);
       islow_forward8<LaneDct, true>(x);
-      for (int k = 0; k < 8; ++k) *reinterpret_cast<WordMemory*>(&lanes[8 * row + k][part * kWordLanes]) = x[k];
+      for (int k = 0; k < 8; ++k) store_words(&lanes[8 * row + k][part * kWordLanes], x[k]);
     }
   }
 
@@ -222,11 +212,11 @@ void transform_group(uint8_t* samples, int64_t row_bytes, const Quantiser* quant
   for (int column = 0; column < 8; ++column) {
     for (int part = 0; part < kGroupParts; ++part) {
       int16_t* const first = &lanes[column][part * kWordLanes];
-      for (int k = 0; k < 8; ++k) x[k] = *reinterpret_cast<const WordMemory*>(first + 8 * k * kGroupBlocks);
+      for (int k = 0; k < 8; ++k) x[k] = load_words(first + 8 * k * kGroupBlocks);
       islow_forward8<LaneDct, false>(x);
       for (int k = 0; k < 8; ++k) quantise_and_back(quantiser[8 * k + column], x[k]);
       islow_inverse8<LaneDct, true>(x);
-      for (int k = 0; k < 8; ++k) *reinterpret_cast<WordMemory*>(first + 8 * k * kGroupBlocks) = x[k];
+      for (int k = 0; k < 8; ++k) store_words(first + 8 * k * kGroupBlocks, x[k]);
     }
   }
 
@@ -235,7 +225,7 @@ void transform_group(uint8_t* samples, int64_t row_bytes, const Quantiser* quant
     WordLanes levels[8][kGroupParts];
     for (int part = 0; part < kGroupParts; ++part) {
       for (int k = 0; k < 8; ++k) {
-        x[k] = *reinterpret_cast<const WordMemory*>(&lanes[8 * row + k][part * kWordLanes]);
+        x[k] = load_words(&lanes[8 * row + k][part * kWordLanes]);
       }
       islow_inverse8<LaneDct, false>(x);
       for (int k = 0; k < 8; ++k) levels[k][part] = x[k];
@@ -306,12 +296,9 @@ void ycc_row_to_rgb(const uint8_t* luma, const uint8_t* cb, const uint8_t* cr, i
       const FloatLanes level = load_levels(luma + at);
       const FloatLanes blueness = load_levels(cb + at) - 128.0f;
       const FloatLanes redness = load_levels(cr + at) - 128.0f;
-      *reinterpret_cast<FloatMemory*>(red + at) =
-          value_of_level<LaneArithmetic>(red_of_ycc<LaneArithmetic>(level, redness));
-      *reinterpret_cast<FloatMemory*>(green + at) =
-          value_of_level<LaneArithmetic>(green_of_ycc<LaneArithmetic>(level, blueness, redness));
-      *reinterpret_cast<FloatMemory*>(blue + at) =
-          value_of_level<LaneArithmetic>(blue_of_ycc<LaneArithmetic>(level, blueness));
+      store_floats(red + at, value_of_level<LaneArithmetic>(red_of_ycc<LaneArithmetic>(level, redness)));
+      store_floats(green + at, value_of_level<LaneArithmetic>(green_of_ycc<LaneArithmetic>(level, blueness, redness)));
+      store_floats(blue + at, value_of_level<LaneArithmetic>(blue_of_ycc<LaneArithmetic>(level, blueness)));
     }
   });
 }

@@ -46,6 +46,12 @@ typedef float FloatMemory __attribute__((vector_size(4 * kLanes), aligned(4), ma
 typedef int16_t WordMemory __attribute__((vector_size(2 * kWordLanes), aligned(2), may_alias));
 typedef uint8_t BytesMemory __attribute__((vector_size(16), aligned(1), may_alias));
 
+// Values and not references: a reference would forget that the memory may be unaligned.
+PYD_HD FloatLanes load_floats(const float* from) { return *reinterpret_cast<const FloatMemory*>(from); }
+PYD_HD void store_floats(float* to, FloatLanes values) { *reinterpret_cast<FloatMemory*>(to) = values; }
+PYD_HD WordLanes load_words(const int16_t* from) { return *reinterpret_cast<const WordMemory*>(from); }
+PYD_HD void store_words(int16_t* to, WordLanes values) { *reinterpret_cast<WordMemory*>(to) = values; }
+
 // ---- Bytes and numbers
 
 // kLanes bytes -> numbers.
@@ -267,6 +273,15 @@ struct LaneArithmetic {
 
 // Bytes -> float.
 PYD_HD FloatLanes load_levels(const uint8_t* from) { return __builtin_convertvector(load_bytes(from), FloatLanes); }
+
+// Calls body(first) for pieces of sixteen px that cover a row of at least sixteen; the last one may overlap its neighbour.
+constexpr int64_t kPiece = 16;
+constexpr int kPieceVectors = kPiece / kLanes;
+template <typename Body>
+static inline __attribute__((always_inline)) void for_each_piece(int64_t width, const Body& body) {
+  for (int64_t x = 0; x + kPiece <= width; x += kPiece) body(x);
+  if (width % kPiece != 0) body(width - kPiece);
+}
 
 // ---- Transposition
 
