@@ -556,3 +556,49 @@ def test_cuda_tensors_are_refused_in_one_line() -> None:
         ValueError, match=r"^jpeg: images must be on the CPU, got cuda:0 \(this build has no CUDA kernels\)$"
     ):
         jpeg(IMAGES.cuda(), 75)
+
+
+# ---- Inside a chain
+
+
+def test_chain_of_jpeg_steps_works_in_place_and_on_tiny_images() -> None:
+    # Rows of 3, 1 and 2 steps: the first step reads the source, the others rewrite the chain's own buffer.
+    fields = pytest.importorskip("pydegrade.engine")._FIELDS
+    from pydegrade.packed import pack, unpack
+
+    generator = torch.Generator().manual_seed(1)
+    images = [torch.rand(3, height, width, generator=generator) for height, width in ((37, 50), (1, 1), (2, 19))]
+    steps = [(0, 1, 80.0, "420"), (0, 2, 61.5, "422"), (0, 1, 35.0, "444"), (1, 1, 50.0, "420"), (2, 3, 44.0, "420"),
+             (2, 1, 70.0, "422")]  # fmt: skip
+    names = ("off", "libjpeg", "diffjpeg", "diffjpeg_basicsr")
+    data, layout = pack(images)
+    out = torch.empty_like(data)
+    rows = np.array([row for row, *_ in steps])
+    _native.call(
+        "chain",
+        src_rows=layout.fields(),
+        dst_rows=layout.fields(),
+        src=data,
+        dst=out,
+        target=None,
+        target_step=np.zeros(3, np.int32),
+        step_start=np.array([0, 3, 4, 6], np.int64),
+        step_op=np.full(6, 3, np.int32),
+        step_item=np.arange(6, dtype=np.int64),
+        step_height=layout.height[rows].copy(),
+        step_width=layout.width[rows].copy(),
+        check_range=0,
+        round_8bit=0,
+        **{op: dict.fromkeys(fields[op]) for op in fields if op != "jpeg"},
+        jpeg={
+            "mode": np.array([mode for _, mode, _, _ in steps], np.int32),
+            "quality": np.array([quality for _, _, quality, _ in steps], np.float32),
+            "subsampling": np.array([SUBSAMPLINGS.index(name) for *_, name in steps], np.int32),
+            "rounding": np.zeros(6, np.int32),
+        },
+    )
+    expected = [image[None] for image in images]
+    for row, mode, quality, subsampling in steps:
+        expected[row] = jpeg(expected[row], quality, mode=names[mode], subsampling=subsampling)
+    for ours, image in zip(unpack(out, layout), expected):
+        assert torch.equal(ours, image[0])
