@@ -1,11 +1,335 @@
+// Resize: one sparse matrix per axis (math/taps.h), applied in two passes. A pixel is one chain of fused multiply-adds in
+// the order of its taps, whatever the instruction set, the number of threads and the strip it lies in.
 #include "cpu/image_ops.h"
+#include "cpu/lanes.h"
+#include "math/taps.h"
 
 namespace pyd {
 namespace PYD_ISA {
+namespace {
 
-Status resize_image(const ResizeParams&, int64_t, ConstImage, Image) { return Status::kUnsupported; }
-Status resize_cpu(const ResizeArgs&) { return Status::kUnsupported; }
-Status resize_adjoint_cpu(const ResizeArgs&) { return Status::kUnsupported; }
+// A sparse matrix by rows: output j sums weight[k] * input[index[k]] for k in [start[j], start[j + 1]).
+struct Table {
+  int64_t outputs;
+  const int32_t* start;
+  const int32_t* index;
+  const float* weight;
+};
+
+constexpr int64_t kStripRows = 64;  // output rows per task, a multiple of every kLanes
+
+PYD_HD FloatLanes multiply_add(const FloatLanes& a, float b, const FloatLanes& c) {
+#if defined(__AVX512BW__)
+  return (FloatLanes)_mm512_fmadd_ps((__m512)a, _mm512_set1_ps(b), (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+  return (FloatLanes)_mm256_fmadd_ps((__m256)a, _mm256_set1_ps(b), (__m256)c);
+#else
+  FloatLanes sum;
+  for (int lane = 0; lane < kLanes; ++lane) sum[lane] = pyd_fma(a[lane], b, c[lane]);
+  return sum;
+#endif
+}
+
+// ---- Tables
+
+bool build_table(Scratch& scratch, const Axis& axis, Table& table) {
+  const int64_t bound = axis.out_px * tap_bound(axis);
+  int32_t* const start = scratch.take<int32_t>(axis.out_px + 1);
+  int32_t* const index = scratch.take<int32_t>(bound);
+  float* const weight = scratch.take<float>(bound);
+  if (!start || !index || !weight) return false;
+  int64_t count = 0;
+  for (int64_t j = 0; j < axis.out_px; ++j) {
+    start[j] = static_cast<int32_t>(count);
+    count += axis_taps(axis, j, index + count, weight + count);
+  }
+  start[axis.out_px] = static_cast<int32_t>(count);
+  table = {axis.out_px, start, index, weight};
+  return true;
+}
+
+// Rows become columns; the entries of each new row stay in the order of the old rows.
+bool transpose_table(Scratch& scratch, const Table& table, int64_t inputs, Table& transposed) {
+  const int64_t count = table.start[table.outputs];
+  int32_t* const start = scratch.take<int32_t>(inputs + 2);
+  int32_t* const index = scratch.take<int32_t>(count);
+  float* const weight = scratch.take<float>(count);
+  if (!start || !index || !weight) return false;
+  // start[i + 1] is where the next entry of row i goes, and in the end where row i + 1 begins.
+  memset(start, 0, sizeof(int32_t) * static_cast<size_t>(inputs + 2));
+  for (int64_t k = 0; k < count; ++k) ++start[table.index[k] + 2];
+  for (int64_t i = 1; i < inputs + 2; ++i) start[i] += start[i - 1];
+  for (int64_t j = 0; j < table.outputs; ++j) {
+    for (int64_t k = table.start[j]; k < table.start[j + 1]; ++k) {
+      const int32_t place = start[table.index[k] + 1]++;
+      index[place] = static_cast<int32_t>(j);
+      weight[place] = table.weight[k];
+    }
+  }
+  transposed = {inputs, start, index, weight};
+  return true;
+}
+
+// ---- Vertical pass
+
+template <int Vectors>
+PYD_HD void sum_rows_at(const float* src, int64_t stride, const int32_t* index, const float* weight, int64_t taps,
+                        float* dst) {
+  FloatLanes sum[Vectors];
+  for (int v = 0; v < Vectors; ++v) sum[v] = FloatLanes{};
+  for (int64_t t = 0; t < taps; ++t) {
+    const float* const row = src + index[t] * stride;
+    const float factor = weight[t];
+    for (int v = 0; v < Vectors; ++v) sum[v] = multiply_add(load_floats(row + v * kLanes), factor, sum[v]);
+  }
+  for (int v = 0; v < Vectors; ++v) store_floats(dst + v * kLanes, sum[v]);
+}
+
+// One output row: the weighted sum of rows of src.
+void sum_rows(const float* src, int64_t stride, int64_t width, const Table& table, int64_t j, float* dst) {
+  const int32_t* const index = table.index + table.start[j];
+  const float* const weight = table.weight + table.start[j];
+  const int64_t taps = table.start[j + 1] - table.start[j];
+  if (width < kLanes) {
+    for (int64_t x = 0; x < width; ++x) {
+      float sum = 0.0f;
+      for (int64_t t = 0; t < taps; ++t) sum = pyd_fma(src[index[t] * stride + x], weight[t], sum);
+      dst[x] = sum;
+    }
+    return;
+  }
+  int64_t x = 0;
+  for (; x + 4 * kLanes <= width; x += 4 * kLanes) sum_rows_at<4>(src + x, stride, index, weight, taps, dst + x);
+  for (; x + kLanes <= width; x += kLanes) sum_rows_at<1>(src + x, stride, index, weight, taps, dst + x);
+  if (x < width) {
+    x = width - kLanes;
+    sum_rows_at<1>(src + x, stride, index, weight, taps, dst + x);
+  }
+}
+
+// ---- Horizontal pass: kLanes rows at a time, turned so that they lie in the lanes.
+
+// Rows of a kLanes x kLanes matrix -> its columns.
+PYD_HD void transpose_lanes(FloatLanes* v) {
+#if defined(__AVX512BW__)
+  FloatLanes w[16];
+#pragma GCC unroll 4
+  for (int k = 0; k < 16; k += 4) {
+    const __m512 a = _mm512_unpacklo_ps((__m512)v[k], (__m512)v[k + 1]);
+    const __m512 b = _mm512_unpackhi_ps((__m512)v[k], (__m512)v[k + 1]);
+    const __m512 c = _mm512_unpacklo_ps((__m512)v[k + 2], (__m512)v[k + 3]);
+    const __m512 d = _mm512_unpackhi_ps((__m512)v[k + 2], (__m512)v[k + 3]);
+    w[k] = (FloatLanes)_mm512_unpacklo_pd((__m512d)a, (__m512d)c);
+    w[k + 1] = (FloatLanes)_mm512_unpackhi_pd((__m512d)a, (__m512d)c);
+    w[k + 2] = (FloatLanes)_mm512_unpacklo_pd((__m512d)b, (__m512d)d);
+    w[k + 3] = (FloatLanes)_mm512_unpackhi_pd((__m512d)b, (__m512d)d);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_shuffle_f32x4((__m512)w[c], (__m512)w[c + 4], 0x88);
+    const __m512 b = _mm512_shuffle_f32x4((__m512)w[c], (__m512)w[c + 4], 0xdd);
+    const __m512 d = _mm512_shuffle_f32x4((__m512)w[c + 8], (__m512)w[c + 12], 0x88);
+    const __m512 e = _mm512_shuffle_f32x4((__m512)w[c + 8], (__m512)w[c + 12], 0xdd);
+    v[c] = (FloatLanes)_mm512_shuffle_f32x4(a, d, 0x88);
+    v[c + 4] = (FloatLanes)_mm512_shuffle_f32x4(b, e, 0x88);
+    v[c + 8] = (FloatLanes)_mm512_shuffle_f32x4(a, d, 0xdd);
+    v[c + 12] = (FloatLanes)_mm512_shuffle_f32x4(b, e, 0xdd);
+  }
+#elif defined(__AVX2__)
+  FloatLanes w[8];
+#pragma GCC unroll 2
+  for (int k = 0; k < 8; k += 4) {
+    const __m256 a = _mm256_unpacklo_ps((__m256)v[k], (__m256)v[k + 1]);
+    const __m256 b = _mm256_unpackhi_ps((__m256)v[k], (__m256)v[k + 1]);
+    const __m256 c = _mm256_unpacklo_ps((__m256)v[k + 2], (__m256)v[k + 3]);
+    const __m256 d = _mm256_unpackhi_ps((__m256)v[k + 2], (__m256)v[k + 3]);
+    w[k] = (FloatLanes)_mm256_unpacklo_pd((__m256d)a, (__m256d)c);
+    w[k + 1] = (FloatLanes)_mm256_unpackhi_pd((__m256d)a, (__m256d)c);
+    w[k + 2] = (FloatLanes)_mm256_unpacklo_pd((__m256d)b, (__m256d)d);
+    w[k + 3] = (FloatLanes)_mm256_unpackhi_pd((__m256d)b, (__m256d)d);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    v[c] = (FloatLanes)_mm256_permute2f128_ps((__m256)w[c], (__m256)w[c + 4], 0x20);
+    v[c + 4] = (FloatLanes)_mm256_permute2f128_ps((__m256)w[c], (__m256)w[c + 4], 0x31);
+  }
+#else
+  const FloatLanes a = v[0], b = v[1], c = v[2], d = v[3];
+  for (int column = 0; column < 4; ++column) v[column] = FloatLanes{a[column], b[column], c[column], d[column]};
+#endif
+}
+
+// columns[x * kLanes + r] = rows[r][x]
+void rows_to_columns(const float* const* rows, int64_t width, float* columns) {
+  int64_t x = 0;
+  for (; x + kLanes <= width; x += kLanes) {
+    FloatLanes block[kLanes];
+    for (int r = 0; r < kLanes; ++r) block[r] = load_floats(rows[r] + x);
+    transpose_lanes(block);
+    for (int r = 0; r < kLanes; ++r) store_floats(columns + (x + r) * kLanes, block[r]);
+  }
+  for (; x < width; ++x) {
+    for (int r = 0; r < kLanes; ++r) columns[x * kLanes + r] = rows[r][x];
+  }
+}
+
+PYD_HD FloatLanes sum_columns(const float* columns, const Table& table, int64_t j) {
+  const int32_t* const index = table.index + table.start[j];
+  const float* const weight = table.weight + table.start[j];
+  const int64_t taps = table.start[j + 1] - table.start[j];
+  FloatLanes sum = {};
+  if (taps == 4) {  // the common case, without a loop
+    for (int t = 0; t < 4; ++t) sum = multiply_add(load_floats(columns + int64_t{index[t]} * kLanes), weight[t], sum);
+    return sum;
+  }
+  for (int64_t t = 0; t < taps; ++t) {
+    sum = multiply_add(load_floats(columns + int64_t{index[t]} * kLanes), weight[t], sum);
+  }
+  return sum;
+}
+
+// dst[r * stride + j] for the first `valid` rows.
+void filter_columns(const float* columns, const Table& table, int64_t valid, float* dst, int64_t stride) {
+  const int64_t width = table.outputs;
+  for (int64_t first = 0; first < width; first += kLanes) {
+    int64_t j = first;
+    if (width >= kLanes && j > width - kLanes) j = width - kLanes;  // the last block overlaps its neighbour
+    const int64_t here = width < kLanes ? width : kLanes;
+    FloatLanes block[kLanes];
+    if (here == kLanes) {
+      for (int c = 0; c < kLanes; ++c) block[c] = sum_columns(columns, table, j + c);
+    } else {
+      for (int c = 0; c < kLanes; ++c) block[c] = c < here ? sum_columns(columns, table, j + c) : FloatLanes{};
+    }
+    transpose_lanes(block);
+    if (here == kLanes && valid == kLanes) {
+      for (int r = 0; r < kLanes; ++r) store_floats(dst + r * stride + j, block[r]);
+    } else {
+      float values[kLanes * kLanes];
+      for (int r = 0; r < kLanes; ++r) store_floats(values + r * kLanes, block[r]);
+      for (int64_t r = 0; r < valid; ++r) memcpy(dst + r * stride + j, values + r * kLanes, sizeof(float) * here);
+    }
+  }
+}
+
+// ---- Both passes
+
+struct Passes {
+  Table vertical;
+  Table horizontal;
+  bool vertical_first;
+};
+
+// Output rows [begin, end) of one plane.
+bool resize_strip(const Passes& passes, const float* src, int64_t src_width, float* dst, int64_t begin, int64_t end) {
+  Scratch scratch;
+  const Table& vertical = passes.vertical;
+  const int64_t dst_width = passes.horizontal.outputs;
+  float* const columns = scratch.take<float>(src_width * kLanes);
+  if (!columns) return false;
+  const float* rows[kLanes];
+  if (passes.vertical_first) {
+    float* const sums = scratch.take<float>(src_width * kLanes);
+    if (!sums) return false;
+    for (int64_t y = begin; y < end; y += kLanes) {
+      const int64_t valid = end - y < kLanes ? end - y : kLanes;
+      for (int64_t r = 0; r < kLanes; ++r) {
+        rows[r] = sums + (r < valid ? r : 0) * src_width;
+        if (r < valid) sum_rows(src, src_width, src_width, vertical, y + r, sums + r * src_width);
+      }
+      rows_to_columns(rows, src_width, columns);
+      filter_columns(columns, passes.horizontal, valid, dst + y * dst_width, dst_width);
+    }
+    return true;
+  }
+  int32_t low = 0x7fffffff, high = -1;
+  for (int64_t k = vertical.start[begin]; k < vertical.start[end]; ++k) {
+    if (vertical.index[k] < low) low = vertical.index[k];
+    if (vertical.index[k] > high) high = vertical.index[k];
+  }
+  if (high < 0) low = high = 0;
+  float* const wide = scratch.take<float>((high - low + 1) * dst_width);
+  if (!wide) return false;
+  for (int64_t y = low; y <= high; y += kLanes) {
+    const int64_t valid = high + 1 - y < kLanes ? high + 1 - y : kLanes;
+    for (int64_t r = 0; r < kLanes; ++r) rows[r] = src + (y + (r < valid ? r : 0)) * src_width;
+    rows_to_columns(rows, src_width, columns);
+    filter_columns(columns, passes.horizontal, valid, wide + (y - low) * dst_width, dst_width);
+  }
+  const float* const origin = wide - low * dst_width;
+  for (int64_t y = begin; y < end; ++y) sum_rows(origin, dst_width, dst_width, vertical, y, dst + y * dst_width);
+  return true;
+}
+
+Status run_passes(const Passes& passes, ConstImage src, Image dst) {
+  const int64_t strips = (dst.height + kStripRows - 1) / kStripRows;
+  int32_t failed = 0;
+  parallel_for(src.channels * strips, [&](int64_t task) {
+    const int64_t plane = task / strips, begin = task % strips * kStripRows;
+    const int64_t end = begin + kStripRows < dst.height ? begin + kStripRows : dst.height;
+    const float* const from = src.data + plane * src.height * src.width;
+    float* const to = dst.data + plane * dst.height * dst.width;
+    if (!resize_strip(passes, from, src.width, to, begin, end)) __atomic_store_n(&failed, 1, __ATOMIC_RELAXED);
+  });
+  return failed ? Status::kOutOfMemory : Status::kOk;
+}
+
+// Tables and order of the passes from `src` to `dst` px. MATLAB: the axis with the smaller scale first, rows on a tie.
+// Others: vertical first unless the height grows, since that leaves less to do.
+Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, int64_t src_height, int64_t src_width,
+                   int64_t dst_height, int64_t dst_width, Passes& passes) {
+  const int32_t mode = params.mode[item];
+  if (mode < kTorchArea || mode > kDecimate || src_height < 1 || src_width < 1 || dst_height < 1 || dst_width < 1) {
+    return Status::kBadArgument;
+  }
+  Axis vertical = {mode, src_height, dst_height, params.scale_y[item], 0};
+  Axis horizontal = {mode, src_width, dst_width, params.scale_x[item], 0};
+  const double scale_y = axis_scale(vertical), scale_x = axis_scale(horizontal);
+  if (!(scale_y > 0.0) || !(scale_x > 0.0)) return Status::kBadArgument;
+  vertical.both_shrink = horizontal.both_shrink = scale_y <= 1.0 && scale_x <= 1.0;
+  passes.vertical_first = is_matlab(mode) ? scale_y <= scale_x : dst_height <= src_height;
+  if (!build_table(scratch, vertical, passes.vertical) || !build_table(scratch, horizontal, passes.horizontal)) {
+    return Status::kOutOfMemory;
+  }
+  return Status::kOk;
+}
+
+// src holds the gradient of a forward pass's output, dst receives that of its input.
+Status adjoint_image(const ResizeParams& params, int64_t item, ConstImage src, Image dst) {
+  Scratch scratch;
+  Passes forward, adjoint;
+  const Status status =
+      plan_passes(scratch, params, item, dst.height, dst.width, src.height, src.width, forward);
+  if (status != Status::kOk) return status;
+  if (!transpose_table(scratch, forward.vertical, dst.height, adjoint.vertical) ||
+      !transpose_table(scratch, forward.horizontal, dst.width, adjoint.horizontal)) {
+    return Status::kOutOfMemory;
+  }
+  adjoint.vertical_first = !forward.vertical_first;
+  return run_passes(adjoint, src, dst);
+}
+
+}  // namespace
+
+Status resize_image(const ResizeParams& params, int64_t item, ConstImage src, Image dst) {
+  Scratch scratch;
+  Passes passes;
+  const Status status = plan_passes(scratch, params, item, src.height, src.width, dst.height, dst.width, passes);
+  return status == Status::kOk ? run_passes(passes, src, dst) : status;
+}
+
+Status resize_cpu(const ResizeArgs& args) {
+  return for_each_row(args.src_rows.count, [&](int64_t row) {
+    return resize_image(args.params, row, row_image(args.src_rows, args.src, row), row_image(args.dst_rows, args.dst, row));
+  });
+}
+
+// Of a pass from dst_rows to src_rows: `src` is the gradient of its output, `dst` receives that of its input.
+Status resize_adjoint_cpu(const ResizeArgs& args) {
+  return for_each_row(args.src_rows.count, [&](int64_t row) {
+    return adjoint_image(args.params, row, row_image(args.src_rows, args.src, row), row_image(args.dst_rows, args.dst, row));
+  });
+}
 
 }  // namespace PYD_ISA
 }  // namespace pyd

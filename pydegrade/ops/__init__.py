@@ -2,8 +2,10 @@
 
 from ..columns import Op
 from . import jpeg as _jpeg
+from . import resize as _resize
 from .jpeg import jpeg
+from .resize import resize
 
-OPS: tuple[Op, ...] = (_jpeg.OP,)
+OPS: tuple[Op, ...] = (_resize.OP, _jpeg.OP)
 
-__all__ = ["OPS", "jpeg"]
+__all__ = ["OPS", "jpeg", "resize"]

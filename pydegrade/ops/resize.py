@@ -1,0 +1,360 @@
+"""Resize: the arithmetic of torch, OpenCV and MATLAB under their names, and plain decimation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _native
+from ..columns import BoolArray, Column, Columns, IntArray, Items, Op
+from ..packed import Layout, dense_layout
+from ._library import LIBRARY, layout_arguments
+
+Mode = Literal[
+    "torch_area",
+    "torch_bilinear",
+    "torch_bicubic",
+    "cv2_linear",
+    "cv2_cubic",
+    "cv2_area",
+    "matlab_bicubic",
+    "matlab_bilinear",
+    "matlab_box",
+    "matlab_lanczos2",
+    "matlab_lanczos3",
+    "matlab_nearest",
+    "decimate",
+]
+
+MODES: tuple[Mode, ...] = (
+    "torch_area",
+    "torch_bilinear",
+    "torch_bicubic",
+    "cv2_linear",
+    "cv2_cubic",
+    "cv2_area",
+    "matlab_bicubic",
+    "matlab_bilinear",
+    "matlab_box",
+    "matlab_lanczos2",
+    "matlab_lanczos3",
+    "matlab_nearest",
+    "decimate",
+)
+RULES = ("input", "final")
+_INPUT = RULES.index("input")
+_LOWEST_FACTOR, _HIGHEST_FACTOR = 1 / 64, 16.0
+
+# Half the width of each mode's kernel in px at factor 1, and whether shrinking widens it.
+_HALF_WIDTH = np.array([1, 1, 2, 1, 2, 1, 2, 1, 1, 2, 3, 1, 1], np.float64)
+_WIDENS = np.array([name in ("torch_area", "cv2_area") or name.startswith("matlab") for name in MODES])
+_CEILS = np.array([name.startswith("matlab") or name == "decimate" for name in MODES])
+_USES_FACTOR = np.array([name.startswith("torch") for name in MODES]) | _CEILS
+
+
+# ---- Declaration
+
+
+def _neutral(columns: Columns) -> BoolArray:
+    return np.asarray((columns["rule"] == _INPUT) & (columns["resize_factor"] == 1))
+
+
+def _active(columns: Columns) -> Mapping[str, BoolArray]:
+    on = ~_neutral(columns)
+    return {"mode": on, "rule": on}
+
+
+def _scaled(side: NDArray[np.int64], factor: NDArray[np.float64], ceil: BoolArray) -> NDArray[np.int64]:
+    """`side` times `factor`, rounded down, or up where `ceil`; at least 1."""
+    size = side * factor
+    # A stored 1/3 may lie above it by a rounding error of float32, which must not add a pixel.
+    up = np.ceil(size * (1 - 2.0**-23))
+    return np.maximum(np.where(ceil, up, np.floor(size)), 1).astype(np.int64)
+
+
+def _out_size(
+    columns: Columns,
+    height: NDArray[np.int64],
+    width: NDArray[np.int64],
+    final_height: NDArray[np.int64],
+    final_width: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    factor = columns["resize_factor"].astype(np.float64)
+    of_input = columns["rule"] == _INPUT
+    ceil = of_input & _CEILS[columns["mode"]]
+    return (
+        _scaled(np.where(of_input, height, final_height), factor, ceil),
+        _scaled(np.where(of_input, width, final_width), factor, ceil),
+    )
+
+
+def _halo(columns: Columns) -> NDArray[np.int64]:
+    # Under rule "final" the factor from the input is not known here: the largest reach of the mode.
+    shrink = 1 / np.minimum(columns["resize_factor"].astype(np.float64), 1)
+    shrink = np.where(columns["rule"] == _INPUT, shrink, 1 / _LOWEST_FACTOR)
+    reach = _HALF_WIDTH[columns["mode"]] * np.where(_WIDENS[columns["mode"]], shrink, 1)
+    return np.where(_neutral(columns), 0, np.ceil(reach) + 1).astype(np.int64)
+
+
+def _unrounded(factor: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The factor in double; 1/n where it is the float32 nearest to that."""
+    values = factor.astype(np.float64)
+    inverse = 1 / np.maximum(np.rint(1 / values), 1)
+    return np.where(inverse.astype(np.float32) == factor, inverse, values)
+
+
+def _scales(mode: IntArray, factor: NDArray[np.float32], of_input: BoolArray) -> NDArray[np.float64]:
+    """Scale for coordinates, 0 for the ratio of the sizes."""
+    given = np.where(_CEILS[mode], _unrounded(factor), factor.astype(np.float64))
+    return np.where(of_input & _USES_FACTOR[mode], given, 0.0)
+
+
+def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
+    scale = _scales(columns["mode"], columns["resize_factor"], columns["rule"] == _INPUT)
+    return {"mode": np.ascontiguousarray(columns["mode"], np.int32), "scale_y": scale, "scale_x": scale}
+
+
+OP = Op(
+    name="resize",
+    code=1,
+    columns=(
+        Column(
+            "mode",
+            "Whose arithmetic: torch (low-pass in area only), OpenCV, MATLAB (low-pass to shrink); or every n-th px.",
+            choices=MODES,
+            neutral="torch_area",
+        ),
+        Column(
+            "resize_factor",
+            "Output px per px of what `rule` names; above 1 enlarges.",
+            _LOWEST_FACTOR,
+            _HIGHEST_FACTOR,
+            neutral=1.0,
+        ),
+        Column(
+            "rule",
+            "What the factor multiplies: the size of the input, or the final size of the low-resolution image.",
+            choices=RULES,
+            neutral="input",
+        ),
+    ),
+    active=_active,
+    neutral=_neutral,
+    out_size=_out_size,
+    halo=_halo,
+    params=_params,
+)
+
+
+# ---- Registration. Parameter tensors: dst_height, dst_width, mode int32 [B], scale_y, scale_x float64 [B]. The layout
+# is that of the input of `resize`, in resize_adjoint too, where `grad` belongs to the output; outputs are packed without
+# gaps. `total`: floats of what is returned.
+
+_PARAMETERS = "Tensor dst_height, Tensor dst_width, Tensor mode, Tensor scale_y, Tensor scale_x, SymInt total"
+LIBRARY.define(f"resize(Tensor data, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
+LIBRARY.define(f"resize_adjoint(Tensor grad, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
+
+_DTYPES = (
+    *(torch.int64, torch.int32, torch.int32),
+    *(torch.int32, torch.int32, torch.int32, torch.float64, torch.float64),
+)
+
+
+def _checked(values: torch.Tensor, layout: Layout, what: str) -> None:
+    """Refuse rows outside `values`."""
+    if len(layout) == 0:
+        return
+    sides = layout.height.astype(np.int64), layout.width.astype(np.int64)
+    end = layout.offset + layout.channels * sides[0] * sides[1]
+    if min(layout.offset.min(), sides[0].min() - 1, sides[1].min() - 1) < 0 or end.max() > values.numel():
+        raise ValueError(f"resize: the layout of {what} does not fit {values.numel()} values")
+
+
+def _prepared(data: torch.Tensor, channels: int, *tensors: torch.Tensor) -> tuple[Layout, Layout, dict[str, Any]]:
+    """Layouts of input and output and the fields of `ResizeParams`, after the checks that keep memory safe."""
+    if data.dtype != torch.float32 or channels < 1:
+        raise ValueError(f"resize: data must be float32 with 1 or more channels, got {data.dtype} with {channels}")
+    count = tensors[0].shape[0]
+    for tensor, dtype in zip(tensors, _DTYPES):
+        if tensor.dtype != dtype or tensor.shape != (count,) or tensor.device != data.device:
+            got = f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
+            raise ValueError(f"resize: expected {dtype} of shape ({count},) on {data.device}, got {got}")
+    offset, height, width, dst_height, dst_width, mode, scale_y, scale_x = (
+        np.ascontiguousarray(tensor.numpy()) for tensor in tensors
+    )
+    src = Layout(offset, height, width, channels)
+    dst = Layout.of_sizes(dst_height, dst_width, channels)
+    return src, dst, {"mode": mode, "scale_y": scale_y, "scale_x": scale_x}
+
+
+def _resize_cpu(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    offset, height, width, channels, *tensors, total = arguments
+    src, dst, params = _prepared(data, channels, offset, height, width, *tensors)
+    out = torch.empty(total, dtype=torch.float32)
+    _checked(data, src, "data")
+    _checked(out, dst, "the result")
+    _native.call("resize", src_rows=src.fields(), dst_rows=dst.fields(), src=data.contiguous(), dst=out, **params)
+    return out
+
+
+def _resize_adjoint_cpu(grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    offset, height, width, channels, *tensors, total = arguments
+    src, dst, params = _prepared(grad, channels, offset, height, width, *tensors)
+    out = torch.zeros(total, dtype=torch.float32)
+    _checked(out, src, "the result")
+    _checked(grad, dst, "grad")
+    fields = {"src_rows": dst.fields(), "dst_rows": src.fields()}
+    _native.call("resize_adjoint", src=grad.contiguous(), dst=out, **fields, **params)
+    return out
+
+
+def _like_total(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    return data.new_empty((arguments[-1],))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    data, offset, height, width, channels, *parameters, _ = inputs
+    ctx.save_for_backward(offset, height, width, *parameters)
+    ctx.channels, ctx.input_total = channels, data.shape[0]
+
+
+def _transposed_by(name: str) -> Any:
+    """Backward of a linear op: the other of the pair, between the same layouts."""
+
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        offset, height, width, *parameters = ctx.saved_tensors
+        op = getattr(torch.ops.pydegrade, name)
+        out = op(grad.contiguous(), offset, height, width, ctx.channels, *parameters, ctx.input_total)
+        return (out, *(None for _ in range(5 + len(parameters))))
+
+    return backward
+
+
+def _no_cuda(*arguments: Any) -> torch.Tensor:
+    raise ValueError("resize: data must be on the CPU, got cuda (this build has no CUDA kernels)")
+
+
+for _name, _function, _adjoint in (
+    ("resize", _resize_cpu, "resize_adjoint"),
+    ("resize_adjoint", _resize_adjoint_cpu, "resize"),
+):
+    LIBRARY.impl(_name, _function, "CPU")
+    LIBRARY.impl(_name, _no_cuda, "CUDA")
+    torch.library.register_fake(f"pydegrade::{_name}", _like_total, lib=LIBRARY)
+    torch.library.register_autograd(f"pydegrade::{_name}", _transposed_by(_adjoint), setup_context=_save, lib=LIBRARY)
+
+
+# ---- Public function
+
+
+def resize(
+    images: torch.Tensor,
+    size: tuple[int, int] | None = None,
+    resize_factor: float | ArrayLike | None = None,
+    mode: Mode | Sequence[Mode] = "torch_bicubic",
+) -> torch.Tensor:
+    """Resize each image with the arithmetic of torch, OpenCV or MATLAB.
+
+    Modes:
+        "torch_area", "torch_bilinear", "torch_bicubic": `F.interpolate` with align_corners False and no antialiasing;
+            bicubic has a = -0.75. With `resize_factor` the coordinates use the factor, as its `scale_factor` does.
+        "cv2_linear", "cv2_cubic", "cv2_area": `cv2.resize` of float images; always the ratio of the sizes.
+        "matlab_bicubic", "matlab_bilinear", "matlab_box", "matlab_lanczos2", "matlab_lanczos3", "matlab_nearest":
+            `imresize` of double images, with antialiasing (but nearest) and mirrored borders. For uint8 files that must
+            equal MATLAB's use `pydegrade.imresize`.
+        "decimate": px 0, n, 2n .. with n the rounded shrinkage.
+
+    Args:
+        images: [B, C, H, W] float32 on the CPU, any values; any C, H, W >= 1. Never written to.
+        size: (height, width) of the result, px; or
+        resize_factor: number or [B], 1/64 to 16, output px per input px. Sides are rounded down, in the MATLAB modes
+            and "decimate" up. Must give all images the same size.
+        mode: one for all images, or B of them.
+    Returns:
+        [B, C, height, width] float32, not clipped: cubic and Lanczos kernels overshoot. The same bits for every batch,
+        number of threads and instruction set. Differentiable, twice as often as wanted: the op is linear.
+    Raises:
+        TypeError, ValueError: the message gives the first bad row.
+    Source: torch 2.13 F.interpolate; OpenCV 4 resize; MATLAB imresize (R2015b and later); Keys 1981.
+    """
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(f"resize: images must be a tensor [B, C, H, W], got {type(images).__name__}")
+    if images.dim() != 4 or 0 in images.shape[1:]:
+        raise ValueError(f"resize: images must be [B, C, H, W] with C, H, W >= 1, got shape {list(images.shape)}")
+    if images.dtype != torch.float32:
+        raise TypeError(f"resize: images must be float32, got {images.dtype}")
+    if images.device.type not in ("cpu", "meta"):
+        raise ValueError(f"resize: images must be on the CPU, got {images.device} (this build has no CUDA kernels)")
+    if (size is None) == (resize_factor is None):
+        raise ValueError("resize: give either size or resize_factor")
+    batch, channels, rows, columns = images.shape
+    modes = _codes(mode, batch)
+    if size is not None:
+        out_height, out_width = _checked_size(size)
+        scales = np.zeros(batch)
+    else:
+        factors = _factors(resize_factor, batch)
+        ceil = _CEILS[modes]
+        heights = _scaled(np.full(batch, rows, np.int64), factors.astype(np.float64), ceil)
+        widths = _scaled(np.full(batch, columns, np.int64), factors.astype(np.float64), ceil)
+        for row in range(1, batch):
+            if (heights[row], widths[row]) != (heights[0], widths[0]):
+                raise ValueError(
+                    f"resize: resize_factor must give all images one size, got {heights[0]} x {widths[0]} at row 0 "
+                    f"and {heights[row]} x {widths[row]} at row {row}"
+                )
+        if batch == 0:
+            raise ValueError("resize: resize_factor needs at least one image, got a batch of 0; give size")
+        out_height, out_width = int(heights[0]), int(widths[0])
+        scales = _scales(modes, factors, np.ones(batch, np.bool_))
+    layout = dense_layout(images)
+    sizes = np.full(batch, out_height, np.int32), np.full(batch, out_width, np.int32)
+    per_image = (layout.offset, layout.height, layout.width, *sizes, modes, scales, scales)
+    tensors = [torch.from_numpy(values) for values in per_image]
+    if images.is_meta:
+        tensors = [values.to("meta") for values in tensors]
+    total = batch * channels * out_height * out_width
+    flat = images.reshape(-1)
+    out: torch.Tensor = torch.ops.pydegrade.resize(flat, *tensors[:3], channels, *tensors[3:], total)
+    return out.view(batch, channels, out_height, out_width)
+
+
+def _codes(mode: Any, batch: int) -> IntArray:
+    """One name or `batch` of them as codes."""
+    expected = f"resize: mode must be one of {', '.join(map(repr, MODES))}, got"
+    if isinstance(mode, str):
+        if mode not in MODES:
+            raise ValueError(f"{expected} {mode!r}")
+        return np.full(batch, MODES.index(mode), np.int32)
+    if len(mode) != batch:
+        raise ValueError(f"resize: mode must be one name or {batch}, got {len(mode)}")
+    for row, chosen in enumerate(mode):
+        if chosen not in MODES:
+            raise ValueError(f"{expected} {chosen!r} at row {row}")
+    return np.array([MODES.index(chosen) for chosen in mode], np.int32)
+
+
+def _checked_size(size: Any) -> tuple[int, int]:
+    whole = isinstance(size, (tuple, list)) and len(size) == 2
+    if not whole or not all(isinstance(side, (int, np.integer)) and 1 <= side < 2**24 for side in size):
+        raise ValueError(f"resize: size must be (height, width), whole numbers >= 1, got {size!r}")
+    return int(size[0]), int(size[1])
+
+
+def _factors(given: Any, batch: int) -> NDArray[np.float32]:
+    """float32 [B] in range."""
+    values = np.asarray(given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given, np.float64)
+    if values.shape not in ((), (batch,)):
+        raise ValueError(
+            f"resize: resize_factor must be a number or of shape [{batch}], got shape {list(values.shape)}"
+        )
+    good = (values >= _LOWEST_FACTOR) & (values <= _HIGHEST_FACTOR)  # false for NaN
+    if not good.all():
+        where = "" if not values.shape else f" at row {int(np.argmin(good))}"
+        value = values if not values.shape else values[np.argmin(good)]
+        raise ValueError(f"resize: resize_factor must be in [1/64, 16], got {value:g}{where}")
+    return np.full(batch, values, np.float32)
