@@ -151,8 +151,8 @@ OP = Op(
 
 
 # ---- Registration. Parameter tensors: dst_height, dst_width, mode int32 [B], scale_y, scale_x float64 [B]. The layout
-# is that of the input of `resize`, in resize_adjoint too, where `grad` belongs to the output; outputs are packed without
-# gaps. `total`: floats of what is returned.
+# is that of the input of `resize`, in resize_adjoint too, where `grad` belongs to the output. Results are packed without
+# gaps; `total` is their number of floats.
 
 _PARAMETERS = "Tensor dst_height, Tensor dst_width, Tensor mode, Tensor scale_y, Tensor scale_x, SymInt total"
 LIBRARY.define(f"resize(Tensor data, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
