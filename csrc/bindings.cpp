@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/draw.h"
 #include "core/isa.h"
 #include "core/pool.h"
 #include "ops.h"
@@ -163,6 +164,23 @@ bool chain(const py::dict& d) {
   return status == pyd::Status::kOk;
 }
 
+void philox_uniform(const py::dict& d) {
+  const Fields f("philox_uniform", d);
+  const auto seed_lo = f.number<uint32_t>("seed_lo"), seed_hi = f.number<uint32_t>("seed_hi");
+  const auto* indices = f.in<int64_t>("indices");
+  const auto* hash = f.in<uint32_t>("hash");
+  const auto* draw = f.in<uint32_t>("draw");
+  const auto count = f.number<int64_t>("count"), draws = f.number<int64_t>("draws");
+  auto* out = f.out<double>("out");
+  py::gil_scoped_release release;
+  pyd::philox_uniform(seed_lo, seed_hi, indices, count, hash, draw, draws, out);
+}
+void philox_words(const py::dict& d) {
+  const Fields f("philox_words", d);
+  pyd::philox_words(f.number<int64_t>("count"), f.in<uint32_t>("key"), f.in<uint32_t>("counter"), f.out<uint32_t>("out"));
+}
+void poisson_tables(const py::dict& d) { pyd::poisson_tables(Fields("poisson_tables", d).out<uint32_t>("out")); }
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
@@ -181,4 +199,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("jpeg_adjoint", &jpeg_adjoint);
   m.def("sharpen", &sharpen);
   m.def("chain", &chain);
+  m.def("philox_uniform", &philox_uniform);
+  m.def("philox_words", &philox_words);
+  m.def("poisson_tables", &poisson_tables);
 }

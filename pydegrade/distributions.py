@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .eigen import symmetric_eigen3
+
 Float64Array = NDArray[np.float64]
 
 
@@ -262,32 +264,10 @@ def _covariance_entry(u: Float64Array, entry: str) -> Float64Array:
     d = u[:, :3]
     matrix = u[:, 3:12].reshape(-1, 3, 3)
     gram = [[sum(matrix[:, i, k] * matrix[:, j, k] for k in range(3)) for j in range(3)] for i in range(3)]
-    basis = _eigenvectors(gram, len(u))
-    i, j = _ENTRIES[entry]
-    return np.abs(sum(basis[k][i] * d[:, k] * basis[k][j] for k in range(3)))
-
-
-def _eigenvectors(a: list[list[Any]], count: int) -> list[list[Float64Array]]:
-    """Eigenvectors of symmetric 3x3 matrices by cyclic Jacobi rotations; column c of the result belongs to the c-th
-    largest eigenvalue. Twelve sweeps: three-by-three matrices converge in five or six."""
-    a = [[np.array(a[i][j]) for j in range(3)] for i in range(3)]
-    v = [[np.full(count, float(i == j)) for j in range(3)] for i in range(3)]
-    for _ in range(12):
-        for p, q in ((0, 1), (0, 2), (1, 2)):
-            off = a[p][q]
-            still = off == 0
-            theta = (a[q][q] - a[p][p]) / np.where(still, 1.0, 2 * off)
-            t = np.where(theta >= 0, 1.0, -1.0) / (np.abs(theta) + np.sqrt(theta * theta + 1))
-            t = np.where(still, 0.0, t)
-            c = 1 / np.sqrt(t * t + 1)
-            s = t * c
-            for k in range(3):
-                a[k][p], a[k][q] = c * a[k][p] - s * a[k][q], s * a[k][p] + c * a[k][q]
-            for k in range(3):
-                a[p][k], a[q][k] = c * a[p][k] - s * a[q][k], s * a[p][k] + c * a[q][k]
-            for k in range(3):
-                v[k][p], v[k][q] = c * v[k][p] - s * v[k][q], s * v[k][p] + c * v[k][q]
-    order = np.argsort(-np.stack([a[0][0], a[1][1], a[2][2]], axis=1), axis=1, kind="stable")
-    stacked = np.stack([np.stack(row, axis=1) for row in v], axis=1)
+    values, vectors = symmetric_eigen3(gram)
+    # Columns by falling eigenvalue, as a singular value decomposition gives them.
+    order = np.argsort(-np.stack(values, axis=1), axis=1, kind="stable")
+    stacked = np.stack([np.stack(row, axis=1) for row in vectors], axis=1)
     ordered = np.take_along_axis(stacked, order[:, None, :], axis=2)
-    return [[ordered[:, i, j] for j in range(3)] for i in range(3)]
+    i, j = _ENTRIES[entry]
+    return np.abs(sum(ordered[:, k, i] * d[:, k] * ordered[:, k, j] for k in range(3)))

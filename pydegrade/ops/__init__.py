@@ -1,11 +1,17 @@
 """Ops, one per file. OPS lists their declarations in the order of their codes in csrc/ops.h."""
 
 from ..columns import Op
+from . import blur as _blur
 from . import jpeg as _jpeg
+from . import noise as _noise
 from . import resize as _resize
+from . import sharpen as _sharpen
+from .blur import blur
 from .jpeg import jpeg
+from .noise import noise
 from .resize import resize
+from .sharpen import sharpen
 
-OPS: tuple[Op, ...] = (_resize.OP, _jpeg.OP)
+OPS: tuple[Op, ...] = (_blur.OP, _resize.OP, _noise.OP, _jpeg.OP, _sharpen.OP)
 
-__all__ = ["OPS", "jpeg", "resize"]
+__all__ = ["OPS", "blur", "jpeg", "noise", "resize", "sharpen"]

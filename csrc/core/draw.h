@@ -1,0 +1,18 @@
+// Random words for the host: named draws, derived keys, and the tables of the Poisson sampler.
+#pragma once
+
+#include <cstdint>
+
+namespace pyd {
+
+// out[i * draws + j] = uniform in [0, 1) of named draw j of sample i (layout in pydegrade/rng.py).
+void philox_uniform(uint32_t seed_lo, uint32_t seed_hi, const int64_t* indices, int64_t count, const uint32_t* hash,
+                    const uint32_t* draw, int64_t draws, double* out);
+
+// out[i] = Philox4x32-10 of key[i] (2 words) and counter[i] (4 words).
+void philox_words(int64_t count, const uint32_t* key, const uint32_t* counter, uint32_t* out);
+
+// Fills kPoissonWords words (math/poisson.h).
+void poisson_tables(uint32_t* out);
+
+}  // namespace pyd

@@ -1,0 +1,257 @@
+"""Noise: Gaussian, Poisson and Gaussian correlated between channels, every field a function of a key and a place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _native, rng
+from ..columns import BoolArray, Column, Columns, Items, Op, same_size
+from ..eigen import symmetric_eigen3
+from ..packed import dense_layout
+from ._arguments import check_images, check_layout, check_rows, codes, like_data, numbers
+from ._library import LIBRARY, layout_arguments
+
+Kind = Literal["off", "gaussian", "poisson", "correlated"]
+KINDS: tuple[Kind, ...] = ("off", "gaussian", "poisson", "correlated")
+_OFF, _GAUSSIAN, _POISSON, _CORRELATED = range(4)
+_COVARIANCE = ("cov_rr_8bit2", "cov_rg_8bit2", "cov_rb_8bit2", "cov_gg_8bit2", "cov_gb_8bit2", "cov_bb_8bit2")
+# Words of the alias tables: 9 x 256 tables of 256 entries, then the first count of each (csrc/math/poisson.h).
+_TABLE_WORDS = 9 * 256 * 256 + 9 * 256
+
+
+# ---- Declaration
+
+
+def _active(columns: Columns) -> Mapping[str, BoolArray]:
+    kind = columns["kind"]
+    correlated = kind == _CORRELATED
+    return {
+        "sigma_8bit": kind == _GAUSSIAN,
+        "poisson_gain": kind == _POISSON,
+        "gray": (kind == _GAUSSIAN) | (kind == _POISSON),
+        **dict.fromkeys(_COVARIANCE, correlated),
+    }
+
+
+def _neutral(columns: Columns) -> BoolArray:
+    return np.asarray(columns["kind"] == _OFF)
+
+
+def _halo(columns: Columns) -> NDArray[np.int64]:
+    return np.zeros(len(columns["kind"]), np.int64)
+
+
+def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
+    params = {
+        "kind": np.ascontiguousarray(columns["kind"], np.int32),
+        "sigma": np.ascontiguousarray(columns["sigma_8bit"] / np.float32(255), np.float32),
+        "gain": np.ascontiguousarray(columns["poisson_gain"], np.float32),
+        "gray": np.ascontiguousarray(columns["gray"], np.int32),
+        "matrix": None,
+        "key": np.ascontiguousarray(items.key, np.uint32),
+        "poisson_tables": poisson_tables() if np.any(columns["kind"] == _POISSON) else None,
+    }
+    if np.any(columns["kind"] == _CORRELATED):
+        params["matrix"] = noise_matrix(np.stack([columns[name] for name in _COVARIANCE], axis=1))
+    return params  # type: ignore[return-value]
+
+
+def _covariance_column(name: str) -> Column:
+    pair = name.split("_")[1].upper()
+    return Column(name, f"Correlated noise: covariance of channels {pair[0]} and {pair[1]}, (8-bit level)^2.", -65025, 65025)
+
+
+OP = Op(
+    name="noise",
+    code=2,
+    columns=(
+        Column("kind", "off, gaussian, poisson or correlated (between channels).", choices=KINDS, neutral="off"),
+        Column("sigma_8bit", "Gaussian: standard deviation, 255 = full range.", 0.0, 255.0),
+        Column("poisson_gain", "Poisson: factor on the noise; 1 is true shot noise.", 0.0, 10.0),
+        Column("gray", "1: one field for all three channels.", 0, 1, integer=True),
+        *(_covariance_column(name) for name in _COVARIANCE),
+    ),
+    active=_active,
+    neutral=_neutral,
+    out_size=same_size,
+    halo=_halo,
+    params=_params,
+)
+
+
+@cache
+def poisson_tables() -> NDArray[np.uint32]:
+    """The alias tables, built once per process (about 20 ms, 2.3 MB)."""
+    tables = np.empty(_TABLE_WORDS, np.uint32)
+    _native.call("poisson_tables", out=tables)
+    tables.flags.writeable = False
+    return tables
+
+
+def noise_matrix(covariance_8bit2: NDArray[Any]) -> NDArray[np.float32]:
+    """Matrices A with noise = A z for normals z, 1 = full range.
+
+    Args:
+        covariance_8bit2: [N, 6], entries rr, rg, rb, gg, gb, bb.
+    Returns:
+        float32 [N, 9], row-major: the symmetric square root of |C|, where |C| has the eigenvalues of C without their
+        signs (what numpy's multivariate_normal draws from when C is not positive semi-definite), by cyclic Jacobi
+        rotations in + - * / sqrt, so that every machine gets the same bits.
+    """
+    rr, rg, rb, gg, gb, bb = covariance_8bit2.astype(np.float64).T
+    values, vectors = symmetric_eigen3([[rr, rg, rb], [rg, gg, gb], [rb, gb, bb]])
+    roots = [np.sqrt(np.abs(value)) for value in values]
+    entries = [
+        (vectors[i][0] * roots[0] * vectors[j][0] + vectors[i][1] * roots[1] * vectors[j][1])
+        + vectors[i][2] * roots[2] * vectors[j][2]
+        for i in range(3)
+        for j in range(3)
+    ]
+    return np.ascontiguousarray(np.stack(entries, axis=1) / 255, np.float32)
+
+
+# ---- Registration. Parameter tensors: kind, gray int32 [B]; sigma, gain float32 [B]; matrix float32 [B, 9]; key int32
+# [B, 4] (the bits of unsigned words, which torch has few operations for).
+
+LIBRARY.define(
+    f"noise(Tensor data, {layout_arguments()}, Tensor kind, Tensor sigma, Tensor gain, Tensor gray, Tensor matrix, "
+    "Tensor key) -> Tensor"
+)
+
+
+def _noise_cpu(
+    data: torch.Tensor,
+    offset: torch.Tensor,
+    height: torch.Tensor,
+    width: torch.Tensor,
+    channels: int,
+    kind: torch.Tensor,
+    sigma: torch.Tensor,
+    gain: torch.Tensor,
+    gray: torch.Tensor,
+    matrix: torch.Tensor,
+    key: torch.Tensor,
+) -> torch.Tensor:
+    rows = check_layout("noise", data, offset, height, width, channels)
+    count = rows["count"]
+    kind, gray, key = check_rows("noise", count, (kind, torch.int32), (gray, torch.int32), (key, torch.int32))
+    sigma, gain, matrix = check_rows(
+        "noise", count, (sigma, torch.float32), (gain, torch.float32), (matrix, torch.float32)
+    )
+    if key.shape != (count, 4) or matrix.shape != (count, 9):
+        raise ValueError(f"noise: key must be [{count}, 4] and matrix [{count}, 9], got {key.shape} and {matrix.shape}")
+    src = data.contiguous()
+    out = torch.empty_like(src)
+    _native.call(
+        "noise",
+        rows=rows,
+        src=src,
+        dst=out,
+        kind=kind,
+        sigma=sigma,
+        gain=gain,
+        gray=gray,
+        matrix=matrix,
+        key=key,
+        poisson_tables=poisson_tables(),
+    )
+    return out
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    ctx.save_for_backward(output)
+
+
+def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    # The noise counts as independent of the image; where the sum was clipped the gradient stops.
+    (output,) = ctx.saved_tensors
+    return (grad * ((output > 0) & (output < 1)), *(None for _ in range(10)))
+
+
+LIBRARY.impl("noise", _noise_cpu, "CPU")
+torch.library.register_fake("pydegrade::noise", like_data, lib=LIBRARY)
+torch.library.register_autograd("pydegrade::noise", _backward, setup_context=_save, lib=LIBRARY)
+
+
+# ---- Public function
+
+
+def noise(
+    images: torch.Tensor,
+    kind: Kind | Sequence[Kind] = "gaussian",
+    *,
+    sigma_8bit: float | ArrayLike | torch.Tensor = 0.0,
+    poisson_gain: float | ArrayLike | torch.Tensor = 1.0,
+    gray: bool | ArrayLike | torch.Tensor = False,
+    covariance_8bit2: ArrayLike | None = None,
+    seed: int = 0,
+    index: ArrayLike | None = None,
+) -> torch.Tensor:
+    """Add noise to each image and clip to [0, 1].
+
+    Kinds:
+        "gaussian": x + sigma z.
+        "poisson": with xr the image rounded to 8 bits and V the number of different levels in it, raised to a power of
+            two: x + gain (Poisson(V xr) / V - xr). The count is over all channels together, or over the gray image.
+        "correlated": x + A z, A A^T = covariance_8bit2 / 255^2.
+        "off": the image itself.
+
+    Args:
+        images: [B, C, H, W] float32 on the CPU, in [0, 1]; H <= 65535, W <= 262143; C = 3 for gray and correlated noise.
+        kind: one for all images, or B of them.
+        sigma_8bit: number or [B], 0 to 255: standard deviation in 8-bit levels.
+        poisson_gain: number or [B], 0 to 10.
+        gray: flag or [B]: one field for all three channels (of the gray image 0.2989 R + 0.587 G + 0.114 B for Poisson).
+        covariance_8bit2: [3, 3] or [B, 3, 3], for "correlated".
+        seed, index: choose the fields; the image in row r uses number index[r], by default r. An image's field depends on
+            (seed, index) alone, not on the batch, its size or the number of threads.
+    Returns:
+        [B, C, H, W] float32 in [0, 1]. Gradients pass through where the result was not clipped.
+    Raises:
+        TypeError, ValueError: the message gives the first bad row.
+    Source: Wang et al. 2021 (Real-ESRGAN) and its released code; correlated noise: Zhang et al. 2021 (BSRGAN).
+    """
+    check_images("noise", images)
+    batch, channels, height, width = images.shape
+    if height > 65535 or width > 262143:
+        raise ValueError(f"noise: images must be at most 65535 x 262143, got {height} x {width}")
+    kinds = codes("noise", "kind", kind, KINDS, batch)
+    flags = numbers("noise", "gray", gray, batch, 0, 1, integer=True).astype(np.int32)
+    if channels != 3 and (flags.any() or (kinds == _CORRELATED).any()):
+        raise ValueError(f"noise: gray and correlated noise need 3 channels, got {channels}")
+    numbers_of = rng.check_indices(np.arange(batch) if index is None else index, "noise: index")
+    if len(numbers_of) != batch:
+        raise ValueError(f"noise: index must have {batch} numbers, got {len(numbers_of)}")
+    seeds = np.full(batch, rng.check_seed(seed), np.int64)
+    sigma = numbers("noise", "sigma_8bit", sigma_8bit, batch, 0, 255).astype(np.float32) / np.float32(255)
+    gain = numbers("noise", "poisson_gain", poisson_gain, batch, 0, 10).astype(np.float32)
+    matrix = _matrices(covariance_8bit2, kinds)
+    key = rng.image_keys(seeds, numbers_of, numbers_of).view(np.int32)
+    layout = dense_layout(images)
+    per_image = (layout.offset, layout.height, layout.width, kinds, sigma, gain, flags, matrix, key)
+    tensors = [torch.from_numpy(np.ascontiguousarray(values)).to(images.device) for values in per_image]
+    out: torch.Tensor = torch.ops.pydegrade.noise(images, *tensors[:3], channels, *tensors[3:])
+    return out
+
+
+def _matrices(covariance_8bit2: ArrayLike | None, kinds: NDArray[np.int32]) -> NDArray[np.float32]:
+    """float32 [B, 9] for the op; zeros where no covariance is needed."""
+    batch = len(kinds)
+    if covariance_8bit2 is None:
+        if (kinds == _CORRELATED).any():
+            raise ValueError("noise: covariance_8bit2 is missing, [3, 3] or one per image, for kind 'correlated'")
+        return np.zeros((batch, 9), np.float32)
+    given = np.asarray(covariance_8bit2, np.float64)
+    if given.shape not in ((3, 3), (batch, 3, 3)) or not np.isfinite(given).all():
+        raise ValueError(f"noise: covariance_8bit2 must be finite, [3, 3] or [{batch}, 3, 3], got shape {list(given.shape)}")
+    if not np.array_equal(given, np.swapaxes(given, -1, -2)):
+        raise ValueError("noise: covariance_8bit2 must be symmetric")
+    full = np.broadcast_to(given, (batch, 3, 3))
+    rows, columns = np.triu_indices(3)
+    return noise_matrix(full[:, rows, columns])
