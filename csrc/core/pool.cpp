@@ -130,6 +130,7 @@ Pool* current_pool(int workers) {
 
 void set_num_threads(int threads) { requested_threads.store(threads < 1 ? 1 : threads); }
 int num_threads() { return requested_threads.load(); }
+bool inside_parallel() { return inside_job; }
 
 void parallel_for_raw(int64_t count, void (*body)(void*, int64_t), void* context) {
   if (count <= 0) return;

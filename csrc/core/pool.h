@@ -9,6 +9,9 @@ namespace pyd {
 void set_num_threads(int threads);
 int num_threads();
 
+// Whether the caller runs inside a parallel_for already, so that its own would not spread.
+bool inside_parallel();
+
 // Calls body(context, i) for i in [0, count), each once, in any order, on up to num_threads() threads; returns when all
 // are done. Inside a body, a nested parallel_for runs on the calling thread.
 void parallel_for_raw(int64_t count, void (*body)(void* context, int64_t index), void* context);

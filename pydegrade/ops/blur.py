@@ -1,0 +1,232 @@
+"""Blur: each image with its own kernel, reflected at the borders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _native
+from ..columns import BoolArray, Column, Columns, Items, Op, same_size
+from ..packed import dense_layout
+from ..psf import SHAPES, blur_params
+from ._arguments import check_images, check_layout, check_rows, codes, like_data, numbers
+from ._library import LIBRARY, layout_arguments
+
+Shape = Literal[
+    "delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"
+]
+_DELTA, _SINC = SHAPES.index("delta"), SHAPES.index("sinc")
+_TURNED = tuple(SHAPES.index(shape) for shape in ("aniso", "generalized_aniso", "plateau_aniso"))
+_WITH_BETA = tuple(SHAPES.index(shape) for shape in SHAPES if shape.startswith(("generalized", "plateau")))
+_DENSE = 2
+# float32(pi) lies above pi.
+_PI = float(np.float32(np.pi))
+
+
+# ---- Declaration
+
+
+def _active(columns: Columns) -> Mapping[str, BoolArray]:
+    shape = columns["shape"]
+    on, turned = shape != _DELTA, np.isin(shape, _TURNED)
+    return {
+        "size_px": on,
+        "sigma_x_px": on & (shape != _SINC),
+        "sigma_y_px": turned,
+        "angle_rad": turned,
+        "beta": np.isin(shape, _WITH_BETA),
+        "cutoff_rad": shape == _SINC,
+        "shift_px": on,
+    }
+
+
+def _neutral(columns: Columns) -> BoolArray:
+    return np.asarray(columns["shape"] == _DELTA)
+
+
+def _halo(columns: Columns) -> NDArray[np.int64]:
+    return np.asarray(columns["size_px"] // 2, np.int64)
+
+
+def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
+    return blur_params(columns)
+
+
+OP = Op(
+    name="blur",
+    code=0,
+    columns=(
+        Column("shape", "Family of the kernel; delta leaves the image alone.", choices=SHAPES, neutral="delta"),
+        Column("size_px", "Side of the kernel, odd.", 1, 51, neutral=1, integer=True),
+        Column("sigma_x_px", "Width along the angle.", 0.0, 20.0),
+        Column("sigma_y_px", "Width across the angle.", 0.0, 20.0),
+        Column("angle_rad", "Direction of sigma_x, from x towards y (down).", -_PI, _PI),
+        Column("beta", "Exponent of generalized and plateau kernels.", 0.05, 16.0, neutral=1.0),
+        Column("cutoff_rad", "Cut-off of sinc kernels.", 0.0, _PI),
+        Column("shift_px", "Moves the kernel to the upper left, for an aligned decimation.", 0.0, 4.0),
+    ),
+    active=_active,
+    neutral=_neutral,
+    out_size=same_size,
+    halo=_halo,
+    params=_params,
+)
+
+
+# ---- Registration. Kernels lie one after the other in `weights`; start int64, size_px and path (BlurPath) int32 [B].
+
+_PARAMETERS = "Tensor weights, Tensor start, Tensor size_px, Tensor path"
+LIBRARY.define(f"blur(Tensor data, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
+LIBRARY.define(f"blur_adjoint(Tensor grad, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
+
+
+def _run(
+    function: str,
+    data: torch.Tensor,
+    offset: torch.Tensor,
+    height: torch.Tensor,
+    width: torch.Tensor,
+    channels: int,
+    weights: torch.Tensor,
+    start: torch.Tensor,
+    size_px: torch.Tensor,
+    path: torch.Tensor,
+) -> torch.Tensor:
+    rows = check_layout("blur", data, offset, height, width, channels)
+    start, size_px, path = check_rows(
+        "blur", rows["count"], (start, torch.int64), (size_px, torch.int32), (path, torch.int32)
+    )
+    if weights.dtype != torch.float32 or weights.device.type != "cpu":
+        raise ValueError(f"blur: weights must be float32 on the CPU, got {weights.dtype} on {weights.device}")
+    size = size_px.long()
+    needed = torch.where(path == _DENSE, size * size, 2 * size)
+    if rows["count"] and (int(start.min()) < 0 or int((start + needed).max()) > weights.numel()):
+        raise ValueError(f"blur: kernels do not fit {weights.numel()} weights")
+    src = data.contiguous()
+    out = torch.empty_like(src)
+    _native.call(
+        function, rows=rows, src=src, dst=out, weights=weights.contiguous(), start=start, size_px=size_px, path=path
+    )
+    return out
+
+
+def _blur_cpu(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    return _run("blur", data, *arguments)
+
+
+def _blur_adjoint_cpu(grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    return _run("blur_adjoint", grad, *arguments)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    _, offset, height, width, channels, *parameters = inputs
+    ctx.save_for_backward(offset, height, width, *parameters)
+    ctx.channels = channels
+
+
+def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    offset, height, width, *parameters = ctx.saved_tensors
+    out = torch.ops.pydegrade.blur_adjoint(grad, offset, height, width, ctx.channels, *parameters)
+    return (out, *(None for _ in range(8)))
+
+
+LIBRARY.impl("blur", _blur_cpu, "CPU")
+LIBRARY.impl("blur_adjoint", _blur_adjoint_cpu, "CPU")
+torch.library.register_fake("pydegrade::blur", like_data, lib=LIBRARY)
+torch.library.register_fake("pydegrade::blur_adjoint", like_data, lib=LIBRARY)
+torch.library.register_autograd("pydegrade::blur", _backward, setup_context=_save, lib=LIBRARY)
+
+
+# ---- Public function
+
+
+def blur(
+    images: torch.Tensor,
+    kernels: torch.Tensor | ArrayLike | Sequence[Any] | None = None,
+    *,
+    shape: Shape | Sequence[Shape] | None = None,
+    size_px: int | ArrayLike | torch.Tensor = 21,
+    sigma_x_px: float | ArrayLike | torch.Tensor = 1.0,
+    sigma_y_px: float | ArrayLike | torch.Tensor | None = None,
+    angle_rad: float | ArrayLike | torch.Tensor = 0.0,
+    beta: float | ArrayLike | torch.Tensor = 1.0,
+    cutoff_rad: float | ArrayLike | torch.Tensor = 2.0,
+) -> torch.Tensor:
+    """Filter each image with its own kernel: cross-correlation, as BasicSR's filter2D.
+
+    Either pass kernels, or their parameters (see `pydegrade.kernels` for the formulas).
+
+    Args:
+        images: [B, C, H, W] float32 on the CPU; any sides >= 1. Borders are reflected without repeating the edge pixel
+            (reflect-101), as often as a small image needs.
+        kernels: one [k, k], or [B, k, k], or B arrays of different sizes; k odd, 1 to 51. Used as they are.
+        shape: family, one or B.
+        size_px: odd, 1 to 51; number or [B], as all that follow.
+        sigma_x_px, sigma_y_px: 0 to 20; sigma_y defaults to sigma_x.
+        angle_rad: -pi to pi. beta: 0.05 to 16. cutoff_rad: (0, pi], for "sinc".
+    Returns:
+        [B, C, H, W] float32, not clipped. Differentiable with respect to the images.
+    Raises:
+        TypeError, ValueError: the message gives the first bad row.
+    """
+    check_images("blur", images)
+    batch, channels = images.shape[:2]
+    if (kernels is None) == (shape is None):
+        raise ValueError("blur: expected either kernels or shape")
+    if kernels is not None:
+        params = _from_arrays(kernels, batch)
+    else:
+        sigma_y = sigma_x_px if sigma_y_px is None else sigma_y_px
+        columns = {
+            "shape": codes("blur", "shape", shape or "delta", SHAPES, batch),
+            "size_px": _sizes(size_px, batch),
+            "sigma_x_px": numbers("blur", "sigma_x_px", sigma_x_px, batch, 0, 20),
+            "sigma_y_px": numbers("blur", "sigma_y_px", sigma_y, batch, 0, 20),
+            "angle_rad": numbers("blur", "angle_rad", angle_rad, batch, -_PI, _PI),
+            "beta": numbers("blur", "beta", beta, batch, 0.05, 16),
+            "cutoff_rad": numbers("blur", "cutoff_rad", cutoff_rad, batch, 1e-4, _PI),
+            "shift_px": np.zeros(batch),
+        }
+        params = blur_params(columns)
+    layout = dense_layout(images)
+    arrays = (layout.offset, layout.height, layout.width, *params.values())
+    tensors = [torch.from_numpy(np.ascontiguousarray(values)).to(images.device) for values in arrays]
+    out: torch.Tensor = torch.ops.pydegrade.blur(images, *tensors[:3], channels, *tensors[3:])
+    return out
+
+
+def _sizes(size_px: Any, batch: int) -> NDArray[np.float64]:
+    sizes = numbers("blur", "size_px", size_px, batch, 1, 51, integer=True)
+    if (sizes % 2 == 0).any():
+        row = int(np.argmax(sizes % 2 == 0))
+        raise ValueError(f"blur: size_px must be odd, got {sizes[row]:g} at row {row}")
+    return sizes
+
+
+def _from_arrays(kernels: Any, batch: int) -> dict[str, NDArray[Any]]:
+    """`BlurParams` of given kernels, untrimmed, all dense."""
+
+    def array(kernel: Any) -> NDArray[np.float32]:
+        given = kernel.detach().cpu().numpy() if isinstance(kernel, torch.Tensor) else kernel
+        return np.asarray(given, np.float32)
+
+    if isinstance(kernels, (list, tuple)):
+        listed = [array(kernel) for kernel in kernels]
+    else:
+        whole = array(kernels)
+        listed = [whole] * batch if whole.ndim == 2 else list(whole)
+    if len(listed) != batch:
+        raise ValueError(f"blur: expected one kernel or {batch}, got {len(listed)}")
+    for row, kernel in enumerate(listed):
+        if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0 or len(kernel) > 51:
+            raise ValueError(f"blur: a kernel must be [k, k] with k odd, 1 to 51, got {list(kernel.shape)} at row {row}")
+        if not np.isfinite(kernel).all():
+            raise ValueError(f"blur: a kernel must be finite, got NaN or infinity at row {row}")
+    sizes = np.array([len(kernel) for kernel in listed], np.int32)
+    start = np.concatenate([[0], np.cumsum(sizes.astype(np.int64) ** 2)])[:-1].astype(np.int64)
+    weights = np.concatenate([kernel.ravel() for kernel in listed]) if listed else np.zeros(0, np.float32)
+    return {"weights": weights, "start": start, "size_px": sizes, "path": np.full(batch, _DENSE, np.int32)}
