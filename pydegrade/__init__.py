@@ -6,11 +6,10 @@ engine runs one task per image. See `Space`, `sample`, `degrade`, and the comman
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import kernels, metrics, ops
+from . import kernels, ops
 from ._native import get_num_threads, isa_name, set_num_threads
 from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
 from .errors import ImageError, PydegradeError, SpaceError, TaskError
-from .imresize import imresize
 from .sampler import sample
 from .space import Space
 from .task import TaskBatch
@@ -35,10 +34,8 @@ __all__ = [
     "degrade_list",
     "degrade_pairs",
     "get_num_threads",
-    "imresize",
     "isa_name",
     "kernels",
-    "metrics",
     "ops",
     "sample",
     "set_num_threads",

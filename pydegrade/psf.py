@@ -41,8 +41,7 @@ def blur_params(columns: Mapping[str, NDArray[Any]], trim: float = TRIM) -> dict
     fields, start = _fields(columns)
     count = fields["count"]
     starts = start[:-1].copy()
-    # A separable kernel stores two lines, which need two floats more than a 1x1 square has.
-    weights = np.empty(int(start[-1]) + 1, np.float32)
+    weights = np.empty(int(start[-1]), np.float32)
     size_px, path = np.empty(count, np.int32), np.empty(count, np.int32)
     _native.call(
         "psf", full=None, weights=weights, trimmed_size_px=size_px, path=path, trim=trim, start=starts, **fields

@@ -73,7 +73,7 @@ void profile(const Psf& psf, const double* d, int count, double* out) {
 // Round kernels: one eighth of the square is computed and mirrored.
 void round_kernel(const Psf& psf, double* kernel) {
   const int radius = psf.size / 2;
-  double d[(kMaxSizePx / 2 + 1) * (kMaxSizePx / 2 + 2) / 2 + kBesselLanes], value[sizeof d / sizeof d[0]];
+  double d[(kMaxSizePx / 2 + 1) * (kMaxSizePx / 2 + 2) / 2 + kBesselLanes] = {}, value[sizeof d / sizeof d[0]];
   int count = 0;
   for (int y = 0; y <= radius; ++y) {
     for (int x = 0; x <= y; ++x) {
