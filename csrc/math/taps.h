@@ -136,7 +136,11 @@ PYD_HD void cubic_taps(const Axis& axis, int64_t first, double fraction, Taps& t
   }
 }
 
-// torch's coordinates, in float as there.
+// torch's cubic kernel for distances up to 1 and from 1 to 2, in float as there.
+PYD_HD float inner_cubic(float d) { return pyd_fma(pyd_fma(1.25f, d, -2.25f) * d, d, 1.0f); }
+PYD_HD float outer_cubic(float d) { return pyd_fma(pyd_fma(pyd_fma(-0.75f, d, 3.75f), d, -6.0f), d, 3.0f); }
+
+// torch's coordinates, in float as there; the multiplications and additions are fused in its builds for AVX2 and above.
 PYD_HD void torch_taps(const Axis& axis, int64_t j, Taps& taps) {
   const bool cubic = axis.mode == kTorchBicubic;
   if (!cubic && axis.in_px == axis.out_px) return add_tap(taps, j, 1.0);
@@ -148,11 +152,10 @@ PYD_HD void torch_taps(const Axis& axis, int64_t j, Taps& taps) {
   if (first > axis.in_px - 1) first = axis.in_px - 1;
   float fraction = at - static_cast<float>(first);
   fraction = fraction < 0.0f ? 0.0f : (fraction > 1.0f ? 1.0f : fraction);
-  if (cubic) {
-    cubic_taps(axis, first, fraction, taps);
-  } else {
-    linear_taps(axis, first, fraction, taps);
-  }
+  if (!cubic) return linear_taps(axis, first, fraction, taps);
+  const float weights[4] = {outer_cubic(fraction + 1.0f), inner_cubic(fraction), inner_cubic(1.0f - fraction),
+                            outer_cubic((1.0f - fraction) + 1.0f)};
+  for (int64_t t = 0; t < 4; ++t) add_tap(taps, clamp_index(first + t - 1, axis.in_px), weights[t]);
 }
 
 PYD_HD void cv2_taps(const Axis& axis, int64_t j, Taps& taps) {

@@ -100,21 +100,16 @@ def _halo(columns: Columns) -> NDArray[np.int64]:
     return np.where(_neutral(columns), 0, np.ceil(reach) + 1).astype(np.int64)
 
 
-def _unrounded(factor: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The factor in double; 1/n where it is the float32 nearest to that."""
-    values = factor.astype(np.float64)
-    inverse = 1 / np.maximum(np.rint(1 / values), 1)
-    return np.where(inverse.astype(np.float32) == factor, inverse, values)
-
-
-def _scales(mode: IntArray, factor: NDArray[np.float32], of_input: BoolArray) -> NDArray[np.float64]:
-    """Scale for coordinates, 0 for the ratio of the sizes."""
-    given = np.where(_CEILS[mode], _unrounded(factor), factor.astype(np.float64))
+def _scales(mode: IntArray, factor: NDArray[np.float64], of_input: BoolArray) -> NDArray[np.float64]:
+    """Scale for coordinates, 0 for the ratio of the sizes. MATLAB's is 1/n where the factor is 1/n in float32."""
+    inverse = 1 / np.maximum(np.rint(1 / factor), 1)
+    is_inverse = inverse.astype(np.float32) == factor.astype(np.float32)
+    given = np.where(_CEILS[mode] & is_inverse, inverse, factor)
     return np.where(of_input & _USES_FACTOR[mode], given, 0.0)
 
 
 def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
-    scale = _scales(columns["mode"], columns["resize_factor"], columns["rule"] == _INPUT)
+    scale = _scales(columns["mode"], columns["resize_factor"].astype(np.float64), columns["rule"] == _INPUT)
     return {"mode": np.ascontiguousarray(columns["mode"], np.int32), "scale_y": scale, "scale_x": scale}
 
 
@@ -151,8 +146,8 @@ OP = Op(
 
 
 # ---- Registration. Parameter tensors: dst_height, dst_width, mode int32 [B], scale_y, scale_x float64 [B]. The layout
-# is that of the input of `resize`, in resize_adjoint too, where `grad` belongs to the output. Results are packed without
-# gaps; `total` is their number of floats.
+# is that of the input of `resize`, in resize_adjoint too, where `grad` belongs to the output. Results are packed
+# without gaps; `total` is their number of floats.
 
 _PARAMETERS = "Tensor dst_height, Tensor dst_width, Tensor mode, Tensor scale_y, Tensor scale_x, SymInt total"
 LIBRARY.define(f"resize(Tensor data, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
@@ -299,8 +294,8 @@ def resize(
     else:
         factors = _factors(resize_factor, batch)
         ceil = _CEILS[modes]
-        heights = _scaled(np.full(batch, rows, np.int64), factors.astype(np.float64), ceil)
-        widths = _scaled(np.full(batch, columns, np.int64), factors.astype(np.float64), ceil)
+        heights = _scaled(np.full(batch, rows, np.int64), factors, ceil)
+        widths = _scaled(np.full(batch, columns, np.int64), factors, ceil)
         for row in range(1, batch):
             if (heights[row], widths[row]) != (heights[0], widths[0]):
                 raise ValueError(
@@ -345,8 +340,8 @@ def _checked_size(size: Any) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def _factors(given: Any, batch: int) -> NDArray[np.float32]:
-    """float32 [B] in range."""
+def _factors(given: Any, batch: int) -> NDArray[np.float64]:
+    """[B], in range."""
     values = np.asarray(given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given, np.float64)
     if values.shape not in ((), (batch,)):
         raise ValueError(
@@ -357,4 +352,4 @@ def _factors(given: Any, batch: int) -> NDArray[np.float32]:
         where = "" if not values.shape else f" at row {int(np.argmin(good))}"
         value = values if not values.shape else values[np.argmin(good)]
         raise ValueError(f"resize: resize_factor must be in [1/64, 16], got {value:g}{where}")
-    return np.full(batch, values, np.float32)
+    return np.full(batch, values, np.float64)
