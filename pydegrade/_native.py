@@ -56,7 +56,8 @@ def _field(value: Any) -> Any:
     if value is None:
         return 0
     if isinstance(value, torch.Tensor):
-        assert value.is_contiguous() and value.device.type == "cpu"
+        assert value.is_contiguous()
+        assert value.device.type == "cpu"
         return value.data_ptr()
     if isinstance(value, np.ndarray):
         assert value.flags.c_contiguous

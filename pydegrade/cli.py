@@ -37,7 +37,7 @@ from .records import (
 )
 from .sampler import sample as sample_tasks
 from .sheet import PAIR_WIDTH_PX, pair_rows, render_sheet, stage_rows
-from .space import Space
+from .space import Space, preset_names
 from .task import TaskBatch
 
 BUNDLED_HR_SIZE_PX = 192
@@ -519,7 +519,7 @@ def preview(
 @cli.command()
 def spaces() -> None:
     """List the presets: name, digest, scale, slots, source."""
-    presets = [Space.load(name) for name in Space.preset_names()]
+    presets = [Space.load(name) for name in preset_names()]
     width = max(len(space.name) for space in presets)
     for space in presets:
         click.echo(

@@ -194,9 +194,7 @@ def evaluate(distribution: Distribution, u: Float64Array, known: Mapping[str, ND
             return np.asarray(options, np.float64)[_pick(weights, u[:, 0])]
         case Mixture(parts=parts, weights=weights):
             chosen = _pick(weights, u[:, 0])
-            return _merge(
-                [(chosen == place, part) for place, part in enumerate(parts)], u[:, 1:], known
-            )
+            return _merge([(chosen == place, part) for place, part in enumerate(parts)], u[:, 1:], known)
         case By(column=column, cases=cases, default=default):
             key = known[column]
             tests = [(key == np.asarray(value).astype(key.dtype), branch) for value, branch in cases]
@@ -263,7 +261,10 @@ def _covariance_entry(u: Float64Array, entry: str) -> Float64Array:
     """|U^T diag(d) U| at one entry; d = u[:, :3], U = left singular vectors of the matrix u[:, 3:12]."""
     d = u[:, :3]
     matrix = u[:, 3:12].reshape(-1, 3, 3)
-    gram = [[sum(matrix[:, i, k] * matrix[:, j, k] for k in range(3)) for j in range(3)] for i in range(3)]
+    def product(i: int, j: int) -> Float64Array:
+        return (matrix[:, i, 0] * matrix[:, j, 0] + matrix[:, i, 1] * matrix[:, j, 1]) + matrix[:, i, 2] * matrix[:, j, 2]
+
+    gram = [[product(i, j) for j in range(3)] for i in range(3)]
     values, vectors = symmetric_eigen3(gram)
     # Columns by falling eigenvalue, as a singular value decomposition gives them.
     order = np.argsort(-np.stack(values, axis=1), axis=1, kind="stable")

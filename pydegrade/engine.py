@@ -121,12 +121,12 @@ def trace(images: Sequence[torch.Tensor] | torch.Tensor, tasks: TaskBatch) -> li
         rows = np.nonzero(counts > done)[0]
         steps = plan.step_start[rows] + done
         after = _run_steps(plan, [current[row] for row in rows], steps)
-        for row, step, image in zip(rows, steps, after):
+        for row, step, image in zip(rows.tolist(), steps.tolist(), after):
             current[row] = image
             stages[row].append(Stage(names[plan.step_slot[step]], image))
     no_step = np.zeros(0, np.int64)
-    for row, image in enumerate(current):
-        stages[row].append(Stage("lr", _run_steps(plan, [image], no_step, round_8bit=plan.round_8bit)[0]))
+    for trail, image in zip(stages, current):
+        trail.append(Stage("lr", _run_steps(plan, [image], no_step, round_8bit=plan.round_8bit)[0]))
     return stages
 
 

@@ -253,8 +253,8 @@ def manifest_columns(samples: Samples) -> dict[str, list[str]]:
         columns["left_px"] = [str(value) for value in crops.left.tolist()]
         columns["side_px"] = [str(crops.side_px)] * len(crops)
         columns["hflip"] = [str(int(value)) for value in crops.hflip.tolist()]
-    for kind, name in samples.names.items():
-        columns[kind] = [name(number) for number in index]
+    for kind, name_of in samples.names.items():
+        columns[kind] = [name_of(number) for number in index]
     slots = [slot.name for slot in tasks.space.slots]
     columns["order"] = [" ".join(slots[slot] for slot in row if slot >= 0) for row in tasks.program.tolist()]
     for name in tasks.columns:

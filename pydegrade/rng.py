@@ -111,9 +111,7 @@ def words(key: WordArray, counter: WordArray) -> WordArray:
     return out
 
 
-def image_keys(
-    seeds: NDArray[np.int64], indices: NDArray[np.int64], noise_indices: NDArray[np.int64]
-) -> WordArray:
+def image_keys(seeds: NDArray[np.int64], indices: NDArray[np.int64], noise_indices: NDArray[np.int64]) -> WordArray:
     """The derived words o0..o3 of each image, uint32 [N, 4]."""
     return words(_halves(seeds), np.concatenate([_halves(indices), _halves(noise_indices)], axis=1))
 

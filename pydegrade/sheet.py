@@ -111,7 +111,7 @@ def stage_rows(tasks: TaskBatch, traces: Sequence[Sequence[Stage]]) -> list[Shee
         cells = []
         for stage in stages:
             height, width = stage.image.shape[1:]
-            captions = (f"{width} x {height} px",)
+            captions: tuple[str, ...] = (f"{width} x {height} px",)
             if stage.slot not in ("hr", "lr"):
                 captions += slot_captions(tasks, row, stage.slot)
             title = stage.slot.upper() if stage.slot in ("hr", "lr") else stage.slot

@@ -138,7 +138,9 @@ class Space:
             return op.column(short)
         except KeyError:
             known = [column.name for column in op.columns]
-            raise SpaceError(f"space {self.name!r}: slot {slot} has no column {short!r}{nearest(short, known)}") from None
+            raise SpaceError(
+                f"space {self.name!r}: slot {slot} has no column {short!r}{nearest(short, known)}"
+            ) from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Space) and self.digest == other.digest
@@ -160,7 +162,8 @@ def _digest(space: Space) -> str:
         "scale": space.scale,
         "target": space.target,
         "slots": [
-            [slot.name, slot.op, {name: [type(d).__name__, asdict(d)] for name, d in slot.columns}] for slot in space.slots
+            [slot.name, slot.op, {name: [type(d).__name__, asdict(d)] for name, d in slot.columns}]
+            for slot in space.slots
         ],
         "order": None if space.order is None else asdict(space.order),
         "vectors": {scheme: dict(ranges) for scheme, ranges in space.vectors.items()},
@@ -310,7 +313,9 @@ def _united(components: tuple[Space, ...], where: _Where) -> tuple[Slot, ...]:
         for slot in component.slots:
             if united.setdefault(slot.name, Slot(slot.name, slot.op)).op != slot.op:
                 raise where.error(
-                    f"slot {slot.name} is {united[slot.name].op} in one component and {slot.op} in another", "spaces", "mixture"
+                    f"slot {slot.name} is {united[slot.name].op} in one component and {slot.op} in another",
+                    "spaces",
+                    "mixture",
                 )
     return tuple(united.values())
 
@@ -354,7 +359,9 @@ class _ColumnReader:
     earlier: Mapping[str, Column]
 
     def fail(self, message: str) -> SpaceError:
-        return self.where.error(f"slot {self.slot}: {self.column.name}: {message}", self.column.name, "slot", self.number)
+        return self.where.error(
+            f"slot {self.slot}: {self.column.name}: {message}", self.column.name, "slot", self.number
+        )
 
     def read(self, value: Any) -> dist.Distribution:
         distribution = self._distribution(value)
@@ -572,8 +579,15 @@ def _vectors(
         vectors[scheme] = {}
         for name, limits in ranges.items():
             if name not in known:
-                raise where.error(f"[vector]: {scheme}: unknown column {name!r}{nearest(name, known)}", scheme, "vector")
-            if not isinstance(limits, list) or len(limits) != 2 or not all(map(_is_number, limits)) or limits[0] >= limits[1]:
+                raise where.error(
+                    f"[vector]: {scheme}: unknown column {name!r}{nearest(name, known)}", scheme, "vector"
+                )
+            if (
+                not isinstance(limits, list)
+                or len(limits) != 2
+                or not all(map(_is_number, limits))
+                or limits[0] >= limits[1]
+            ):
                 raise where.error(f"[vector]: {scheme}: {name}: expected [low, high], got {limits!r}", scheme, "vector")
             vectors[scheme][name] = (float(limits[0]), float(limits[1]))
     return vectors

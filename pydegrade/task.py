@@ -22,7 +22,9 @@ from .ops import OPS
 from .space import Space, preset_names
 
 _OPS = {op.name: op for op in OPS}
-_ADDRESS = re.compile(r"(?P<space>[^@/\s]+)@(?P<digest>[0-9a-f]{8})/s(?P<seed>\d+)/i(?P<index>\d+)(?:/n(?P<noise>\d+))?")
+_ADDRESS = re.compile(
+    r"(?P<space>[^@/\s]+)@(?P<digest>[0-9a-f]{8})/s(?P<seed>\d+)/i(?P<index>\d+)(?:/n(?P<noise>\d+))?"
+)
 _FILE_VERSION = 1
 
 
@@ -336,7 +338,9 @@ class TaskBatch:
         known = Space.load(space) if isinstance(space, str) else space
         number = np.arange(len(vector), dtype=np.int64)
         base = draw_tasks(known, np.zeros_like(number), number, number)
-        return vectors.decode(vector, None if mask is None else np.atleast_2d(np.asarray(mask, bool)), base, scheme, component)
+        return vectors.decode(
+            vector, None if mask is None else np.atleast_2d(np.asarray(mask, bool)), base, scheme, component
+        )
 
 
 def draw_tasks(
@@ -376,9 +380,7 @@ def _resolved(tasks: TaskBatch) -> TaskBatch:
     return replace(tasks, columns=columns)
 
 
-def _masks(
-    values: Mapping[str, NDArray[Any]], space: Space, slot: str, present: BoolArray
-) -> dict[str, BoolArray]:
+def _masks(values: Mapping[str, NDArray[Any]], space: Space, slot: str, present: BoolArray) -> dict[str, BoolArray]:
     """Where each column of a slot has an effect, by short name."""
     op = space.op(slot)
     active = op.active(values)
@@ -463,4 +465,6 @@ def _mix(values: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
 
 def _number(value: Any) -> str:
     """Shortest text that gives the value back."""
-    return str(int(value)) if isinstance(value, np.integer) else np.format_float_positional(value, trim="-", unique=True)
+    return (
+        str(int(value)) if isinstance(value, np.integer) else np.format_float_positional(value, trim="-", unique=True)
+    )

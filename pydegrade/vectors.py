@@ -108,11 +108,13 @@ def _encode(
         get = tasks.raw if released else tasks.column
         valid = everywhere if released else on
         raw = {name: get(f"{slot}.{name}") for name in _BLUR_COLUMNS}
-        round_kernel = shapes == "iso"
+        round_kernel = np.array([shape.endswith("iso") and shape != "aniso" for shape in shapes])
+        # A sinc kernel has a size but no widths.
+        wide = shapes != "sinc"
         raw["sigma_y_px"] = np.where(round_kernel, raw["sigma_x_px"], raw["sigma_y_px"])
         raw["angle_rad"] = np.where(round_kernel, 0.0, raw["angle_rad"])
         for place, name in enumerate(_BLUR_COLUMNS):
-            put(entry + place, f"{slot}.{name}", raw[name], valid)
+            put(entry + place, f"{slot}.{name}", raw[name], valid if name == "size_px" else valid & wide)
     if "sinc" in slots:
         on = np.array(tasks.labels("sinc.shape"), dtype=object) == "sinc"
         for place, name in enumerate(_SINC_COLUMNS):
@@ -126,9 +128,8 @@ def _encode(
             mask[second, 9] = True
     for entry, slot in _RESIZES:
         if slot in slots:
-            put(entry, f"{slot}.resize_factor", _factor(tasks, slot), everywhere)
-            one_hot(entry + 1, tasks.labels(f"{slot}.mode") if not _keeps(tasks, slot).any() else _raw_modes(tasks, slot),
-                    _MODES, everywhere)
+            put(entry, f"{slot}.resize_factor", tasks.column(f"{slot}.resize_factor"), everywhere)
+            one_hot(entry + 1, _modes(tasks, slot), _MODES, everywhere)
     for entry, slot in _NOISES:
         if slot not in slots:
             continue
@@ -151,20 +152,14 @@ def _encode(
     return values.astype(np.float32), mask
 
 
-def _factor(tasks: TaskBatch, slot: str) -> NDArray[Any]:
-    return tasks.column(f"{slot}.resize_factor")
-
-
-def _keeps(tasks: TaskBatch, slot: str) -> NDArray[np.bool_]:
-    """Rows whose resize does nothing, so that its mode is stored as neutral."""
-    return np.asarray(~tasks.mask(f"{slot}.mode"))
-
-
-def _raw_modes(tasks: TaskBatch, slot: str) -> list[str]:
+def _modes(tasks: TaskBatch, slot: str) -> list[str]:
     """Modes as stored, or as drawn where the resize does nothing: the published vector has an entry for them."""
-    column = tasks.space.column(f"{slot}.mode")
-    codes = np.where(_keeps(tasks, slot), tasks.raw(f"{slot}.mode"), tasks.column(f"{slot}.mode"))
-    return [column.choices[code] for code in codes]
+    name = f"{slot}.mode"
+    stored = tasks.mask(name)
+    if stored.all():
+        return tasks.labels(name)
+    codes = np.where(stored, tasks.column(name), tasks.raw(name))
+    return [tasks.space.column(name).choices[code] for code in codes]
 
 
 def _sinc_first(tasks: TaskBatch) -> NDArray[np.bool_]:

@@ -38,7 +38,7 @@ def photographs() -> list[torch.Tensor]:
     crops = []
     for index, (height, width) in enumerate(sizes):
         image = sources[index % len(sources)]
-        top, left = 31 * index + 40, 47 * index + 20
+        top, left = 21 * index + 40, 40 * index + 20
         crop = image[top : top + height, left : left + width].astype(np.float32) / 255
         crops.append(torch.from_numpy(crop).permute(2, 0, 1).contiguous())
     return crops

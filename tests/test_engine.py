@@ -30,7 +30,7 @@ COUNT = 48
 
 
 def hr_batch(count: int = COUNT, side_px: int = 64) -> torch.Tensor:
-    """float32 [count, 3, side, side]: smooth waves with some texture, made from integers so that every machine agrees."""
+    """float32 [count, 3, side, side]: waves with some texture, made from integers so that every machine agrees."""
     y, x = np.mgrid[0:side_px, 0:side_px]
     images = []
     for index in range(count):
@@ -203,7 +203,11 @@ def nan_batch() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: hr_batch(2) * 255, ValueError, "pixels must lie in [0, 1], got values from 0 to 255; divide 8-bit values by 255, in image 0"),
+        (
+            lambda: hr_batch(2) * 255,
+            ValueError,
+            "pixels must lie in [0, 1], got values from 0 to 255; divide 8-bit values by 255, in image 0",
+        ),
         (lambda: hr_batch(2) - 0.5, ValueError, "pixels must lie in [0, 1], got values from -0.5 to 0.5, in image 0"),
         (nan_batch, ValueError, "got NaN at channel 2, y 3, x 4, in image 1"),
         (lambda: hr_batch(2).double(), TypeError, "must be float32 in [0, 1], got torch.float64"),

@@ -22,7 +22,15 @@ def test_loops_compile_for_arm64(source):
     compiler = arm_compiler()
     if compiler is None:
         pytest.skip("no cross-compiler for arm64 (Debian: g++-aarch64-linux-gnu)")
-    command = [compiler, *FLAGS, "-fno-exceptions", "-fno-rtti", "-DPYD_ISA=base", f"-I{ROOT / 'csrc'}", "-fsyntax-only"]
+    command = [
+        compiler,
+        *FLAGS,
+        "-fno-exceptions",
+        "-fno-rtti",
+        "-DPYD_ISA=base",
+        f"-I{ROOT / 'csrc'}",
+        "-fsyntax-only",
+    ]
     done = subprocess.run([*command, str(ROOT / "csrc/cpu" / source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -16,9 +16,7 @@ from ..psf import SHAPES, blur_params
 from ._arguments import check_images, check_layout, check_rows, codes, like_data, numbers
 from ._library import LIBRARY, layout_arguments
 
-Shape = Literal[
-    "delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"
-]
+Shape = Literal["delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"]
 _DELTA, _SINC = SHAPES.index("delta"), SHAPES.index("sinc")
 _TURNED = tuple(SHAPES.index(shape) for shape in ("aniso", "generalized_aniso", "plateau_aniso"))
 _WITH_BETA = tuple(SHAPES.index(shape) for shape in SHAPES if shape.startswith(("generalized", "plateau")))
@@ -181,7 +179,7 @@ def blur(
         params = _from_arrays(kernels, batch)
     else:
         sigma_y = sigma_x_px if sigma_y_px is None else sigma_y_px
-        columns = {
+        columns: dict[str, NDArray[Any]] = {
             "shape": codes("blur", "shape", shape or "delta", SHAPES, batch),
             "size_px": _sizes(size_px, batch),
             "sigma_x_px": numbers("blur", "sigma_x_px", sigma_x_px, batch, 0, 20),
@@ -223,7 +221,9 @@ def _from_arrays(kernels: Any, batch: int) -> dict[str, NDArray[Any]]:
         raise ValueError(f"blur: expected one kernel or {batch}, got {len(listed)}")
     for row, kernel in enumerate(listed):
         if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0 or len(kernel) > 51:
-            raise ValueError(f"blur: a kernel must be [k, k] with k odd, 1 to 51, got {list(kernel.shape)} at row {row}")
+            raise ValueError(
+                f"blur: a kernel must be [k, k] with k odd, 1 to 51, got {list(kernel.shape)} at row {row}"
+            )
         if not np.isfinite(kernel).all():
             raise ValueError(f"blur: a kernel must be finite, got NaN or infinity at row {row}")
     sizes = np.array([len(kernel) for kernel in listed], np.int32)

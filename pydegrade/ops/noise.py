@@ -64,7 +64,9 @@ def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
 
 def _covariance_column(name: str) -> Column:
     pair = name.split("_")[1].upper()
-    return Column(name, f"Correlated noise: covariance of channels {pair[0]} and {pair[1]}, (8-bit level)^2.", -65025, 65025)
+    return Column(
+        name, f"Correlated noise: covariance of channels {pair[0]} and {pair[1]}, (8-bit level)^2.", -65025, 65025
+    )
 
 
 OP = Op(
@@ -249,7 +251,9 @@ def _matrices(covariance_8bit2: ArrayLike | None, kinds: NDArray[np.int32]) -> N
         return np.zeros((batch, 9), np.float32)
     given = np.asarray(covariance_8bit2, np.float64)
     if given.shape not in ((3, 3), (batch, 3, 3)) or not np.isfinite(given).all():
-        raise ValueError(f"noise: covariance_8bit2 must be finite, [3, 3] or [{batch}, 3, 3], got shape {list(given.shape)}")
+        raise ValueError(
+            f"noise: covariance_8bit2 must be finite, [3, 3] or [{batch}, 3, 3], got shape {list(given.shape)}"
+        )
     if not np.array_equal(given, np.swapaxes(given, -1, -2)):
         raise ValueError("noise: covariance_8bit2 must be symmetric")
     full = np.broadcast_to(given, (batch, 3, 3))

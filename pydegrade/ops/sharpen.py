@@ -45,7 +45,9 @@ OP = Op(
     code=4,
     columns=(
         Column("weight", "Share of the residual that is added; 0 leaves the image alone.", 0.0, 4.0),
-        Column("radius_px", "Length of the Gaussian; even lengths are raised by one.", 0, 100, neutral=50, integer=True),
+        Column(
+            "radius_px", "Length of the Gaussian; even lengths are raised by one.", 0, 100, neutral=50, integer=True
+        ),
         Column("threshold_8bit", "Residuals up to this are left alone.", 0.0, 255.0, neutral=10.0),
     ),
     active=_active,

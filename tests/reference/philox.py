@@ -36,5 +36,7 @@ def uniform(seed, indices, hashes, draws):
             axis=1,
         )
         words = philox(key, counter).astype(np.uint64)
-        out[:, column] = ((words[:, 0] >> np.uint64(5)) * 67108864.0 + (words[:, 1] >> np.uint64(6))) / 9007199254740992.0
+        out[:, column] = (
+            (words[:, 0] >> np.uint64(5)) * 67108864.0 + (words[:, 1] >> np.uint64(6))
+        ) / 9007199254740992.0
     return out
