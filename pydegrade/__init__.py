@@ -10,6 +10,7 @@ from . import kernels, ops
 from ._native import get_num_threads, isa_name, set_num_threads
 from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
 from .errors import ImageError, PydegradeError, SpaceError, TaskError
+from .imresize import imresize
 from .sampler import sample
 from .space import Space
 from .task import TaskBatch
@@ -34,6 +35,7 @@ __all__ = [
     "degrade_list",
     "degrade_pairs",
     "get_num_threads",
+    "imresize",
     "isa_name",
     "kernels",
     "ops",
