@@ -285,7 +285,8 @@ Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, i
   Axis vertical = {mode, src_height, dst_height, params.scale_y[item], 0};
   Axis horizontal = {mode, src_width, dst_width, params.scale_x[item], 0};
   const double scale_y = axis_scale(vertical), scale_x = axis_scale(horizontal);
-  if (!(scale_y > 0.0) || !(scale_x > 0.0)) return Status::kBadArgument;
+  // Beyond this, positions of samples would not fit 64-bit integers.
+  if (!(scale_y > 1e-9 && scale_y < 1e9 && scale_x > 1e-9 && scale_x < 1e9)) return Status::kBadArgument;
   vertical.both_shrink = horizontal.both_shrink = scale_y <= 1.0 && scale_x <= 1.0;
   passes.vertical_first = is_matlab(mode) ? scale_y <= scale_x : dst_height <= src_height;
   if (!build_table(scratch, vertical, passes.vertical) || !build_table(scratch, horizontal, passes.horizontal)) {
