@@ -1,0 +1,257 @@
+"""Blur and its kernels against float64 formulas, BasicSR's and KAIR's numbers, and their laws."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import pydegrade
+from pydegrade import kernels, ops
+from pydegrade.psf import COLUMNS, SHAPES, blur_params, full_kernels
+
+from .reference import blur as reference
+
+PARAMETERS = [
+    ("delta", 7, {}),
+    ("iso", 7, {"sigma_x": 0.3}),
+    ("iso", 21, {"sigma_x": 3.0}),
+    ("aniso", 21, {"sigma_x": 3.0, "sigma_y": 0.6, "angle": 0.7}),
+    ("aniso", 51, {"sigma_x": 9.0, "sigma_y": 2.0, "angle": -3.1}),
+    ("generalized_iso", 15, {"sigma_x": 0.9, "beta": 0.5}),
+    ("generalized_aniso", 13, {"sigma_x": 0.8, "sigma_y": 1.7, "angle": 2.2, "beta": 3.9}),
+    ("plateau_iso", 9, {"sigma_x": 1.5, "beta": 1.0}),
+    ("plateau_aniso", 17, {"sigma_x": 0.2, "sigma_y": 2.9, "angle": 1.1, "beta": 1.9}),
+    ("sinc", 7, {"cutoff": 1.05}),
+    ("sinc", 21, {"cutoff": 0.63}),
+    ("sinc", 51, {"cutoff": 3.14}),
+]
+NAMES = {"sigma_x_px": "sigma_x", "sigma_y_px": "sigma_y", "angle_rad": "angle", "beta": "beta", "cutoff_rad": "cutoff"}
+DEFAULTS = {"sigma_x": 1.0, "sigma_y": 1.0, "angle": 0.0, "beta": 1.0, "cutoff": 1.0}
+
+
+def columns(parameters, shift=0.0):
+    """Blur columns of several kernels, as tasks hold them."""
+    values = {name: [{**DEFAULTS, **p}[short] for _, _, p in parameters] for name, short in NAMES.items()}
+    values |= {
+        "shape": [SHAPES.index(shape) for shape, _, _ in parameters],
+        "size_px": [size for _, size, _ in parameters],
+    }
+    values["shift_px"] = [shift] * len(parameters)
+    return {name: np.array(values[name]) for name in COLUMNS}
+
+
+def rounded(p):
+    """Parameters as float32 columns hold them."""
+    return {name: float(np.float32(value)) for name, value in p.items()}
+
+
+def test_kernels_equal_the_formulas():
+    for (shape, size, p), made in zip(PARAMETERS, full_kernels(columns(PARAMETERS))):
+        expected = reference.kernel(shape, size, **rounded(p))
+        # Elementary functions are good to 1e-15 relative; J1 to 1e-14 absolute, enlarged by the sum of sinc kernels.
+        assert np.abs(made - expected).max() < 2e-14, shape
+        assert abs(made.sum() - 1) < 1e-14
+
+
+def test_moved_kernels_equal_bilinear_samples():
+    parameters = [("iso", 25, {"sigma_x": sigma}) for sigma in (0.3, 1.2, 2.4)]
+    for shift in (0.5, 1.5):
+        for (shape, size, p), made in zip(parameters, full_kernels(columns(parameters, shift))):
+            expected = reference.moved(reference.kernel(shape, size, **rounded(p)), shift)
+            assert np.abs(made - expected).max() < 1e-13
+
+
+def test_kernels_equal_basicsr(shared):
+    cases = json.loads((shared / "golden/basicsr_kernels.json").read_text())
+    arrays = np.load(shared / "golden/basicsr_kernels.npz")
+    for name, case in cases.items():
+        expected, size = arrays[name], case["kernel_size"]
+        if case["function"] == "circular_lowpass_kernel":
+            made = kernels.sinc(size, case["cutoff"])
+            edge = (len(expected) - size) // 2
+            made = np.pad(made, edge)
+        else:
+            function = {
+                "bivariate_Gaussian": kernels.gaussian,
+                "bivariate_generalized_Gaussian": kernels.generalized,
+                "bivariate_plateau": kernels.plateau,
+            }[case["function"]]
+            turned = {} if case["isotropic"] else {"sigma_y_px": case["sig_y"], "angle_rad": case["theta"]}
+            made = function(size, case["sig_x"], **turned, **({"beta": case["beta"]} if "beta" in case else {}))
+        # Parameters pass through float32, which moves them by up to 6e-8 relative.
+        assert np.abs(made - expected).max() < 3e-7, name
+
+
+def test_kair_gaussians(shared):
+    cases = json.loads((shared / "golden/kair_ops.json").read_text())
+    arrays = np.load(shared / "golden/kair_ops.npz")
+    for name in ("an0", "an1"):
+        case = cases[name]
+        made = kernels.gaussian(case["ksize"], np.sqrt(case["l1"]), np.sqrt(case["l2"]), case["theta"])
+        assert np.abs(made - arrays[name]).max() < 3e-7
+
+
+@pytest.mark.parametrize("size", [3, 7, 21])
+def test_every_small_image_equals_float64(size):
+    generator = np.random.default_rng(size)
+    kernel = generator.uniform(-0.5, 1, (size, size))
+    kernel = (kernel / np.abs(kernel).sum()).astype(np.float32)
+    for height in range(1, 10):
+        for width in range(1, 10):
+            image = generator.uniform(size=(2, height, width)).astype(np.float32)
+            made = ops.blur(torch.from_numpy(image)[None], kernel)[0].numpy()
+            expected = [reference.blur(plane.astype(float), kernel.astype(float)) for plane in image]
+            # Up to 441 roundings of partial sums below 1: 441 ulp in the worst case, a few in practice.
+            assert np.abs(made - expected).max() < 5e-7
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 400), (400, 1), (37, 161), (130, 81)])
+def test_odd_sizes_and_all_shapes_equal_float64(height, width):
+    generator = np.random.default_rng(height)
+    image = generator.uniform(size=(1, 1, height, width)).astype(np.float32)
+    batch = torch.from_numpy(np.repeat(image, len(PARAMETERS), 0))
+    params = blur_params(columns(PARAMETERS))
+    layout = pydegrade.packed.dense_layout(batch)
+    tensors = [torch.from_numpy(values) for values in (layout.offset, layout.height, layout.width, *params.values())]
+    made = torch.ops.pydegrade.blur(batch, *tensors[:3], 1, *tensors[3:]).numpy()
+    for row, (shape, size, p) in enumerate(PARAMETERS):
+        expected = reference.blur(image[0, 0].astype(float), reference.kernel(shape, size, **rounded(p)))
+        # Trimming leaves out 1e-7 of the weight at most; the rest is float32 rounding of one sum of size^2 products, which
+        # grows like its square root times half an ulp of 0.5 a step: 3e-8 x size, four times that in the worst of pixels.
+        assert np.abs(made[row, 0] - expected).max() < 2e-7 + 1.2e-7 * size, shape
+
+
+def test_filter2d_of_basicsr(shared):
+    arrays = np.load(shared / "golden/basicsr_ops.npz")
+    made = 0
+    image = torch.from_numpy(arrays["crop_u8"].astype(np.float32) / 255).permute(2, 0, 1)[None]
+    stored = np.load(shared / "golden/basicsr_kernels.npz")
+    for name in arrays.files:
+        if not name.startswith("filter2D"):
+            continue
+        kernel = next((stored[key] for key in stored.files if name.endswith(key)), None)
+        if kernel is None:
+            continue
+        made += 1
+        result = ops.blur(image, kernel.astype(np.float32))
+        expected = torch.from_numpy(arrays[name]).reshape(result.shape)
+        # Two float32 sums of 441 products in different order.
+        assert float((result - expected).abs().max()) < 2e-6, name
+    assert made > 0
+
+
+def test_trimming_keeps_the_paths_and_the_weight():
+    params = blur_params(columns(PARAMETERS))
+    for row, (shape, size, p) in enumerate(PARAMETERS):
+        kept, path = params["size_px"][row], params["path"][row]
+        assert kept <= size
+        assert path == {"delta": 0, "iso": 1}.get(shape, 2)
+        full = reference.kernel(shape, size, **rounded(p))
+        edge = (size - kept) // 2
+        assert np.abs(full).sum() - np.abs(full[edge : size - edge, edge : size - edge]).sum() <= 1.0001e-7
+
+
+def test_laws():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(5, 3, 40, 52, generator=generator)
+    made = ops.blur(images, shape="aniso", size_px=[7, 9, 21, 11, 51], sigma_x_px=2.0, sigma_y_px=0.7, angle_rad=0.3)
+    alone = ops.blur(images[2:3], shape="aniso", size_px=21, sigma_x_px=2.0, sigma_y_px=0.7, angle_rad=0.3)
+    assert torch.equal(made[2:3], alone)
+    constant = ops.blur(torch.full((1, 1, 9, 9), 0.37), shape="iso", size_px=21, sigma_x_px=4.0)
+    assert float((constant - 0.37).abs().max()) < 1e-6  # float32 weights sum to 1 within 21 roundings
+    assert torch.equal(ops.blur(images, shape="delta"), images)
+    one = torch.zeros(1, 1, 9, 9)
+    one[0, 0, 4, 4] = 1
+    kernel = np.arange(9, dtype=np.float32).reshape(3, 3)
+    # Correlation, not convolution: an impulse shows the kernel turned round.
+    assert np.array_equal(ops.blur(one, kernel)[0, 0, 3:6, 3:6].numpy(), kernel[::-1, ::-1])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_change_no_bit(threads):
+    images = torch.rand(3, 3, 90, 70, generator=torch.Generator().manual_seed(1))
+    pydegrade.set_num_threads(1)
+    once = ops.blur(images, shape="sinc", size_px=21, cutoff_rad=1.3)
+    round_ = ops.blur(images[:1], shape="iso", size_px=51, sigma_x_px=6.0)
+    pydegrade.set_num_threads(threads)
+    assert torch.equal(ops.blur(images, shape="sinc", size_px=21, cutoff_rad=1.3), once)
+    assert torch.equal(ops.blur(images[:1], shape="iso", size_px=51, sigma_x_px=6.0), round_)
+    pydegrade.set_num_threads(None)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(1, 1, 5), (3, 2, 7), (12, 17, 9), (30, 20, 21)])
+@pytest.mark.parametrize("shape", ["iso", "aniso"])
+def test_adjoint(height, width, size, shape):
+    generator = torch.Generator().manual_seed(height)
+    x = torch.rand(2, 2, height, width, generator=generator, requires_grad=True)
+    y = torch.rand(2, 2, height, width, generator=generator)
+    out = ops.blur(x, shape=shape, size_px=size, sigma_x_px=1.7, sigma_y_px=0.8, angle_rad=0.5)
+    (gradient,) = torch.autograd.grad(out, x, y)
+    left = float((out.detach().double() * y.double()).sum())
+    right = float((x.detach().double() * gradient.double()).sum())
+    assert abs(left - right) < 1e-5 * max(1.0, abs(left))  # float32 sums of a few hundred terms each
+
+
+def test_opcheck():
+    images = torch.rand(2, 3, 8, 9, requires_grad=True)
+    params = blur_params(columns([PARAMETERS[2], PARAMETERS[3]]))
+    layout = pydegrade.packed.dense_layout(images)
+    tensors = [torch.from_numpy(values) for values in (layout.offset, layout.height, layout.width, *params.values())]
+    torch.library.opcheck(torch.ops.pydegrade.blur, (images, *tensors[:3], 3, *tensors[3:]))
+    sharpen = [torch.tensor([0.5, 0.0]), torch.tensor([50, 3], dtype=torch.int32), torch.tensor([10.0, 1.0])]
+    torch.library.opcheck(torch.ops.pydegrade.sharpen, (images.detach(), *tensors[:3], 3, *sharpen))
+
+
+@pytest.mark.parametrize(("radius", "threshold", "weight"), [(50, 10.0, 0.5), (7, 3.0, 1.5), (3, 2.0, 0.5)])
+def test_sharpen_equals_float64(photographs, radius, threshold, weight):
+    for image in [photographs[0][:, :61, :47], photographs[1][:, :5, :90], photographs[2][:, :1, :1]]:
+        made = ops.sharpen(image[None].contiguous(), weight, radius, threshold)[0].numpy()
+        expected = np.stack(
+            [reference.sharpen(plane.astype(float), weight, radius, threshold) for plane in image.numpy()]
+        )
+        difference = np.abs(made - expected)
+        # A residual within float32 rounding of the threshold may fall on the other side and move the soft mask by the
+        # largest weight of the kernel; such pixels are rare. Everything else agrees to rounding.
+        assert np.median(difference) < 1e-6
+        assert (difference > 2e-6).mean() < 0.02
+        assert difference.max() < 0.02
+
+
+def test_sharpen_equals_basicsr(shared):
+    arrays = np.load(shared / "golden/basicsr_ops.npz")
+    image = torch.from_numpy(arrays["crop_u8"].astype(np.float32) / 255).permute(2, 0, 1)[None]
+    made = ops.sharpen(image.contiguous())[0].numpy()
+    # As above: pixels at the threshold.
+    assert np.abs(made - arrays["usm_torch"].reshape(made.shape)).max() < 3e-3
+    assert np.median(np.abs(made - arrays["usm_torch"].reshape(made.shape))) < 1e-6
+    assert torch.equal(ops.sharpen(image.contiguous(), weight=0.0), image)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: ops.blur(x, shape="iso", size_px=8), "blur: size_px must be odd, got 8 at row 0"),
+        (
+            lambda x: ops.blur(x, shape="iso", sigma_x_px=[1.0, -1.5]),
+            "sigma_x_px must be in [0, 20], got -1.5 at row 1",
+        ),
+        (lambda x: ops.blur(x, shape="iso", sigma_x_px=float("nan")), "sigma_x_px must be in [0, 20], got nan"),
+        (lambda x: ops.blur(x, shape="gauss"), "shape must be one of 'delta', 'iso'"),
+        (lambda x: ops.blur(x), "expected either kernels or shape"),
+        (lambda x: ops.blur(x, np.ones((4, 4))), "a kernel must be [k, k] with k odd, 1 to 51, got [4, 4] at row 0"),
+        (lambda x: ops.blur(x, [np.ones((3, 3))]), "expected one kernel or 2, got 1"),
+        (lambda x: ops.blur(x.double(), shape="iso"), "images must be float32 in [0, 1], got torch.float64"),
+        (lambda x: ops.blur(x[0], shape="iso"), "images must be [B, C, H, W] with C, H, W >= 1, got shape [3, 8, 8]"),
+        (lambda x: ops.sharpen(x, radius_px=101), "sharpen: radius_px must be in [0, 100], got 101"),
+        (lambda x: kernels.gaussian(4, 1.0), "kernels: size_px must be odd and in 1..51, got 4"),
+        (lambda x: kernels.sinc(7, 4.0), "kernels: cutoff_rad must be in (0, pi], got 4"),
+        (lambda x: kernels.plateau(7, 1.0, beta=0.0), "kernels: beta must be > 0, got 0"),
+    ],
+)
+def test_messages(call, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(torch.rand(2, 3, 8, 8))
+    assert message in str(caught.value)
