@@ -38,7 +38,7 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
         "angle_rad": turned,
         "beta": np.isin(shape, _WITH_BETA),
         "cutoff_rad": shape == _SINC,
-        "shift_px": on,
+        "shift_px": on & (columns["shift_px"] != 0),
     }
 
 
