@@ -25,7 +25,7 @@ class ImageError(PydegradeError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'sigma_x_px'?"` when a known name is close to `name`, else the list of known names."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    alike = [difflib.SequenceMatcher(None, name, other).ratio() for other in names]
+    if names and max(alike) >= 0.6:
+        return f"; did you mean {names[alike.index(max(alike))]!r}?"
     return f"; known: {', '.join(names)}"

@@ -129,7 +129,9 @@ def _encode(
     for entry, slot in _RESIZES:
         if slot in slots:
             put(entry, f"{slot}.resize_factor", tasks.column(f"{slot}.resize_factor"), everywhere)
-            one_hot(entry + 1, _modes(tasks, slot), _MODES, everywhere)
+            # The mode of a resize that does nothing means nothing; the released code writes down what it drew.
+            used = tasks.mask(f"{slot}.mode")
+            one_hot(entry + 1, _modes(tasks, slot, released), _MODES, everywhere if released else used)
     for entry, slot in _NOISES:
         if slot not in slots:
             continue
@@ -152,13 +154,10 @@ def _encode(
     return values.astype(np.float32), mask
 
 
-def _modes(tasks: TaskBatch, slot: str) -> list[str]:
-    """Modes as stored, or as drawn where the resize does nothing: the published vector has an entry for them."""
+def _modes(tasks: TaskBatch, slot: str, drawn: bool) -> list[str]:
+    """Modes as stored, or as drawn."""
     name = f"{slot}.mode"
-    stored = tasks.mask(name)
-    if stored.all():
-        return tasks.labels(name)
-    codes = np.where(stored, tasks.column(name), tasks.raw(name))
+    codes = tasks.raw(name) if drawn else tasks.column(name)
     return [tasks.space.column(name).choices[code] for code in codes]
 
 
