@@ -397,8 +397,8 @@ def test_wrong_usage(degrade, tmp_path, monkeypatch, arguments, message):
 
 def test_unknown_space_names_the_nearest(degrade, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line = one_line(degrade("sample", "--tasks", 4, "--space", "realesrgan-x5"))
-    assert "realesrgan-x5" in line
+    line = one_line(degrade("sample", "--tasks", 4, "--space", "realesrgan-x44"))
+    assert "realesrgan-x44" in line
     assert "realesrgan-x4" in line
 
 

@@ -174,8 +174,8 @@ def test_messages(text, message):
 
 
 def test_other_messages(tmp_path):
-    with pytest.raises(SpaceError, match="no preset named 'realesrgan-x5'; did you mean 'realesrgan-x4'"):
-        pydegrade.Space.load("realesrgan-x5")
+    with pytest.raises(SpaceError, match="no preset named 'realesrgan-x44'; did you mean 'realesrgan-x4'"):
+        pydegrade.Space.load("realesrgan-x44")
     with pytest.raises(SpaceError, match="cannot be read"):
         pydegrade.Space.load(tmp_path / "none.toml")
     with pytest.raises(SpaceError, match=r"space:3: scale must be in 1\.\.16, got 0"):
