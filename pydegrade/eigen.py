@@ -18,9 +18,9 @@ def symmetric_eigen3(
     for _ in range(12):
         for p, q in ((0, 1), (0, 2), (1, 2)):
             still = a[p][q] == 0
-            theta = (a[q][q] - a[p][p]) / np.where(still, 1.0, 2 * a[p][q])
-            # Where theta overflows when squared the rotation is zero anyway.
-            theta = np.clip(theta, -1e150, 1e150)
+            # Where theta or its square would overflow, the rotation is zero anyway.
+            with np.errstate(over="ignore"):
+                theta = np.clip((a[q][q] - a[p][p]) / np.where(still, 1.0, 2 * a[p][q]), -1e150, 1e150)
             t = np.where(theta >= 0, 1.0, -1.0) / (np.abs(theta) + np.sqrt(theta * theta + 1))
             t = np.where(still, 0.0, t)
             c = 1 / np.sqrt(t * t + 1)

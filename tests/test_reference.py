@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ def test_every_slot_equals_the_reference(space, photographs):
     keys = tasks.image_keys()
     judged, scores = set(), []
     for row, stages in enumerate(pydegrade.trace(images, tasks)):
-        for before, after in zip(stages[:-2], stages[1:-1]):
+        for before, after in itertools.pairwise(stages[:-1]):
             op = tasks.space.slot(after.slot).op
             p = parameters(tasks, row, after.slot)
             x, y = before.image.numpy().astype(float), after.image.numpy().astype(float)

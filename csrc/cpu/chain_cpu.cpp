@@ -29,13 +29,26 @@ bool in_range(const float* data, int64_t count) {
   return true;
 }
 
+void clip(const float* src, int64_t count, float* dst) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float positive = src[i] > 0.0f ? src[i] : 0.0f;
+    dst[i] = positive < 1.0f ? positive : 1.0f;
+  }
+}
+
 Status run_step(const ChainArgs& args, int64_t step, ConstImage src, Image dst) {
   const int64_t item = args.step_item[step];
   switch (args.step_op[step]) {
     case kOpBlur: return blur_image(args.blur, item, src, dst);
     case kOpResize: return resize_image(args.resize, item, src, dst);
     case kOpNoise: return noise_image(args.noise, item, src, dst);
-    case kOpJpeg: return jpeg_image(args.jpeg, item, src, dst);
+    case kOpJpeg:
+      // The models clip before every JPEG. libjpeg mode does so itself; the differentiable modes leave it to their caller.
+      if (args.jpeg.mode[item] == kJpegOff || args.jpeg.mode[item] == kJpegLibjpeg) {
+        return jpeg_image(args.jpeg, item, src, dst);
+      }
+      clip(src.data, src.channels * src.height * src.width, dst.data);
+      return jpeg_image(args.jpeg, item, {dst.data, dst.channels, dst.height, dst.width}, dst);
     case kOpSharpen: return sharpen_image(args.sharpen, item, src, dst);
     default: return Status::kBadArgument;
   }
