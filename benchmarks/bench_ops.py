@@ -215,6 +215,7 @@ def test_jpeg(compare: Any, subsampling: str, quality: int) -> None:
         settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
         peers["opencv"] = each(lambda a: cv2.imdecode(cv2.imencode(".jpg", a, settings)[1], cv2.IMREAD_COLOR), arrays)
         exact.append("opencv")
+    # simplejpeg encodes with the fast DCT below quality 96 whatever it is told, so it never has the same result.
     try:
         import simplejpeg
     except ImportError:
@@ -229,7 +230,6 @@ def test_jpeg(compare: Any, subsampling: str, quality: int) -> None:
                 ),
                 arrays,
             )
-        exact.append("simplejpeg exact decode")
     compare(run, peers, megapixels=pixels(hr), against=tuple(exact), target=3.0 if subsampling == "420" else 1.5)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from . import measure
+from . import inputs, measure
 
 
 @pytest.fixture
@@ -72,4 +72,5 @@ def compare(benchmark: Any) -> Callable[..., None]:
 
 def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict[str, Any]) -> None:
     """The machine and its measured ceilings go into the report."""
+    inputs.settle_threads()
     output_json["pydegrade_machine"] = measure.machine()
