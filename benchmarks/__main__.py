@@ -41,7 +41,7 @@ def main(smoke: bool, expression: str, threads: int, out: Path) -> None:
         "-p",
         "no:cacheprovider",
     ]
-    arguments += ["--benchmark-disable-gc", "--benchmark-quiet", "-k", expression] if expression else []
+    arguments += ["--benchmark-disable-gc", "--benchmark-quiet", *(["-k", expression] if expression else [])]
     code = pytest.main(arguments)
     if code != 0:
         sys.exit(int(code))
