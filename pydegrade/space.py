@@ -68,7 +68,7 @@ class Space:
         vectors: normaliser ranges of degradation vectors, by scheme and column.
         components, weights: for a mixture, the spaces among which each image chooses; else empty.
         text: the TOML it came from.
-        component_texts: TOML of the components.
+        digest: SHA-256 (hex) of the parsed content; two spaces are equal when their digests are.
     """
 
     name: str
