@@ -1,0 +1,124 @@
+"""The contract between a method and the loop.
+
+A method says what a step learns from and what it minimises; the loop owns devices, precision, optimizers, accumulation,
+averages of weights, checkpoints, logs and processes. Everything here is a value or a pure function of values: the step
+number is the only state of a run beside weights and moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pydegrade import TaskBatch
+
+from ..batch import NO_EXTRA, Batch
+
+Nets = Mapping[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every method is told about the run.
+
+    Attributes:
+        net: configuration of the network that is trained, one of the dataclasses in `pytrain.nets.NETS`.
+        seed: of the run: tasks, crops and fresh weights follow from it.
+        crop_px: side of the HR crops.
+        batch: images of one optimizer step, over all processes.
+        steps: length of the run.
+    """
+
+    net: Any
+    seed: int
+    crop_px: int
+    batch: int
+    steps: int
+
+    @property
+    def scale(self) -> int:
+        """The factor of the network."""
+        return int(self.net.scale)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a phase's loss function returns.
+
+    Attributes:
+        losses: weighted terms by name, scalars with gradient; their sum is minimised, each is logged.
+        shown: further scalars for the log only, without gradient.
+        kept: tensors (first dimension B, without gradient) that later phases of the same step find in `batch.extra`.
+    """
+
+    losses: Mapping[str, Tensor]
+    shown: Mapping[str, Tensor] = field(default=NO_EXTRA)
+    kept: Mapping[str, Tensor] = field(default=NO_EXTRA)
+
+
+LossFunction = Callable[[Nets, Batch, int], Terms]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One descent within a step: one optimizer, one loss.
+
+    Attributes:
+        name: names the optimizer in checkpoints, logs and `optimizer.learning_rates`.
+        trains: names of the nets whose weights it moves; all others are frozen (`requires_grad` off) while it runs, but
+            gradients flow through them.
+        loss: (nets, batch, step) -> Terms. Pure: the same arguments give the same terms. Called under autocast when the
+            precision asks for it, once per slice of an accumulated batch; must be a mean over the images it is given.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    loss: LossFunction
+
+
+class Method(Protocol):
+    """What `pytrain.registry.METHODS[name].build(config, setup)` returns. Holds values, no changing state.
+
+    Members:
+        phases: run in this order in every step.
+        images: names of the images that the data must supply per sample: ("hr",) for degradation on the fly, ("hr",
+            "lr") for pairs from disk; ECO's pairs have four.
+        averaged: names of the nets of which a moving average is kept (where the configuration asks for one); the first is
+            the model that is evaluated and published.
+    """
+
+    @property
+    def phases(self) -> tuple[Phase, ...]: ...
+
+    @property
+    def images(self) -> tuple[str, ...]: ...
+
+    @property
+    def averaged(self) -> tuple[str, ...]: ...
+
+    def nets(self) -> dict[str, nn.Module]:
+        """Fresh networks by name, on the CPU, float32; weights are drawn from torch's global generator, which the loop
+        has seeded. Nets that no phase trains (a teacher, a feature extractor) belong here too, in evaluation mode."""
+
+    def configs(self) -> Mapping[str, Any]:
+        """Configuration of every net that has a file format of its own (the generator, a discriminator), by name."""
+
+    def pretrained(self) -> Mapping[str, str]:
+        """Model files that nets other than the generator start from, by name; most methods have none."""
+
+    def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
+        """The degradation of every sample, or None where the data supplies `lr`."""
+
+    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
+        """The batch as the phases see it: blended targets, labels. Runs without gradient, once per step."""
+
+
+def frozen(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The same tensors cut from their gradients, read-only: for `Terms.shown` and `Terms.kept`."""
+    return MappingProxyType({name: value.detach() for name, value in values.items()})

@@ -1,0 +1,42 @@
+"""What several methods share: the space of a configuration, pixel losses by name, sane output of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pydegrade import Space, SpaceError, TaskBatch, sample
+
+from .. import losses
+from ..errors import ConfigError
+
+PixelLossName = Literal["l1", "mse", "charbonnier"]
+
+PIXEL_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"l1": losses.l1, "mse": losses.mse, "charbonnier": losses.charbonnier}
+)
+
+
+def load_space(name: str, scale: int, where: str = "method.space") -> Space:
+    """A preset or a TOML file whose scale is the network's.
+
+    Raises:
+        ConfigError: no such space, or one of another scale.
+    """
+    try:
+        space = Space.load(name)
+    except (SpaceError, OSError) as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if space.scale != scale:
+        raise ConfigError(f"{where} must have the network's scale x{scale}, got {space.name} x{space.scale}")
+    return space
+
+
+def sample_rows(space: Space, seed: int, indices: NDArray[np.int64]) -> TaskBatch:
+    """The tasks that `degrade sample --space NAME --seed SEED` draws for these sample numbers."""
+    return sample(space, seed, indices)

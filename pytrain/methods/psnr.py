@@ -1,0 +1,69 @@
+"""Method `psnr`: one network, one pixel loss, on pairs from disk or degraded on the fly. The classical setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from pydegrade import TaskBatch
+
+from ..batch import Batch
+from ..nets import build
+from ..settings import option, require
+from .contract import Nets, Phase, Setup, Terms
+from .parts import PIXEL_LOSSES, PixelLossName, load_space, sample_rows
+
+
+@dataclass(frozen=True)
+class PsnrConfig:
+    """Options of method `psnr`."""
+
+    space: str = option("auto", "preset or TOML file; auto: bicubic-x<scale> (MATLAB); none: pairs from data.lr")
+    loss: PixelLossName = option("l1", "what is minimised between output and target")
+
+    def __post_init__(self) -> None:
+        require(bool(self.space), "method.space", "a preset, a TOML file, auto or none", self.space)
+
+
+class Psnr:
+    """Minimises one pixel loss; see `PsnrConfig`."""
+
+    averaged = ("generator",)
+
+    def __init__(self, config: PsnrConfig, setup: Setup) -> None:
+        self.setup = setup
+        name = f"bicubic-x{setup.scale}" if config.space == "auto" else config.space
+        self.space = None if name == "none" else load_space(name, setup.scale)
+        self.images = ("hr", "lr") if self.space is None else ("hr",)
+        self.pixel_loss = PIXEL_LOSSES[config.loss]
+        self.loss_name = config.loss
+        self.phases = (Phase("generator", ("generator",), self.loss),)
+
+    def nets(self) -> dict[str, nn.Module]:
+        """The generator alone."""
+        return {"generator": build(self.setup.net)}
+
+    def configs(self) -> Mapping[str, Any]:
+        """The generator's configuration."""
+        return {"generator": self.setup.net}
+
+    def pretrained(self) -> Mapping[str, str]:
+        """None: the generator's file is `train.pretrained`."""
+        return {}
+
+    def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
+        """One task per sample number, or None for pairs from disk."""
+        return None if self.space is None else sample_rows(self.space, self.setup.seed, indices)
+
+    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
+        """The pixel loss between output and target."""
+        return Terms({self.loss_name: self.pixel_loss(nets["generator"](batch.lr), batch.target)})

@@ -1,0 +1,146 @@
+"""Methods `realesrnet` and `realesrgan`: second-order degradations, sharpened target.
+
+Stage one, `realesrnet`, trains the generator with a pixel loss. Stage two, `realesrgan`, starts from its model file
+(`train.pretrained`) and adds a perceptual and a GAN loss with a U-Net discriminator. Default weights are the published
+ones. Source: Wang et al. 2021, arXiv:2107.10833, section 4.1, and the released training options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pydegrade import TaskBatch
+
+from .. import losses
+from ..batch import Batch
+from ..errors import ConfigError
+from ..losses import GanKind
+from ..nets import UNetDiscriminatorConfig, VGG19Features, build, load_vgg19
+from ..settings import option, require
+from .contract import Nets, Phase, Setup, Terms, frozen
+from .parts import PIXEL_LOSSES, PixelLossName, load_space, sample_rows
+from .psnr import Psnr, PsnrConfig
+
+
+@dataclass(frozen=True)
+class RealESRNetConfig:
+    """Options of method `realesrnet`."""
+
+    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>")
+    loss: PixelLossName = option("l1", "what is minimised between output and target")
+
+
+class RealESRNet(Psnr):
+    """`psnr` on the second-order space, against the sharpened HR that this space names as its target."""
+
+    def __init__(self, config: RealESRNetConfig, setup: Setup) -> None:
+        space = f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space
+        if space == "none":
+            raise ConfigError(
+                "method.space must be a preset or a TOML file for realesrnet, got 'none'; psnr reads pairs"
+            )
+        super().__init__(PsnrConfig(space=space, loss=config.loss), setup)
+
+
+@dataclass(frozen=True)
+class RealESRGANConfig:
+    """Options of method `realesrgan`; defaults as in the released training options."""
+
+    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>")
+    loss: PixelLossName = option("l1", "pixel loss between output and target")
+    pixel_weight: float = option(1.0, "of the pixel loss")
+    perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed")
+    gan_weight: float = option(0.1, "of the generator's GAN loss")
+    gan: GanKind = option("vanilla", "kind of GAN loss")
+    gan_start_step: int = option(0, "before this step only pixel and perceptual loss")
+    vgg19: str = option(
+        "", "torchvision's weight file vgg19-dcbb9e9d.pth (or a safetensors copy), for the perceptual loss"
+    )
+    discriminator: UNetDiscriminatorConfig = option(
+        UNetDiscriminatorConfig(), "the discriminator, a table of network options", net=True
+    )
+    discriminator_pretrained: str = option("", "model file that the discriminator starts from")
+
+    def __post_init__(self) -> None:
+        for name in ("pixel_weight", "perceptual_weight", "gan_weight"):
+            require(getattr(self, name) >= 0, f"method.{name}", ">= 0", getattr(self, name))
+        require(self.gan_start_step >= 0, "method.gan_start_step", ">= 0", self.gan_start_step)
+        if self.perceptual_weight > 0 and not self.vgg19:
+            raise ConfigError(
+                "method.vgg19 must name torchvision's VGG19 weight file, got ''; or set method.perceptual_weight = 0"
+            )
+
+
+class RealESRGAN:
+    """Pixel + perceptual + GAN loss; generator first, then discriminator on the same outputs."""
+
+    averaged = ("generator",)
+    images = ("hr",)
+
+    def __init__(self, config: RealESRGANConfig, setup: Setup) -> None:
+        self.config = config
+        self.setup = setup
+        self.space = load_space(f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space, setup.scale)
+        self.pixel_loss = PIXEL_LOSSES[config.loss]
+        self.phases = (
+            Phase("generator", ("generator",), self.generator_loss),
+            Phase("discriminator", ("discriminator",), self.discriminator_loss),
+        )
+
+    def nets(self) -> dict[str, nn.Module]:
+        """Generator, discriminator and, where the perceptual loss is on, VGG19's features."""
+        nets = {"generator": build(self.setup.net), "discriminator": build(self.config.discriminator)}
+        if self.config.perceptual_weight > 0:
+            nets["features"] = load_vgg19(self.config.vgg19, tuple(losses.PERCEPTUAL_WEIGHTS))
+        return nets
+
+    def configs(self) -> Mapping[str, Any]:
+        """Configurations of generator and discriminator."""
+        return {"generator": self.setup.net, "discriminator": self.config.discriminator}
+
+    def pretrained(self) -> Mapping[str, str]:
+        """Model files of further nets."""
+        start = self.config.discriminator_pretrained
+        return {"discriminator": start} if start else {}
+
+    def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
+        """One task per sample number."""
+        return sample_rows(self.space, self.setup.seed, indices)
+
+    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    def generator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
+        """Pixel, perceptual and GAN terms; the output is kept for the discriminator."""
+        sr = nets["generator"](batch.lr)
+        terms: dict[str, Tensor] = {self.config.loss: self.config.pixel_weight * self.pixel_loss(sr, batch.target)}
+        if self.config.perceptual_weight > 0:
+            features = cast(VGG19Features, nets["features"])
+            distance = losses.perceptual(features, sr, batch.target)
+            terms["perceptual"] = self.config.perceptual_weight * distance
+        if step >= self.config.gan_start_step:
+            logits = nets["discriminator"](sr)
+            terms["gan"] = self.config.gan_weight * losses.gan_generator(logits, self.config.gan)
+        return Terms(terms, kept=frozen({"sr": sr}))
+
+    def discriminator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
+        """Real targets against the outputs of this step's generator before its update, as released."""
+        if step < self.config.gan_start_step:
+            return Terms({})
+        real = nets["discriminator"](batch.target)
+        fake = nets["discriminator"](batch.extra["sr"])
+        shown = {"logit_real": real.float().mean(), "logit_fake": fake.float().mean()}
+        return Terms(
+            {"real": losses.gan_real(real, self.config.gan), "fake": losses.gan_fake(fake, self.config.gan)},
+            shown=frozen(shown),
+        )
+
+
+__all__ = ["RealESRGAN", "RealESRGANConfig", "RealESRNet", "RealESRNetConfig"]
