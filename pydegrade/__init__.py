@@ -6,11 +6,12 @@ engine runs one task per image. See `Space`, `sample`, `degrade`, and the comman
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import kernels, ops
+from . import kernels, metrics, ops
 from ._native import get_num_threads, isa_name, set_num_threads
 from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
 from .errors import ImageError, PydegradeError, SpaceError, TaskError
 from .imresize import imresize
+from .metrics import psnr, ssim
 from .sampler import sample
 from .space import Space
 from .task import TaskBatch
@@ -38,8 +39,11 @@ __all__ = [
     "imresize",
     "isa_name",
     "kernels",
+    "metrics",
     "ops",
+    "psnr",
     "sample",
     "set_num_threads",
+    "ssim",
     "trace",
 ]
