@@ -1,0 +1,425 @@
+// Every CPU function of csrc/ops.h on small fixed inputs, without Python. Prints one line per case: its name and a hash of
+// the bytes it made. Two builds (instruction sets, processors) that print the same lines give the same bits. Under
+// `valgrind --tool=callgrind` each case also leaves a profile of its second run, whose total is what
+// tests/golden/instructions.toml records.
+//
+// Compiled by tests/native/__init__.py together with csrc/cpu and csrc/core, with PYD_ISA = the instruction set to run.
+
+#include <cinttypes>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/draw.h"
+#include "core/pool.h"
+#include "math/poisson.h"
+#include "ops.h"
+
+#if defined(__has_include)
+#if __has_include(<valgrind/callgrind.h>)
+#include <valgrind/callgrind.h>
+#endif
+#endif
+#ifndef CALLGRIND_ZERO_STATS
+#define CALLGRIND_ZERO_STATS
+#define CALLGRIND_DUMP_STATS_AT(name) static_cast<void>(name)
+#endif
+
+namespace pyd {
+#define PYD_DECLARE(name, Args) Status name##_cpu(const Args& args);
+namespace PYD_ISA { PYD_CPU_FUNCTIONS(PYD_DECLARE) }
+#undef PYD_DECLARE
+}  // namespace pyd
+
+namespace {
+
+using namespace pyd;
+namespace isa = pyd::PYD_ISA;
+
+// Odd and not square, so that borders, tails of vectors and partial JPEG blocks are all visited.
+constexpr int kHeight = 101;
+constexpr int kWidth = 147;
+constexpr int64_t kChannels = 3;
+
+// One image of a batch of one.
+struct Picture {
+  Picture(int height, int width) : height(height), width(width), data(kChannels * height * width) {}
+  Rows rows() const { return {1, kChannels, &offset, &height, &width}; }
+
+  int32_t height, width;
+  int64_t offset = 0;
+  std::vector<float> data;
+};
+
+// Waves with texture, from integers, so that every machine starts from the same bits. Multiples of 1/255.
+Picture picture(int height = kHeight, int width = kWidth) {
+  Picture made(height, width);
+  float* out = made.data.data();
+  for (int c = 0; c < kChannels; ++c) {
+    for (int y = 0; y < height; ++y) {
+      for (int x = 0; x < width; ++x) {
+        const int level = (x * (3 + c) + y * (5 - c) + x * y / 16) % 256;
+        *out++ = static_cast<float>((level + (x * x + 3 * y + 41 * c) % 64) % 256) / 255.0f;
+      }
+    }
+  }
+  return made;
+}
+
+uint64_t fnv1a(const void* data, size_t bytes) {
+  uint64_t hash = 14695981039346656037u;
+  for (size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211u;
+  return hash;
+}
+
+int failures = 0;
+
+// Runs a case twice: the first run grows the scratch memory, the second one is counted.
+void report(const std::string& name, const void* result, size_t bytes, const std::function<Status()>& run) {
+  run();
+  CALLGRIND_ZERO_STATS;
+  const Status status = run();
+  CALLGRIND_DUMP_STATS_AT(name.c_str());
+  if (status != Status::kOk) {
+    std::fprintf(stderr, "%s: status %d\n", name.c_str(), static_cast<int>(status));
+    ++failures;
+  }
+  std::printf("%s %016" PRIx64 "\n", name.c_str(), fnv1a(result, bytes));
+}
+void report(const std::string& name, const Picture& result, const std::function<Status()>& run) {
+  report(name, result.data.data(), result.data.size() * sizeof(float), run);
+}
+
+// ---- blur kernels and blur
+
+// Kernels as the planner makes them, one shape after the other.
+struct Kernels {
+  explicit Kernels(const std::vector<int32_t>& shapes, int32_t size)
+      : shape(shapes), size_px(shapes.size(), size), sigma_x(shapes.size()), sigma_y(shapes.size()),
+        angle(shapes.size()), beta(shapes.size()), cutoff(shapes.size()), shift(shapes.size()), start(shapes.size()),
+        full(shapes.size() * size * size), weights(shapes.size() * size * size), trimmed_px(shapes.size()),
+        path(shapes.size()) {
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      sigma_x[i] = 2.5f + 0.25f * i;
+      sigma_y[i] = 1.5f + 0.125f * i;
+      angle[i] = 0.5f + 0.25f * i;
+      beta[i] = 0.75f + 0.125f * i;
+      cutoff[i] = 1.5f;
+      shift[i] = i % 2 == 0 ? 0.0f : 0.5f;
+      start[i] = static_cast<int64_t>(i) * size * size;
+    }
+  }
+  Status make() {
+    PsfArgs args{};
+    args.count = static_cast<int64_t>(shape.size());
+    args.shape = shape.data();
+    args.size_px = size_px.data();
+    args.sigma_x_px = sigma_x.data();
+    args.sigma_y_px = sigma_y.data();
+    args.angle_rad = angle.data();
+    args.beta = beta.data();
+    args.cutoff_rad = cutoff.data();
+    args.shift_px = shift.data();
+    args.start = start.data();
+    args.full = full.data();
+    args.weights = weights.data();
+    args.trimmed_size_px = trimmed_px.data();
+    args.path = path.data();
+    args.trim = 1e-7;
+    return isa::psf_cpu(args);
+  }
+  BlurParams params() const {
+    BlurParams made{};
+    made.weights = weights.data();
+    made.start = start.data();
+    made.size_px = trimmed_px.data();
+    made.path = path.data();
+    return made;
+  }
+
+  std::vector<int32_t> shape, size_px;
+  std::vector<float> sigma_x, sigma_y, angle, beta, cutoff, shift;
+  std::vector<int64_t> start;
+  std::vector<double> full;
+  std::vector<float> weights;
+  std::vector<int32_t> trimmed_px, path;
+};
+
+void psf_cases() {
+  const std::vector<std::pair<const char*, int32_t>> shapes = {
+      {"iso", kPsfIso},           {"aniso", kPsfAniso},
+      {"generalized", kPsfGeneralizedAniso}, {"plateau", kPsfPlateauAniso},
+      {"sinc", kPsfSinc}};
+  for (const auto& [name, shape] : shapes) {
+    Kernels kernels(std::vector<int32_t>(8, shape), 21);
+    report(std::string("psf_") + name, kernels.full.data(), kernels.full.size() * sizeof(double),
+           [&] { return kernels.make(); });
+  }
+}
+
+void blur_cases() {
+  const Picture src = picture();
+  const std::vector<std::pair<std::string, std::pair<int32_t, int32_t>>> kinds = {
+      {"blur_dense_7", {kPsfPlateauAniso, 7}},   {"blur_dense_13", {kPsfPlateauAniso, 13}},
+      {"blur_dense_21", {kPsfPlateauAniso, 21}}, {"blur_separable_7", {kPsfIso, 7}},
+      {"blur_separable_21", {kPsfIso, 21}}};
+  for (const auto& [name, kind] : kinds) {
+    Kernels kernels({kind.first}, kind.second);
+    if (kernels.make() != Status::kOk) ++failures;
+    Picture dst(kHeight, kWidth);
+    BlurArgs args{};
+    args.rows = src.rows();
+    args.src = src.data.data();
+    args.dst = dst.data.data();
+    args.params = kernels.params();
+    report(name, dst, [&] { return isa::blur_cpu(args); });
+    if (name == "blur_dense_13") report("blur_adjoint_13", dst, [&] { return isa::blur_adjoint_cpu(args); });
+  }
+}
+
+// ---- resize
+
+void resize_cases() {
+  struct Case {
+    const char* name;
+    int32_t mode;
+    int height, width;
+    double scale;
+  };
+  const Case cases[] = {
+      {"resize_area_down", kTorchArea, 71, 103, 0.0},
+      {"resize_area_up", kTorchArea, 131, 191, 0.0},
+      {"resize_bilinear_down", kTorchBilinear, 71, 103, 0.7},
+      {"resize_bilinear_up", kTorchBilinear, 131, 191, 0.0},
+      {"resize_bicubic_down", kTorchBicubic, 71, 103, 0.7},
+      {"resize_bicubic_up", kTorchBicubic, 131, 191, 0.0},
+      {"resize_cv2_linear", kCv2Linear, 71, 103, 0.0},
+      {"resize_cv2_cubic", kCv2Cubic, 131, 191, 0.0},
+      {"resize_cv2_area", kCv2Area, 71, 103, 0.0},
+      {"resize_matlab_bicubic_down", kMatlabBicubic, 26, 37, 0.25},
+      {"resize_matlab_bicubic_up", kMatlabBicubic, 202, 294, 2.0},
+      {"resize_matlab_lanczos3_down", kMatlabLanczos3, 34, 49, 1.0 / 3.0},
+      {"resize_decimate", kDecimate, 26, 37, 0.25},
+  };
+  for (const Case& one : cases) {
+    const Picture src = picture();
+    Picture dst(one.height, one.width);
+    ResizeArgs args{};
+    args.src_rows = src.rows();
+    args.dst_rows = dst.rows();
+    args.src = src.data.data();
+    args.dst = dst.data.data();
+    args.params.mode = &one.mode;
+    args.params.scale_y = &one.scale;
+    args.params.scale_x = &one.scale;
+    report(one.name, dst, [&] { return isa::resize_cpu(args); });
+  }
+
+  // Gradient of the bicubic reduction: from 71x103 back to the full size.
+  const Picture grad = picture(71, 103);
+  Picture dst(kHeight, kWidth);
+  const int32_t mode = kTorchBicubic;
+  const double scale = 0.7;
+  ResizeArgs args{};
+  args.src_rows = grad.rows();
+  args.dst_rows = dst.rows();
+  args.src = grad.data.data();
+  args.dst = dst.data.data();
+  args.params.mode = &mode;
+  args.params.scale_y = &scale;
+  args.params.scale_x = &scale;
+  report("resize_adjoint_bicubic", dst, [&] { return isa::resize_adjoint_cpu(args); });
+}
+
+// ---- noise
+
+const std::vector<uint32_t>& tables() {
+  static std::vector<uint32_t> made;
+  if (made.empty()) {
+    made.resize(kPoissonWords);
+    poisson_tables(made.data());
+  }
+  return made;
+}
+
+void noise_cases() {
+  struct Case {
+    const char* name;
+    int32_t kind;
+    int32_t gray;
+  };
+  const Case cases[] = {
+      {"noise_gaussian_colour", kNoiseGaussian, 0}, {"noise_gaussian_gray", kNoiseGaussian, 1},
+      {"noise_poisson_colour", kNoisePoisson, 0},   {"noise_poisson_gray", kNoisePoisson, 1},
+      {"noise_correlated", kNoiseCorrelated, 0},
+  };
+  const float sigma = 20.0f / 255.0f;
+  const float gain = 1.5f;
+  const float matrix[9] = {0.06f, 0.02f, 0.01f, 0.02f, 0.05f, 0.03f, 0.01f, 0.03f, 0.04f};
+  const uint32_t key[4] = {0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u};  // digits of pi
+  for (const Case& one : cases) {
+    const Picture src = picture();
+    Picture dst(kHeight, kWidth);
+    NoiseArgs args{};
+    args.rows = src.rows();
+    args.src = src.data.data();
+    args.dst = dst.data.data();
+    args.params.kind = &one.kind;
+    args.params.sigma = &sigma;
+    args.params.gain = &gain;
+    args.params.gray = &one.gray;
+    args.params.matrix = matrix;
+    args.params.key = key;
+    args.params.poisson_tables = tables().data();
+    report(one.name, dst, [&] { return isa::noise_cpu(args); });
+  }
+}
+
+// ---- jpeg
+
+void jpeg_cases() {
+  struct Case {
+    const char* name;
+    int32_t mode, subsampling;
+  };
+  const Case cases[] = {
+      {"jpeg_libjpeg_444", kJpegLibjpeg, kJpeg444},        {"jpeg_libjpeg_422", kJpegLibjpeg, kJpeg422},
+      {"jpeg_libjpeg_420", kJpegLibjpeg, kJpeg420},        {"jpeg_diffjpeg_420", kJpegDiffjpeg, kJpeg420},
+      {"jpeg_diffjpeg_basicsr", kJpegDiffjpegBasicsr, kJpeg420},
+  };
+  const float quality = 75.0f;
+  const int32_t rounding = kJpegRoundCubic;
+  for (const Case& one : cases) {
+    const Picture src = picture();
+    Picture dst(kHeight, kWidth);
+    JpegParams params{};
+    params.mode = &one.mode;
+    params.quality = &quality;
+    params.subsampling = &one.subsampling;
+    params.rounding = &rounding;
+    JpegArgs args{};
+    args.rows = src.rows();
+    args.src = src.data.data();
+    args.dst = dst.data.data();
+    args.params = params;
+    report(one.name, dst, [&] { return isa::jpeg_cpu(args); });
+    if (one.mode != kJpegDiffjpeg) continue;
+    JpegAdjointArgs adjoint{};
+    adjoint.rows = src.rows();
+    adjoint.src = src.data.data();
+    adjoint.grad = src.data.data();
+    adjoint.dst = dst.data.data();
+    adjoint.params = params;
+    report("jpeg_adjoint_420", dst, [&] { return isa::jpeg_adjoint_cpu(adjoint); });
+  }
+}
+
+// ---- sharpen and the whole chain
+
+void sharpen_cases() {
+  const Picture src = picture();
+  Picture dst(kHeight, kWidth);
+  const float weight = 0.5f, threshold = 10.0f;
+  const int32_t radius = 50;
+  SharpenArgs args{};
+  args.rows = src.rows();
+  args.src = src.data.data();
+  args.dst = dst.data.data();
+  args.params.weight = &weight;
+  args.params.radius_px = &radius;
+  args.params.threshold_8bit = &threshold;
+  report("sharpen", dst, [&] { return isa::sharpen_cpu(args); });
+}
+
+// sharpen, blur, resize, noise, jpeg, blur, resize, noise, resize, sinc, jpeg on a 100x148 image: realesrgan-x4's order.
+void chain_case() {
+  const Picture src = picture(100, 148);
+  Picture dst(25, 37), target(100, 148);
+  Kernels kernels({kPsfAniso, kPsfIso, kPsfSinc}, 15);
+  if (kernels.make() != Status::kOk) ++failures;
+
+  const std::vector<int32_t> op = {kOpSharpen, kOpBlur,   kOpResize, kOpNoise, kOpJpeg, kOpBlur,
+                                   kOpResize,  kOpNoise, kOpResize, kOpBlur,  kOpJpeg};
+  const std::vector<int64_t> item = {0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 1};
+  const std::vector<int32_t> height = {100, 100, 120, 120, 120, 120, 20, 20, 25, 25, 25};
+  const std::vector<int32_t> width = {148, 148, 177, 177, 177, 177, 29, 29, 37, 37, 37};
+  const int64_t step_start[2] = {0, 11};
+  const int32_t target_step = 1;
+  const int32_t resize_mode[3] = {kTorchBicubic, kTorchArea, kTorchBilinear};
+  const double resize_scale[3] = {1.2, 0.0, 0.0};
+  const int32_t noise_kind[2] = {kNoisePoisson, kNoiseGaussian}, noise_gray[2] = {0, 1};
+  const float sigma[2] = {0.0f, 12.0f / 255.0f}, gain[2] = {1.0f, 0.0f};
+  const uint32_t key[8] = {0xa4093822u, 0x299f31d0u, 0x082efa98u, 0xec4e6c89u,
+                           0x452821e6u, 0x38d01377u, 0xbe5466cfu, 0x34e90c6cu};
+  const int32_t jpeg_mode[2] = {kJpegLibjpeg, kJpegLibjpeg}, subsampling[2] = {kJpeg420, kJpeg420}, rounding[2] = {0, 0};
+  const float quality[2] = {60.0f, 80.0f};
+  const float weight = 0.5f, threshold = 10.0f;
+  const int32_t radius = 50;
+
+  ChainArgs args{};
+  args.src_rows = src.rows();
+  args.dst_rows = dst.rows();
+  args.src = src.data.data();
+  args.dst = dst.data.data();
+  args.target = target.data.data();
+  args.target_step = &target_step;
+  args.step_start = step_start;
+  args.step_op = op.data();
+  args.step_item = item.data();
+  args.step_height = height.data();
+  args.step_width = width.data();
+  args.check_range = 1;
+  args.round_8bit = 1;
+  args.blur = kernels.params();
+  args.resize.mode = resize_mode;
+  args.resize.scale_y = resize_scale;
+  args.resize.scale_x = resize_scale;
+  args.noise.kind = noise_kind;
+  args.noise.sigma = sigma;
+  args.noise.gain = gain;
+  args.noise.gray = noise_gray;
+  args.noise.key = key;
+  args.noise.poisson_tables = tables().data();
+  args.jpeg.mode = jpeg_mode;
+  args.jpeg.quality = quality;
+  args.jpeg.subsampling = subsampling;
+  args.jpeg.rounding = rounding;
+  args.sharpen.weight = &weight;
+  args.sharpen.radius_px = &radius;
+  args.sharpen.threshold_8bit = &threshold;
+  report("chain", dst, [&] { return isa::chain_cpu(args); });
+  std::printf("chain_target %016" PRIx64 "\n", fnv1a(target.data.data(), target.data.size() * sizeof(float)));
+}
+
+void draw_cases() {
+  std::vector<int64_t> index(64);
+  std::vector<uint32_t> hash(40), draw(40);
+  for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int64_t>(i) << 30;
+  for (size_t i = 0; i < hash.size(); ++i) {
+    hash[i] = static_cast<uint32_t>(i * 2654435761u);
+    draw[i] = static_cast<uint32_t>(i % 3);
+  }
+  std::vector<double> out(index.size() * hash.size());
+  report("draw_uniform", out.data(), out.size() * sizeof(double), [&] {
+    philox_uniform(7, 0, index.data(), static_cast<int64_t>(index.size()), hash.data(), draw.data(),
+                   static_cast<int64_t>(hash.size()), out.data());
+    return Status::kOk;
+  });
+  std::printf("poisson_tables %016" PRIx64 "\n", fnv1a(tables().data(), tables().size() * sizeof(uint32_t)));
+}
+
+}  // namespace
+
+int main() {
+  set_num_threads(1);
+  draw_cases();
+  psf_cases();
+  blur_cases();
+  resize_cases();
+  noise_cases();
+  jpeg_cases();
+  sharpen_cases();
+  chain_case();
+  return failures == 0 ? 0 : 1;
+}
