@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +290,7 @@ def load_into(net: nn.Module, config: Any, weights: Weights | str | Path, where:
             key = misshapen[0]
             problems.append(f"{key} must have shape {tuple(own[key].shape)}, got {tuple(state[key].shape)}")
         raise CheckpointError(
-            f"{where}: does not fit {config.type} x{net.scale}{_guess(weights)}: {'; '.join(problems)}"
+            f"{where}: does not fit {config.type} x{net.scale}{_guess(config, weights)}: {'; '.join(problems)}"
         )
     net.load_state_dict(state)
 
@@ -312,13 +312,18 @@ def _config_of(path: str | Path, weights: Weights) -> Any:
         return None
 
 
-def _guess(weights: Weights) -> str:
-    """`" (it looks like edsr x2)"` when the keys belong to a known network."""
+def _guess(wanted: Any, weights: Weights) -> str:
+    """`" (it looks like edsr x2)"`, for the same kind with what differs: `" (... with num_experts 3, not 5)"`."""
     try:
         config = nets.detect(weights.state)
     except CheckpointError:
         return ""
-    return f" (it looks like {config.type} x{getattr(config, 'scale', 1)})"
+    differing = ""
+    if type(config) is type(wanted):
+        pairs = [(field.name, getattr(config, field.name), getattr(wanted, field.name)) for field in fields(config)]
+        named = [f"{name} {found}, not {expected}" for name, found, expected in pairs if found != expected]
+        differing = f" with {', '.join(named)}" if named else ""
+    return f" (it looks like {config.type} x{getattr(config, 'scale', 1)}{differing})"
 
 
 def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

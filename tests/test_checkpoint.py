@@ -182,7 +182,7 @@ def test_other_sizes_are_named_and_change_nothing(tmp_path):
     net = net_of()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     message = (
-        "does not fit srresnet x2 (it looks like srresnet x2): conv_first.weight must have shape (8, 3, 3, 3), got (16"
+        "does not fit srresnet x2 (it looks like srresnet x2 with num_features 16, not 8): conv_first.weight must have "
     )
     with pytest.raises(CheckpointError, match=re.escape(message)):
         checkpoint.load_into(net, CONFIG, path)
@@ -193,7 +193,7 @@ def test_another_scale_is_named(tmp_path):
     path = tmp_path / "x2.pth"
     torch.save(net_of().state_dict(), path)
     fails(path, "scale must be 4, got a srresnet x2", scale=4)
-    fails(path, re.escape("does not fit srresnet x4 (it looks like srresnet x2): missing upconv2.weight"),
+    fails(path, re.escape("does not fit srresnet x4 (it looks like srresnet x2 with scale 2, not 4): missing upconv2.w"),
           config=SRResNetConfig(4, 8, 2))  # fmt: skip
 
 

@@ -13,7 +13,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, nearest
-from . import edsr, rcan, rrdbnet, spandrel_net, srresnet, srvgg, swinir, unet_discriminator, vgg
+from . import (
+    dasr_predictor,
+    dasr_srresnet,
+    edsr,
+    rcan,
+    rrdbnet,
+    spandrel_net,
+    srresnet,
+    srvgg,
+    swinir,
+    unet_discriminator,
+    vgg,
+)
+from .dasr_predictor import DASRPredictor, DASRPredictorConfig
+from .dasr_srresnet import DASRSRResNet, DASRSRResNetConfig, experts_from_srresnet
 from .edsr import EDSR, EDSRConfig
 from .rcan import RCAN, RCANConfig
 from .rrdbnet import RRDBNet, RRDBNetConfig
@@ -28,6 +42,10 @@ __all__ = [
     "EDSR",
     "NETS",
     "RCAN",
+    "DASRPredictor",
+    "DASRPredictorConfig",
+    "DASRSRResNet",
+    "DASRSRResNetConfig",
     "EDSRConfig",
     "Net",
     "NetConfig",
@@ -50,6 +68,7 @@ __all__ = [
     "config_from_dict",
     "config_to_dict",
     "detect",
+    "experts_from_srresnet",
     "load_vgg19",
     "num_parameters",
     "published",
@@ -64,6 +83,8 @@ NetConfig = (
     | SRVGGConfig
     | SwinIRConfig
     | UNetDiscriminatorConfig
+    | DASRPredictorConfig
+    | DASRSRResNetConfig
     | SpandrelConfig
 )
 
@@ -95,6 +116,8 @@ NETS: dict[str, Net] = {
     "srvgg": Net(SRVGGConfig, SRVGGNetCompact, srvgg.detect),
     "swinir": Net(SwinIRConfig, SwinIR, swinir.detect, swinir.canonical, swinir.published),
     "unet_discriminator": Net(UNetDiscriminatorConfig, UNetDiscriminator, unet_discriminator.detect),
+    "dasr_predictor": Net(DASRPredictorConfig, DASRPredictor, dasr_predictor.detect),
+    "dasr_srresnet": Net(DASRSRResNetConfig, DASRSRResNet, dasr_srresnet.detect),
     "spandrel": Net(
         SpandrelConfig, spandrel_net.build, lambda state: None, spandrel_net.canonical, spandrel_net.published
     ),

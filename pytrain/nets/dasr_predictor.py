@@ -1,0 +1,100 @@
+"""DASR's degradation predictor: from a low-resolution image to its degradation vector, and from that to expert shares.
+
+Shapes: x_BCHW [B, 3, H, W] -> vector_BV [B, V], mixing_BK [B, K]; V entries of the vector, K experts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ._parts import State, require, require_positive
+
+
+@dataclass(frozen=True)
+class DASRPredictorConfig:
+    """Sizes of `DASRPredictor`; the defaults are the released ones."""
+
+    type: ClassVar[str] = "dasr_predictor"
+    num_entries: int = 33  # of the degradation vector
+    num_experts: int = 5
+    num_features: int = 64
+    num_hidden: int = 15  # between vector and shares
+    in_channels: int = 3
+    mapping_init: Literal["equal", "released"] = "equal"  # equal: shares start near 1/K, so experts start as their mean
+
+    def __post_init__(self) -> None:
+        require("net.mapping_init", self.mapping_init, ("equal", "released"))
+        require_positive(
+            "net",
+            num_entries=self.num_entries,
+            num_experts=self.num_experts,
+            num_features=self.num_features,
+            num_hidden=self.num_hidden,
+        )
+
+
+class DASRPredictor(nn.Module):
+    """Six 5x5 convolutions (the fourth with stride 2), a global mean, and two linear layers without activation.
+
+    468,143 parameters at the default sizes. State-dict keys are the release's: `ConvNet.0|2|4|6|8|10`,
+    `MappingNet.0|1`. The shares are neither positive nor do they sum to one. With the released initialisation their sum
+    is about 0 +- 0.4, which multiplies every layer of pretrained experts by a small number and destroys what they know;
+    the default centres them at 1/K.
+
+    Source: Liang et al. 2022, arXiv:2203.14216, section 3.2, and its released code.
+    """
+
+    scale = 1
+
+    def __init__(self, config: DASRPredictorConfig) -> None:
+        super().__init__()
+        self.num_entries = config.num_entries
+        self.num_experts = config.num_experts
+        widths = [config.in_channels, *[config.num_features] * 5, config.num_entries]
+        layers: list[nn.Module] = []
+        for place, (in_channels, out_channels) in enumerate(pairwise(widths)):
+            stride = 2 if place == 3 else 1
+            layers += [nn.Conv2d(in_channels, out_channels, 5, stride, 2), nn.LeakyReLU(0.2)]
+        self.ConvNet = nn.Sequential(*layers)
+        last = nn.Linear(config.num_hidden, config.num_experts)
+        self.MappingNet = nn.Sequential(nn.Linear(config.num_entries, config.num_hidden), last)
+        if config.mapping_init == "equal":
+            with torch.no_grad():
+                last.weight.mul_(0.1)
+                last.bias.fill_(1 / config.num_experts)
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] float in [0, 1] -> the predicted vector [B, V] and the expert shares [B, K] that follow from it."""
+        vector_BV = self.ConvNet(x_BCHW).mean((2, 3))
+        return vector_BV, self.shares(vector_BV)
+
+    def shares(self, vector_BV: Tensor) -> Tensor:
+        """[B, V], predicted or edited by a person, -> expert shares [B, K]; an affine map."""
+        mixing_BK: Tensor = self.MappingNet(vector_BV)
+        return mixing_BK
+
+    def sensitivity(self) -> Tensor:
+        """[K, V]: by how much each share changes per unit of each entry (the matrix of the affine map)."""
+        first, last = (parameter for parameter in self.MappingNet.parameters() if parameter.ndim == 2)
+        return (last @ first).detach()
+
+
+def detect(state: State) -> DASRPredictorConfig | None:
+    """The configuration of a predictor's state dict, None when it is another network's."""
+    needed = ("ConvNet.0.weight", "ConvNet.10.weight", "MappingNet.0.weight", "MappingNet.1.weight")
+    if any(key not in state for key in needed):
+        return None
+    num_features, in_channels = state["ConvNet.0.weight"].shape[:2]
+    num_hidden, num_entries = state["MappingNet.0.weight"].shape
+    return DASRPredictorConfig(
+        num_entries=num_entries,
+        num_experts=state["MappingNet.1.weight"].shape[0],
+        num_features=num_features,
+        num_hidden=num_hidden,
+        in_channels=in_channels,
+    )
