@@ -33,7 +33,7 @@ class Batch:
     target: Tensor
     hr: Tensor
     tasks: TaskBatch | None = None
-    extra: Mapping[str, Tensor] = field(default=NO_EXTRA)
+    extra: Mapping[str, Tensor] = field(default_factory=lambda: NO_EXTRA)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -58,8 +58,8 @@ class Terms:
     """
 
     losses: Mapping[str, Tensor]
-    shown: Mapping[str, Tensor] = field(default=NO_EXTRA)
-    kept: Mapping[str, Tensor] = field(default=NO_EXTRA)
+    shown: Mapping[str, Tensor] = field(default_factory=lambda: NO_EXTRA)
+    kept: Mapping[str, Tensor] = field(default_factory=lambda: NO_EXTRA)
 
 
 LossFunction = Callable[[Nets, Batch, int], Terms]
