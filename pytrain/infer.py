@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .errors import ConfigError
+from .patches import upscale_patches
 
 # How far from a tile's inner edge its pixels begin to count, as a part of the overlap.
 MARGIN = 3 / 8
@@ -81,7 +82,8 @@ def upscale(
 
     Args:
         net: with an integer attribute `scale`, and `multiple_px` where it works in cells (SwinIR's windows). Its mode
-            and device are left as they are.
+            and device are left as they are. A network of one input size has `patch_px` (IPT); it always runs in patches
+            by the rule of `pytrain.patches`, whatever the tile.
         image: [1, C, H, W] float in [0, 1], any size of at least one pixel, any device.
         tile_px: side of a tile in input pixels; None runs the image whole. 0 is an error.
         overlap_px: what neighbouring tiles share, in input pixels; below `tile_px`.
@@ -95,6 +97,8 @@ def upscale(
         raise ConfigError(f"upscale: image must be [1, C, H, W], got {tuple(image.shape)}")
     if not image.is_floating_point():
         raise ConfigError(f"upscale: image must be a float tensor in [0, 1], got {image.dtype}")
+    if isinstance(getattr(net, "patch_px", None), int):
+        return upscale_patches(net, image, progress=progress)
     scale, multiple_px = _scale(net), int(getattr(net, "multiple_px", 1))
     height, width = image.shape[-2:]
     if tile_px is None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from .errors import ConfigError
 from .nets.vgg import VGG19Features
 
+ContrastiveKind = Literal["paper", "released"]
 GanKind = Literal["vanilla", "lsgan", "hinge"]
 GAN_KINDS = ("vanilla", "lsgan", "hinge")
 
@@ -120,3 +121,49 @@ def gan_fake(fake_logits: Tensor, kind: GanKind = "vanilla") -> Tensor:
     if kind == "hinge":
         return F.relu(1 + x).mean()
     raise ConfigError(f"gan: kind must be one of {', '.join(GAN_KINDS)}, got {kind!r}")
+
+
+def contrastive(tokens: Tensor, kind: ContrastiveKind = "paper", temperature: float | None = None) -> Tensor:
+    """IPT's contrastive loss: tokens of one image shall be more alike than tokens of different images.
+
+    With d the cosine of two tokens and t the temperature, f(i, j) token i of image j:
+
+    paper: the mean over tokens i1, i2 and images j of -log(exp(d(f(i1, j), f(i2, j)) / t) / sum over images k other than
+        j of exp(d(f(i1, j), f(i2, k)) / t)). The pair itself is not in the sum, so the loss may be negative.
+    released: every token is an anchor, the other tokens of its image are its positives, and the sum runs over all tokens
+        but the anchor (supervised contrastive learning).
+
+    Args:
+        tokens: [B, N, E], N tokens of each of B images; memory grows with (B N)^2, so large batches pass a part of them.
+        kind: which of the two.
+        temperature: None is 1 for "paper" and 0.07 for "released".
+    Returns:
+        A float32 scalar.
+    Raises:
+        ConfigError: another shape, fewer than two images (nothing to compare with), for "released" fewer than two tokens,
+            an unknown kind or a temperature that is not above 0.
+    Source: Chen et al. 2021, arXiv:2012.00364, eq. 4 and 5; the released MindSpore code; Khosla et al. 2020,
+        arXiv:2004.11362.
+    """
+    if kind not in ("paper", "released"):
+        raise ConfigError(f"contrastive: kind must be one of paper, released, got {kind!r}")
+    if tokens.ndim != 3 or tokens.shape[0] < 2 or tokens.shape[1] < (2 if kind == "released" else 1):
+        least = "2 images and 2 tokens" if kind == "released" else "2 images"
+        raise ConfigError(f"contrastive: tokens must be [B, N, E] with at least {least}, got {tuple(tokens.shape)}")
+    if temperature is None:
+        temperature = 1.0 if kind == "paper" else 0.07
+    if not temperature > 0:
+        raise ConfigError(f"contrastive: temperature must be above 0, got {temperature}")
+    num_images, num_tokens = tokens.shape[:2]
+    unit = F.normalize(tokens.float(), dim=2).flatten(0, 1)
+    # [j, i1, k, i2]
+    alike = (unit @ unit.T / temperature).view(num_images, num_tokens, num_images, num_tokens)
+    same_image = torch.eye(num_images, dtype=torch.bool, device=tokens.device)[:, None, :, None]
+    if kind == "paper":
+        positive = torch.diagonal(alike, dim1=0, dim2=2)
+        others = alike.masked_fill(same_image, -torch.inf).logsumexp(2)
+        return others.mean() - positive.mean()
+    same_token = torch.eye(num_images * num_tokens, dtype=torch.bool, device=tokens.device).view(alike.shape)
+    everyone_else = alike.masked_fill(same_token, -torch.inf).logsumexp((2, 3))
+    positive = alike.masked_fill(~same_image | same_token, 0.0).sum((2, 3)) / (num_tokens - 1)
+    return (everyone_else - positive).mean()

@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -194,3 +195,76 @@ def test_unknown_gan_kind_is_named():
     for loss in (losses.gan_generator, losses.gan_real, losses.gan_fake):
         with pytest.raises(ConfigError, match="gan: kind must be one of vanilla, lsgan, hinge, got 'wgan'"):
             loss(torch.zeros(1), "wgan")
+
+
+# The contrastive loss.
+
+
+def unit_tokens(tokens):
+    tokens = tokens.double().numpy()
+    return tokens / np.sqrt((tokens**2).sum(-1, keepdims=True))
+
+
+def contrastive_paper(tokens, temperature):
+    """Equations 4 and 5, one term after the other."""
+    f = unit_tokens(tokens)
+    num_images, num_tokens = f.shape[:2]
+    total = 0.0
+    for j in range(num_images):
+        for i1 in range(num_tokens):
+            for i2 in range(num_tokens):
+                others = [np.exp(f[j, i1] @ f[k, i2] / temperature) for k in range(num_images) if k != j]
+                total -= np.log(np.exp(f[j, i1] @ f[j, i2] / temperature) / sum(others))
+    return total / (num_images * num_tokens**2)
+
+
+def contrastive_released(tokens, temperature):
+    f = unit_tokens(tokens)
+    places = [(j, i) for j in range(f.shape[0]) for i in range(f.shape[1])]
+    total = 0.0
+    for j, i in places:
+        everyone_else = sum(np.exp(f[j, i] @ f[k] / temperature) for k in places if k != (j, i))
+        positives = [k for k in places if k[0] == j and k != (j, i)]
+        terms = [f[j, i] @ f[k] / temperature - np.log(everyone_else) for k in positives]
+        total -= sum(terms) / len(positives)
+    return total / len(places)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 3), (3, 4, 5), (4, 1, 2), (2, 5, 7)])
+def test_contrastive_equals_its_formulas(shape):
+    tokens = torch.randn(shape, generator=torch.Generator().manual_seed(5)) * 3
+    assert losses.contrastive(tokens).item() == pytest.approx(contrastive_paper(tokens, 1.0), rel=1e-5, abs=1e-6)
+    found = losses.contrastive(tokens, "paper", 0.2).item()
+    assert found == pytest.approx(contrastive_paper(tokens, 0.2), rel=1e-5, abs=1e-6)
+    if shape[1] > 1:
+        for temperature in (None, 0.5):
+            found = losses.contrastive(tokens, "released", temperature).item()
+            assert found == pytest.approx(contrastive_released(tokens, temperature or 0.07), rel=1e-5, abs=1e-5)
+
+
+def test_contrastive_known_answer_and_gradient():
+    # Each image has one direction of its own: cosine 1 within, 0 across. -log(e / (B - 1)).
+    tokens = torch.eye(4)[:, None, :].expand(4, 3, 4).clone().requires_grad_()
+    loss = losses.contrastive(tokens)
+    assert loss.item() == pytest.approx(-1 + math.log(3), rel=1e-6)
+    assert losses.contrastive(tokens.bfloat16()).dtype == torch.float32
+    for kind in ("paper", "released"):
+        pair = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+        step = pair.clone().requires_grad_()
+        losses.contrastive(step, kind).backward()
+        # Downhill is downhill: a small step along the negative gradient lowers the loss.
+        lower = losses.contrastive(pair - 1e-2 * step.grad, kind)
+        assert lower < losses.contrastive(pair, kind)
+
+
+def test_contrastive_refuses_what_has_no_negatives():
+    for shape, kind, message in (
+        ((1, 4, 3), "paper", "contrastive: tokens must be [B, N, E] with at least 2 images, got (1, 4, 3)"),
+        ((2, 1, 3), "released", "with at least 2 images and 2 tokens, got (2, 1, 3)"),
+        ((2, 3), "paper", "contrastive: tokens must be [B, N, E]"),
+        ((2, 2, 3), "simclr", "contrastive: kind must be one of paper, released, got 'simclr'"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            losses.contrastive(torch.ones(shape), kind)
+    with pytest.raises(ConfigError, match="contrastive: temperature must be above 0, got 0"):
+        losses.contrastive(torch.ones(2, 2, 3), "paper", 0)

@@ -17,6 +17,8 @@ from . import (
     dasr_predictor,
     dasr_srresnet,
     edsr,
+    ipt,
+    mzsr,
     rcan,
     rrdbnet,
     spandrel_net,
@@ -29,6 +31,8 @@ from . import (
 from .dasr_predictor import DASRPredictor, DASRPredictorConfig
 from .dasr_srresnet import DASRSRResNet, DASRSRResNetConfig, experts_from_srresnet
 from .edsr import EDSR, EDSRConfig
+from .ipt import IPT, IPTConfig
+from .mzsr import MZSR, MZSRConfig
 from .rcan import RCAN, RCANConfig
 from .rrdbnet import RRDBNet, RRDBNetConfig
 from .spandrel_net import SpandrelConfig, SpandrelNet
@@ -40,6 +44,8 @@ from .vgg import VGG19Features, load_vgg19
 
 __all__ = [
     "EDSR",
+    "IPT",
+    "MZSR",
     "NETS",
     "RCAN",
     "DASRPredictor",
@@ -47,6 +53,8 @@ __all__ = [
     "DASRSRResNet",
     "DASRSRResNetConfig",
     "EDSRConfig",
+    "IPTConfig",
+    "MZSRConfig",
     "Net",
     "NetConfig",
     "RCANConfig",
@@ -85,6 +93,8 @@ NetConfig = (
     | UNetDiscriminatorConfig
     | DASRPredictorConfig
     | DASRSRResNetConfig
+    | MZSRConfig
+    | IPTConfig
     | SpandrelConfig
 )
 
@@ -118,6 +128,8 @@ NETS: dict[str, Net] = {
     "unet_discriminator": Net(UNetDiscriminatorConfig, UNetDiscriminator, unet_discriminator.detect),
     "dasr_predictor": Net(DASRPredictorConfig, DASRPredictor, dasr_predictor.detect),
     "dasr_srresnet": Net(DASRSRResNetConfig, DASRSRResNet, dasr_srresnet.detect),
+    "mzsr": Net(MZSRConfig, MZSR, mzsr.detect),
+    "ipt": Net(IPTConfig, IPT, ipt.detect, ipt.canonical, ipt.published),
     "spandrel": Net(
         SpandrelConfig, spandrel_net.build, lambda state: None, spandrel_net.canonical, spandrel_net.published
     ),
