@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import __version__
-from .dataset import CropReader, HrImages, draw_crops, find_images
+from .dataset import AUGMENTS, Augment, CropReader, HrImages, draw_crops, find_images
 from .engine import degrade_pairs, trace
 from .errors import ImageError, PydegradeError, TaskError
 from .io import ENCODERS, MAX_PIXELS, Pixels, decode_image, list_images, to_float, to_uint8, write_atomic, write_png
@@ -121,7 +121,7 @@ def _hr_options(command: Command) -> Command:
     source = click.option(
         "--hr",
         type=click.Path(path_type=Path),
-        help="Folder of clean images (searched recursively) or one image.  [default: photographs in scikit-image]",
+        help="Folder of clean images (searched recursively), LMDB or one image.  [default: photographs in scikit-image]",
     )
     side = click.option(
         "--hr-size",
@@ -168,6 +168,13 @@ def _pixels(megapixels: float) -> int:
 @click.option("--format", "file_format", type=click.Choice(FORMATS), default="png", show_default=True)
 @click.option("--params-only", is_flag=True, help="Tasks, manifest and vectors, no images.")
 @click.option("--meta-info", type=click.Path(path_type=Path, exists=True), help="List of files of --hr to use.")
+@click.option(
+    "--augment",
+    type=click.Choice(AUGMENTS),
+    default="hflip",
+    show_default=True,
+    help="How crops are mirrored: left to right, or all eight symmetries of the square.",
+)
 @click.option("--batch", type=click.IntRange(min=1), default=48, show_default=True, help="Samples in memory at once.")
 @_hr_options
 def sample(
@@ -179,6 +186,7 @@ def sample(
     file_format: str,
     params_only: bool,
     meta_info: Path | None,
+    augment: Augment,
     batch: int,
     hr: Path | None,
     hr_size: int | None,
@@ -215,10 +223,10 @@ def sample(
     images, side_px = _hr_images(hr, hr_size, space, max_megapixels, meta_info)
     for line in images.excluded:
         _warn(f"left out: {line}")
-    crops = draw_crops(images, seed, tasks.indices, side_px)
+    crops = draw_crops(images, seed, tasks.indices, side_px, augment)
     click.echo(f"HR crops of {side_px} px from {len(images.images)} images ({images.origin})")
     kinds = kinds_of(tasks)
-    identity = RunIdentity(space.name, space.digest, seed, start, images.digest, side_px, file_format)
+    identity = RunIdentity(space.name, space.digest, seed, start, images.digest, side_px, file_format, augment)
     facts = {**_facts(space), "hr": images.origin, "hr_images": len(images.images), "images_per_sample": list(kinds)}
     open_run(out, identity, count, facts)
     store = open_store(out, kinds, file_format, raw_bytes=3 * side_px**2 * len(kinds) * count)

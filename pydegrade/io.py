@@ -85,12 +85,17 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Pi
     return decode_image(path, max_pixels).pixels
 
 
-def decode_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Decoded:
-    """`read_image`, with notes about conversions. Same arguments and errors."""
+def decode_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, content: bytes | None = None) -> Decoded:
+    """`read_image`, with notes about conversions. Same arguments and errors.
+
+    Args:
+        content: the file's bytes where it is not a file of its own (a value in an LMDB); `path` then only names it in
+            messages, and the format is one that Pillow reads.
+    """
     path = Path(path)
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() == ".npy" and content is None:
         return Decoded(np.array(_map_npy(path, max_pixels)), ())
-    with _opened(path, max_pixels) as image:
+    with _opened(path, max_pixels, content) as image:
         notes = []
 
         # Decode, to 8 bits per channel.
@@ -98,7 +103,7 @@ def decode_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> 
         orientation = _orientation(image)
         image.load()
         if swapped_rawmode is not None or image.mode.startswith("I"):
-            image = Image.fromarray(_from_16_bits(path, image, swapped_rawmode))
+            image = Image.fromarray(_from_16_bits(path, image, swapped_rawmode, content))
             notes.append("16 bits rounded to 8")
 
         # To RGB, upright.
@@ -140,14 +145,14 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: Path, max_pixels: int, content: bytes | None = None) -> Iterator[Image.Image]:
     """The checked but not yet decoded file. Decoding errors inside the block become ImageError."""
-    if path.is_dir():
+    if content is None and path.is_dir():
         raise ImageError(f"{path}: must be an image file, got a folder")
-    if path.is_file() and path.stat().st_size == 0:
+    if not content if content is not None else path.is_file() and path.stat().st_size == 0:
         raise ImageError(f"{path}: must be an image, got an empty file")
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else BytesIO(content)) as image:
             width, height = image.size
             if width < 1 or height < 1:
                 raise ImageError(f"{path}: sides must be at least 1 px, got {width} x {height}")
@@ -187,7 +192,9 @@ def _swapped_rawmode(image: Image.Image) -> str | None:
     return rawmode[:-1] + ("L" if is_big else "B")
 
 
-def _from_16_bits(path: Path, image: Image.Image, swapped_rawmode: str | None) -> NDArray[np.uint8]:
+def _from_16_bits(
+    path: Path, image: Image.Image, swapped_rawmode: str | None, content: bytes | None
+) -> NDArray[np.uint8]:
     """8-bit values of a loaded 16-bit image, each v rounded to v / 257.
 
     Pillow keeps 16 bits of one channel, but of several channels it decodes only the upper byte. The lower byte comes
@@ -200,7 +207,7 @@ def _from_16_bits(path: Path, image: Image.Image, swapped_rawmode: str | None) -
     elif swapped_rawmode[:-4] not in ("RGB", "RGBA"):
         raise ImageError(f"{path}: 16-bit pixels must be gray, RGB or RGBA, got layout {swapped_rawmode[:-4]}")
     else:
-        with Image.open(path) as second:
+        with Image.open(path if content is None else BytesIO(content)) as second:
             second.tile = [_with_rawmode(tile, swapped_rawmode) for tile in second.tile]
             values = 256 * values + np.asarray(second)
     return ((values + 128) // 257).astype(np.uint8)

@@ -43,6 +43,7 @@ class RunIdentity:
         hr_digest: `HrImages.digest`, "" when only parameters are written.
         hr_size_px: side of the crops, 0 when only parameters are written.
         format: one of FORMATS, or "none".
+        augment: how crops are mirrored and turned, one of `dataset.AUGMENTS`.
     """
 
     space: str
@@ -52,6 +53,7 @@ class RunIdentity:
     hr_digest: str
     hr_size_px: int
     format: str
+    augment: str = "hflip"
 
 
 def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str, Any]) -> None:
@@ -252,7 +254,8 @@ def manifest_columns(samples: Samples) -> dict[str, list[str]]:
         columns["top_px"] = [str(value) for value in crops.top.tolist()]
         columns["left_px"] = [str(value) for value in crops.left.tolist()]
         columns["side_px"] = [str(crops.side_px)] * len(crops)
-        columns["hflip"] = [str(int(value)) for value in crops.hflip.tolist()]
+        for name, flags in (("hflip", crops.hflip), ("vflip", crops.vflip), ("transpose", crops.transpose)):
+            columns[name] = [str(int(value)) for value in flags.tolist()]
     for kind, name_of in samples.names.items():
         columns[kind] = [name_of(number) for number in index]
     slots = [slot.name for slot in tasks.space.slots]

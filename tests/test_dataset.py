@@ -80,8 +80,8 @@ def test_meta_info_chooses_files_and_cannot_leave_the_folder(folder):
 def test_several_files_and_missing_sources(folder):
     images = find_images([folder / "img10.png", folder / "img2.png"], side_px=8)
     assert [Path(image.name).name for image in images.images] == ["img10.png", "img2.png"]
-    with pytest.raises(ImageError, match="must be a file when several sources are given"):
-        find_images([folder, folder / "img2.png"])
+    images = find_images([folder, folder / "img2.png"], side_px=8)
+    assert [image.name for image in images.images][-2:] == [f"{folder.name}/sub/c.png", "img2.png"]
     with pytest.raises(ImageError, match="must be a folder with images, got nothing"):
         find_images([folder / "absent"])
 
@@ -96,10 +96,28 @@ def test_crops_are_pure_in_seed_and_index(folder):
     images = find_images([folder], side_px=24)
     whole = draw_crops(images, 5, range(500), 24)
     some = draw_crops(images, 5, [499, 3, 3, 77], 24)
-    for name in ("index", "image", "top", "left", "hflip"):
+    for name in ("index", "image", "top", "left", "hflip", "vflip", "transpose"):
         assert np.array_equal(getattr(some, name), getattr(whole, name)[[499, 3, 3, 77]])
     other = draw_crops(images, 6, range(500), 24)
     assert not np.array_equal(other.top, whole.top)
+    with pytest.raises(ImageError, match=r"^draw_crops: augment must be one of none, hflip, dihedral, got 'rot'$"):
+        draw_crops(images, 6, range(5), 24, "rot")  # type: ignore[arg-type]
+
+
+def test_crops_on_a_grid(folder):
+    images = find_images([folder], side_px=24)
+    crops = draw_crops(images, 0, range(2000), 24, step_px=4)
+    assert not (crops.top % 4).any()
+    assert not (crops.left % 4).any()
+    sides = images.sides_px[crops.image]
+    for position in range(3):
+        chosen = crops.image == position
+        # Every place of the grid is reached: 2000 draws over at most 11 x 10 places.
+        assert set(crops.top[chosen].tolist()) == set(range(0, sides[chosen][0, 0] - 23, 4))
+        assert set(crops.left[chosen].tolist()) == set(range(0, sides[chosen][0, 1] - 23, 4))
+    small = crops.shrunk(4)
+    assert np.array_equal(4 * small.top, crops.top)
+    assert small.side_px == 6
 
 
 def test_crops_reach_every_position_and_never_leave_the_image(folder):
