@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from . import rng
 from .errors import ImageError
-from .io import MAX_PIXELS, Pixels, decode_image, image_size, list_images, path_inside
+from .io import MAX_PIXELS, Decoded, Pixels, decode_image, image_size, list_images, path_inside
 from .lmdb_reader import LmdbReader, is_lmdb, open_lmdb, read_entries
 
 Augment = Literal["none", "hflip", "dihedral"]
@@ -58,6 +58,11 @@ class HrImage:
     width: int
     size_bytes: int
     key: str = ""
+
+    @property
+    def place(self) -> Path:
+        """What messages call it: the file, or LMDB and name."""
+        return self.path / self.name if self.key else self.path
 
 
 @dataclass(frozen=True)
@@ -176,8 +181,7 @@ def find_images(
             excluded.append(str(error))
             continue
         if min(image.height, image.width) < side_px:
-            where = f"{image.path}: {image.name}" if image.key else f"{image.path}"
-            excluded.append(f"{where}: {image.width} x {image.height} px, smaller than the crop of {side_px} px")
+            excluded.append(f"{image.place}: {image.width} x {image.height} px, smaller than the crop of {side_px} px")
         else:
             images.append(image)
     if not images:
@@ -292,6 +296,23 @@ def _whole(uniform: NDArray[Any], count: Any) -> NDArray[np.int64]:
     return np.minimum(drawn, np.asarray(count, np.int64) - 1)
 
 
+def decode(image: HrImage, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """The whole image, 8-bit RGB.
+
+    Raises:
+        ImageError: the file cannot be decoded, or is not the one whose header was read.
+    """
+    content = open_lmdb(image.path).read(image.key) if image.key else None
+    decoded = decode_image(image.place, max_pixels, content)
+    height, width = decoded.pixels.shape[:2]
+    if (height, width) != (image.height, image.width):
+        if image.key:
+            stated = f"{image.width} x {image.height}"
+            raise ImageError(f"{image.place}: is {width} x {height} px, meta_info.txt says {stated}")
+        raise ImageError(f"{image.place}: changed since its header was read")
+    return decoded
+
+
 class CropReader:
     """Cuts crops out of images; keeps decoded images in memory up to a budget, the least recently used leave first.
 
@@ -337,17 +358,12 @@ class CropReader:
                 self._decoded.move_to_end(position)
                 return self._decoded[position]
         image = self._images[position]
-        name = image.path / image.name if image.key else image.path
-        content = self._lmdb(image.path).read(image.key) if image.key else None
-        decoded = decode_image(name, self._max_pixels, content)
+        if image.key:
+            self._keep_open(image.path)
+        decoded = decode(image, self._max_pixels)
         pixels = decoded.pixels
-        if pixels.shape[:2] != (image.height, image.width):
-            height, width = pixels.shape[:2]
-            if image.key:
-                raise ImageError(f"{name}: is {width} x {height} px, meta_info.txt says {image.width} x {image.height}")
-            raise ImageError(f"{name}: changed since its header was read")
         with self._lock:
-            self.notes.update(f"{name}: {note}" for note in decoded.notes)
+            self.notes.update(f"{image.place}: {note}" for note in decoded.notes)
             if position not in self._decoded:
                 self._decoded[position] = pixels
                 self._bytes += pixels.nbytes
@@ -356,8 +372,7 @@ class CropReader:
                 self._bytes -= oldest.nbytes
         return pixels
 
-    def _lmdb(self, path: Path) -> LmdbReader:
+    def _keep_open(self, path: Path) -> None:
         with self._lock:
             if path not in self._lmdbs:
                 self._lmdbs[path] = open_lmdb(path)
-            return self._lmdbs[path]

@@ -55,10 +55,12 @@ class Decoded:
     Attributes:
         pixels: uint8 [H, W, 3], RGB, upright.
         notes: one phrase for each lossy conversion ("alpha channel dropped"); empty for a plain 8-bit RGB or gray file.
+        gray: whether the file holds one channel of brightness and no colours.
     """
 
     pixels: Pixels
     notes: tuple[str, ...]
+    gray: bool = False
 
 
 # ---- reading
@@ -107,6 +109,7 @@ def decode_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, con
             notes.append("16 bits rounded to 8")
 
         # To RGB, upright.
+        gray = image.mode in ("1", "L", "LA")
         if "A" in image.getbands() or "transparency" in image.info:
             image = image.convert("RGBA")
             if np.asarray(image)[..., 3].min() < 255:
@@ -118,7 +121,7 @@ def decode_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, con
         image = image.convert("RGB")
         if orientation in _UPRIGHT:
             image = image.transpose(_UPRIGHT[orientation])
-        return Decoded(np.array(image), tuple(notes))
+        return Decoded(np.array(image), tuple(notes), gray)
 
 
 def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

@@ -47,11 +47,17 @@ class DataConfig:
     """What a run learns from."""
 
     hr: tuple[str, ...] = option(
-        (), "folders (searched recursively), files or .lmdb of clean images; empty: photographs of scikit-image"
+        (),
+        "folders (searched recursively), files or .lmdb of clean images; empty: photographs of scikit-image",
+        path=True,
     )
-    lr: str = option("", "folder or .lmdb of low-resolution partners of data.hr; empty: made from hr by the method")
-    sets: dict[str, str] = option({}, "further folders aligned with data.hr, by the name that the method asks for")
-    meta_info: str = option("", "BasicSR's list of the images of data.hr to use, one name a line")
+    lr: str = option(
+        "", "folder or .lmdb of low-resolution partners of data.hr; empty: made from hr by the method", path=True
+    )
+    sets: dict[str, str] = option(
+        {}, "further folders aligned with data.hr, by the name that the method asks for", path=True
+    )
+    meta_info: str = option("", "BasicSR's list of the images of data.hr to use, one name a line", path=True)
     images: tuple[str, ...] = option((), "only these images of data.hr, by name; empty: all")
     exclude: tuple[str, ...] = option((), "all but these images of data.hr, by name")
     crop_px: int = option(128, "side of the HR crops, a multiple of the scale", "px")
@@ -170,15 +176,17 @@ def open_source(config: DataConfig, names: tuple[str, ...], scale: int, seed: in
         found = find_images(sources, side_px=config.crop_px, meta_info=config.meta_info or None)
     except (ImageError, OSError) as error:
         raise DataError(f"data.hr: {one_line(error, 400)}") from None
-    hr = _chosen(found, config)
+    hr = chosen(found, config.images, config.exclude, "data")
     notes = [f"left out: {line}" for line in hr.excluded]
 
     # Plain dictionaries: they travel to workers, which read-only views cannot.
     images, factors = {"hr": hr}, {"hr": 1}
     for name in names[1:]:
         where, folder = ("data.lr", config.lr) if name == "lr" else (f"data.sets.{name}", config.sets[name])
-        images[name], unused = _partners(where, hr, Path(folder).expanduser(), scale, _listed_partners(config, name))
-        factors[name] = _factor(where, hr, images[name], scale, may_be_hr=name != "lr")
+        images[name], unused = find_partners(
+            where, hr, Path(folder).expanduser(), scale, _listed_partners(config, name)
+        )
+        factors[name] = size_factor(where, hr, images[name], scale, may_be_hr=name != "lr")
         notes += [f"{where}: {line}" for line in unused]
     return Source(config, seed, images, factors, tuple(notes))
 
@@ -200,25 +208,33 @@ def _check_names(config: DataConfig, names: tuple[str, ...]) -> None:
         raise ConfigError(f"data.sets: this method knows no images named {name!r}{nearest(name, names)}")
 
 
-def _chosen(found: HrImages, config: DataConfig) -> HrImages:
-    """The images that `images` and `exclude` leave."""
-    images = found.images
-    for option_name, wanted, keep in (("images", config.images, True), ("exclude", config.exclude, False)):
+def chosen(found: HrImages, images: tuple[str, ...], exclude: tuple[str, ...], where: str) -> HrImages:
+    """The images that two options leave.
+
+    Args:
+        found: all images.
+        images: names to keep, with or without extension; empty: all.
+        exclude: names to leave out.
+        where: table of the options, for messages: "data".
+    Raises:
+        ConfigError: a name that is not there, or nothing left.
+    """
+    left = found.images
+    for option_name, wanted, keep in (("images", images, True), ("exclude", exclude, False)):
         if not wanted:
             continue
-        names = {name: position for position, image in enumerate(images) for name in (_stem(image.name), image.name)}
+        names = {name: position for position, image in enumerate(left) for name in (_stem(image.name), image.name)}
         for name in wanted:
             if name not in names:
                 left_out = next((f" ({line})" for line in found.excluded if name in line), "")
-                known = nearest(name, [image.name for image in images[:1000]])
-                raise ConfigError(
-                    f"data.{option_name} must name images of {found.origin}, got {name!r}{left_out or known}"
-                )
+                known = nearest(name, [image.name for image in left[:1000]])
+                message = f"{where}.{option_name} must name images of {found.origin}, got {name!r}{left_out or known}"
+                raise ConfigError(message)
         positions = {names[name] for name in wanted}
-        images = tuple(image for position, image in enumerate(images) if (position in positions) == keep)
-    if not images:
-        raise ConfigError(f"data.exclude must leave at least one image of {found.origin}, got all of them")
-    return replace(found, images=images)
+        left = tuple(image for position, image in enumerate(left) if (position in positions) == keep)
+    if not left:
+        raise ConfigError(f"{where}.exclude must leave at least one image of {found.origin}, got all of them")
+    return replace(found, images=left)
 
 
 def _stem(name: str) -> str:
@@ -235,7 +251,7 @@ def _listed_partners(config: DataConfig, name: str) -> Mapping[str, str]:
     return {hr: lr for hr, lr, *_ in pairs}
 
 
-def _partners(
+def find_partners(
     where: str, hr: HrImages, folder: Path, scale: int, listed: Mapping[str, str]
 ) -> tuple[HrImages, tuple[str, ...]]:
     """The image of a folder that belongs to each HR image, and notes about those that belong to none."""
@@ -268,7 +284,7 @@ def _partners(
     return HrImages(found.origin, tuple(partners), found.excluded), notes
 
 
-def _factor(where: str, hr: HrImages, partners: HrImages, scale: int, may_be_hr: bool) -> int:
+def size_factor(where: str, hr: HrImages, partners: HrImages, scale: int, may_be_hr: bool) -> int:
     """How many times smaller than hr the partners are: 1 or the scale, the same for all.
 
     A side of L px may be the floor or the ceiling of hr's side over the scale: both are in use for images whose sides

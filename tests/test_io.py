@@ -135,6 +135,12 @@ def test_gray_palette_bilevel_and_cmyk(tmp_path):
     Image.fromarray(noise_image()).convert("CMYK").save(tmp_path / "cmyk.tif")
     assert io.decode_image(tmp_path / "cmyk.tif").notes == ("CMYK converted without a colour profile",)
 
+    is_gray = [io.decode_image(tmp_path / name).gray for name in ("gray.png", "palette.png", "bilevel.png", "cmyk.tif")]
+    assert is_gray == [True, False, True, False]
+    assert io.decode_image("in an archive", content=(tmp_path / "gray.png").read_bytes()).gray
+    with pytest.raises(ImageError, match=r"^in an archive: must be an image, got an empty file$"):
+        io.decode_image("in an archive", content=b"")
+
 
 def test_alpha_is_dropped_and_reported_only_where_it_matters(tmp_path):
     pixels = noise_image(channels=4)
