@@ -17,6 +17,7 @@ from .columns import Column, Op
 from .errors import SpaceError, nearest
 from .ops import OPS
 from .rng import LAYOUT_VERSION
+from .toml_lines import KeyPath, decode_error, key_lines
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -177,40 +178,30 @@ def _digest(space: Space) -> str:
 
 
 class _Where:
-    """Places in the text, for messages. tomllib gives no lines, so keys are looked up in the text again."""
+    """Places in the text, for messages."""
 
     def __init__(self, text: str, origin: str) -> None:
         self.origin = origin
-        self.lines = text.splitlines()
+        self.lines = key_lines(text)
 
     def error(self, message: str, key: str = "", table: str = "", number: int = 0) -> SpaceError:
         line = self._line(key, table, number)
         return SpaceError(f"{self.origin}:{line}: {message}" if line else f"{self.origin}: {message}")
 
     def _line(self, key: str, table: str, number: int) -> int:
-        header = re.compile(r"^\s*\[\[?\s*" + re.escape(table) + r"\s*\]\]?")
-        pattern = re.compile(r"^\s*[\"']?" + re.escape(key) + r"[\"']?\s*=") if key else None
-        inside, seen, found = table == "", -1, 0
-        for place, line in enumerate(self.lines, start=1):
-            if re.match(r"^\s*\[", line):
-                matched = bool(table) and bool(header.match(line))
-                seen += matched
-                inside = matched and seen == number
-                if inside:
-                    found = place
-                    if pattern is None:
-                        return place
-            elif inside and pattern is not None and pattern.match(line):
-                return place
-        return found
+        """Line of a key, else of its table, else 0."""
+        inside: KeyPath = (table,) if table else ()
+        if (table, number) in self.lines:
+            inside = (table, number)
+        return self.lines.get((*inside, key)) or self.lines.get(inside, 0)
 
 
 def _parse(text: str, origin: str, find: Callable[[str], Space]) -> Space:
-    where = _Where(text, origin)
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpaceError(f"{origin}: not valid TOML: {error}") from None
+        raise SpaceError(decode_error(origin, error)) from None
+    where = _Where(text, origin)
     _known_keys(data, ("space", "slot", "order", "vector", "mixture"), where, "", 0, "the file")
     head = data.get("space")
     if not isinstance(head, dict):

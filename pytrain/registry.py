@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from .methods.contract import Method, Setup
@@ -23,13 +24,25 @@ class MethodEntry:
         build: (config, setup) -> the method.
         summary: one line for people.
         paper: where it was published.
+        suggested: values of other sections that `pytrain init` writes for it, by key: {"optimizer.learning_rate": 1e-4}.
     """
 
     config: type[Any]
     build: Callable[[Any, Setup], Method]
     summary: str
     paper: str
+    suggested: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
+
+_REALESRNET = {
+    "net.type": "rrdbnet",
+    "run.steps": 1_000_000,
+    "data.crop_px": 256,
+    "data.batch": 48,
+    "data.augment": "hflip",
+    "optimizer.learning_rate": 2e-4,
+}
+"""From the released options train_realesrnet_x4plus.yml: 12 images on each of 4 GPUs."""
 
 METHODS: dict[str, MethodEntry] = {
     "psnr": MethodEntry(
@@ -39,12 +52,17 @@ METHODS: dict[str, MethodEntry] = {
         "the classical setting, e.g. EDSR 2017",
     ),
     "realesrnet": MethodEntry(
-        RealESRNetConfig, RealESRNet, "pixel loss against sharpened HR on second-order degradations", "Wang et al. 2021"
+        RealESRNetConfig,
+        RealESRNet,
+        "pixel loss against sharpened HR on second-order degradations",
+        "Wang et al. 2021",
+        _REALESRNET,
     ),
     "realesrgan": MethodEntry(
         RealESRGANConfig,
         RealESRGAN,
         "L1 + perceptual + GAN loss with a U-Net discriminator on second-order degradations",
         "Wang et al. 2021",
+        {**_REALESRNET, "run.steps": 400_000, "optimizer.learning_rate": 1e-4},
     ),
 }

@@ -13,7 +13,11 @@ CompileMode = Literal["off", "default", "reduce-overhead"]
 
 
 def option(default: Any, help_text: str, unit: str = "", **metadata: Any) -> Any:
-    """A field of a configuration: its default, and the text that `pytrain init` and the JSON schema show."""
+    """A field of a configuration: its default, and the text that `pytrain init` and the JSON schema show.
+
+    Further metadata: `path=True` for texts that are paths (relative ones begin at the file's folder), `path="toml"` where
+    only names that end in .toml are; `net=True` for a network's configuration, whose table has a `type`.
+    """
     described = {"help": help_text, "unit": unit, **metadata}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=described)
@@ -52,7 +56,7 @@ class TrainConfig:
     accumulate: int = option(1, "slices into which a batch is cut to save memory; the result is that of one step")
     ema_decay: float = option(0.999, "decay of the moving average of the weights; 0: none")
     threads: int = option(0, "CPU threads of torch and of the degradations; 0: all, shared between processes")
-    pretrained: str = option("", "model file that the trained network starts from")
+    pretrained: str = option("", "model file that the trained network starts from", path=True)
     bad_steps: int = option(3, "steps with non-finite loss in a row before the run rolls back to its last checkpoint")
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Layers of pydegrade, lowest first; a module imports only from lower layers (or its own, without cycles).
 LAYERS = [
-    ["errors", "_C"],
+    ["errors", "toml_lines", "_C"],
     ["_native", "columns", "packed"],
     ["rng", "eigen", "psf"],
     ["distributions", "kernels"],

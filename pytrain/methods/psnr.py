@@ -23,7 +23,9 @@ from .parts import PIXEL_LOSSES, PixelLossName, load_space, sample_rows
 class PsnrConfig:
     """Options of method `psnr`."""
 
-    space: str = option("auto", "preset or TOML file; auto: bicubic-x<scale> (MATLAB); none: pairs from data.lr")
+    space: str = option(
+        "auto", "preset or TOML file; auto: bicubic-x<scale> (MATLAB); none: pairs from data.lr", path="toml"
+    )
     loss: PixelLossName = option("l1", "what is minimised between output and target")
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ from .psnr import Psnr, PsnrConfig
 class RealESRNetConfig:
     """Options of method `realesrnet`."""
 
-    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>")
+    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>", path="toml")
     loss: PixelLossName = option("l1", "what is minimised between output and target")
 
 
@@ -52,7 +52,7 @@ class RealESRNet(Psnr):
 class RealESRGANConfig:
     """Options of method `realesrgan`; defaults as in the released training options."""
 
-    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>")
+    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>", path="toml")
     loss: PixelLossName = option("l1", "pixel loss between output and target")
     pixel_weight: float = option(1.0, "of the pixel loss")
     perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed")
@@ -60,12 +60,12 @@ class RealESRGANConfig:
     gan: GanKind = option("vanilla", "kind of GAN loss")
     gan_start_step: int = option(0, "before this step only pixel and perceptual loss")
     vgg19: str = option(
-        "", "torchvision's weight file vgg19-dcbb9e9d.pth (or a safetensors copy), for the perceptual loss"
+        "", "torchvision's weight file vgg19-dcbb9e9d.pth (or a safetensors copy), for the perceptual loss", path=True
     )
     discriminator: UNetDiscriminatorConfig = option(
         UNetDiscriminatorConfig(), "the discriminator, a table of network options", net=True
     )
-    discriminator_pretrained: str = option("", "model file that the discriminator starts from")
+    discriminator_pretrained: str = option("", "model file that the discriminator starts from", path=True)
 
     def __post_init__(self) -> None:
         for name in ("pixel_weight", "perceptual_weight", "gan_weight"):

@@ -6,7 +6,7 @@ Shapes: x_BCHW [B, in, H, W] -> [B, out, sH, sW].
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +24,7 @@ class SpandrelConfig:
     """Which model file to start from. The file decides the architecture; `scale` 0 takes the file's."""
 
     type: ClassVar[str] = "spandrel"
-    path: str = ""
+    path: str = field(default="", metadata={"path": True})
     scale: int = 0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,447 @@
+"""Configurations: what is read is what was written, and everything wrong is said in one line with its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import typing
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import numpy as np
+import pytest
+
+from pydegrade.toml_lines import key_lines
+from pytrain import config, describe
+from pytrain.errors import CheckpointError, ConfigError
+from pytrain.nets import NETS
+from pytrain.parsing import options, without_none
+from pytrain.registry import METHODS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TEXT = """\
+[run]
+name = "first"
+steps = 100
+
+[net]
+type = "srresnet"
+scale = 2
+num_blocks = 4
+
+[method]
+type = "psnr"
+space = "auto"
+
+[data]
+hr = ["photos", "/elsewhere/photos"]
+batch = 4
+crop_px = 32
+
+[optimizer]
+betas = [
+    0.9,
+    0.99,
+]
+learning_rates = { generator = 1e-4 }
+
+[[evaluate.sets]]
+name = "one"
+hr = "held/out"
+
+[[evaluate.sets]]
+name = "two"
+hr = "../sets/two"
+"""
+
+
+def load(text: str = TEXT, *overrides: str) -> config.Config:
+    return config.loads(text, overrides, "cfg.toml", "/project")
+
+
+def message(text: str = TEXT, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(text, *overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# ---- Lines of keys
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Paths of everything in parsed TOML."""
+    found = [path] if path else []
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        found += leaves(entry, (*path, key))
+    return found
+
+
+HARD_TOML = '''\
+# comment with [table] and key = 1
+top."dotted key".x = 1          # line 2
+
+["quoted [table]"]
+"a=b" = "text with # and ] and \\" = "
+'literal' = 'C:\\path\\'        # 6
+long = """
+[not.a.table]
+key = "no key"
+"""
+after_long = 1                  # 11
+lines = [ 1, # [
+  { inner = "}" , two = [3, 4]},
+  \'\'\'
+]\'\'\', 5]
+dated = 1979-05-27 07:32:00     # 16
+[a.b]
+c.d = true
+[[list]]
+x = 1                           # 20
+[[list.inner]]
+y = 1
+[list.table]
+z = { }
+[[list]]
+x = 2                           # 26
+[list.table]
+z = 1e3                         # 28
+quotes = """"two quotes""\\""""
+last = 2                        # 30
+'''
+
+
+def test_every_key_has_its_line():
+    parsed, lines = tomllib.loads(HARD_TOML), key_lines(HARD_TOML)
+    assert set(lines) == set(leaves(parsed))
+    wanted = {
+        ("top", "dotted key", "x"): 2, ("quoted [table]", "a=b"): 5, ("quoted [table]", "literal"): 6,
+        ("quoted [table]", "after_long"): 11, ("quoted [table]", "lines", 1, "two", 1): 13,
+        ("quoted [table]", "lines", 2): 14, ("quoted [table]", "lines", 3): 15, ("quoted [table]", "dated"): 16,
+        ("a", "b", "c", "d"): 18, ("list",): 19, ("list", 0, "x"): 20, ("list", 0, "inner", 0, "y"): 22,
+        ("list", 0, "table", "z"): 24, ("list", 1): 25, ("list", 1, "x"): 26, ("list", 1, "table", "z"): 28,
+        ("list", 1, "table", "last"): 30,
+    }  # fmt: skip
+    assert {path: lines[path] for path in wanted} == wanted
+
+
+def test_lines_of_the_shipped_spaces_are_complete():
+    for path in (Path(__file__).parent.parent / "pydegrade" / "spaces").glob("*.toml"):
+        text = path.read_text(encoding="utf-8")
+        assert set(key_lines(text)) == set(leaves(tomllib.loads(text)))
+
+
+# ---- Reading
+
+
+def test_values_and_defaults():
+    loaded = load()
+    assert (loaded.run.name, loaded.run.steps, loaded.run.seed) == ("first", 100, 0)
+    assert loaded.net == NETS["srresnet"].config(scale=2, num_blocks=4)
+    assert config.method_name(loaded.method) == "psnr"
+    assert loaded.optimizer.betas == (0.9, 0.99)
+    assert loaded.optimizer.learning_rates == {"generator": 1e-4}
+    assert [entry.name for entry in loaded.evaluate.sets] == ["one", "two"]
+
+
+def test_an_integer_serves_as_a_number_and_one_text_as_a_list():
+    assert load(TEXT, "optimizer.learning_rate=1").optimizer.learning_rate == 1.0
+    assert isinstance(load(TEXT, "optimizer.learning_rate=1").optimizer.learning_rate, float)
+    assert load(TEXT, 'data.hr="/x"').data.hr == ("/x",)
+
+
+def test_relative_paths_begin_at_the_file_and_those_of_set_at_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = load()
+    assert loaded.data.hr == ("/project/photos", "/elsewhere/photos")
+    assert [entry.hr for entry in loaded.evaluate.sets] == [("/project/held/out",), ("/sets/two",)]
+    assert load(TEXT, "data.hr=photos").data.hr == (str(tmp_path / "photos"),)
+    # A preset's name is no path; results go below the current folder wherever the file lies.
+    assert load(TEXT, "method.space=bicubic-x2").method.space == "bicubic-x2"
+    assert load(TEXT, "method.space=my.toml").method.space == str(tmp_path / "my.toml")
+    assert load(TEXT, "run.out=here").run.out == "here"
+
+
+def test_load_reads_a_file(tmp_path):
+    path = tmp_path / "cfg.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    assert config.load(path).data.hr[0] == str(tmp_path / "photos")
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot be read: No such file"):
+        config.load(tmp_path / "missing.toml")
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"cfg\.toml: cannot be read: .*decode"):
+        config.load(path)
+
+
+def test_overrides_are_applied_in_order_after_the_file():
+    loaded = load(TEXT, "run.steps=5", "run.steps=6", "net.num_blocks = 2", "evaluate.sets[1].name=three")
+    assert (loaded.run.steps, loaded.net.num_blocks, loaded.evaluate.sets[1].name) == (6, 2, "three")
+    # What is no TOML value is text; what looks like a number is text where text is wanted.
+    assert load(TEXT, "run.name=a-b").run.name == "a-b"
+    assert load(TEXT, "run.name=2024").run.name == "2024"
+    assert load(TEXT, "run.name='2024'").run.name == "2024"
+    assert load(TEXT, 'data.images=["a.png", "b.png"]').data.images == ("a.png", "b.png")
+    assert load(TEXT, 'net={type="edsr", scale=2}').net == NETS["edsr"].config(scale=2)
+
+
+# ---- Everything wrong: one line that names place, key, value and the nearest key
+
+
+def changed(old: str, new: str) -> str:
+    assert TEXT.count(old) == 1
+    return TEXT.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("batch = 4", "bach = 4", "cfg.toml:16: [data]: unknown key 'bach'; did you mean 'batch'?"),
+        ("batch = 4", "batch = 4.0", "cfg.toml:16: data.batch must be a whole number, written without a point, got 4.0"),
+        ("batch = 4", "batch = true", "cfg.toml:16: data.batch must be a whole number, got True"),
+        ("batch = 4", "batch = 0", "cfg.toml:16: data.batch must be > 0, got 0"),
+        ("batch = 4", "batch 4", "cfg.toml:16: not valid TOML: Expected '=' after a key in a key/value pair (column 7)"),
+        ("crop_px = 32", "crop_px = 33", "cfg.toml:17: data.crop_px must be a multiple of net.scale 2, got 33"),
+        ("    0.99,\n", '    "x",\n', "cfg.toml:22: optimizer.betas[1] must be a number, got 'x'"),
+        ("    0.99,\n", "", "cfg.toml:20: optimizer.betas must be a list of 2 values, got [0.9]"),
+        ("    0.99,\n", "    1.5,\n", "cfg.toml:20: optimizer.betas must be in [0, 1), got (0.9, 1.5)"),
+        ("1e-4", "-1e-4", "cfg.toml:24: optimizer.learning_rates.generator must be >= 0, got -0.0001"),
+        ("{ generator = 1e-4 }", "3", "cfg.toml:24: optimizer.learning_rates must be a table, got 3"),
+        ('"first"', "5", "cfg.toml:2: run.name must be text, got 5"),
+        ('"first"', '"a/b"', "cfg.toml:2: run.name must be a plain name, without /, got 'a/b'"),
+        ("[data]", "[dat]", "cfg.toml:14: unknown section 'dat'; did you mean 'data'?"),
+        ("[run]", "x = 1\n[run]", "cfg.toml:1: unknown key outside of a section: 'x'"),
+        ('"srresnet"', '"sresnet"', "cfg.toml:6: net.type must be a known network, got 'sresnet'; did you mean 'srresnet"),
+        ('type = "srresnet"\n', "", "cfg.toml:5: net.type is missing; known: srresnet, "),
+        ("num_blocks", "num_block", "cfg.toml:8: [net] (srresnet): unknown key 'num_block'; did you mean 'num_blocks'?"),
+        ("scale = 2", "scale = 7", "cfg.toml:7: net.scale must be one of 1, 2, 3, 4, got 7"),
+        ('"psnr"', '"psrn"', "cfg.toml:11: method.type must be a known method, got 'psrn'; did you mean 'psnr'?"),
+        ('type = "psnr"\n', "", "cfg.toml:10: method.type is missing; known: psnr, "),
+        ("space =", "spacey =", "cfg.toml:12: [method] (psnr): unknown key 'spacey'; did you mean 'space'?"),
+        ('"held/out"', "[1]", "cfg.toml:28: evaluate.sets[0].hr[0] must be text, got 1"),
+        ('name = "two"\n', "", "cfg.toml:30: [evaluate.sets[1]]: the key 'name' is missing"),
+        ('"two"', '""', "cfg.toml:31: evaluate.sets[1].name must be "),
+        ('hr = ["photos", "/elsewhere/photos"]', "hr = 3", "cfg.toml:15: data.hr must be a list, got 3"),
+    ],
+)  # fmt: skip
+def test_errors_in_the_file(old, new, wanted):
+    assert message(changed(old, new)).startswith(wanted)
+
+
+def test_missing_sections():
+    without = TEXT[: TEXT.index("[net]")] + TEXT[TEXT.index("[method]") :]
+    assert message(without).startswith("cfg.toml: the section [net] is missing; its type is one of srresnet, ")
+    assert message('method = 3\n[net]\ntype="edsr"').startswith("cfg.toml:1: method must be a table, got 3")
+    assert message('net = 3\n[method]\ntype="psnr"').startswith("cfg.toml:1: net must be a table with a network's")
+    assert message('run = 3\n[net]\ntype="edsr"\n[method]\ntype="psnr"') == "cfg.toml:1: run must be a table, got 3"
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("run.steps=abc", "run.steps must be a whole number, got 'abc'"),
+        ("run.steps=1e3", "run.steps must be a whole number, written without a point, got 1000.0"),
+        ("optimizer.eps=nan", "optimizer.eps must be > 0, got nan"),
+        ("optimizer.type=adem", "optimizer.type must be one of 'adam', 'adamw' or 'lamb', got 'adem'; did you mean 'adam"),
+        ("optimizer.type=3", "optimizer.type must be one of 'adam', 'adamw' or 'lamb', got 3"),
+        ("log.tensorboard=1", "log.tensorboard must be true or false, got 1"),
+        ("train.accumulate=5", "train.accumulate must be at most data.batch 4, got 5"),
+        ("net.num_block=3", "[net] (srresnet): unknown key 'num_block'; did you mean 'num_blocks'?"),
+        ("evaluate.sets[2].name=a", "[2] must be below the list's length 2"),
+        ("evaluate.sets.name=a", "'name' lies in a list; write the entry's number, as in sets[0].name"),
+        ("run[0]=a", "[0] must follow a list"),
+        ("run.steps.x=1", "'steps' is no table, its value is 100"),
+        ("data.hr=[a", "not a TOML value: Invalid value"),
+        ('run.name="a', "not a TOML value: "),
+        ("run.steps", "must be section.key=value, got no '='"),
+        (".x=3", "must begin with a key like section.key, got '.x'"),
+        ("x=3", "unknown key outside of a section: 'x'; known: run, "),
+        ("net.type=unet_discriminator", "net.type must be a known network, got 'unet_discriminator'; known: srresnet, "),
+        ("net={type='spandrel'}", "net.scale must be given (spandrel reads the file only later), got 0"),
+    ],
+)  # fmt: skip
+def test_errors_of_overrides_name_them(override, wanted):
+    assert message(TEXT, override).startswith(f"--set {override}: {wanted}")
+
+
+def test_errors_that_methods_find_later_get_their_place():
+    loaded = load(TEXT, "run.steps=7")
+    error = ConfigError("data.hr must be folders, got nothing")
+    assert str(config.located(loaded, error)) == "cfg.toml:15: data.hr must be folders, got nothing"
+    assert str(config.located(loaded, ConfigError("run.steps: too few"))) == "--set run.steps=7: run.steps: too few"
+    assert str(config.located(loaded, ConfigError("optimizer.eps: too small"))) == "cfg.toml:19: optimizer.eps: too small"
+    for other in (ConfigError("something else is wrong"), CheckpointError("data.hr: x"), ConfigError("image.png: bad")):
+        assert config.located(loaded, other) is other
+
+
+# ---- Writing
+
+
+TEXTS = ["", "a", "data/set 5", 'quote " and \\', "tab\tline\nend", "\x7f\x01", "ünï 写真 😀", "#[x]=", "'''"]
+
+
+def random_value(hint: Any, draw: np.random.Generator) -> Any:
+    """A value of a type; texts with everything that TOML must escape."""
+    hint = without_none(hint)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is typing.Literal:
+        return inner[draw.integers(len(inner))]
+    if origin is tuple and inner[-1] is Ellipsis:
+        return tuple(random_value(inner[0], draw) for _ in range(draw.integers(4)))
+    if origin is tuple:
+        return tuple(random_value(entry, draw) for entry in inner)
+    if origin is not None:
+        return {TEXTS[place] + "k": random_value(inner[1], draw) for place in draw.integers(len(TEXTS), size=2)}
+    if hint is bool:
+        return bool(draw.integers(2))
+    if hint is int:
+        return int(10.0 ** draw.uniform(0, 6))
+    if hint is float:
+        return float(10.0 ** draw.uniform(-9, 2))
+    if hint is str:
+        return TEXTS[draw.integers(len(TEXTS))]
+    return random_record(hint, draw)
+
+
+def random_record(kind: type[Any], draw: np.random.Generator) -> Any:
+    """A structure in which each field is changed as long as the structure accepts it."""
+    missing = [option for option in options(kind) if option.default is dataclasses.MISSING]
+    required = {option.name: random_value(option.hint, draw) for option in missing}
+    if "name" in required:
+        required["name"] = "set"
+    record = kind(**required)
+    for option in options(kind):
+        value = random_value(option.hint, draw)
+        if option.metadata.get("path"):
+            continue
+        try:
+            record = dataclasses.replace(record, **{option.name: value})
+        except ConfigError:
+            continue
+    return record
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_written_is_read_again(seed):
+    draw = np.random.default_rng(seed)
+    names = [*METHODS]
+    method = METHODS[names[seed % len(names)]].config
+    start = {"vgg19": "/weights/vgg.pth"} if "vgg19" in {option.name for option in options(method)} else {}
+    sections = {name: random_record(kind, draw) for name, kind in config.SECTIONS.items()}
+    net = NETS[config.UPSCALERS[seed % len(config.UPSCALERS)]].config(scale=2)
+    sections["data"] = dataclasses.replace(sections["data"], crop_px=64, batch=8)
+    sections["train"] = dataclasses.replace(sections["train"], accumulate=2)
+    written = config.Config(net=net, method=method(**start), **sections)
+    read = config.loads(config.to_toml(written), folder="/nowhere")
+    assert read == written
+    assert config.digest(read) == config.digest(written)
+    assert json.loads(json.dumps(config.to_dict(written))) == config.to_dict(written)
+    assert tomllib.loads(config.to_toml(written)) == config.to_dict(written)
+
+
+def test_written_paths_do_not_depend_on_where_the_file_lies():
+    loaded = load()
+    assert config.loads(config.to_toml(loaded), folder="/other") == loaded
+
+
+# ---- Digest
+
+
+SAME = ["run.name=b", "run.out=x", "run.device=cpu", "data.workers=3", "data.cache_mb=1", "train.threads=1",
+        "train.compile=default", "train.accumulate=2", "evaluate.every_steps=7", "checkpoint.every_steps=7",
+        "log.every_steps=7", 'data.hr=["/moved/photos", "/moved/photos"]']  # fmt: skip
+OTHER = ["run.seed=1", "run.steps=101", "net.num_blocks=3", "net={type='edsr',scale=2}", "method.loss=mse",
+         "data.batch=8", "data.crop_px=34", "data.augment=none", "data.hr=other", "data.exclude=a.png",
+         "optimizer.learning_rate=1e-3", "optimizer.betas=[0.9,0.999]", "schedule.warmup_steps=3", "train.ema_decay=0",
+         "train.precision=fp32", "train.pretrained=x.pth"]  # fmt: skip
+
+
+def test_the_digest_holds_what_determines_the_weights_and_nothing_else():
+    digest = config.digest(load())
+    assert len(digest) == 16
+    assert int(digest, 16) >= 0
+    for override in SAME:
+        assert config.digest(load(TEXT, override)) == digest, override
+    others = {config.digest(load(TEXT, override)) for override in OTHER}
+    assert len(others) == len(OTHER)
+    assert digest not in others
+
+
+# ---- Files to start from, and the schema
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_init_writes_every_option_with_its_help_and_the_file_loads(method):
+    vgg = ["method.vgg19=/vgg.pth"] if method == "realesrgan" else []
+    for net in config.UPSCALERS:
+        text = describe.template(method, net, 2)
+        loaded = config.loads(text, vgg)
+        assert loaded.net == NETS[net].config(scale=2)
+        assert config.method_name(loaded.method) == method
+        kinds = {**config.SECTIONS, "method": METHODS[method].config, "net": NETS[net].config}
+        for name, kind in kinds.items():
+            for option in options(kind):
+                assert f"{option.name} =" in text or f"[{name}.{option.name}]" in text, option.name
+                assert option.name == "sets" or describe.help_text(kind, option).split("; one of")[0] in text
+    assert max(map(len, text.splitlines())) <= 124
+
+
+def test_init_takes_what_the_method_was_published_with():
+    loaded = config.loads(describe.template("realesrnet"))
+    assert (loaded.net.type, loaded.run.steps, loaded.data.batch) == ("rrdbnet", 1_000_000, 48)
+    assert "[Wang et al. 2021]" in describe.template("realesrnet")
+    with pytest.raises(ConfigError, match="--method: must be a known method, got 'psn'; did you mean 'psnr'"):
+        describe.template("psn")
+    with pytest.raises(ConfigError, match="--net: must be a known network, got 'unet_discriminator'"):
+        describe.template("psnr", "unet_discriminator")
+
+
+def fits(schema: dict[str, Any], value: Any) -> bool:
+    """Whether a value fits a JSON schema, for the part of the language that ours is written in."""
+    known = {"$schema", "title", "description", "default", "type", "additionalProperties", "required", "properties",
+             "const", "enum", "oneOf", "anyOf", "items", "minItems", "maxItems"}  # fmt: skip
+    assert set(schema) <= known
+    if "oneOf" in schema:
+        return sum(fits(entry, value) for entry in schema["oneOf"]) == 1
+    if "anyOf" in schema:
+        return any(fits(entry, value) for entry in schema["anyOf"])
+    if "const" in schema:
+        return value == schema["const"]
+    if "enum" in schema:
+        return value in schema["enum"]
+    kinds = {"string": str, "boolean": bool, "array": list, "object": dict, "integer": int, "number": (int, float)}
+    kind = schema.get("type")
+    if kind and (not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "boolean")):
+        return False
+    if kind == "array":
+        long_enough = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
+        return long_enough and all(fits(schema["items"], entry) for entry in value)
+    if kind == "object":
+        inside, rest = schema.get("properties", {}), schema.get("additionalProperties", True)
+        if any(key not in value for key in schema.get("required", [])):
+            return False
+        extra = [entry for key, entry in value.items() if key not in inside]
+        if extra and rest is False:
+            return False
+        return all(fits(inside[key], value[key]) for key in inside if key in value) and (
+            not isinstance(rest, dict) or all(fits(rest, entry) for entry in extra)
+        )
+    return True
+
+
+def test_the_schema_accepts_what_loads_and_refuses_what_does_not():
+    schema = describe.schema()
+    assert fits(schema, tomllib.loads(TEXT))
+    for method in METHODS:
+        assert fits(schema, tomllib.loads(describe.template(method)))
+        loaded = config.loads(describe.template(method), ["method.vgg19=v"] if method == "realesrgan" else [])
+        assert fits(schema, config.to_dict(loaded))
+    wrong = [("batch = 4", "bach = 4"), ("batch = 4", "batch = 4.5"), ('"psnr"', '"psrn"'), ("    0.99,\n", ""),
+             ("[data]", "[dat]"), ('"first"', "5"), ("num_blocks", "reduction")]  # fmt: skip
+    for old, new in wrong:
+        assert not fits(schema, tomllib.loads(changed(old, new))), new
