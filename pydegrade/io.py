@@ -1,7 +1,8 @@
 """Images as files and as arrays: the only place that decodes, encodes, or converts between 8 bits and float.
 
-On disk and in the functions below an image is RGB, uint8, [H, W, 3]. Everywhere else in the package it is float32,
-[3, H, W], [0, 1]; `to_float` and `to_uint8` lead from one to the other, exactly for the 256 values k / 255.
+On disk and in the functions below an image is RGB, uint8, [H, W, 3] (`read_array` and `encode_png_array` also know gray,
+alpha and 16 bits). Everywhere else in the package it is float32, [3, H, W], [0, 1]; `to_float` and `to_uint8` lead from
+one to the other, exactly for the 256 values k / 255.
 """
 
 from __future__ import annotations
@@ -124,6 +125,53 @@ def decode_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, con
         return Decoded(np.array(image), tuple(notes), gray)
 
 
+def read_array(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """Decode a still image with the channels and the depth of its file.
+
+    Palettes are looked up, also their transparency; CMYK becomes RGB naively; the EXIF orientation is applied.
+
+    Args:
+        path, max_pixels: see `read_image`.
+    Returns:
+        uint8 or uint16: [H, W] gray, [H, W, 2] gray and alpha, [H, W, 3] RGB, or [H, W, 4] RGB and alpha (not
+        premultiplied).
+    Raises:
+        ImageError, FileNotFoundError, PermissionError: see `read_image`.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        return np.array(_map_npy(path, max_pixels))
+    with _opened(path, max_pixels) as image:
+        # Decode.
+        swapped_rawmode = _swapped_rawmode(image)
+        orientation = _orientation(image)
+        image.load()
+        if swapped_rawmode is not None or image.mode.startswith("I"):
+            array: NDArray[Any] = _values_of_16_bits(path, image, swapped_rawmode).astype(np.uint16)
+        else:
+            array = np.array(_plain_mode(path, image))
+
+        # Upright: a transposition of the first two axes and mirrors, as Pillow does to its own images.
+        if orientation in _ORIENTATIONS_THAT_SWAP_SIDES:
+            array = array.swapaxes(0, 1)
+        if orientation in (2, 3, 6, 7):
+            array = array[:, ::-1]
+        if orientation in (3, 4, 7, 8):
+            array = array[::-1]
+        return np.ascontiguousarray(array)
+
+
+def _plain_mode(path: Path, image: Image.Image) -> Image.Image:
+    """A loaded 8-bit image as L, LA, RGB or RGBA."""
+    if "transparency" in image.info:
+        return image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    modes = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBX": "RGB",
+             "RGBA": "RGBA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}  # fmt: skip
+    if image.mode not in modes:
+        raise ImageError(f"{path}: pixels must be gray, palette, RGB or CMYK integers, got mode {image.mode!r}")
+    return image.convert(modes[image.mode])
+
+
 def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) in px of the upright image, from the header. Errors as `read_image`, except damaged pixels."""
     path = Path(path)
@@ -198,7 +246,14 @@ def _swapped_rawmode(image: Image.Image) -> str | None:
 def _from_16_bits(
     path: Path, image: Image.Image, swapped_rawmode: str | None, content: bytes | None
 ) -> NDArray[np.uint8]:
-    """8-bit values of a loaded 16-bit image, each v rounded to v / 257.
+    """8-bit values of a loaded 16-bit image, each v rounded to v / 257."""
+    return ((_values_of_16_bits(path, image, swapped_rawmode, content) + 128) // 257).astype(np.uint8)
+
+
+def _values_of_16_bits(
+    path: Path, image: Image.Image, swapped_rawmode: str | None, content: bytes | None = None
+) -> NDArray[np.int64]:
+    """Values in [0, 65535] of a loaded 16-bit image.
 
     Pillow keeps 16 bits of one channel, but of several channels it decodes only the upper byte. The lower byte comes
     from a second decoding that is told the opposite byte order.
@@ -213,7 +268,7 @@ def _from_16_bits(
         with Image.open(path if content is None else BytesIO(content)) as second:
             second.tile = [_with_rawmode(tile, swapped_rawmode) for tile in second.tile]
             values = 256 * values + np.asarray(second)
-    return ((values + 128) // 257).astype(np.uint8)
+    return values
 
 
 def _with_rawmode(tile: Any, rawmode: str) -> Any:
@@ -302,6 +357,32 @@ def encode_png(pixels: Pixels, level: int = 1) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), level)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(name, data) for name, data in chunks)
+
+
+def encode_png_array(array: NDArray[Any], level: int = 1) -> bytes:
+    """Lossless PNG of what `read_array` returns: uint8 or uint16, [H, W] or [H, W, 1 to 4].
+
+    Raises:
+        ValueError: another type or shape.
+    """
+    channels = 1 if array.ndim == 2 else array.shape[2] if array.ndim == 3 else 0
+    if array.dtype not in (np.uint8, np.uint16) or channels not in (1, 2, 3, 4) or 0 in array.shape:
+        raise ValueError(
+            f"encode_png_array: array must be uint8 or uint16 [H, W] or [H, W, 1 to 4], got {array.dtype} "
+            f"{list(array.shape)}"
+        )
+    height, width = array.shape[:2]
+    pixel_bytes = channels * array.dtype.itemsize
+    big_endian = np.ascontiguousarray(array.astype(array.dtype.newbyteorder(">")))
+    rows = big_endian.view(np.uint8).reshape(height, width * pixel_bytes)
+    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = 1
+    filtered[:, 1 : 1 + pixel_bytes] = rows[:, :pixel_bytes]
+    np.subtract(rows[:, pixel_bytes:], rows[:, :-pixel_bytes], out=filtered[:, 1 + pixel_bytes :])
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]  # PNG specification, table 11.1
+    header = struct.pack(">IIBBBBB", width, height, 8 * array.dtype.itemsize, color_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), level)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(chunk, data) for chunk, data in chunks)
 
 
 def _png_chunk(name: bytes, data: bytes) -> bytes:

@@ -316,3 +316,48 @@ def test_names_from_files_stay_in_their_folder(tmp_path, name):
 
 def test_names_inside_are_allowed(tmp_path):
     assert io.path_inside(tmp_path, "sub/a.png") == tmp_path / "sub/a.png"
+
+
+# ---- Gray, alpha and 16 bits
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (3, 1, 2), (1, 4, 3), (6, 5, 4), (1, 1)])
+def test_png_arrays_come_back_with_their_channels_and_depth(tmp_path, kind, shape):
+    array = np.random.default_rng(1).integers(0, np.iinfo(kind).max + 1, shape).astype(kind)
+    path = tmp_path / "image.png"
+    path.write_bytes(io.encode_png_array(array))
+    if kind is np.uint16 and shape[2:] == (2,):
+        # Pillow would give the upper bytes only.
+        with pytest.raises(ImageError, match="16-bit pixels must be gray, RGB or RGBA"):
+            io.read_array(path)
+        return
+    back = io.read_array(path)
+    assert back.dtype == kind
+    assert np.array_equal(back, array[..., 0] if shape[2:] == (1,) else array)
+
+
+def test_read_array_agrees_with_read_image_where_both_know_the_file(tmp_path):
+    draw = np.random.default_rng(2)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}.png"
+        Image.fromarray(draw.integers(0, 256, (5, 8, 3), np.uint8)).save(path, exif=exif)
+        assert np.array_equal(io.read_array(path), io.read_image(path)), orientation
+    palette = Image.fromarray(draw.integers(0, 256, (5, 8, 3), np.uint8)).convert("P")
+    palette.save(tmp_path / "p.png")
+    assert np.array_equal(io.read_array(tmp_path / "p.png"), io.read_image(tmp_path / "p.png"))
+    palette.save(tmp_path / "t.png", transparency=3)
+    assert io.read_array(tmp_path / "t.png").shape == (5, 8, 4)
+    Image.fromarray(draw.integers(0, 256, (5, 8, 4), np.uint8), "CMYK").save(tmp_path / "c.tif")
+    assert np.array_equal(io.read_array(tmp_path / "c.tif"), io.read_image(tmp_path / "c.tif"))
+    Image.fromarray(draw.random((4, 4), np.float32), "F").save(tmp_path / "f.tif")
+    with pytest.raises(ImageError, match=r"f\.tif: pixels must be gray"):
+        io.read_array(tmp_path / "f.tif")
+
+
+def test_png_arrays_of_other_types_are_refused():
+    for array in (np.zeros((2, 2, 5), np.uint8), np.zeros((2, 2), np.float32), np.zeros((0, 2), np.uint8)):
+        with pytest.raises(ValueError, match="encode_png_array: array must be uint8 or uint16"):
+            io.encode_png_array(array)
