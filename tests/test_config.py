@@ -224,7 +224,7 @@ def changed(old: str, new: str) -> str:
         ('type = "psnr"\n', "", "cfg.toml:10: method.type is missing; known: psnr, "),
         ("space =", "spacey =", "cfg.toml:12: [method] (psnr): unknown key 'spacey'; did you mean 'space'?"),
         ('"held/out"', "[1]", "cfg.toml:28: evaluate.sets[0].hr[0] must be text, got 1"),
-        ('name = "two"\n', "", "cfg.toml:30: [evaluate.sets[1]]: the key 'name' is missing"),
+        ('"two"', '"one"', "cfg.toml:26: evaluate.sets.name must be different for every set, got 'one'"),
         ('"two"', '""', "cfg.toml:31: evaluate.sets[1].name must be "),
         ('hr = ["photos", "/elsewhere/photos"]', "hr = 3", "cfg.toml:15: data.hr must be a list, got 3"),
     ],
