@@ -4,8 +4,8 @@
 // arithmetic of each lane is that of math/normal.h and math/poisson.h.
 
 #include "cpu/image_ops.h"
+#include "cpu/philox_lanes.h"
 #include "math/normal.h"
-#include "math/philox.h"
 #include "math/poisson.h"
 
 namespace pyd {
@@ -13,8 +13,7 @@ namespace PYD_ISA {
 namespace {
 
 constexpr int64_t kStripRows = 32;
-constexpr int kLanes = 16;
-constexpr int kRun = 4 * kLanes;
+constexpr int kRun = 4 * kBlocks;
 
 enum StreamOp : uint32_t { kStreamGaussian = 1, kStreamPoisson = 2, kStreamCorrelated = 3 };  // append only
 
@@ -25,45 +24,18 @@ struct Stream {
 };
 
 // Sixteen Philox blocks: word j of block l stands at words[j][l]. Block l covers pixels first_x + 4 l .. + 3.
-void philox_run(const Stream& stream, uint32_t channel, uint32_t y, uint32_t first_x, uint32_t words[4][kLanes]) {
-  uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
-  const uint32_t second = stream.op << 24 | channel << 8;
-  for (int l = 0; l < kLanes; ++l) {
-    c0[l] = y << 16 | ((first_x >> 2) + static_cast<uint32_t>(l));
-    c1[l] = second;
-    c2[l] = stream.key[2];
-    c3[l] = stream.key[3];
-  }
-  uint32_t k0 = stream.key[0], k1 = stream.key[1];
-  for (int round = 0; round < 10; ++round) {
-    for (int l = 0; l < kLanes; ++l) {
-      const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c0[l];
-      const uint64_t p1 = static_cast<uint64_t>(0xCD9E8D57u) * c2[l];
-      const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1[l] ^ k0;
-      const uint32_t n2 = static_cast<uint32_t>(p0 >> 32) ^ c3[l] ^ k1;
-      c1[l] = static_cast<uint32_t>(p1);
-      c3[l] = static_cast<uint32_t>(p0);
-      c0[l] = n0;
-      c2[l] = n2;
-    }
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  for (int l = 0; l < kLanes; ++l) {
-    words[0][l] = c0[l];
-    words[1][l] = c1[l];
-    words[2][l] = c2[l];
-    words[3][l] = c3[l];
-  }
+void philox_run(const Stream& stream, uint32_t channel, uint32_t y, uint32_t first_x, uint32_t words[4][kBlocks]) {
+  philox_blocks(stream.key[0], stream.key[1], y << 16 | first_x >> 2, stream.op << 24 | channel << 8, stream.key[2],
+                stream.key[3], words);
 }
 
 // 64 standard normals: words 0 and 1 of a block make its pixels 0 and 1, words 2 and 3 its pixels 2 and 3.
 void normal_run(const Stream& stream, uint32_t channel, uint32_t y, uint32_t first_x, float normals[kRun]) {
-  uint32_t words[4][kLanes];
+  uint32_t words[4][kBlocks];
   philox_run(stream, channel, y, first_x, words);
-  float out[4][kLanes];
+  float out[4][kBlocks];
   for (int pair = 0; pair < 4; pair += 2) {
-    for (int l = 0; l < kLanes; ++l) {
+    for (int l = 0; l < kBlocks; ++l) {
       const float radius = pyd_sqrt(normal_minus_two_log(words[pair][l]));
       float cosine, sine;
       normal_cos_sin(words[pair + 1][l], &cosine, &sine);
@@ -71,7 +43,7 @@ void normal_run(const Stream& stream, uint32_t channel, uint32_t y, uint32_t fir
       out[pair + 1][l] = radius * sine;
     }
   }
-  for (int l = 0; l < kLanes; ++l) {
+  for (int l = 0; l < kBlocks; ++l) {
     for (int j = 0; j < 4; ++j) normals[4 * l + j] = out[j][l];
   }
 }
@@ -135,21 +107,59 @@ void correlated(const Stream& stream, const float* matrix, ConstImage src, Image
   });
 }
 
-// log2 of V = 2^ceil(log2(number of different 8-bit levels)).
+// Which of the 256 levels occur in an image.
+struct Levels {
+  uint8_t seen[256];
+
+  // Adds the levels of `length` <= kLevelRun values, made by `level(i)`.
+  template <typename Level>
+  void add(int64_t length, const Level& level) {
+    int32_t levels[kLevelRun];
+    for (int64_t i = 0; i < length; ++i) levels[i] = level(i);
+    for (int64_t i = 0; i < length; ++i) seen[levels[i]] = 1;
+  }
+  uint32_t count() const {
+    uint32_t levels = 0;
+    for (uint8_t flag : seen) levels += flag;
+    return levels;
+  }
+
+  static constexpr int64_t kLevelRun = 1024;
+};
+
+// log2 of V = 2^ceil(log2(number of different 8-bit levels)). Above 128 levels it can grow no more, which most photographs
+// show in their first rows.
 uint32_t level_exponent(ConstImage src, bool gray) {
   const int64_t plane = src.height * src.width;
-  uint8_t seen[256] = {};
-  if (gray) {
-    for (int64_t i = 0; i < plane; ++i) {
-      seen[level_of(gray_of(src.data[i], src.data[plane + i], src.data[2 * plane + i]))] = 1;
+  const int64_t values = gray ? plane : src.channels * plane;
+  Levels levels = {};
+  for (int64_t begin = 0; begin < values; begin += Levels::kLevelRun) {
+    const int64_t length = values - begin < Levels::kLevelRun ? values - begin : Levels::kLevelRun;
+    const float* const at = src.data + begin;
+    if (gray) {
+      levels.add(length, [&](int64_t i) { return level_of(gray_of(at[i], at[plane + i], at[2 * plane + i])); });
+    } else {
+      levels.add(length, [&](int64_t i) { return level_of(at[i]); });
     }
-  } else {
-    for (int64_t i = 0; i < src.channels * plane; ++i) seen[level_of(src.data[i])] = 1;
+    if (levels.count() > 128) return 8;
   }
-  uint32_t levels = 0, exponent = 0;
-  for (uint8_t flag : seen) levels += flag;
-  while ((1u << exponent) < levels) ++exponent;
+  uint32_t exponent = 0;
+  while ((1u << exponent) < levels.count()) ++exponent;
   return exponent;
+}
+
+// What poisson_count gives for sixteen pixels.
+void poisson_counts(const uint32_t* tables, uint32_t exponent, const int32_t level[kBlocks], const uint32_t word[kBlocks],
+                    int32_t count[kBlocks]) {
+  const uint32_t* const table = tables + (exponent << 16);
+  int32_t place[kBlocks];
+  uint32_t entry[kBlocks];
+  for (int i = 0; i < kBlocks; ++i) place[i] = level[i] << 8 | static_cast<int32_t>(word[i] >> 24);
+  gather_words(table, place, entry);
+  for (int i = 0; i < kBlocks; ++i) {
+    const uint32_t chosen = (word[i] & 0x00FFFFFFu) < (entry[i] >> 8) ? word[i] >> 24 : entry[i] & 0xFFu;
+    count[i] = static_cast<int32_t>(poisson_first(exponent, static_cast<uint32_t>(level[i])) + chosen);
+  }
 }
 
 void poisson(const Stream& stream, float gain, bool gray, const uint32_t* tables, ConstImage src, Image dst) {
@@ -157,24 +167,26 @@ void poisson(const Stream& stream, float gain, bool gray, const uint32_t* tables
   const float share = 1.0f / static_cast<float>(1u << exponent);
   const int64_t plane = src.height * src.width;
   for_each_run(src.height, src.width, [&](int64_t y, int64_t x, int64_t length) {
-    uint32_t words[4][kLanes];
     float noise[kRun];
     for (int64_t channel = 0; channel < src.channels; ++channel) {
       const int64_t at = channel * plane + y * src.width + x;
       if (!gray || channel == 0) {
-        philox_run(stream, static_cast<uint32_t>(channel), static_cast<uint32_t>(y), static_cast<uint32_t>(x), words);
-        int32_t level[kRun];
+        uint32_t words[4][kBlocks];
         uint32_t word[kRun];
-        for (int64_t i = 0; i < length; ++i) {
-          const float* value = src.data + at + i;
-          level[i] = level_of(gray ? gray_of(value[0], value[plane], value[2 * plane]) : value[0]);
-        }
-        for (int l = 0; l < kLanes; ++l) {
+        int32_t level[kRun], count[kRun];
+        philox_run(stream, static_cast<uint32_t>(channel), static_cast<uint32_t>(y), static_cast<uint32_t>(x), words);
+        for (int l = 0; l < kBlocks; ++l) {
           for (int j = 0; j < 4; ++j) word[4 * l + j] = words[j][l];
         }
-        for (int64_t i = 0; i < length; ++i) {
-          const uint32_t count = poisson_count(tables, exponent, static_cast<uint32_t>(level[i]), word[i]);
-          noise[i] = gain * (static_cast<float>(count) * share - static_cast<float>(level[i]) / 255.0f);
+        const float* const value = src.data + at;
+        auto level_at = [&](int64_t i) {
+          return level_of(gray ? gray_of(value[i], value[plane + i], value[2 * plane + i]) : value[i]);
+        };
+        for (int64_t i = 0; i < length; ++i) level[i] = level_at(i);
+        for (int64_t i = length; i < kRun; ++i) level[i] = 0;
+        for (int i = 0; i < kRun; i += kBlocks) poisson_counts(tables, exponent, level + i, word + i, count + i);
+        for (int i = 0; i < kRun; ++i) {
+          noise[i] = gain * (static_cast<float>(count[i]) * share - static_cast<float>(level[i]) / 255.0f);
         }
       }
       for (int64_t i = 0; i < length; ++i) dst.data[at + i] = clip01(src.data[at + i] + noise[i]);

@@ -9,6 +9,12 @@
 constexpr int64_t kPoissonEntries = 9 * 256 * 256;
 constexpr int64_t kPoissonWords = kPoissonEntries + 9 * 256;  // the entries, then lo
 
+// lo(v, q) = max(0, floor(q / 255 * 2^v) - 128). The quotient by 255 of a number up to 2^16 is (257 n + 257) / 2^16.
+PYD_HD uint32_t poisson_first(uint32_t v, uint32_t q) {
+  const uint32_t mode = (257 * (q << v) + 257) >> 16;
+  return mode > 128 ? mode - 128 : 0;
+}
+
 PYD_HD uint32_t poisson_count(const uint32_t* tables, uint32_t v, uint32_t q, uint32_t word) {
   const uint32_t bin = word >> 24;
   const uint32_t row = v * 256 + q;
