@@ -1,6 +1,5 @@
 // Register-tiled correlation: a tile of kTileRows x kTileVectors accumulators stays in registers while the input rows pass
-// by, each loaded vector feeding kTileRows outputs. Kernels are padded with zero rows so that the loop has no branches; a
-// multiply-add with weight zero changes no accumulator.
+// by, each loaded vector feeding kTileRows outputs.
 
 #include "cpu/filter.h"
 #include "cpu/simd.h"
@@ -11,92 +10,142 @@ namespace PYD_ISA {
 namespace {
 
 constexpr int64_t kTileRows = 4;
+constexpr int64_t kCacheLineFloats = 16;
 constexpr int64_t kTileWidth = kTileVectors * kVectorFloats;
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-// Copies a row and continues it by reflection: `radius` px on the left, on the right to the end of `stride`.
+// Copies a row and continues it by reflection by `radius` px on both sides. What lies behind, up to the end of `stride`,
+// meets only outputs that are not stored: zeros.
 void pad_row(const float* src, int64_t width, int64_t radius, int64_t stride, float* dst) {
-  for (int64_t x = 0; x < radius; ++x) dst[x] = src[reflect_101(x - radius, width)];
-  memcpy(dst + radius, src, static_cast<size_t>(width) * sizeof(float));
-  for (int64_t x = radius + width; x < stride; ++x) dst[x] = src[reflect_101(x - radius, width)];
+  float* const middle = dst + radius;
+  // So does the row that will be asked for after the next tiles.
+  for (int64_t x = 0; x < width; x += kCacheLineFloats) __builtin_prefetch(src + kTileRows * width + x);
+  memcpy(middle, src, static_cast<size_t>(width) * sizeof(float));
+  if (radius < width) {
+    for (int64_t x = 1; x <= radius; ++x) middle[-x] = src[x];
+    for (int64_t x = 1; x <= radius; ++x) middle[width - 1 + x] = src[width - 1 - x];
+  } else {
+    for (int64_t x = 1; x <= radius; ++x) middle[-x] = src[reflect_101(-x, width)];
+    for (int64_t x = 0; x < radius; ++x) middle[width + x] = src[reflect_101(width + x, width)];
+  }
+  memset(middle + width + radius, 0, static_cast<size_t>(stride - width - 2 * radius) * sizeof(float));
 }
 
-// The source rows that the output rows begin .. end - 1 look at: rows[i] points to row begin - radius + i, reflected.
-// Each is made once, by `fill(source row, destination)`, in memory of `stride` floats a row.
-template <typename Fill>
-Status gather_rows(int64_t height, int64_t radius, int64_t begin, int64_t end, int64_t stride, Scratch& scratch,
-                   const float** rows, const Fill& fill) {
-  int64_t lowest = height, highest = 0;
-  for (int64_t y = begin - radius; y < end + radius; ++y) {
-    const int64_t row = reflect_101(y, height);
-    lowest = row < lowest ? row : lowest;
-    highest = row > highest ? row : highest;
+// The rows that a tile looks at, kept in a ring that is small enough for the cache nearest to the processor. Row y of the
+// source, made once by `fill(y, destination)`, stands in place y % kept; the window of a tile never holds more than that.
+class RowRing {
+ public:
+  // Serves tiles of kTileRows rows from row `begin` on, `radius` rows above and below included.
+  RowRing(int64_t height, int64_t radius, int64_t begin, int64_t stride)
+      : height_(height), radius_(radius), stride_(stride), window_(2 * radius + kTileRows) {
+    kept_ = window_ < height ? window_ : height;
+    // Where the picture is lower than the window, reflection may lead to any row.
+    next_ = window_ < height && begin > radius ? begin - radius : 0;
   }
-  float* memory = scratch.take<float>((highest - lowest + 1) * stride);
-  if (memory == nullptr) return Status::kOutOfMemory;
-  for (int64_t row = lowest; row <= highest; ++row) fill(row, memory + (row - lowest) * stride);
-  for (int64_t y = begin - radius; y < end + radius; ++y) {
-    *rows++ = memory + (reflect_101(y, height) - lowest) * stride;
+  bool allocate(Scratch& scratch) {
+    memory_ = scratch.take<float>(kept_ * stride_);
+    rows_ = scratch.take<const float*>(window_);
+    return memory_ != nullptr && rows_ != nullptr;
   }
-  return Status::kOk;
-}
+  // rows[i] = row y - radius + i of the picture continued by reflection, for a tile whose outputs are rows y .. end - 1.
+  template <typename Fill>
+  const float* const* move_to(int64_t y, int64_t end, const Fill& fill) {
+    const int64_t last = y + kTileRows < end ? y + kTileRows - 1 : end - 1;
+    const int64_t needed = window_ < height_ && last + radius_ < height_ ? last + radius_ + 1 : height_;
+    for (; next_ < needed; ++next_) fill(next_, place(next_));
+    for (int64_t i = 0; i < window_; ++i) {
+      // Rows below the last one meet only outputs that are not stored: any row serves.
+      const int64_t row = y - radius_ + i < last + radius_ ? y - radius_ + i : last + radius_;
+      rows_[i] = place(mirrored(row));
+    }
+    return rows_;
+  }
 
-void store_tile_row(const Vector sums[kTileVectors], float* dst, int64_t length) {
-  if (length >= kTileWidth) {
-    for (int v = 0; v < kTileVectors; ++v) store(dst + v * kVectorFloats, sums[v]);
+ private:
+  float* place(int64_t row) const { return memory_ + row % kept_ * stride_; }
+  int64_t mirrored(int64_t row) const { return row >= 0 && row < height_ ? row : reflect_101(row, height_); }
+
+  int64_t height_, radius_, stride_, window_, kept_, next_;
+  float* memory_ = nullptr;
+  const float** rows_ = nullptr;
+};
+
+template <int Vectors>
+void store_tile_row(const Vector* sums, float* dst, int64_t length) {
+  if (length >= Vectors * kVectorFloats) {
+    for (int v = 0; v < Vectors; ++v) store(dst + v * kVectorFloats, sums[v]);
     return;
   }
-  float row[kTileWidth];
-  for (int v = 0; v < kTileVectors; ++v) store(row + v * kVectorFloats, sums[v]);
+  float row[Vectors * kVectorFloats];
+  for (int v = 0; v < Vectors; ++v) store(row + v * kVectorFloats, sums[v]);
   memcpy(dst, row, static_cast<size_t>(length) * sizeof(float));
 }
 
-// One tile of a dense kernel. `weights` has kTileRows - 1 zero rows before and after the kernel's own.
-void dense_tile(const float* const* rows, int64_t x, const float* weights, int64_t taps, float* dst, int64_t stride,
-                int64_t tile_rows, int64_t length) {
-  Vector sums[kTileRows][kTileVectors] = {};
-  for (int64_t row = 0; row < taps + kTileRows - 1; ++row) {
-    const float* in = rows[row] + x;
-    const float* w = weights + (row + kTileRows - 1) * taps;
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      Vector pixels[kTileVectors];
-      for (int v = 0; v < kTileVectors; ++v) pixels[v] = load(in + tap + v * kVectorFloats);
-      for (int64_t r = 0; r < kTileRows; ++r) {
-        const float weight = w[tap - r * taps];
-        for (int v = 0; v < kTileVectors; ++v) sums[r][v] = multiply_add(weight, pixels[v], sums[r][v]);
-      }
+// Adds one input row to the outputs First .. Last - 1 of a tile; output r meets kernel row `row` - r.
+template <int Vectors, int First, int Last>
+PYD_HD void add_row(const float* in, const float* weights, int64_t row, int64_t row_taps, Vector sums[kTileRows][Vectors]) {
+  const float* const w = weights + row * row_taps;
+  for (int64_t tap = 0; tap < row_taps; ++tap) {
+    Vector pixels[Vectors];
+    for (int v = 0; v < Vectors; ++v) pixels[v] = load_once(in + tap + v * kVectorFloats);
+    for (int64_t r = First; r < Last; ++r) {
+      const float weight = w[tap - r * row_taps];
+      for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(weight, pixels[v], sums[r][v]);
     }
   }
-  for (int64_t r = 0; r < tile_rows; ++r) store_tile_row(sums[r], dst + r * stride, length);
 }
 
-// One tile of vertical taps; `weights` has kTileRows - 1 zeros before and after.
-void vertical_tile(const float* const* rows, int64_t x, const float* weights, int64_t taps, float* dst, int64_t stride,
-                   int64_t tile_rows, int64_t length) {
-  Vector sums[kTileRows][kTileVectors] = {};
-  for (int64_t row = 0; row < taps + kTileRows - 1; ++row) {
-    Vector pixels[kTileVectors];
-    for (int v = 0; v < kTileVectors; ++v) pixels[v] = load(rows[row] + x + v * kVectorFloats);
-    for (int64_t r = 0; r < kTileRows; ++r) {
-      const float weight = weights[row + kTileRows - 1 - r];
-      for (int v = 0; v < kTileVectors; ++v) sums[r][v] = multiply_add(weight, pixels[v], sums[r][v]);
-    }
+// One tile of a kernel of `kernel_rows` >= kTileRows - 1 rows of `row_taps` weights. The first and the last input rows do
+// not meet all outputs.
+template <int Vectors>
+void correlate_tile(const float* const* rows, int64_t x, const float* weights, int64_t kernel_rows, int64_t row_taps,
+                    float* dst, int64_t stride, int64_t tile_rows, int64_t length) {
+  static_assert(kTileRows == 4, "the first and the last input rows are written out");
+  // The outputs come into the cache while the sums are made.
+  for (int64_t r = 0; r < tile_rows; ++r) {
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(dst + r * stride + v * kVectorFloats, 1);
   }
-  for (int64_t r = 0; r < tile_rows; ++r) store_tile_row(sums[r], dst + r * stride, length);
+  Vector sums[kTileRows][Vectors] = {};
+  add_row<Vectors, 0, 1>(rows[0] + x, weights, 0, row_taps, sums);
+  add_row<Vectors, 0, 2>(rows[1] + x, weights, 1, row_taps, sums);
+  add_row<Vectors, 0, 3>(rows[2] + x, weights, 2, row_taps, sums);
+  int64_t row = 3;
+  for (; row < kernel_rows; ++row) add_row<Vectors, 0, 4>(rows[row] + x, weights, row, row_taps, sums);
+  add_row<Vectors, 1, 4>(rows[row] + x, weights, row, row_taps, sums);
+  add_row<Vectors, 2, 4>(rows[row + 1] + x, weights, row + 1, row_taps, sums);
+  add_row<Vectors, 3, 4>(rows[row + 2] + x, weights, row + 2, row_taps, sums);
+  for (int64_t r = 0; r < tile_rows; ++r) store_tile_row<Vectors>(sums[r], dst + r * stride, length);
 }
 
-// Horizontal taps over one padded row; writes whole tiles.
-void horizontal_row(const float* padded, const float* weights, int64_t taps, int64_t width, float* dst) {
-  for (int64_t x = 0; x < width; x += kTileWidth) {
-    Vector sums[kTileVectors] = {};
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      for (int v = 0; v < kTileVectors; ++v) {
-        sums[v] = multiply_add(weights[tap], load(padded + x + tap + v * kVectorFloats), sums[v]);
-      }
+// One tile of horizontal taps over one padded row.
+template <int Vectors>
+void horizontal_tile(const float* padded, const float* weights, int64_t taps, float* dst) {
+  Vector sums[Vectors] = {};
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    for (int v = 0; v < Vectors; ++v) {
+      sums[v] = multiply_add(weights[tap], load(padded + tap + v * kVectorFloats), sums[v]);
     }
-    store_tile_row(sums, dst + x, kTileWidth);
   }
+  for (int v = 0; v < Vectors; ++v) store(dst + v * kVectorFloats, sums[v]);
+}
+
+// Covers a row of `width` px with tiles: calls body(vectors, x), where the number of vectors is a type's value so that it
+// is known at compile time. All tiles but the last have kTileVectors.
+template <int Count>
+struct Vectors {
+  static constexpr int value = Count;
+};
+template <typename Body>
+PYD_HD void for_each_tile(int64_t width, const Body& body) {
+  int64_t x = 0;
+  for (; x + kTileWidth <= width; x += kTileWidth) body(Vectors<kTileVectors>{}, x);
+  const int64_t rest = (width - x + kVectorFloats - 1) / kVectorFloats;
+  if (rest == 1) body(Vectors<1>{}, x);
+  if (rest == 2) body(Vectors<2>{}, x);
+  if (rest == 3) body(Vectors<3>{}, x);
+  if (kTileVectors > 3 && rest == 4) body(Vectors<4>{}, x);
+  if (kTileVectors > 4 && rest == 5) body(Vectors<5>{}, x);
 }
 
 }  // namespace
@@ -109,55 +158,53 @@ int64_t strip_rows(int64_t height, int64_t planes) {
 
 Status correlate_dense(const float* src, int64_t height, int64_t width, const float* weights, int64_t taps, int64_t begin,
                        int64_t end, float* dst) {
+  if (taps == 1) {
+    for (int64_t i = begin * width; i < end * width; ++i) dst[i] = pyd_fma(weights[0], src[i], 0.0f);
+    return Status::kOk;
+  }
   const int64_t radius = taps / 2;
-  const int64_t stride = round_up(width, kTileWidth) + 2 * radius + kVectorFloats;
-  const int64_t extra = kTileRows - 1;
+  const int64_t stride = round_up(width, kVectorFloats) + 2 * radius;
   Scratch scratch;
-  float* padded_weights = scratch.take<float>((taps + 2 * extra) * taps);
-  const float** rows = scratch.take<const float*>(end - begin + 2 * radius + extra);
-  if (padded_weights == nullptr || rows == nullptr) return Status::kOutOfMemory;
-  memset(padded_weights, 0, static_cast<size_t>((taps + 2 * extra) * taps) * sizeof(float));
-  memcpy(padded_weights + extra * taps, weights, static_cast<size_t>(taps * taps) * sizeof(float));
-  const Status status = gather_rows(height, radius, begin, end, stride, scratch, rows, [&](int64_t row, float* to) {
-    pad_row(src + row * width, width, radius, stride, to);
-  });
-  if (status != Status::kOk) return status;
-  // The last tile may look at rows below the strip; they meet weight zero or outputs that are not stored.
-  for (int64_t row = 0; row < extra; ++row) rows[end - begin + 2 * radius + row] = rows[end - begin + 2 * radius - 1];
-
+  RowRing ring(height, radius, begin, stride);
+  if (!ring.allocate(scratch)) return Status::kOutOfMemory;
+  const auto fill = [&](int64_t row, float* to) { pad_row(src + row * width, width, radius, stride, to); };
   for (int64_t y = begin; y < end; y += kTileRows) {
+    const float* const* const rows = ring.move_to(y, end, fill);
     const int64_t tile_rows = end - y < kTileRows ? end - y : kTileRows;
-    for (int64_t x = 0; x < width; x += kTileWidth) {
-      dense_tile(rows + (y - begin), x, padded_weights, taps, dst + y * width + x, width, tile_rows, width - x);
-    }
+    for_each_tile(width, [&](auto vectors, int64_t x) {
+      correlate_tile<vectors.value>(rows, x, weights, taps, taps, dst + y * width + x, width, tile_rows, width - x);
+    });
   }
   return Status::kOk;
 }
 
 Status correlate_separable(const float* src, int64_t height, int64_t width, const float* horizontal, const float* vertical,
                            int64_t taps, int64_t begin, int64_t end, float* dst) {
-  const int64_t radius = taps / 2;
-  const int64_t tiled = round_up(width, kTileWidth);
-  const int64_t extra = kTileRows - 1;
-  float weights[kMaxTaps + 2 * extra] = {};
-  memcpy(weights + extra, vertical, static_cast<size_t>(taps) * sizeof(float));
-  Scratch scratch;
-  const int64_t padded_stride = tiled + 2 * radius + kVectorFloats;
-  float* padded = scratch.take<float>(padded_stride);
-  const float** rows = scratch.take<const float*>(end - begin + 2 * radius + extra);
-  if (padded == nullptr || rows == nullptr) return Status::kOutOfMemory;
-  const Status status = gather_rows(height, radius, begin, end, tiled, scratch, rows, [&](int64_t row, float* to) {
-    pad_row(src + row * width, width, radius, padded_stride, padded);
-    horizontal_row(padded, horizontal, taps, width, to);
-  });
-  if (status != Status::kOk) return status;
-  for (int64_t row = 0; row < extra; ++row) rows[end - begin + 2 * radius + row] = rows[end - begin + 2 * radius - 1];
-
-  for (int64_t y = begin; y < end; y += kTileRows) {
-    const int64_t tile_rows = end - y < kTileRows ? end - y : kTileRows;
-    for (int64_t x = 0; x < width; x += kTileWidth) {
-      vertical_tile(rows + (y - begin), x, weights, taps, dst + y * width + x, width, tile_rows, width - x);
+  if (taps == 1) {
+    for (int64_t i = begin * width; i < end * width; ++i) {
+      dst[i] = pyd_fma(vertical[0], pyd_fma(horizontal[0], src[i], 0.0f), 0.0f);
     }
+    return Status::kOk;
+  }
+  const int64_t radius = taps / 2;
+  const int64_t stride = round_up(width, kVectorFloats);
+  const int64_t padded_stride = stride + 2 * radius;
+  Scratch scratch;
+  RowRing ring(height, radius, begin, stride);
+  float* const padded = scratch.take<float>(padded_stride);
+  if (padded == nullptr || !ring.allocate(scratch)) return Status::kOutOfMemory;
+  const auto fill = [&](int64_t row, float* to) {
+    pad_row(src + row * width, width, radius, padded_stride, padded);
+    for_each_tile(width, [&](auto vectors, int64_t x) {
+      horizontal_tile<vectors.value>(padded + x, horizontal, taps, to + x);
+    });
+  };
+  for (int64_t y = begin; y < end; y += kTileRows) {
+    const float* const* const rows = ring.move_to(y, end, fill);
+    const int64_t tile_rows = end - y < kTileRows ? end - y : kTileRows;
+    for_each_tile(width, [&](auto vectors, int64_t x) {
+      correlate_tile<vectors.value>(rows, x, vertical, taps, 1, dst + y * width + x, width, tile_rows, width - x);
+    });
   }
   return Status::kOk;
 }

@@ -33,6 +33,19 @@ static inline __attribute__((always_inline)) void store(float* to, Vector value)
   *reinterpret_cast<UnalignedVector*>(to) = value;
 }
 
+// A vector that is used several times stays in its register: the compiler must not read it from memory for every use.
+static inline __attribute__((always_inline)) Vector load_once(const float* from) {
+  Vector value = load(from);
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(value));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(value));
+#elif defined(__ARM_NEON)
+  __asm__("" : "+w"(value));
+#endif
+  return value;
+}
+
 // a b + c with one rounding; `-ffp-contract=off` keeps the compiler from making others.
 static inline __attribute__((always_inline)) Vector multiply_add(float a, Vector b, Vector c) {
 #if defined(__AVX512F__)
