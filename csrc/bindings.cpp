@@ -65,7 +65,8 @@ class Fields {
 };
 
 pyd::BlurParams blur_params(const Fields& f) {
-  return {f.in<float>("weights"), f.in<int64_t>("start"), f.in<int32_t>("size_px"), f.in<int32_t>("path")};
+  return {f.in<float>("weights"), f.in<int64_t>("start"), f.in<int32_t>("size_px"), f.in<int32_t>("path"),
+          f.in<int32_t>("border")};
 }
 pyd::ResizeParams resize_params(const Fields& f) {
   return {f.in<int32_t>("mode"), f.in<double>("scale_y"), f.in<double>("scale_x")};

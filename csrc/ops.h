@@ -12,7 +12,7 @@
 
 namespace pyd {
 
-// ---- blur: cross-correlation with one kernel per image, reflect-101 borders, the same kernel on all planes.
+// ---- blur: cross-correlation with one kernel per image, mirrored borders, the same kernel on all planes.
 
 enum BlurPath : int32_t {
   kBlurIdentity = 0,   // copies the image
@@ -20,11 +20,17 @@ enum BlurPath : int32_t {
   kBlurDense = 2,      // weights: size rows of size taps
 };
 
+enum BlurBorder : int32_t {
+  kBorderReflect101 = 0,   // ... 2 1 | 0 1 2 ...
+  kBorderSymmetric = 1,    // ... 1 0 | 0 1 2 ...
+};
+
 struct BlurParams {
   const float* weights;       // all kernels, one after the other
   const int64_t* start;       // [items] first weight of the item
   const int32_t* size_px;     // [items] odd, 1..51
   const int32_t* path;        // [items] BlurPath
+  const int32_t* border;      // [items] BlurBorder; null: all kBorderReflect101
 };
 
 struct BlurArgs {

@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from . import kernels, metrics, ops
 from ._native import get_num_threads, isa_name, set_num_threads
+from .blur_down import blur_down
 from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
-from .errors import ImageError, PydegradeError, SpaceError, TaskError
+from .errors import ImageError, KernelError, PydegradeError, SpaceError, TaskError
 from .imresize import imresize
 from .metrics import psnr, ssim
 from .sampler import sample
@@ -23,6 +24,7 @@ except PackageNotFoundError:  # the source tree on PYTHONPATH, not installed
 
 __all__ = [
     "ImageError",
+    "KernelError",
     "Pair",
     "PydegradeError",
     "Space",
@@ -31,6 +33,7 @@ __all__ = [
     "TaskBatch",
     "TaskError",
     "__version__",
+    "blur_down",
     "degrade",
     "degrade_batch",
     "degrade_list",

@@ -60,6 +60,18 @@ class SqrtUniform:
 
 
 @dataclass(frozen=True)
+class SqrtUniformUpTo:
+    """sqrt(U[low, c^2)) with c the value of an earlier column, by its full name "slot.column"; c where c^2 <= low.
+
+    MZSR's second axis: variances l1 = U[1, L) and l2 = U[1, l1). `limit` is the largest value that c may have.
+    """
+
+    low: float
+    column: str
+    limit: float
+
+
+@dataclass(frozen=True)
 class Integers:
     """low, low + step, ... up to high, equally likely."""
 
@@ -111,6 +123,7 @@ Distribution = (
     | LogUniform
     | ReciprocalUniform
     | SqrtUniform
+    | SqrtUniformUpTo
     | Integers
     | Choice
     | Mixture
@@ -148,6 +161,8 @@ def bounds(distribution: Distribution) -> tuple[float, float]:
             return 1 / high, 1 / low
         case SqrtUniform(low=low, high=high):
             return float(np.sqrt(low)), float(np.sqrt(high))
+        case SqrtUniformUpTo(low=low, limit=limit):
+            return min(float(np.sqrt(low)), limit), limit
         case Integers(low=first, high=last, step=step):
             return first, first + (last - first) // step * step
         case Choice(values=values):
@@ -187,6 +202,9 @@ def evaluate(distribution: Distribution, u: Float64Array, known: Mapping[str, ND
             return 1.0 / (low + (high - low) * u[:, 0])
         case SqrtUniform(low=low, high=high):
             return np.sqrt(low + (high - low) * u[:, 0])
+        case SqrtUniformUpTo(low=low, column=column):
+            variance = np.square(known[column].astype(np.float64))
+            return np.sqrt(np.minimum(low, variance) + np.maximum(variance - low, 0.0) * u[:, 0])
         case Integers(low=first, high=last, step=step):
             count = (last - first) // step + 1
             return first + step * np.minimum(np.floor(u[:, 0] * count), count - 1)

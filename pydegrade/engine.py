@@ -186,7 +186,7 @@ def _run_steps(
 
 # Fields of each Params struct, for ops that a plan does not use.
 _FIELDS = {
-    "blur": ("weights", "start", "size_px", "path"),
+    "blur": ("weights", "start", "size_px", "path", "border"),
     "resize": ("mode", "scale_y", "scale_x"),
     "noise": ("kind", "sigma", "gain", "gray", "matrix", "key", "poisson_tables"),
     "jpeg": ("mode", "quality", "subsampling", "rounding"),

@@ -18,6 +18,10 @@ class TaskError(PydegradeError):
     """An address or a task file that does not fit the space it names."""
 
 
+class KernelError(PydegradeError):
+    """A blur kernel that cannot be read or used."""
+
+
 class ImageError(PydegradeError):
     """A file that is not an image this package reads."""
 

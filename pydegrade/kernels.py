@@ -1,12 +1,19 @@
-"""Blur kernels as arrays: float64 [k, k], sum 1, x to the right, y down, centre at (k // 2, k // 2)."""
+"""Blur kernels as arrays: float64 [k, k], sum 1, x to the right, y down, centre at (k // 2, k // 2).
+
+A kernel is used by cross-correlation, as `pydegrade.ops.blur`, SciPy's correlate and MATLAB's imfilter do; a file that was
+meant for convolution must be turned by half a turn (`kernel[::-1, ::-1]`).
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, UnidentifiedImageError
 
+from .errors import KernelError
 from .psf import COLUMNS, SHAPES, full_kernels
 
 
@@ -46,6 +53,112 @@ def sinc(size_px: int, cutoff_rad: float) -> NDArray[np.float64]:
     if not 0 < cutoff_rad <= np.pi + 1e-6:
         raise ValueError(f"kernels: cutoff_rad must be in (0, pi], got {cutoff_rad:g}")
     return _kernel("sinc", size_px, 1.0, None, 0.0, 1.0, cutoff_rad)
+
+
+def check(kernel: ArrayLike, name: str = "kernel") -> NDArray[np.float64]:
+    """A kernel as float64 [k, k], its values unchanged.
+
+    Raises:
+        KernelError: not square, of even size (it has no centre, and would shift the image by half a pixel), not finite, or
+            with a sum further than 1e-3 from 1 (it would change the brightness); one line that begins with `name`.
+    """
+    values = np.asarray(kernel)
+    if values.dtype.kind not in "fiub":
+        raise KernelError(f"{name}: must hold numbers, got {values.dtype}")
+    values = values.astype(np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise KernelError(f"{name}: must be [k, k], got shape {list(values.shape)}")
+    if values.shape[0] % 2 == 0:
+        raise KernelError(
+            f"{name}: size must be odd, got {values.shape[0]}x{values.shape[0]}; pad one row and column of zeros on "
+            "the side that keeps the centre"
+        )
+    if not np.isfinite(values).all():
+        raise KernelError(f"{name}: must be finite, got NaN or infinity")
+    if not abs(values.sum() - 1) <= 1e-3:
+        raise KernelError(f"{name}: must sum to 1, got {values.sum():.6g}; divide it by its sum if brightness is to stay")
+    return values
+
+
+def load(path: str | Path, variable: str | None = None) -> NDArray[np.float64]:
+    """A blur kernel from a file, checked by `check`.
+
+    Args:
+        path: `.npy` (never with pickled objects); `.mat` up to MATLAB's version 7, read by SciPy; or an 8- or 16-bit gray
+            `.png`, whose values are divided by their sum because a picture cannot hold one.
+        variable: which variable of a `.mat` file; None takes the only square matrix in it.
+    Returns:
+        float64 [k, k], k odd.
+    Raises:
+        KernelError: no such file, another kind of file, no or several matrices, SciPy missing, or not a usable kernel.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise KernelError(f"{path}: no such file")
+    match path.suffix.lower():
+        case ".npy":
+            values: NDArray[Any] = _read_npy(path)
+        case ".png":
+            values = _read_png(path)
+        case ".mat":
+            values = _read_mat(path, variable)
+        case other:
+            raise KernelError(f"{path}: a kernel file must end in .npy, .png or .mat, got {other!r}")
+    return check(values, str(path))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise KernelError(f"{path}: not a NumPy file of numbers ({_first_line(error)})") from None
+
+
+def _read_png(path: Path) -> NDArray[np.float64]:
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "I", "I;16"):
+                raise KernelError(f"{path}: a kernel picture must be gray, got mode {image.mode}")
+            values = np.asarray(image, np.float64)
+    except (OSError, UnidentifiedImageError, SyntaxError):
+        raise KernelError(f"{path}: not a picture that can be read") from None
+    if values.sum() <= 0:
+        raise KernelError(f"{path}: a kernel picture must not be black")
+    return values / values.sum()
+
+
+def _read_mat(path: Path, variable: str | None) -> NDArray[Any]:
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise KernelError(f"{path}: reading .mat files needs SciPy; install it with: pip install scipy") from None
+    try:
+        content = loadmat(path)
+    except NotImplementedError:
+        raise KernelError(f"{path}: is of MATLAB's version 7.3; save it with save -v7, or as .npy") from None
+    except Exception as error:
+        # On damaged bytes SciPy raises whatever it stumbles over: any class is possible.
+        raise KernelError(f"{path}: not a .mat file that can be read ({_first_line(error)})") from None
+    found = {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.ndim == 2 and value.size > 1
+    }
+    if variable is not None:
+        if variable not in content:
+            names = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+            raise KernelError(f"{path}: no variable {variable!r}; it holds {names}")
+        return np.asarray(content[variable])
+    square = {name: value for name, value in found.items() if value.shape[0] == value.shape[1]}
+    candidates = square or found
+    if len(candidates) != 1:
+        names = ", ".join(candidates) or "none"
+        raise KernelError(f"{path}: must hold one matrix, got {names}; name the one that is meant")
+    return next(iter(candidates.values()))
 
 
 class Tasks(Protocol):

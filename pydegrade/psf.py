@@ -37,7 +37,7 @@ def full_kernels(columns: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float64
 
 
 def blur_params(columns: Mapping[str, NDArray[Any]], trim: float = TRIM) -> dict[str, NDArray[Any]]:
-    """`BlurParams` of csrc/ops.h: trimmed float32 weights, places, sizes and paths."""
+    """`BlurParams` of csrc/ops.h: trimmed float32 weights, places, sizes, paths and borders (reflect-101 when absent)."""
     fields, start = _fields(columns)
     count = fields["count"]
     starts = start[:-1].copy()
@@ -46,7 +46,8 @@ def blur_params(columns: Mapping[str, NDArray[Any]], trim: float = TRIM) -> dict
     _native.call(
         "psf", full=None, weights=weights, trimmed_size_px=size_px, path=path, trim=trim, start=starts, **fields
     )
-    return {"weights": weights, "start": starts, "size_px": size_px, "path": path}
+    border = np.ascontiguousarray(columns.get("border", np.zeros(count)), np.int32)
+    return {"weights": weights, "start": starts, "size_px": size_px, "path": path, "border": border}
 
 
 def _fields(columns: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], NDArray[np.int64]]:

@@ -409,6 +409,7 @@ class _ColumnReader:
             "log_uniform": self._log_uniform,
             "reciprocal_uniform": self._reciprocal_uniform,
             "sqrt_uniform": self._sqrt_uniform,
+            "sqrt_uniform_up_to": self._sqrt_uniform_up_to,
             "integers": self._integers,
             "choice": self._choice,
             "bernoulli": self._bernoulli,
@@ -450,6 +451,16 @@ class _ColumnReader:
             raise self.fail(f"low must be >= 0, got {low:g}")
         return dist.SqrtUniform(low, high)
 
+    def _sqrt_uniform_up_to(self, table: Mapping[str, Any]) -> dist.Distribution:
+        self._keys(table, "sqrt_uniform_up_to", "low")
+        full, other = self._earlier_column("sqrt_uniform_up_to", table["sqrt_uniform_up_to"])
+        low = table.get("low", 0.0)
+        if other.choices or self.column.choices:
+            raise self.fail(f"sqrt_uniform_up_to takes a column of numbers, got {full}")
+        if not _is_number(low) or low < 0:
+            raise self.fail(f"low must be a number >= 0, got {low!r}")
+        return dist.SqrtUniformUpTo(float(low), full, other.high)
+
     def _integers(self, table: Mapping[str, Any]) -> dist.Distribution:
         self._keys(table, "integers", "step")
         low, high = self._range(table["integers"])
@@ -485,13 +496,16 @@ class _ColumnReader:
         weights = _check_weights(table.get("weights"), len(parts), self.fail)
         return dist.Mixture(tuple(self._distribution(part) for part in parts), weights)
 
-    def _by(self, table: Mapping[str, Any]) -> dist.Distribution:
-        self._keys(table, "by", "cases", "default")
-        name = table["by"]
+    def _earlier_column(self, key: str, name: Any) -> tuple[str, Column]:
+        """Full name and declaration of a column that was declared before this one."""
         full = name if isinstance(name, str) and "." in name else f"{self.slot}.{name}"
         if full not in self.earlier:
-            raise self.fail(f"by must name an earlier column, got {name!r}{nearest(full, self.earlier)}")
-        other = self.earlier[full]
+            raise self.fail(f"{key} must name an earlier column, got {name!r}{nearest(full, self.earlier)}")
+        return full, self.earlier[full]
+
+    def _by(self, table: Mapping[str, Any]) -> dist.Distribution:
+        self._keys(table, "by", "cases", "default")
+        full, other = self._earlier_column("by", table["by"])
         cases = table.get("cases", {})
         if not isinstance(cases, dict) or not (cases or "default" in table):
             raise self.fail(f"cases must be a table, got {cases!r}")

@@ -94,16 +94,17 @@ def test_kair_gaussians(shared):
         assert np.abs(made - arrays[name]).max() < 3e-7
 
 
+@pytest.mark.parametrize("border", ["reflect_101", "symmetric"])
 @pytest.mark.parametrize("size", [3, 7, 21])
-def test_every_small_image_equals_float64(size):
+def test_every_small_image_equals_float64(size, border):
     generator = np.random.default_rng(size)
     kernel = generator.uniform(-0.5, 1, (size, size))
     kernel = (kernel / np.abs(kernel).sum()).astype(np.float32)
     for height in range(1, 10):
         for width in range(1, 10):
             image = generator.uniform(size=(2, height, width)).astype(np.float32)
-            made = ops.blur(torch.from_numpy(image)[None], kernel)[0].numpy()
-            expected = [reference.blur(plane.astype(float), kernel.astype(float)) for plane in image]
+            made = ops.blur(torch.from_numpy(image)[None], kernel, border=border)[0].numpy()
+            expected = [reference.blur(plane.astype(float), kernel.astype(float), border) for plane in image]
             # Up to 441 roundings of partial sums below 1: 441 ulp in the worst case, a few in practice.
             assert np.abs(made - expected).max() < 5e-7
 
@@ -170,6 +171,24 @@ def test_laws():
     assert np.array_equal(ops.blur(one, kernel)[0, 0, 3:6, 3:6].numpy(), kernel[::-1, ::-1])
 
 
+def test_borders_belong_to_their_rows_and_threads_change_no_bit():
+    images = torch.rand(4, 3, 61, 70, generator=torch.Generator().manual_seed(2))
+    options = {"shape": ["iso", "aniso", "iso", "aniso"], "size_px": 15, "sigma_x_px": 2.0, "sigma_y_px": 1.1}
+    borders = ["symmetric", "symmetric", "reflect_101", "reflect_101"]
+    once = ops.blur(images, **options, border=borders)
+    for name in ("symmetric", "reflect_101"):
+        rows = [row for row in range(4) if borders[row] == name]
+        assert torch.equal(ops.blur(images, **options, border=name)[rows], once[rows])
+    inner = (slice(None), slice(None), slice(7, -7), slice(7, -7))
+    assert torch.equal(ops.blur(images, **options, border="reflect_101")[inner], once[inner])
+    for threads in (1, 2, 5):
+        pydegrade.set_num_threads(threads)
+        for row in range(4):
+            one = {**options, "shape": options["shape"][row]}
+            assert torch.equal(ops.blur(images[row : row + 1], **one, border=borders[row]), once[row : row + 1])
+    pydegrade.set_num_threads(None)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_change_no_bit(threads):
     images = torch.rand(3, 3, 90, 70, generator=torch.Generator().manual_seed(1))
@@ -183,12 +202,13 @@ def test_threads_change_no_bit(threads):
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(1, 1, 5), (3, 2, 7), (12, 17, 9), (30, 20, 21)])
+@pytest.mark.parametrize("border", ["reflect_101", "symmetric"])
 @pytest.mark.parametrize("shape", ["iso", "aniso"])
-def test_adjoint(height, width, size, shape):
+def test_adjoint(height, width, size, shape, border):
     generator = torch.Generator().manual_seed(height)
     x = torch.rand(2, 2, height, width, generator=generator, requires_grad=True)
     y = torch.rand(2, 2, height, width, generator=generator)
-    out = ops.blur(x, shape=shape, size_px=size, sigma_x_px=1.7, sigma_y_px=0.8, angle_rad=0.5)
+    out = ops.blur(x, shape=shape, size_px=size, sigma_x_px=1.7, sigma_y_px=0.8, angle_rad=0.5, border=border)
     (gradient,) = torch.autograd.grad(out, x, y)
     left = float((out.detach().double() * y.double()).sum())
     right = float((x.detach().double() * gradient.double()).sum())
@@ -240,6 +260,10 @@ def test_sharpen_equals_basicsr(shared):
         ),
         (lambda x: ops.blur(x, shape="iso", sigma_x_px=float("nan")), "sigma_x_px must be in [0, 20], got nan"),
         (lambda x: ops.blur(x, shape="gauss"), "shape must be one of 'delta', 'iso'"),
+        (
+            lambda x: ops.blur(x, shape="iso", border="wrap"),
+            "blur: border must be one of 'reflect_101', 'symmetric', got 'wrap'",
+        ),
         (lambda x: ops.blur(x), "expected either kernels or shape"),
         (lambda x: ops.blur(x, np.ones((4, 4))), "a kernel must be [k, k] with k odd, 1 to 51, got [4, 4] at row 0"),
         (lambda x: ops.blur(x, [np.ones((3, 3))]), "expected one kernel or 2, got 1"),

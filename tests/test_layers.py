@@ -16,6 +16,7 @@ LAYERS = [
     ["distributions", "kernels"],
     ["ops"],
     ["imresize", "metrics", "space"],
+    ["blur_down"],
     ["drawing"],
     ["vectors", "task"],
     ["sampler"],

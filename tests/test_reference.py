@@ -45,7 +45,7 @@ def judge(op, p, before, after, made):
 def test_every_slot_equals_the_reference(space, photographs):
     images = [image[:, :48, :64].contiguous() for image in photographs[:6]]
     tasks = pydegrade.sample(space, 21, range(len(images)))
-    if space == "bicubic-x3":
+    if tasks.space.scale == 3:
         images = [image[:, :48, :63].contiguous() for image in images]
     keys = tasks.image_keys()
     judged, scores = set(), []

@@ -31,6 +31,14 @@ def test_distributions():
     assert kstest(1 / x, uniform(1, 7).cdf).pvalue > 1e-3
     x = draw("sigma_x_px = { sqrt_uniform = [0.0, 8.0] }")
     assert kstest(x**2, uniform(0, 8).cdf).pvalue > 1e-3
+    text = "sigma_x_px = { uniform = [1.0, 3.0] }\nsigma_y_px = { sqrt_uniform_up_to = 'sigma_x_px', low = 1.0 }"
+    tasks = pydegrade.sample(pydegrade.Space.loads(HEAD + BLUR.replace("iso", "aniso") + text), 3, range(20000))
+    x, y = (tasks.column(f"blur1.sigma_{axis}_px").astype(float) for axis in "xy")
+    # Where the range is narrow float32 leaves few different values; there the law is only its limits.
+    wide = x > 1.05
+    assert kstest((y[wide] ** 2 - 1) / (x[wide] ** 2 - 1), uniform(0, 1).cdf).pvalue > 1e-3
+    assert (y <= x).all()
+    assert y.min() >= 1
     x = draw("sigma_x_px = { mixture = [1.0, { uniform = [2.0, 3.0] }], weights = [0.25, 0.75] }")
     assert abs((x == 1).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 20000)
     assert kstest(x[x != 1], uniform(2, 1).cdf).pvalue > 1e-3
@@ -148,6 +156,18 @@ def test_presets_name_source_and_digest():
         (
             BLUR + 'beta = { by = "cutoff_rad", cases = { 1 = 1.0 } }\n',
             "by must name an earlier column, got 'cutoff_rad'",
+        ),
+        (
+            BLUR + 'sigma_y_px = { sqrt_uniform_up_to = "sigma_x_px" }',
+            "sqrt_uniform_up_to must name an earlier column, got 'sigma_x_px'",
+        ),
+        (
+            BLUR + 'sigma_x_px = 2.0\nsigma_y_px = { sqrt_uniform_up_to = "sigma_x_px", low = -1 }',
+            "low must be a number >= 0, got -1",
+        ),
+        (
+            BLUR + 'sigma_y_px = { sqrt_uniform_up_to = "shape" }',
+            "sqrt_uniform_up_to takes a column of numbers, got blur1.shape",
         ),
         (
             BLUR + 'beta = { by = "shape", cases = { isso = 1.0 } }\n',

@@ -10,13 +10,51 @@ constexpr int32_t kMaxSizePx = 51;
 bool good_item(const BlurParams& params, int64_t item) {
   const int32_t size = params.size_px[item];
   const int32_t path = params.path[item];
-  return size >= 1 && size <= kMaxSizePx && size % 2 == 1 && path >= kBlurIdentity && path <= kBlurDense;
+  const int32_t border = params.border == nullptr ? kBorderReflect101 : params.border[item];
+  return size >= 1 && size <= kMaxSizePx && size % 2 == 1 && path >= kBlurIdentity && path <= kBlurDense &&
+         (border == kBorderReflect101 || border == kBorderSymmetric);
+}
+
+bool is_symmetric(const BlurParams& params, int64_t item) {
+  return params.border != nullptr && params.border[item] == kBorderSymmetric;
+}
+
+Status correlate(int32_t path, const float* weights, int64_t size, const float* src, int64_t height, int64_t width,
+                 int64_t begin, int64_t end, float* dst) {
+  return path == kBlurSeparable ? correlate_separable(src, height, width, weights, weights + size, size, begin, end, dst)
+                                : correlate_dense(src, height, width, weights, size, begin, end, dst);
+}
+
+// Rows begin .. end - 1 of a plane with symmetric borders: of a padded copy, whose own borders no kept pixel looks at.
+Status correlate_symmetric(int32_t path, const float* weights, int64_t size, const float* src, int64_t height,
+                           int64_t width, int64_t begin, int64_t end, float* dst) {
+  const int64_t radius = size / 2;
+  const int64_t padded_width = width + 2 * radius, padded_height = end - begin + 2 * radius;
+  Scratch scratch;
+  float* padded = scratch.take<float>(padded_height * padded_width);
+  float* made = scratch.take<float>(padded_height * padded_width);
+  if (padded == nullptr || made == nullptr) return Status::kOutOfMemory;
+  for (int64_t y = 0; y < padded_height; ++y) {
+    const float* from = src + reflect_symmetric(begin + y - radius, height) * width;
+    float* to = padded + y * padded_width;
+    for (int64_t x = 0; x < radius; ++x) to[x] = from[reflect_symmetric(x - radius, width)];
+    memcpy(to + radius, from, static_cast<size_t>(width) * sizeof(float));
+    for (int64_t x = 0; x < radius; ++x) to[radius + width + x] = from[reflect_symmetric(width + x, width)];
+  }
+  const Status status = correlate(path, weights, size, padded, padded_height, padded_width, radius,
+                                  padded_height - radius, made);
+  if (status != Status::kOk) return status;
+  for (int64_t y = begin; y < end; ++y) {
+    memcpy(dst + y * width, made + (y - begin + radius) * padded_width + radius,
+           static_cast<size_t>(width) * sizeof(float));
+  }
+  return Status::kOk;
 }
 
 // dst = A^T grad for one plane: the gradient spread over the padded plane, then the borders folded back. One thread, fixed
 // order; gradients of a blur are not on the hot path.
-Status adjoint_plane(const float* weights, int64_t size, bool separable, const float* grad, int64_t height, int64_t width,
-                     float* dst) {
+Status adjoint_plane(const float* weights, int64_t size, bool separable, bool symmetric, const float* grad,
+                     int64_t height, int64_t width, float* dst) {
   const int64_t radius = size / 2;
   const int64_t padded_height = height + 2 * radius, padded_width = width + 2 * radius;
   Scratch scratch;
@@ -34,10 +72,13 @@ Status adjoint_plane(const float* weights, int64_t size, bool separable, const f
     }
   }
   memset(dst, 0, static_cast<size_t>(height * width) * sizeof(float));
+  auto inside = [&](int64_t index, int64_t count) {
+    return symmetric ? reflect_symmetric(index, count) : reflect_101(index, count);
+  };
   for (int64_t y = 0; y < padded_height; ++y) {
-    float* to = dst + reflect_101(y - radius, height) * width;
+    float* to = dst + inside(y - radius, height) * width;
     const float* from = spread + y * padded_width;
-    for (int64_t x = 0; x < padded_width; ++x) to[reflect_101(x - radius, width)] += from[x];
+    for (int64_t x = 0; x < padded_width; ++x) to[inside(x - radius, width)] += from[x];
   }
   return Status::kOk;
 }
@@ -58,11 +99,9 @@ Status blur_image(const BlurParams& params, int64_t item, ConstImage src, Image 
     const int64_t at = work / strips * plane;
     const int64_t begin = work % strips * rows;
     const int64_t end = begin + rows < src.height ? begin + rows : src.height;
+    const auto run = is_symmetric(params, item) ? correlate_symmetric : correlate;
     const Status status =
-        path == kBlurSeparable ? correlate_separable(src.data + at, src.height, src.width, weights, weights + size, size,
-                                                     begin, end, dst.data + at)
-                               : correlate_dense(src.data + at, src.height, src.width, weights, size, begin, end,
-                                                 dst.data + at);
+        run(path, weights, size, src.data + at, src.height, src.width, begin, end, dst.data + at);
     if (status != Status::kOk) __atomic_store_n(&failure, static_cast<int32_t>(status), __ATOMIC_RELAXED);
   });
   return static_cast<Status>(failure);
@@ -90,7 +129,8 @@ Status blur_adjoint_cpu(const BlurArgs& args) {
       return Status::kOk;
     }
     return adjoint_plane(args.params.weights + args.params.start[row], args.params.size_px[row],
-                         args.params.path[row] == kBlurSeparable, grad.data + at, grad.height, grad.width, dst.data + at);
+                         args.params.path[row] == kBlurSeparable, is_symmetric(args.params, row), grad.data + at,
+                         grad.height, grad.width, dst.data + at);
   });
 }
 

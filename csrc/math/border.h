@@ -1,4 +1,4 @@
-// Borders.
+// Borders: which pixel of a line of `count` stands in for one outside it.
 #pragma once
 
 #include "math/hd.h"
@@ -10,4 +10,12 @@ PYD_HD int64_t reflect_101(int64_t index, int64_t count) {
   index %= period;
   if (index < 0) index += period;
   return index < count ? index : period - index;
+}
+
+// Half-sample symmetric: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..., repeated as often as needed (SciPy's "reflect").
+PYD_HD int64_t reflect_symmetric(int64_t index, int64_t count) {
+  const int64_t period = 2 * count;
+  index %= period;
+  if (index < 0) index += period;
+  return index < count ? index : period - 1 - index;
 }

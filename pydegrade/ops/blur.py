@@ -1,4 +1,4 @@
-"""Blur: each image with its own kernel, reflected at the borders."""
+"""Blur: each image with its own kernel, mirrored at the borders."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from ._arguments import check_images, check_layout, check_rows, codes, like_data
 from ._library import LIBRARY, layout_arguments
 
 Shape = Literal["delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"]
+Border = Literal["reflect_101", "symmetric"]
+BORDERS: tuple[Border, ...] = ("reflect_101", "symmetric")
 _DELTA, _SINC = SHAPES.index("delta"), SHAPES.index("sinc")
 _TURNED = tuple(SHAPES.index(shape) for shape in ("aniso", "generalized_aniso", "plateau_aniso"))
 _WITH_BETA = tuple(SHAPES.index(shape) for shape in SHAPES if shape.startswith(("generalized", "plateau")))
@@ -39,6 +41,7 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
         "beta": np.isin(shape, _WITH_BETA),
         "cutoff_rad": shape == _SINC,
         "shift_px": on & (columns["shift_px"] != 0),
+        "border": on & (columns["border"] != 0),
     }
 
 
@@ -66,6 +69,12 @@ OP = Op(
         Column("beta", "Exponent of generalized and plateau kernels.", 0.05, 16.0, neutral=1.0),
         Column("cutoff_rad", "Cut-off of sinc kernels.", 0.0, _PI),
         Column("shift_px", "Moves the kernel to the upper left, for an aligned decimation.", 0.0, 4.0),
+        Column(
+            "border",
+            "Mirrored about the outermost pixel (OpenCV's, torch's) or about its outer edge (SciPy's, MATLAB's).",
+            choices=BORDERS,
+            neutral="reflect_101",
+        ),
     ),
     active=_active,
     neutral=_neutral,
@@ -75,9 +84,10 @@ OP = Op(
 )
 
 
-# ---- Registration. Kernels lie one after the other in `weights`; start int64, size_px and path (BlurPath) int32 [B].
+# ---- Registration. Kernels lie one after the other in `weights`; start int64, size_px, path (BlurPath) and border
+# (BlurBorder) int32 [B].
 
-_PARAMETERS = "Tensor weights, Tensor start, Tensor size_px, Tensor path"
+_PARAMETERS = "Tensor weights, Tensor start, Tensor size_px, Tensor path, Tensor border"
 LIBRARY.define(f"blur(Tensor data, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
 LIBRARY.define(f"blur_adjoint(Tensor grad, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
 
@@ -93,10 +103,16 @@ def _run(
     start: torch.Tensor,
     size_px: torch.Tensor,
     path: torch.Tensor,
+    border: torch.Tensor,
 ) -> torch.Tensor:
     rows = check_layout("blur", data, offset, height, width, channels)
-    start, size_px, path = check_rows(
-        "blur", rows["count"], (start, torch.int64), (size_px, torch.int32), (path, torch.int32)
+    start, size_px, path, border = check_rows(
+        "blur",
+        rows["count"],
+        (start, torch.int64),
+        (size_px, torch.int32),
+        (path, torch.int32),
+        (border, torch.int32),
     )
     if weights.dtype != torch.float32 or weights.device.type != "cpu":
         raise ValueError(f"blur: weights must be float32 on the CPU, got {weights.dtype} on {weights.device}")
@@ -106,9 +122,8 @@ def _run(
         raise ValueError(f"blur: kernels do not fit {weights.numel()} weights")
     src = data.contiguous()
     out = torch.empty_like(src)
-    _native.call(
-        function, rows=rows, src=src, dst=out, weights=weights.contiguous(), start=start, size_px=size_px, path=path
-    )
+    params = {"weights": weights.contiguous(), "start": start, "size_px": size_px, "path": path, "border": border}
+    _native.call(function, rows=rows, src=src, dst=out, **params)
     return out
 
 
@@ -129,7 +144,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
 def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     offset, height, width, *parameters = ctx.saved_tensors
     out = torch.ops.pydegrade.blur_adjoint(grad, offset, height, width, ctx.channels, *parameters)
-    return (out, *(None for _ in range(8)))
+    return (out, *(None for _ in range(9)))
 
 
 LIBRARY.impl("blur", _blur_cpu, "CPU")
@@ -153,19 +168,21 @@ def blur(
     angle_rad: float | ArrayLike | torch.Tensor = 0.0,
     beta: float | ArrayLike | torch.Tensor = 1.0,
     cutoff_rad: float | ArrayLike | torch.Tensor = 2.0,
+    border: Border | Sequence[Border] = "reflect_101",
 ) -> torch.Tensor:
     """Filter each image with its own kernel: cross-correlation, as BasicSR's filter2D.
 
     Either pass kernels, or their parameters (see `pydegrade.kernels` for the formulas).
 
     Args:
-        images: [B, C, H, W] float32 on the CPU; any sides >= 1. Borders are reflected without repeating the edge pixel
-            (reflect-101), as often as a small image needs.
+        images: [B, C, H, W] float32 on the CPU; any sides >= 1.
         kernels: one [k, k], or [B, k, k], or B arrays of different sizes; k odd, 1 to 51. Used as they are.
         shape: family, one or B.
         size_px: odd, 1 to 51; number or [B], as all that follow.
         sigma_x_px, sigma_y_px: 0 to 20; sigma_y defaults to sigma_x.
         angle_rad: -pi to pi. beta: 0.05 to 16. cutoff_rad: (0, pi], for "sinc".
+        border: one or B: "reflect_101" mirrors without repeating the edge pixel (OpenCV's default, torch's "reflect"),
+            "symmetric" repeats it (SciPy's "reflect", MATLAB's "symmetric"); as often as a small image needs.
     Returns:
         [B, C, H, W] float32, not clipped. Differentiable with respect to the images.
     Raises:
@@ -190,6 +207,7 @@ def blur(
             "shift_px": np.zeros(batch),
         }
         params = blur_params(columns)
+    params["border"] = codes("blur", "border", border, BORDERS, batch)
     layout = dense_layout(images)
     arrays = (layout.offset, layout.height, layout.width, *params.values())
     tensors = [torch.from_numpy(np.ascontiguousarray(values)).to(images.device) for values in arrays]

@@ -39,11 +39,12 @@ def moved(values, shift):
     return out / out.sum()
 
 
-def blur(plane, values):
-    """Cross-correlation of float64 [H, W] with [k, k]; reflect-101 borders."""
+def blur(plane, values, border="reflect_101"):
+    """Cross-correlation of float64 [H, W] with [k, k]; mirrored borders."""
     radius = len(values) // 2
-    rows = reflect(np.arange(-radius, plane.shape[0] + radius), plane.shape[0])
-    columns = reflect(np.arange(-radius, plane.shape[1] + radius), plane.shape[1])
+    mirror = {"reflect_101": reflect, "symmetric": symmetric}[border]
+    rows = mirror(np.arange(-radius, plane.shape[0] + radius), plane.shape[0])
+    columns = mirror(np.arange(-radius, plane.shape[1] + radius), plane.shape[1])
     padded = plane[np.ix_(rows, columns)]
     out = np.zeros(plane.shape)
     for j in range(len(values)):
@@ -57,6 +58,12 @@ def reflect(index, count):
         return np.zeros_like(index)
     index = np.mod(index, 2 * (count - 1))
     return np.where(index < count, index, 2 * (count - 1) - index)
+
+
+def symmetric(index, count):
+    """2 1 0 | 0 1 2, as often as needed."""
+    line = np.concatenate([np.arange(count), np.arange(count)[::-1]])
+    return line[np.mod(index, 2 * count)]
 
 
 def sharpen(plane, weight, radius, threshold):

@@ -39,7 +39,7 @@ def _blur(p, image, hr_size, scale, key):
     )
     if p["shift_px"]:
         values = blur_reference.moved(values, p["shift_px"])
-    return np.stack([blur_reference.blur(plane, values) for plane in image])
+    return np.stack([blur_reference.blur(plane, values, p["border"]) for plane in image])
 
 
 def _resize(p, image, hr_size, scale, key):
