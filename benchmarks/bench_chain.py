@@ -1,8 +1,10 @@
-"""Whole chains: ours against the usual pipeline in torch eager ops, with and without USM, and how time scales."""
+"""Whole chains: against the usual pipeline in torch eager ops, against OpenCV calls stitched together, and against the sum
+of the floors of their steps."""
 
 from __future__ import annotations
 
-import itertools
+import functools
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,89 +13,191 @@ import torch
 
 import pydegrade
 
-from . import eager, inputs
+from . import eager, floors, inputs, measure, peers, stitched
 from .measure import SMOKE
+from .peers import Agreement, Peer
 
-COUNT = 1 if SMOKE else 6
+PRESETS = (
+    *("realesrgan-x4", "realesrgan-x2", "bsrgan-x4"),
+    *("dasr-weak", "dasr-standard", "dasr-severe", "dasr-mixed", "bicubic"),
+)
+BATCHES = 1 if SMOKE else 6
+BATCHES_WITH_USM = 1 if SMOKE else 3
 
-
-def without_usm(tasks: pydegrade.TaskBatch) -> pydegrade.TaskBatch:
-    return tasks.replace(**{"usm.weight": 0.0})
+# The resizes of torch take their step from the drawn factor, those of OpenCV from the sizes: up to half a pixel apart.
+# Where a space draws OpenCV's own modes, float32 rounding remains, and borders where Pillow stands in for MATLAB.
+STITCHED_LEVELS = {"bsrgan-x4": 0.25, "bicubic": 0.25}
+STITCHED_LEVELS_TORCH = 4.5
 
 
 @pytest.mark.parametrize("usm", [False, True], ids=["without_usm", "with_usm"])
-def test_realesrgan_x4(compare: Any, usm: bool) -> None:
+@pytest.mark.parametrize("space", ["realesrgan-x4", "realesrgan-x2"])
+def test_chain(compare: Any, space: str, usm: bool) -> None:
+    """`degrade_batch` on consecutive tasks, against torch eager (one size per batch) and stitched OpenCV calls."""
     inputs.settle_threads()
     hr = inputs.photographs()
-    ours = [tasks if usm else without_usm(tasks) for tasks in inputs.batches("realesrgan-x4", COUNT)]
-    theirs = inputs.eager_batches("realesrgan-x4", COUNT)
-    kernel = eager.usm_kernel() if usm else None
+    count = BATCHES_WITH_USM if usm else BATCHES
+    ours = inputs.batches(space, count)
+    if not usm:
+        ours = tuple(floors.without(tasks, "sharpen") for tasks in ours)
+    contenders = [_eager(space, count, hr, usm), *_stitched(ours, hr, STITCHED_LEVELS_TORCH)]
+    targets = {("realesrgan-x4", False): 18.0, ("realesrgan-x4", True): 80.0}
+    _compare(compare, ours, hr, contenders, targets.get((space, usm), 0.0))
 
-    # Same statistics of the result, since the draws of noise differ: mean and contrast of all LR images.
-    made = torch.cat([pydegrade.degrade(hr, tasks) for tasks in ours])
-    peer = torch.cat([eager.realesrgan_chain(hr, batch, kernel) for batch in theirs])
-    assert made.shape == peer.shape
-    assert abs(float(made.mean() - peer.mean())) < 0.05
-    assert abs(float(made.std() - peer.std())) < 0.08
 
-    def run_ours() -> None:
-        for tasks in ours:
-            pydegrade.degrade_batch(hr, tasks)
+@pytest.mark.parametrize("space", PRESETS[2:])
+def test_preset(compare: Any, space: str) -> None:
+    """The other presets, against stitched OpenCV calls: no torch pipeline gives every image its own parameters."""
+    inputs.settle_threads()
+    hr = inputs.photographs()
+    ours = inputs.batches(space, BATCHES_WITH_USM)
+    _compare(compare, ours, hr, _stitched(ours, hr, STITCHED_LEVELS.get(space, STITCHED_LEVELS_TORCH)), 0.0)
 
-    def run_eager() -> None:
-        for batch in theirs:
-            eager.realesrgan_chain(hr, batch, kernel)
 
-    images = COUNT * len(hr)
+def _compare(
+    compare: Any, ours: tuple[pydegrade.TaskBatch, ...], hr: torch.Tensor, contenders: list[Peer], target: float
+) -> None:
+    images = len(ours) * len(hr)
     compare(
-        run_ours,
-        {"torch eager": run_eager},
+        lambda: torch.cat([pydegrade.degrade_batch(hr, tasks).lr for tasks in ours]),
+        contenders,
         megapixels=images * hr.shape[-1] ** 2 / 1e6,
         images=images,
-        target=80.0 if usm else 18.0,
-        seconds=60.0 if usm else 20.0,
+        target=target,
+        against=("torch eager",),
+        seconds=20.0,
     )
 
 
-@pytest.mark.parametrize("space", ["bicubic", "realesrgan-x2", "bsrgan-x4", "dasr-mixed"])
-def test_preset(compare: Any, space: str) -> None:
-    inputs.settle_threads()
-    hr = inputs.photographs()
-    turn = itertools.cycle(inputs.batches(space, COUNT))
-    compare(
-        lambda: pydegrade.degrade_batch(hr, next(turn)),
-        megapixels=hr.shape[0] * hr.shape[-1] ** 2 / 1e6,
-        images=len(hr),
+def _eager(space: str, count: int, hr: torch.Tensor, usm: bool) -> Peer:
+    """The released pipeline draws sizes and kinds once per batch, so pixels cannot be compared: it must make images with
+    the statistics of ours. Every formula in it is compared with ours by itself in bench_ops.py."""
+    theirs = inputs.eager_batches(space, count)
+    kernel = eager.usm_kernel() if usm else None
+
+    def error(made: torch.Tensor, peer: torch.Tensor) -> float:
+        assert made.shape == peer.shape
+        return max(abs(float(made.mean() - peer.mean())), abs(float(made.std() - peer.std())))
+
+    alike = Agreement(error, 0.08, "mean and contrast of all LR images; sizes and kinds are drawn once per batch")
+    return Peer(
+        "torch eager", lambda: torch.cat([eager.realesrgan_chain(hr, batch, kernel) for batch in theirs]), alike
     )
 
 
-@pytest.mark.parametrize("batch", [1, 2, 12, 48, 96])
-def test_batch_size(compare: Any, batch: int) -> None:
-    """Time per image should not depend on the batch."""
-    inputs.settle_threads()
-    hr = inputs.photographs(12)
-    tasks = pydegrade.sample("realesrgan-x4", 0, range(96))
-    images = torch.cat([hr] * 8)
+def _stitched(ours: tuple[pydegrade.TaskBatch, ...], hr: torch.Tensor, levels: float) -> list[Peer]:
+    """The same tasks by OpenCV, NumPy and Pillow. Compared with the noise off, in mean 8-bit levels per image."""
+    if not peers.module("opencv") or not peers.module("pillow"):
+        return []
+    arrays = peers.interleaved(hr)
 
-    def run() -> None:
-        for begin in range(0, 96, batch):
-            pydegrade.degrade(images[begin : begin + batch], tasks.take(np.arange(begin, begin + batch)))
+    def work(tasks: tuple[pydegrade.TaskBatch, ...]) -> list[tuple[Any, ...]]:
+        rows = [row for batch in tasks for row in stitched.steps_of(batch, hr)]
+        generators = [np.random.default_rng(seed) for seed in range(len(rows))]
+        return list(zip(arrays * len(tasks), rows, generators))
 
-    compare(run, megapixels=96 * hr.shape[-1] ** 2 / 1e6, images=96, seconds=4.0)
+    run = peers.each(lambda item: stitched.degrade(*item), work(ours), inputs.THREADS)
+
+    quiet = tuple(floors.without(tasks, "noise") for tasks in ours)
+    clean = torch.cat([pydegrade.degrade(hr, tasks) for tasks in quiet])
+    made = peers.as_tensor(peers.each(lambda item: stitched.degrade(*item), work(quiet), inputs.THREADS)())
+    error = float((clean - made).abs().mean()) * 255
+    note = "mean 8-bit levels with the noise off; resizes in torch and OpenCV differ by up to half a pixel"
+    return [Peer("opencv stitched", run, Agreement(lambda ours, theirs: error, levels, note))]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_threads(compare: Any, threads: int) -> None:
+# ---- roofline
+
+
+@pytest.mark.parametrize("threads", sorted({1, inputs.THREADS}))
+@pytest.mark.parametrize("space", ["realesrgan-x4", "bsrgan-x4", "dasr-severe"])
+def test_roofline(compare: Any, space: str, threads: int) -> None:
+    """Time per image against the sum of the floors of its steps, and where the time goes: what an op costs is the time of
+    the whole chain less the time without that op, measured in turns. Resizes cannot be left out; they are the rest."""
     inputs.settle_threads(threads)
     hr = inputs.photographs()
-    tasks = inputs.batches("realesrgan-x4", 1)[0]
-    compare(lambda: pydegrade.degrade(hr, tasks), megapixels=hr.shape[0] * hr.shape[-1] ** 2 / 1e6, images=len(hr))
+    tasks = inputs.batches(space, BATCHES_WITH_USM)
+    images = len(tasks) * len(hr)
+    floor = [floors.roofline(batch, hr, measure.ceilings(threads)) for batch in tasks]
+
+    def run(chosen: tuple[pydegrade.TaskBatch, ...]) -> None:
+        for batch in chosen:
+            pydegrade.degrade_batch(hr, batch)
+
+    used = {slot.op for slot in tasks[0].space.slots} - {"resize"}
+    variants = {op: tuple(floors.without(batch, op) for batch in tasks) for op in sorted(used)}
+    contenders = {op: functools.partial(run, chosen) for op, chosen in variants.items()}
+    times = measure.race({"all": lambda: run(tasks), **contenders}, seconds=8.0)
+    whole_s = times["all"].minimum_s
+    cost_s = {op: whole_s - times[op].minimum_s for op in contenders}
+    cost_s["resize, copies, rounding, planning"] = whole_s - sum(cost_s.values())
+    floor_s: dict[str, float] = {}
+    for part in floor:
+        for name, value in part.seconds.items():
+            floor_s[name] = floor_s.get(name, 0.0) + value
+    inputs.settle_threads(threads)
+    compare(
+        lambda: run(tasks),
+        megapixels=images * hr.shape[-1] ** 2 / 1e6,
+        images=images,
+        threads=threads,
+        roofline={
+            "space": space,
+            "floor_ms_per_image": {name: 1e3 * value / images for name, value in floor_s.items()},
+            "floor_total_ms_per_image": 1e3 * sum(part.total_s for part in floor) / images,
+            "cost_ms_per_image": {name: 1e3 * value / images for name, value in cost_s.items()},
+            "wanted_factor": 2.5,
+            "ceilings": asdict(measure.ceilings(threads)),
+        },
+        seconds=4.0,
+    )
 
 
-@pytest.mark.parametrize("side_px", [100, 200, 400] if SMOKE else [100, 200, 400, 800])
-def test_image_side(compare: Any, side_px: int) -> None:
-    """Time should grow with the number of pixels."""
-    inputs.settle_threads()
-    hr = inputs.photographs(12, side_px)
-    tasks = inputs.batches("realesrgan-x4", 1, 12)[0]
-    compare(lambda: pydegrade.degrade(hr, tasks), megapixels=hr.shape[0] * side_px**2 / 1e6, images=len(hr))
+# ---- scaling
+
+
+@pytest.mark.parametrize("threads", sorted({1, inputs.THREADS}))
+def test_scaling_batch(compare: Any, threads: int) -> None:
+    """ms per image by batch size, the sizes taking turns on the same 96 images and tasks."""
+    inputs.settle_threads(threads)
+    total = 4 if SMOKE else 96
+    hr = inputs.photographs()
+    images = torch.cat([hr] * (total // len(hr)))
+    tasks = pydegrade.sample("realesrgan-x4", inputs.SEED, range(total))
+    sizes = [size for size in (1, 2, 4, 12, 24, 48, 96) if size <= total]
+
+    def run(batch: int) -> None:
+        for begin in range(0, total, batch):
+            pydegrade.degrade(images[begin : begin + batch], tasks.take(np.arange(begin, begin + batch)))
+
+    times = measure.race({str(size): functools.partial(run, size) for size in sizes}, seconds=25.0)
+    table = {size: 1e3 * timing.minimum_s / total for size, timing in times.items()}
+    compare(
+        lambda: run(sizes[-1]),
+        images=total,
+        megapixels=total * hr.shape[-1] ** 2 / 1e6,
+        threads=threads,
+        scaling={"batch": table},
+        seconds=1.0,
+    )
+
+
+@pytest.mark.parametrize("threads", sorted({1, inputs.THREADS}))
+def test_scaling_side(compare: Any, threads: int) -> None:
+    """ns per HR pixel by image size, B=12, the sizes taking turns."""
+    inputs.settle_threads(threads)
+    sides = (32, 64) if SMOKE else (100, 200, 400, 800)
+    tasks = inputs.batches("realesrgan-x4", 1, inputs.BATCH)[0]
+    images = {side: inputs.photographs(inputs.BATCH, side) for side in sides}
+    contenders = {str(side): functools.partial(pydegrade.degrade, images[side], tasks) for side in sides}
+    times = measure.race(contenders, seconds=6.0)
+    table = {side: 1e9 * timing.minimum_s / (inputs.BATCH * int(side) ** 2) for side, timing in times.items()}
+    largest = sides[-1]
+    compare(
+        contenders[str(largest)],
+        images=inputs.BATCH,
+        megapixels=inputs.BATCH * largest**2 / 1e6,
+        threads=threads,
+        scaling={"side": table},
+        seconds=1.0,
+    )

@@ -4,73 +4,112 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from . import inputs, measure
+from . import inputs, measure, peers
 
 
 @pytest.fixture
 def compare(benchmark: Any) -> Callable[..., None]:
-    """Time `ours` with pytest-benchmark; before each of its rounds every peer runs once and is timed too.
+    """Verify the peers' results, then time `ours` with pytest-benchmark; before each of its rounds every peer runs once
+    and is timed too.
 
-    `compare(ours, peers, megapixels=..., gigabytes=..., gigaflops=..., against=...)`: the work of one call turns times
-    into MP/s, GB/s and GFLOP/s; `against` names the peers that give the same result (the ratio is taken to the best of
-    them; default all).
+    `compare(ours, contenders, megapixels=..., ...)`: the work of one call turns times into MP/s, GB/s (every byte of input
+    and result once) and GFLOP/s or Gop/s. The ratio is taken to the best peer whose result is the same; `target` is what
+    issue 3 wants against the best of the peers named in `against`.
     """
 
     def run(
         ours: Callable[[], Any],
-        peers: Mapping[str, Callable[[], Any]] | None = None,
+        contenders: Sequence[peers.Peer] = (),
         *,
         megapixels: float = 0.0,
         gigabytes: float = 0.0,
         gigaflops: float = 0.0,
+        gigaops: float = 0.0,
         images: int = 0,
-        against: tuple[str, ...] | None = None,
+        threads: int = inputs.THREADS,
         target: float = 0.0,
+        against: tuple[str, ...] = ("torch eager", "opencv", "pillow"),
         seconds: float = 2.0,
+        **more: Any,
     ) -> None:
-        peers = dict(peers or {})
-        times: dict[str, list[float]] = {name: [] for name in peers}
+        # Results first. This turn also warms everybody up and says how many turns fit.
+        start = time.perf_counter()
+        made = ours()
+        turn_s = time.perf_counter() - start
+        agreements = {}
+        for peer in contenders:
+            start = time.perf_counter()
+            theirs = peer.run()
+            turn_s += time.perf_counter() - start
+            agreements[peer.name] = _agreement(peer, made, theirs)
+
+        times: dict[str, list[float]] = {peer.name: [] for peer in contenders}
 
         def turn_of_the_peers() -> None:
-            for name, peer in peers.items():
+            for peer in contenders:
                 start = time.perf_counter()
-                peer()
-                times[name].append(time.perf_counter() - start)
+                peer.run()
+                times[peer.name].append(time.perf_counter() - start)
 
-        # One turn warms everybody up and says how many turns fit.
-        start = time.perf_counter()
-        ours()
-        turn_of_the_peers()
-        turn_s = time.perf_counter() - start
-        for values in times.values():
-            values.clear()
         rounds = 1 if measure.SMOKE else max(3, min(40, int(seconds / max(turn_s, 1e-9))))
         benchmark.pedantic(ours, setup=turn_of_the_peers, rounds=rounds, warmup_rounds=0)
 
-        best = {name: min(values) for name, values in times.items()}
-        same = {name: best[name] for name in (against or tuple(best)) if name in best}
+        least = {name: min(values) for name, values in times.items()}
+        same = {peer.name: least[peer.name] for peer in contenders if peer.agreement is not None}
+        best = min(same, key=lambda name: same[name]) if same else ""
+        named = [same[name] for name in against if name in same]
         benchmark.extra_info.update(
             megapixels=megapixels,
             gigabytes=gigabytes,
             gigaflops=gigaflops,
+            gigaops=gigaops,
             images=images,
-            peers_min_s=best,
-            peers_median_s={name: statistics.median(values) for name, values in times.items()},
-            ratio_to=min(same, key=lambda name: same[name]) if same else "",
-            ratio=min(same.values()) / benchmark.stats.stats.min if same else 0.0,
-            target=target,
-            peak_memory_mib=measure.peak_memory_mib(),
+            threads=threads,
+            peers={
+                peer.name: {
+                    "min_s": least[peer.name],
+                    "median_s": statistics.median(times[peer.name]),
+                    "same_result": peer.agreement is not None,
+                    "agreement": agreements[peer.name],
+                    "note": peer.note,
+                }
+                for peer in contenders
+            },
+            best_peer=best,
+            ratio=same[best] / benchmark.stats.stats.min if same else 0.0,
+            target=target if named else 0.0,
+            target_peers=[name for name in against if name in same],
+            target_reached=min(named) / benchmark.stats.stats.min if named else 0.0,
+            **more,
         )
 
     return run
 
 
+def _agreement(peer: peers.Peer, ours: Any, theirs: Any) -> str:
+    """Raise when a peer's result is not ours; otherwise say how close it is."""
+    if peer.agreement is None:
+        return f"not compared: {peer.note}"
+    error = peer.agreement.error(peers.as_tensor(ours), peers.as_tensor(theirs))
+    assert error <= peer.agreement.tolerance, (
+        f"{peer.name}: {error:g} from ours, at most {peer.agreement.tolerance:g} expected ({peer.agreement.reason})"
+    )
+    return f"{error:.2g} of {peer.agreement.tolerance:.2g} ({peer.agreement.reason})"
+
+
 def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict[str, Any]) -> None:
-    """The machine and its measured ceilings go into the report."""
-    inputs.settle_threads()
-    output_json["pydegrade_machine"] = measure.machine()
+    """The machine, its measured ceilings and the libraries go into the report."""
+    output_json["pydegrade"] = {
+        "machine": measure.machine(inputs.THREADS),
+        "ceilings": {str(threads): asdict(measure.ceilings(threads)) for threads in sorted({1, inputs.THREADS})},
+        "libraries": peers.summary(),
+        "batch": inputs.BATCH,
+        "side_px": inputs.SIDE_PX,
+        "seed": inputs.SEED,
+    }

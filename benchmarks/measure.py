@@ -1,15 +1,18 @@
-"""How everything here is timed: contenders take turns, the minimum and the median of each are kept."""
+"""How everything here is timed, and what the machine could do at most."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,13 @@ import torch
 
 import pydegrade
 
+HERE = Path(__file__).resolve().parent
 SMOKE = os.environ.get("BENCH_SMOKE", "") not in ("", "0")
+
+IMAGE_BYTES = 3 * 400 * 400 * 4
+"""One image of the usual size: what an op reads in a chain, where each image goes through all its steps in turn."""
+BATCH_BYTES = 12 * IMAGE_BYTES
+"""Twelve of them: what an op reads when it is called alone on a batch."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +39,12 @@ class Timing:
     rounds: int
 
 
-def race(contenders: Mapping[str, Callable[[], Any]], seconds: float = 1.0, max_rounds: int = 30) -> dict[str, Timing]:
+def race(contenders: Mapping[str, Callable[[], Any]], seconds: float = 1.0, max_rounds: int = 40) -> dict[str, Timing]:
     """Time functions in turns: one call of each per round, after one call each to warm up.
 
     Args:
-        contenders: name -> function of no arguments. Inputs should rotate inside the function.
-        seconds: stop after about this long (at least three rounds, one in a smoke run).
+        contenders: name -> function of no arguments.
+        seconds: stop after about this long (at least three rounds; one in a smoke run).
     """
     for run in contenders.values():
         run()
@@ -52,70 +61,150 @@ def race(contenders: Mapping[str, Callable[[], Any]], seconds: float = 1.0, max_
     return {name: Timing(min(values), statistics.median(values), len(values)) for name, values in times.items()}
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where a run took place, and the ceilings measured in it."""
+# ---- ceilings
 
-    cpu: str
-    cores: int
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Measured limits at some number of threads.
+
+    Attributes:
+        threads: how many.
+        fma_gflops: float32 multiply-adds, two operations each.
+        integer_gops: 32-bit additions and exclusive-ors.
+        copy_image_gb_per_s: read + written, each thread copying buffers of IMAGE_BYTES (they stay in a cache).
+        copy_batch_gb_per_s: the same, all threads together copying BATCH_BYTES (memory, where the cache is smaller).
+        how: what measured the first two.
+    """
+
     threads: int
-    isa: str
-    python: str
-    torch: str
-    numpy: str
-    pydegrade: str
-    commit: str
-    copy_gb_per_s: float
     fma_gflops: float
+    integer_gops: float
+    copy_image_gb_per_s: float
+    copy_batch_gb_per_s: float
+    how: str
+
+
+@functools.cache
+def ceilings(threads: int) -> Ceilings:
+    """Run benchmarks/ceilings.cpp, compiled for this processor; without a compiler, matrix products and copies of torch."""
+    program = _ceilings_program()
+    if program is None:
+        return _ceilings_by_torch(threads)
+    batch_share = BATCH_BYTES // threads
+    done = subprocess.run(
+        [str(program), str(threads), str(IMAGE_BYTES), str(batch_share)], capture_output=True, text=True, check=True
+    )
+    found = {name: float(value) for name, value in (line.split() for line in done.stdout.splitlines())}
+    return Ceilings(
+        threads,
+        found["fma_gflops"],
+        found["integer_gops"],
+        found[f"copy_gb_per_s_{IMAGE_BYTES}"],
+        found[f"copy_gb_per_s_{batch_share}"],
+        "benchmarks/ceilings.cpp",
+    )
+
+
+def _ceilings_program() -> Path | None:
+    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    compiler = next((path for name in names if (path := shutil.which(name))), None)
+    source = HERE / "ceilings.cpp"
+    if compiler is None:
+        return None
+    program = HERE.parent / "build" / "native" / f"ceilings-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    if not program.exists():
+        program.parent.mkdir(parents=True, exist_ok=True)
+        command = [compiler, "-std=c++17", "-O3", "-march=native", "-pthread", str(source), "-o", f"{program}.new"]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            return None
+        os.replace(f"{program}.new", program)
+    return program
+
+
+def _ceilings_by_torch(threads: int) -> Ceilings:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    a, b = torch.ones(1024, 1024), torch.ones(1024, 1024)
+    words = torch.ones(1 << 18, dtype=torch.int32)
+
+    def copy(total_bytes: int) -> float:
+        source = torch.ones(total_bytes // 4)
+        target = torch.empty_like(source)
+        return 2 * total_bytes / race({"copy": lambda: target.copy_(source)}, 0.3)["copy"].minimum_s / 1e9
+
+    matmul = 2 * 1024**3 / race({"matmul": lambda: a @ b}, 0.5)["matmul"].minimum_s / 1e9
+    integer = words.numel() / race({"add": lambda: words.add_(1)}, 0.3)["add"].minimum_s / 1e9
+    made = Ceilings(
+        threads, matmul, integer, copy(IMAGE_BYTES * threads), copy(BATCH_BYTES), "torch, lower than the peak"
+    )
+    torch.set_num_threads(before)
+    return made
+
+
+# ---- the machine
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Facts about the machine and the build, for a report."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count() or 1,
+        "threads": threads,
+        "isa": pydegrade.isa_name(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "pydegrade": pydegrade.__version__,
+        "commit": _commit(),
+        "smoke": SMOKE,
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else -1.0,
+    }
 
 
 def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    """Model name, with family and model: clouds hide the name."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    fields = {}
+    for line in info.read_text().splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    if "model name" not in fields:
+        return platform.machine()
+    return f"{fields['model name']} (family {fields.get('cpu family', '?')}, model {fields.get('model', '?')})"
 
 
 def _commit() -> str:
     done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE, check=False
     )
     return done.stdout.strip() or "unknown"
 
 
-def copy_gb_per_s() -> float:
-    """Read + write bandwidth of a 64 MiB tensor copy at the current number of threads."""
-    source = torch.ones(1 << 24)
-    target = torch.empty_like(source)
-    best = min(race({"copy": lambda: target.copy_(source)}, seconds=0.3).values(), key=lambda timing: timing.minimum_s)
-    return 2 * source.numel() * 4 / best.minimum_s / 1e9
+# ---- memory
 
 
-def fma_gflops() -> float:
-    """float32 multiply-add rate of a large matrix product: what this machine's vector units reach."""
-    a, b = torch.ones(1024, 1024), torch.ones(1024, 1024)
-    best = race({"matmul": lambda: a @ b}, seconds=0.5)["matmul"]
-    return 2 * 1024**3 / best.minimum_s / 1e9
+def rss_mib() -> float:
+    """Resident size of this process now."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return peak_rss_mib()
+    return int(status.read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
-def machine() -> dict[str, Any]:
-    """Machine facts for a report, with the two ceilings."""
-    facts = Machine(
-        cpu=_cpu_name(),
-        cores=os.cpu_count() or 1,
-        threads=pydegrade.get_num_threads(),
-        isa=pydegrade.isa_name(),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        numpy=np.__version__,
-        pydegrade=pydegrade.__version__,
-        commit=_commit(),
-        copy_gb_per_s=copy_gb_per_s(),
-        fma_gflops=fma_gflops(),
-    )
-    return asdict(facts)
+def reset_peak_rss() -> None:
+    """Let `peak_rss_mib` start from now, where the system allows it (Linux)."""
+    switch = Path("/proc/self/clear_refs")
+    if switch.exists():
+        switch.write_text("5")
 
 
-def peak_memory_mib() -> float:
-    """Largest resident size of this process so far."""
+def peak_rss_mib() -> float:
+    """Largest resident size of this process, since `reset_peak_rss` on Linux."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
