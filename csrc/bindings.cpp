@@ -9,6 +9,7 @@
 #include "core/draw.h"
 #include "core/isa.h"
 #include "core/pool.h"
+#include "cuda/record.h"
 #include "ops.h"
 
 namespace py = pybind11;
@@ -94,14 +95,16 @@ void run(const char* name, pyd::Status (*function)(const Args&), const Args& arg
   raise(name, run_unlocked(function, args));
 }
 
-void blur(const py::dict& d) {
-  const Fields f("blur", d);
-  run("blur", pyd::blur_cpu, pyd::BlurArgs{f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), blur_params(f)});
+// The program of an op for the CUDA backend, as bytes.
+template <typename Args>
+py::bytes record(const char* name, pyd::Status (*function)(const Args&, pyd::Program&), const Args& args) {
+  pyd::Program program;
+  raise(name, function(args, program));
+  return py::bytes(reinterpret_cast<const char*>(program.bytes.data()), program.bytes.size());
 }
-void blur_adjoint(const py::dict& d) {
-  const Fields f("blur_adjoint", d);
-  run("blur_adjoint", pyd::blur_adjoint_cpu,
-      pyd::BlurArgs{f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), blur_params(f)});
+
+pyd::BlurArgs blur_args(const Fields& f) {
+  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), blur_params(f)};
 }
 void psf(const py::dict& d) {
   const Fields f("psf", d);
@@ -115,55 +118,62 @@ void psf(const py::dict& d) {
 pyd::ResizeArgs resize_args(const Fields& f) {
   return {f.rows("src_rows"), f.rows("dst_rows"), f.in<float>("src"), f.out<float>("dst"), resize_params(f)};
 }
-void resize(const py::dict& d) { run("resize", pyd::resize_cpu, resize_args(Fields("resize", d))); }
-void resize_adjoint(const py::dict& d) {
-  run("resize_adjoint", pyd::resize_adjoint_cpu, resize_args(Fields("resize_adjoint", d)));
+pyd::NoiseArgs noise_args(const Fields& f) {
+  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), noise_params(f)};
 }
-void noise(const py::dict& d) {
-  const Fields f("noise", d);
-  run("noise", pyd::noise_cpu,
-      pyd::NoiseArgs{f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), noise_params(f)});
+pyd::JpegArgs jpeg_args(const Fields& f) {
+  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), jpeg_params(f)};
 }
-void jpeg(const py::dict& d) {
-  const Fields f("jpeg", d);
-  run("jpeg", pyd::jpeg_cpu, pyd::JpegArgs{f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), jpeg_params(f)});
+pyd::JpegAdjointArgs jpeg_adjoint_args(const Fields& f) {
+  return {f.rows("rows"),      f.in<float>("src"), f.in<float>("grad"),
+          f.out<float>("dst"), jpeg_params(f),     f.number<int32_t>("libjpeg_gradient")};
 }
-void jpeg_adjoint(const py::dict& d) {
-  const Fields f("jpeg_adjoint", d);
-  run("jpeg_adjoint", pyd::jpeg_adjoint_cpu,
-      pyd::JpegAdjointArgs{f.rows("rows"), f.in<float>("src"), f.in<float>("grad"), f.out<float>("dst"),
-                           jpeg_params(f), f.number<int32_t>("libjpeg_gradient")});
+pyd::SharpenArgs sharpen_args(const Fields& f) {
+  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), sharpen_params(f)};
 }
-void sharpen(const py::dict& d) {
-  const Fields f("sharpen", d);
-  run("sharpen", pyd::sharpen_cpu,
-      pyd::SharpenArgs{f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), sharpen_params(f)});
+pyd::ChainArgs chain_args(const Fields& f) {
+  return {f.rows("src_rows"),
+          f.rows("dst_rows"),
+          f.in<float>("src"),
+          f.out<float>("dst"),
+          f.out<float>("target"),
+          f.in<int32_t>("target_step"),
+          f.in<int64_t>("step_start"),
+          f.in<int32_t>("step_op"),
+          f.in<int64_t>("step_item"),
+          f.in<int32_t>("step_height"),
+          f.in<int32_t>("step_width"),
+          f.number<int32_t>("check_range"),
+          f.number<int32_t>("round_8bit"),
+          blur_params(f.nested("blur")),
+          resize_params(f.nested("resize")),
+          noise_params(f.nested("noise")),
+          jpeg_params(f.nested("jpeg")),
+          sharpen_params(f.nested("sharpen"))};
 }
+
+// Both forms of an op: name(fields) runs it, name_program(fields) returns its program.
+#define PYD_BOTH(name, make_args)                                                                        \
+  void name(const py::dict& d) { run(#name, pyd::name##_cpu, make_args(Fields(#name, d))); }              \
+  py::bytes name##_program(const py::dict& d) { return record(#name, pyd::name##_cuda, make_args(Fields(#name, d))); }
+PYD_BOTH(blur, blur_args)
+PYD_BOTH(blur_adjoint, blur_args)
+PYD_BOTH(resize, resize_args)
+PYD_BOTH(resize_adjoint, resize_args)
+PYD_BOTH(noise, noise_args)
+PYD_BOTH(jpeg, jpeg_args)
+PYD_BOTH(jpeg_adjoint, jpeg_adjoint_args)
+PYD_BOTH(sharpen, sharpen_args)
+#undef PYD_BOTH
+
 // False when a source pixel is NaN or outside [0, 1]; the caller then looks for it and explains.
 bool chain(const py::dict& d) {
-  const Fields f("chain", d);
-  const pyd::ChainArgs args{f.rows("src_rows"),
-                            f.rows("dst_rows"),
-                            f.in<float>("src"),
-                            f.out<float>("dst"),
-                            f.out<float>("target"),
-                            f.in<int32_t>("target_step"),
-                            f.in<int64_t>("step_start"),
-                            f.in<int32_t>("step_op"),
-                            f.in<int64_t>("step_item"),
-                            f.in<int32_t>("step_height"),
-                            f.in<int32_t>("step_width"),
-                            f.number<int32_t>("check_range"),
-                            f.number<int32_t>("round_8bit"),
-                            blur_params(f.nested("blur")),
-                            resize_params(f.nested("resize")),
-                            noise_params(f.nested("noise")),
-                            jpeg_params(f.nested("jpeg")),
-                            sharpen_params(f.nested("sharpen"))};
-  const pyd::Status status = run_unlocked(pyd::chain_cpu, args);
+  const pyd::Status status = run_unlocked(pyd::chain_cpu, chain_args(Fields("chain", d)));
   if (status != pyd::Status::kBadPixels) raise("chain", status);
   return status == pyd::Status::kOk;
 }
+
+py::bytes chain_program(const py::dict& d) { return record("chain", pyd::chain_cuda, chain_args(Fields("chain", d))); }
 
 void philox_uniform(const py::dict& d) {
   const Fields f("philox_uniform", d);
@@ -190,16 +200,12 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("isa_request_honoured", &pyd::isa_request_honoured);
   m.def("set_num_threads", &pyd::set_num_threads);
   m.def("num_threads", &pyd::num_threads);
-  m.def("blur", &blur);
-  m.def("blur_adjoint", &blur_adjoint);
+#define PYD_DEFINE(name, Args) \
+  m.def(#name, &name);         \
+  m.def(#name "_program", &name##_program);
+  PYD_CUDA_FUNCTIONS(PYD_DEFINE)
+#undef PYD_DEFINE
   m.def("psf", &psf);
-  m.def("resize", &resize);
-  m.def("resize_adjoint", &resize_adjoint);
-  m.def("noise", &noise);
-  m.def("jpeg", &jpeg);
-  m.def("jpeg_adjoint", &jpeg_adjoint);
-  m.def("sharpen", &sharpen);
-  m.def("chain", &chain);
   m.def("philox_uniform", &philox_uniform);
   m.def("philox_words", &philox_words);
   m.def("poisson_tables", &poisson_tables);

@@ -1,5 +1,5 @@
 // THE list of operations. Per op: one POD struct of parameters (structure of arrays, one entry per item), one Args struct
-// for a whole packed batch, a _cpu prototype. Memory belongs to the caller; nothing here keeps a pointer after return.
+// for a whole packed batch, a _cpu and a _cuda prototype. Memory belongs to the caller; nothing here keeps a pointer after return.
 //
 // An *item* is one use of an op: item i of BlurParams describes one blur. In a batch op, item i belongs to row i; in a
 // chain the steps of each row name their items.
@@ -222,6 +222,24 @@ struct ChainArgs {
 
 #define PYD_DECLARE(name, Args) Status name##_cpu(const Args& args);
 PYD_CPU_FUNCTIONS(PYD_DECLARE)
+#undef PYD_DECLARE
+
+// What has a CUDA form. There the same arguments become a program (cuda/program.h): everything that can be settled without
+// the pixels, in one block of bytes. Addresses of pixels in `args` are not looked at; the program gets them when it runs.
+struct Program;
+#define PYD_CUDA_FUNCTIONS(X)         \
+  X(blur, BlurArgs)                   \
+  X(blur_adjoint, BlurArgs)           \
+  X(resize, ResizeArgs)               \
+  X(resize_adjoint, ResizeArgs)       \
+  X(noise, NoiseArgs)                 \
+  X(jpeg, JpegArgs)                   \
+  X(jpeg_adjoint, JpegAdjointArgs)    \
+  X(sharpen, SharpenArgs)             \
+  X(chain, ChainArgs)
+
+#define PYD_DECLARE(name, Args) Status name##_cuda(const Args& args, Program& program);
+PYD_CUDA_FUNCTIONS(PYD_DECLARE)
 #undef PYD_DECLARE
 
 }  // namespace pyd

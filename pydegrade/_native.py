@@ -21,6 +21,9 @@ if not _C.isa_request_honoured():
         f"PYDEGRADE_ISA={os.environ.get('PYDEGRADE_ISA')!r} is not available here; using {_C.isa_name()}", stacklevel=2
     )
 
+# Words of the alias tables: 9 x 256 tables of 256 entries, then the first count of each (csrc/math/poisson.h).
+POISSON_WORDS = 9 * 256 * 256 + 9 * 256
+
 _threads_override: int | None = None
 
 
@@ -72,3 +75,9 @@ def call(name: str, **fields: Any) -> Any:
     dtype of the C++ field. Memory outlives the call because the caller's frame holds `fields`."""
     _C.set_num_threads(get_num_threads())
     return getattr(_C, name)(_field(fields))
+
+
+def program(name: str, **fields: Any) -> bytes:
+    """The program of a function of csrc/ops.h for the CUDA backend. Fields as for `call`, without those of pixels."""
+    pixels = {field: 0 for field in ("src", "dst", "target", "grad") if field not in fields}
+    return bytes(getattr(_C, f"{name}_program")(_field({**pixels, **fields})))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from . import _native
+from . import _device, _native
 from .ops import OPS
 from .packed import Layout, dense_layout, pack, unpack
 from .plan import Plan, make_plan
@@ -43,11 +44,12 @@ def degrade(hr: torch.Tensor, tasks: TaskBatch) -> torch.Tensor:
     """Degrade a batch, one task per image.
 
     Args:
-        hr: float32 [B, 3, H, W], RGB in [0, 1], on the CPU; H and W multiples of the space's scale.
+        hr: float32 [B, 3, H, W], RGB in [0, 1], on the CPU or on CUDA; H and W multiples of the space's scale.
         tasks: B tasks.
     Returns:
-        float32 [B, 3, H / scale, W / scale], multiples of 1/255 in [0, 1]. The bits depend on image and task alone, not
-        on batch, threads, order or instruction set.
+        float32 [B, 3, H / scale, W / scale], multiples of 1/255 in [0, 1], on the device of `hr`. The bits depend on
+        image and task alone, not on batch, threads, order, instruction set or device. On CUDA the work is queued on the
+        current stream and nothing is waited for, so the range of the pixels is looked at only with PYDEGRADE_SYNC=1.
     Raises:
         TypeError, ValueError: wrong dtype, shape, device, range or count; the message names the first bad row.
     """
@@ -130,29 +132,21 @@ def trace(images: Sequence[torch.Tensor] | torch.Tensor, tasks: TaskBatch) -> li
     return stages
 
 
-def _run(plan: Plan, data: torch.Tensor, want_target: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Packed LR and, when asked for, packed target."""
-    lr = torch.empty(plan.dst.total)
+def _run(
+    plan: Plan, data: torch.Tensor, want_target: bool, backend: _device.Backend | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Packed LR and, when asked for, packed target. `backend` runs the CUDA plan in place of the device's own."""
+    lr = data.new_empty(plan.dst.total)
     target = torch.empty_like(data) if want_target else None
-    in_range = _native.call(
-        "chain",
-        src_rows=plan.src.fields(),
-        dst_rows=plan.dst.fields(),
-        src=data,
-        dst=lr,
-        target=target,
-        target_step=plan.target_step,
-        step_start=plan.step_start,
-        step_op=plan.step_op,
-        step_item=plan.step_item,
-        step_height=plan.step_height,
-        step_width=plan.step_width,
-        check_range=1,
-        round_8bit=int(plan.round_8bit),
-        **_params(plan),
-    )
-    if not in_range:
+    fields = _chain_fields(plan)
+    if data.device.type == "cpu" and backend is None:
+        if not _native.call("chain", src=data, dst=lr, target=target, check_range=1, **fields):
+            _explain_range(unpack(data, plan.src))
+        return lr, target
+    if os.environ.get("PYDEGRADE_SYNC") == "1":
         _explain_range(unpack(data, plan.src))
+    program = _record(fields, data.device, want_target)
+    _device.run(program, data, lr, target=target, backend=backend)
     return lr, target
 
 
@@ -162,26 +156,46 @@ def _run_steps(
     """One step per image (none when `steps` is empty), through the same code as a whole chain."""
     data, src = pack(images)
     dst = Layout.of_sizes(plan.step_height[steps], plan.step_width[steps], src.channels) if len(steps) else src
-    out = torch.empty(dst.total)
-    starts = np.arange(len(images) + 1, dtype=np.int64) * (1 if len(steps) else 0)
-    _native.call(
-        "chain",
-        src_rows=src.fields(),
-        dst_rows=dst.fields(),
-        src=data,
-        dst=out,
-        target=None,
+    one_each = replace(
+        plan,
+        src=src,
+        dst=dst,
         target_step=np.zeros(len(images), np.int32),
-        step_start=starts,
+        step_start=np.arange(len(images) + 1, dtype=np.int64) * (1 if len(steps) else 0),
         step_op=np.ascontiguousarray(plan.step_op[steps]),
         step_item=np.ascontiguousarray(plan.step_item[steps]),
         step_height=np.ascontiguousarray(plan.step_height[steps]),
         step_width=np.ascontiguousarray(plan.step_width[steps]),
-        check_range=0,
-        round_8bit=int(round_8bit),
-        **_params(plan),
+        round_8bit=round_8bit,
     )
+    out = data.new_empty(dst.total)
+    fields = _chain_fields(one_each)
+    if data.device.type == "cpu":
+        _native.call("chain", src=data, dst=out, target=None, check_range=0, **fields)
+    else:
+        _device.run(_record(fields, data.device, want_target=False), data, out)
     return unpack(out, dst)
+
+
+def _record(fields: dict[str, Any], device: torch.device, want_target: bool) -> _device.Program:
+    # The recorder only asks whether there is a target; where it lies is known when the program runs.
+    return _device.record("chain", device, target=int(want_target), check_range=0, **fields)
+
+
+def _chain_fields(plan: Plan) -> dict[str, Any]:
+    """`ChainArgs` of csrc/ops.h without the pixels."""
+    return {
+        "src_rows": plan.src.fields(),
+        "dst_rows": plan.dst.fields(),
+        "target_step": plan.target_step,
+        "step_start": plan.step_start,
+        "step_op": plan.step_op,
+        "step_item": plan.step_item,
+        "step_height": plan.step_height,
+        "step_width": plan.step_width,
+        "round_8bit": int(plan.round_8bit),
+        **_params(plan),
+    }
 
 
 # Fields of each Params struct, for ops that a plan does not use.
@@ -210,8 +224,10 @@ def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tenso
 
 def _check_image(image: torch.Tensor, name: str, batch: int | None) -> None:
     """Device, dtype, planes and count of one image or a batch; the range is checked as pixels are first read."""
-    if image.device.type != "cpu":
-        raise ValueError(f"degrade: {name} must be on the CPU, got {image.device}: this build has no CUDA kernels")
+    if image.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"degrade: {name} must be on the CPU or on CUDA, got {image.device}")
+    if image.device.type == "cuda":
+        _device.backend_of(image.device)
     if image.dtype != torch.float32:
         hint = "; divide uint8 images by 255" if image.dtype == torch.uint8 else ""
         raise TypeError(f"degrade: {name} must be float32 in [0, 1], got {image.dtype}{hint}")

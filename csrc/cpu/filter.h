@@ -2,11 +2,10 @@
 #pragma once
 
 #include "cpu/image_ops.h"
+#include "math/gaussian_line.h"
 
 namespace pyd {
 namespace PYD_ISA {
-
-constexpr int64_t kMaxTaps = 127;
 
 // How many rows of a plane one thread takes: all of them when other planes or images keep the threads busy.
 int64_t strip_rows(int64_t height, int64_t planes);

@@ -7,6 +7,7 @@
 #include "cpu/jpeg_modes.h"
 #include "cpu/lanes.h"
 #include "math/dct8.h"
+#include "math/jpeg_float.h"
 
 namespace pyd {
 namespace PYD_ISA {
@@ -36,29 +37,8 @@ Codec make_codec(const JpegParams& params, int64_t item, int64_t height, int64_t
   Codec codec;
   codec.basicsr = params.mode[item] == kJpegDiffjpegBasicsr;
   codec.cubic = params.rounding[item] == kJpegRoundCubic;
-  codec.geometry = jpeg_geometry(height, width, codec.basicsr ? int32_t{kJpeg420} : params.subsampling[item]);
-  if (codec.basicsr) {
-    codec.geometry.smooth = false;
-    codec.geometry.chroma_blocks_y = (height + 15) / 16;
-    codec.geometry.chroma_blocks_x = (width + 15) / 16;
-    codec.geometry.luma_blocks_y = 2 * codec.geometry.chroma_blocks_y;
-    codec.geometry.luma_blocks_x = 2 * codec.geometry.chroma_blocks_x;
-  }
-  const float quality = params.quality[item];
-  for (int v = 0; v < 8; ++v) {
-    for (int h = 0; h < 8; ++h) {
-      const int at = 8 * v + h;
-      if (codec.basicsr) {
-        // The released code reads its luma table with the axes exchanged.
-        codec.luma_entry[at] = kLumaTable[8 * h + v] * basicsr_factor(quality);
-        codec.chroma_entry[at] = kChromaTable[at] * basicsr_factor(quality);
-      } else {
-        const int32_t percent = libjpeg_scale_percent(quality);
-        codec.luma_entry[at] = static_cast<float>(libjpeg_table_entry(kLumaTable[at], percent));
-        codec.chroma_entry[at] = static_cast<float>(libjpeg_table_entry(kChromaTable[at], percent));
-      }
-    }
-  }
+  codec.geometry = jpeg_geometry(height, width, params.subsampling[item], codec.basicsr);
+  float_table_entries(params.quality[item], codec.basicsr, codec.luma_entry, codec.chroma_entry);
   return codec;
 }
 
@@ -83,10 +63,10 @@ void ycc_row(const Codec& codec, ConstImage src, int64_t y, int64_t padded_width
   const float* PYD_RESTRICT green = red + plane;
   const float* PYD_RESTRICT blue = green + plane;
   for (int64_t x = 0; x < src.width; ++x) {
-    const float r = red[x] * 255.0f, g = green[x] * 255.0f, b = blue[x] * 255.0f;
-    luma[x] = (r * kLumaRed + g * kLumaGreen + b * kLumaBlue) - 128.0f;
-    cb[x] = r * kCbRed + g * kCbGreen + b * kCbBlue;
-    cr[x] = r * kCrRed + g * kCrGreen + b * kCrBlue;
+    const FloatSamples samples = samples_of_rgb(red[x], green[x], blue[x]);
+    luma[x] = samples.luma;
+    cb[x] = samples.cb;
+    cr[x] = samples.cr;
   }
   for (int64_t x = src.width; x < padded_width; ++x) {
     luma[x] = codec.basicsr ? -128.0f : luma[src.width - 1];
@@ -196,22 +176,12 @@ void split_adjoint(const Codec& codec, const Planes& grads, Image dst) {
           v += cr[beyond / g.factor_x] * row_share;
         }
       }
-      red[x] = luma[x] * kLumaRed + u * kCbRed + v * kCrRed;
-      red[plane + x] = luma[x] * kLumaGreen + u * kCbGreen + v * kCrGreen;
-      red[2 * plane + x] = luma[x] * kLumaBlue + u * kCbBlue + v * kCrBlue;
+      rgb_gradient({luma[x], u, v}, &red[x], &red[plane + x], &red[2 * plane + x]);
     }
   });
 }
 
 // ---- Blocks
-
-// Nearest integer, half to even; 2^22 and more has none of its own to find.
-PYD_HD float nearest(float x) {
-  const float magnitude = x < 0.0f ? -x : x;
-  const float rounded = (magnitude + 8388608.0f) - 8388608.0f;
-  const float whole = magnitude < 4194304.0f ? rounded : magnitude;
-  return x < 0.0f ? -whole : whole;
-}
 
 typedef float Lanes[kBlocksAtOnce];
 
@@ -261,10 +231,7 @@ void quantise_blocks(const float* entry, bool cubic, Lanes* lanes) {
   for (int at = 0; at < 64; ++at) {
     if (entry[at] == 0.0f) continue;
     for (int lane = 0; lane < kBlocksAtOnce; ++lane) {
-      const float steps = lanes[at][lane] / entry[at];
-      const float whole = nearest(steps);
-      const float rest = steps - whole;
-      lanes[at][lane] = (cubic ? whole + rest * rest * rest : whole) * entry[at];
+      lanes[at][lane] = quantised(lanes[at][lane], entry[at], cubic);
     }
   }
 }
@@ -274,9 +241,7 @@ void cubic_derivative(const float* entry, const Lanes* coefficients, Lanes* grad
   for (int at = 0; at < 64; ++at) {
     if (entry[at] == 0.0f) continue;
     for (int lane = 0; lane < kBlocksAtOnce; ++lane) {
-      const float steps = coefficients[at][lane] / entry[at];
-      const float rest = steps - nearest(steps);
-      grads[at][lane] *= 3.0f * rest * rest;
+      grads[at][lane] *= cubic_slope(coefficients[at][lane], entry[at]);
     }
   }
 }
@@ -392,16 +357,6 @@ Status for_each_ycc_row(const JpegGeometry& g, const Planes& planes, const Body&
   return static_cast<Status>(failure);
 }
 
-template <typename A>
-PYD_HD void rgb_of_samples(const typename A::Float& luma, const typename A::Float& cb, const typename A::Float& cr,
-                           typename A::Float& red, typename A::Float& green, typename A::Float& blue) {
-  constexpr float kUnit = 1.0f / 255.0f;
-  const typename A::Float level = luma + 128.0f;
-  red = A::clip(level + cr * kRedCr) * kUnit;
-  green = A::clip(level + cb * kGreenCb + cr * kGreenCr) * kUnit;
-  blue = A::clip(level + cb * kBlueCb) * kUnit;
-}
-
 Status merge(const Codec& codec, const Planes& planes, Image dst) {
   const int64_t plane = dst.height * dst.width;
   return for_each_ycc_row(codec.geometry, planes, [&](int64_t y, const float* luma, const float* cb, const float* cr) {
@@ -440,16 +395,11 @@ Status merge_adjoint(const Codec& codec, const Planes& planes, ConstImage grad, 
   const Status status = for_each_ycc_row(g, planes, [&](int64_t y, const float* luma, const float* cb, const float* cr) {
     const float* const red = grad.data + y * g.width;
     for (int64_t x = 0; x < g.width; ++x) {
-      const float level = luma[x] + 128.0f;
-      const float r = level + cr[x] * kRedCr;
-      const float gr = level + cb[x] * kGreenCb + cr[x] * kGreenCr;
-      const float b = level + cb[x] * kBlueCb;
-      const float red_grad = r >= 0.0f && r <= 255.0f ? red[x] : 0.0f;
-      const float green_grad = gr >= 0.0f && gr <= 255.0f ? red[plane + x] : 0.0f;
-      const float blue_grad = b >= 0.0f && b <= 255.0f ? red[2 * plane + x] : 0.0f;
-      grads.component[0].row(y)[x] = red_grad + green_grad + blue_grad;
-      chroma[0][y * g.width + x] = green_grad * kGreenCb + blue_grad * kBlueCb;
-      chroma[1][y * g.width + x] = red_grad * kRedCr + green_grad * kGreenCr;
+      const FloatSamples own =
+          samples_gradient(luma[x], cb[x], cr[x], red[x], red[plane + x], red[2 * plane + x]);
+      grads.component[0].row(y)[x] = own.luma;
+      chroma[0][y * g.width + x] = own.cb;
+      chroma[1][y * g.width + x] = own.cr;
     }
   });
   if (status != Status::kOk) return status;

@@ -5,6 +5,7 @@
 
 #include "cpu/image_ops.h"
 #include "cpu/philox_lanes.h"
+#include "math/noise.h"
 #include "math/normal.h"
 #include "math/poisson.h"
 
@@ -14,8 +15,6 @@ namespace {
 
 constexpr int64_t kStripRows = 32;
 constexpr int kRun = 4 * kBlocks;
-
-enum StreamOp : uint32_t { kStreamGaussian = 1, kStreamPoisson = 2, kStreamCorrelated = 3 };  // append only
 
 // One noise slot of one image.
 struct Stream {
@@ -47,22 +46,6 @@ void normal_run(const Stream& stream, uint32_t channel, uint32_t y, uint32_t fir
     for (int j = 0; j < 4; ++j) normals[4 * l + j] = out[j][l];
   }
 }
-
-PYD_HD float clip01(float x) {
-  x = x > 0.0f ? x : 0.0f;
-  return x < 1.0f ? x : 1.0f;
-}
-
-// 8-bit level of a value, half to even; NaN is level 0.
-PYD_HD int32_t level_of(float x) {
-  float level = x * 255.0f;
-  level = level > 0.0f ? level : 0.0f;
-  level = level < 255.0f ? level : 255.0f;
-  return static_cast<int32_t>((level + 8388608.0f) - 8388608.0f);
-}
-
-// torchvision's rgb_to_grayscale, in its order of operations.
-PYD_HD float gray_of(float r, float g, float b) { return (0.2989f * r + 0.587f * g) + 0.114f * b; }
 
 // Calls body(y, x, length) for runs of at most 64 pixels, strips of rows spread over the threads.
 template <typename Body>
@@ -100,7 +83,7 @@ void correlated(const Stream& stream, const float* matrix, ConstImage src, Image
       const float* row = matrix + 3 * channel;
       const int64_t at = channel * plane + y * src.width + x;
       for (int64_t i = 0; i < length; ++i) {
-        const float noise = pyd_fma(row[2], normals[2][i], pyd_fma(row[1], normals[1][i], row[0] * normals[0][i]));
+        const float noise = correlated_noise(row, normals[0][i], normals[1][i], normals[2][i]);
         dst.data[at + i] = clip01(src.data[at + i] + noise);
       }
     }
@@ -186,7 +169,7 @@ void poisson(const Stream& stream, float gain, bool gray, const uint32_t* tables
         for (int64_t i = length; i < kRun; ++i) level[i] = 0;
         for (int i = 0; i < kRun; i += kBlocks) poisson_counts(tables, exponent, level + i, word + i, count + i);
         for (int i = 0; i < kRun; ++i) {
-          noise[i] = gain * (static_cast<float>(count[i]) * share - static_cast<float>(level[i]) / 255.0f);
+          noise[i] = poisson_noise(static_cast<uint32_t>(count[i]), share, level[i], gain);
         }
       }
       for (int64_t i = 0; i < length; ++i) dst.data[at + i] = clip01(src.data[at + i] + noise[i]);

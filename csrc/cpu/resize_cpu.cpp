@@ -274,8 +274,7 @@ Status run_passes(const Passes& passes, ConstImage src, Image dst) {
   return failed ? Status::kOutOfMemory : Status::kOk;
 }
 
-// Tables and order of the passes from `src` to `dst` px. MATLAB: the axis with the smaller scale first, rows on a tie.
-// Others: vertical first unless the height grows, since that leaves less to do.
+// Tables and order of the passes from `src` to `dst` px.
 Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, int64_t src_height, int64_t src_width,
                    int64_t dst_height, int64_t dst_width, Passes& passes) {
   const int32_t mode = params.mode[item];
@@ -288,7 +287,7 @@ Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, i
   // Beyond this, positions of samples would not fit 64-bit integers.
   if (!(scale_y > 1e-9 && scale_y < 1e9 && scale_x > 1e-9 && scale_x < 1e9)) return Status::kBadArgument;
   vertical.both_shrink = horizontal.both_shrink = scale_y <= 1.0 && scale_x <= 1.0;
-  passes.vertical_first = is_matlab(mode) ? scale_y <= scale_x : dst_height <= src_height;
+  passes.vertical_first = is_vertical_first(vertical, horizontal);
   if (!build_table(scratch, vertical, passes.vertical) || !build_table(scratch, horizontal, passes.horizontal)) {
     return Status::kOutOfMemory;
   }

@@ -3,26 +3,10 @@
 //   B = K * I;  R = I - B;  M = 1 where 255 |R| > threshold;  S = K * M;  out = S clip(I + weight R) + (1 - S) I
 
 #include "cpu/filter.h"
-#include "math/elementary.h"
+#include "math/gaussian_line.h"
 
 namespace pyd {
 namespace PYD_ISA {
-namespace {
-
-// OpenCV's Gaussian for a given length: sigma = 0.3 ((taps - 1) / 2 - 1) + 0.8.
-void gaussian_line(int64_t taps, float* line) {
-  const double sigma = 0.3 * ((static_cast<double>(taps) - 1.0) * 0.5 - 1.0) + 0.8;
-  double values[kMaxTaps];
-  double sum = 0.0;
-  for (int64_t i = 0; i < taps; ++i) {
-    const double x = static_cast<double>(i - taps / 2);
-    values[i] = elementary_exp(-x * x / (2.0 * sigma * sigma));
-    sum += values[i];
-  }
-  for (int64_t i = 0; i < taps; ++i) line[i] = static_cast<float>(values[i] / sum);
-}
-
-}  // namespace
 
 Status sharpen_image(const SharpenParams& params, int64_t item, ConstImage src, Image dst) {
   const float weight = params.weight[item];

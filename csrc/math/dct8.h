@@ -65,8 +65,8 @@ PYD_HD void islow_forward8(typename A::Word* x) {
   // Frequencies 0 and 4 have the factor 2^13. Subtracting 128 from all samples is seen by frequency 0 alone.
   const Word outer = even0 + even3, inner = even1 + even2;
   if (first_pass) {
-    x[0] = (outer + inner - 8 * 128) << kDctExtraBits;
-    x[4] = (outer - inner) << kDctExtraBits;
+    x[0] = (outer + inner - 8 * 128) * (1 << kDctExtraBits);
+    x[4] = (outer - inner) * (1 << kDctExtraBits);
   } else {
     x[0] = (outer + inner + (1 << (kDctExtraBits - 1))) >> kDctExtraBits;
     x[4] = (outer - inner + (1 << (kDctExtraBits - 1))) >> kDctExtraBits;

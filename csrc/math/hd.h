@@ -10,7 +10,10 @@
 
 #if defined(__CUDACC__)
 #define PYD_HD static __host__ __device__ __forceinline__
+// Before a loop: keeps nvcc from unrolling it, where that would cost more registers than it is worth.
+#define PYD_ROLLED _Pragma("unroll 1")
 #else
+#define PYD_ROLLED
 #define PYD_HD static inline __attribute__((always_inline, unused))
 #endif
 #define PYD_RESTRICT __restrict__

@@ -1,7 +1,8 @@
-// Quantisation of JPEG: the example tables of ITU-T T.81, annex K, and what a quality makes of them.
+// JPEG: the example tables of ITU-T T.81, annex K, what a quality makes of them, and how a picture is divided.
 #pragma once
 
 #include "math/hd.h"
+#include "ops.h"
 
 namespace pyd {
 namespace {
@@ -65,5 +66,63 @@ PYD_HD constexpr Quantiser quantiser_of(int32_t entry) {
           static_cast<uint16_t>(1 << (16 - b)), static_cast<uint16_t>(entry), static_cast<uint16_t>(entry * k)};
 }
 
+// A coefficient, scaled by 8, as the decoder will see it.
+PYD_HD int32_t quantise_and_back(const Quantiser& q, int32_t coefficient) {
+  const uint32_t n = static_cast<uint16_t>(coefficient + (coefficient >> 15) + q.bias);
+  const uint32_t level = (n * q.reciprocal >> 16) * q.scale >> 16;
+  return static_cast<int16_t>(level * q.entry - q.offset);
+}
+
+// Sample `x` of a row of twice `count` chroma samples: libjpeg's upsampling weighs the nearer sample 3/4, the farther 1/4,
+// and the two roundings alternate. `column(i)` is sample i, or 3 near + far of two rows (`rows` 2).
+template <typename Column>
+PYD_HD int32_t upsampled_level(const Column& column, int32_t x, int32_t count, int32_t rows) {
+  const int32_t i = x / 2, other = x % 2 == 0 ? i - 1 : i + 1;
+  const int32_t shift = rows == 2 ? 4 : 2, half = 1 << (shift - 1);
+  if (other < 0 || other >= count) {
+    // The ends of a row stand alone.
+    return rows == 2 ? (4 * column(i) + (x == 0 ? 8 : 7)) >> 4 : column(i);
+  }
+  // One row: left neighbours 1, right ones 2; two rows: left neighbours 8, right ones 7.
+  const int32_t bias = rows == 2 ? (x % 2 == 0 ? half : half - 1) : (x % 2 == 0 ? half - 1 : half);
+  return (3 * column(i) + column(other) + bias) >> shift;
+}
+
 }  // namespace
+
+// How a picture is divided. A chroma sample covers factor_x x factor_y px; a component has whole blocks.
+struct JpegGeometry {
+  int64_t height, width;  // px
+  int64_t factor_y, factor_x;
+  int64_t chroma_height, chroma_width;               // samples that a decoder sees
+  int64_t luma_blocks_y, luma_blocks_x;              // blocks of 8 x 8 samples
+  int64_t chroma_blocks_y, chroma_blocks_x;
+  bool smooth;  // libjpeg's "fancy" upsampling; it repeats samples instead when a row has one or two of them
+};
+
+// `basicsr`: 4:2:0 in whole units of 16 px, without interpolation.
+static inline JpegGeometry jpeg_geometry(int64_t height, int64_t width, int32_t subsampling, bool basicsr = false) {
+  if (basicsr) subsampling = kJpeg420;
+  JpegGeometry g;
+  g.height = height;
+  g.width = width;
+  g.factor_y = subsampling == kJpeg420 ? 2 : 1;
+  g.factor_x = subsampling == kJpeg444 ? 1 : 2;
+  g.chroma_height = (height + g.factor_y - 1) / g.factor_y;
+  g.chroma_width = (width + g.factor_x - 1) / g.factor_x;
+  g.luma_blocks_y = (height + 7) / 8;
+  g.luma_blocks_x = (width + 7) / 8;
+  g.chroma_blocks_y = (g.chroma_height + 7) / 8;
+  g.chroma_blocks_x = (g.chroma_width + 7) / 8;
+  g.smooth = g.factor_x == 2 && g.chroma_width > 2;
+  if (basicsr) {
+    g.smooth = false;
+    g.chroma_blocks_y = (height + 15) / 16;
+    g.chroma_blocks_x = (width + 15) / 16;
+    g.luma_blocks_y = 2 * g.chroma_blocks_y;
+    g.luma_blocks_x = 2 * g.chroma_blocks_x;
+  }
+  return g;
+}
+
 }  // namespace pyd

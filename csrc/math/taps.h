@@ -43,6 +43,7 @@ PYD_HD double sin_pi(double x) {
   const double t = (x - 0.5 * static_cast<double>(quarter)) * 3.14159265358979323846;
   const double square = t * t;
   double sine = 0.0, cosine = 0.0;
+  PYD_ROLLED
   for (int k = 9; k >= 1; --k) {
     sine = -square / static_cast<double>((2 * k) * (2 * k + 1)) * (1.0 + sine);
     cosine = -square / static_cast<double>((2 * k - 1) * (2 * k)) * (1.0 + cosine);
@@ -88,6 +89,12 @@ PYD_HD double matlab_width(int32_t mode) {
 PYD_HD double matlab_stretch(const Axis& axis) {
   const double scale = axis_scale(axis);
   return scale < 1.0 && axis.mode != kMatlabNearest ? scale : 1.0;
+}
+
+// Order of the two passes. MATLAB: the axis with the smaller scale first, rows on a tie. Others: vertical first unless the
+// height grows, since that leaves less to do.
+PYD_HD bool is_vertical_first(const Axis& vertical, const Axis& horizontal) {
+  return is_matlab(vertical.mode) ? axis_scale(vertical) <= axis_scale(horizontal) : vertical.out_px <= vertical.in_px;
 }
 
 // No output sample has more taps than this.

@@ -21,8 +21,6 @@ Kind = Literal["off", "gaussian", "poisson", "correlated"]
 KINDS: tuple[Kind, ...] = ("off", "gaussian", "poisson", "correlated")
 _OFF, _GAUSSIAN, _POISSON, _CORRELATED = range(4)
 _COVARIANCE = ("cov_rr_8bit2", "cov_rg_8bit2", "cov_rb_8bit2", "cov_gg_8bit2", "cov_gb_8bit2", "cov_bb_8bit2")
-# Words of the alias tables: 9 x 256 tables of 256 entries, then the first count of each (csrc/math/poisson.h).
-_TABLE_WORDS = 9 * 256 * 256 + 9 * 256
 
 
 # ---- Declaration
@@ -90,7 +88,7 @@ OP = Op(
 @cache
 def poisson_tables() -> NDArray[np.uint32]:
     """The alias tables, built once per process (about 20 ms, 2.3 MB)."""
-    tables = np.empty(_TABLE_WORDS, np.uint32)
+    tables = np.empty(_native.POISSON_WORDS, np.uint32)
     _native.call("poisson_tables", out=tables)
     tables.flags.writeable = False
     return tables

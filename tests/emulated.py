@@ -1,0 +1,92 @@
+"""The CUDA kernels as C++: built by the host's compiler, run block by block by csrc/cuda/emulate.cpp."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pydegrade import _device
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNELS = ("point", "blur", "sharpen", "noise", "resize", "jpeg_libjpeg", "jpeg_diff")
+FLAGS = ("-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-fvisibility=hidden")
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1")
+
+
+def compiler() -> str | None:
+    """The C++ compiler that built the extension, or any."""
+    return next(
+        (path for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++") if (path := shutil.which(name))), None
+    )
+
+
+def machine_flags() -> list[str]:
+    """Fused multiply-adds as instructions where the processor has them: the same bits, twenty times faster."""
+    try:
+        has_fma = " fma " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        has_fma = False
+    return ["-mfma", "-mavx2"] if has_fma else []
+
+
+def _compile(source: Path, target: Path, flags: list[str], include: Path) -> None:
+    language = ["-x", "c++"] if source.suffix == ".cu" else []
+    command = [str(compiler()), *FLAGS, *WARNINGS, *flags, "-DPYD_EMULATED", f"-I{include}", f"-I{ROOT / 'csrc'}"]
+    done = subprocess.run(
+        [*command, *language, "-c", str(source), "-o", str(target)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def build(
+    flags: tuple[str, ...] = ("-O1",), changed: Mapping[str, str] | None = None, objects: Path | None = None
+) -> Path:
+    """The library, from build/emulated if these sources were built before.
+
+    Args:
+        flags: more flags for compiler and linker.
+        changed: texts of files of csrc/cuda that replace the real ones (planted defects), by name.
+        objects: folder of an unchanged build with the same flags, for the files that need not be compiled again.
+    """
+    sources = sorted(path for folder in ("cuda", "math", "core") for path in (ROOT / "csrc" / folder).iterdir())
+    words = hashlib.sha256(repr((flags, machine_flags(), sorted((changed or {}).items()))).encode())
+    for path in [*sources, ROOT / "csrc/ops.h"]:
+        words.update(path.read_bytes())
+    folder = ROOT / "build" / "emulated" / words.hexdigest()[:16]
+    library = folder / "emulated.so"
+    if library.exists():
+        return library
+    include = folder / "changed"
+    (include / "cuda").mkdir(parents=True, exist_ok=True)
+    for name, text in (changed or {}).items():
+        (include / "cuda" / name).write_text(text)
+
+    # A changed header concerns every file that includes it; only filter.cuh and jpeg.cuh are ever changed.
+    jobs, ready = [], []
+    for name in [*(f"{kernel}.cu" for kernel in KERNELS), "emulate.cpp"]:
+        text = (ROOT / "csrc/cuda" / name).read_text()
+        concerned = changed is None or name in changed or any(f'"cuda/{header}"' in text for header in changed)
+        if concerned or objects is None:
+            source = include / "cuda" / name if changed and name in changed else ROOT / "csrc/cuda" / name
+            jobs.append((source, folder / f"{name}.o"))
+        else:
+            ready.append(objects / f"{name}.o")
+    every = [*flags, *machine_flags()]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda job: _compile(*job, every, include), jobs))
+    partial = folder / f"emulated-{os.getpid()}.so"
+    linked = [str(target) for _, target in jobs] + [str(path) for path in ready]
+    subprocess.run([str(compiler()), *flags, "-shared", *linked, "-o", str(partial)], check=True)
+    partial.replace(library)
+    return library
+
+
+def load(library: Path, seed: Callable[[], int]) -> _device.Backend:
+    """The library as a backend; `seed` gives the orders of threads and blocks of each run (0: ascending)."""
+    return _device.Backend.load(library, lambda device: seed())

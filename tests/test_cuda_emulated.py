@@ -1,0 +1,204 @@
+"""The CUDA kernels under the block emulator: the CPU's bits for every size, in any order of threads and blocks; and planted
+defects, each of which must be found."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+
+import pydegrade
+from pydegrade import _device, engine
+from pydegrade.packed import Layout, dense_layout, pack
+from pydegrade.plan import make_plan
+
+from . import device_cases, emulated
+from .test_engine import PRESETS, hr_batch
+
+pytestmark = pytest.mark.skipif(emulated.compiler() is None, reason="no C++ compiler for the emulator")
+
+
+@pytest.fixture(scope="module")
+def backend() -> _device.Backend:
+    """Every run in another random order; the first in ascending order."""
+    seeds = count(0)
+    return emulated.load(emulated.build(), lambda: next(seeds))
+
+
+@pytest.mark.parametrize("case", list(device_cases.all_cases()), ids=lambda case: case.label.replace(" ", "-"))
+def test_kernels_give_the_bits_of_the_cpu(case, backend):
+    for _ in range(2):
+        assert device_cases.compare(iter([case]), backend) == []
+
+
+def run_both(tasks, data, rows, backend):
+    plan = make_plan(tasks, rows)
+    want_target = tasks.space.target != "hr"
+    return engine._run(plan, data, want_target), engine._run(plan, data, want_target, backend)
+
+
+@pytest.mark.parametrize("space", PRESETS)
+def test_chains_give_the_bits_of_the_cpu(space, backend):
+    hr, tasks = hr_batch(8, 32), pydegrade.sample(space, 3, range(8))
+    expected, got = run_both(tasks, hr.reshape(-1), dense_layout(hr), backend)
+    assert torch.equal(got[0], expected[0])
+    assert (got[1] is None) == (expected[1] is None)
+    assert got[1] is None or torch.equal(got[1], expected[1])
+
+
+def test_ragged_chains_give_the_bits_of_the_cpu(backend):
+    images = [
+        hr_batch(1, 128)[0, :, : 8 * high, : 8 * wide] for high, wide in ((1, 1), (2, 9), (7, 3), (9, 16), (5, 5))
+    ]
+    data, rows = pack([image.contiguous() for image in images])
+    tasks = pydegrade.sample("realesrgan-x4", 11, range(len(images)))
+    expected, got = run_both(tasks, data, rows, backend)
+    assert torch.equal(got[0], expected[0])
+    assert torch.equal(got[1], expected[1])
+
+
+def test_launches_of_a_chain_do_not_grow_with_the_batch():
+    """One or two per slot that any image uses, one to prepare tables, one to round."""
+    launches = []
+    for batch in (48, 192):
+        tasks = pydegrade.sample("realesrgan-x4", 0, range(batch))
+        plan = make_plan(tasks, Layout.of_sizes(np.full(batch, 400), np.full(batch, 400)))
+        program = engine._record(engine._chain_fields(plan), torch.device("cpu"), want_target=True)
+        launches.append(program.launches)
+    assert launches[0] == launches[1] <= 24
+
+
+def test_a_program_with_wrong_sizes_is_refused():
+    rows = device_cases.layout([(4, 4)])
+    with pytest.raises(ValueError, match="blur: sizes or codes are out of range"):
+        _device.record(
+            "blur",
+            device_cases.CPU,
+            rows=rows.fields(),
+            weights=np.zeros(4, np.float32),
+            start=np.zeros(1, np.int64),
+            size_px=np.full(1, 2, np.int32),
+            path=np.full(1, 2, np.int32),
+        )
+    huge = Layout(np.zeros(1, np.int64), np.full(1, 40000, np.int32), np.full(1, 40000, np.int32), 3)
+    case = device_cases.sharpen_case([(1, 1)])
+    with pytest.raises(ValueError, match="sharpen: sizes or codes are out of range"):
+        _device.record("sharpen", device_cases.CPU, rows=huge.fields(), **case.fields)
+
+
+# ---- Sanitizers
+
+SANITIZED = """
+import sys
+from pathlib import Path
+from tests import device_cases, emulated
+backend = emulated.load(Path(sys.argv[1]), lambda: 5)
+wrong = device_cases.compare(device_cases.few_cases(), backend)
+print("compared" if not wrong else wrong)
+"""
+
+
+def test_no_undefined_behaviour_under_sanitizers():
+    library = emulated.build(("-O0", *emulated.SANITIZERS))
+    runtime = subprocess.run(
+        [str(emulated.compiler()), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not os.path.isabs(runtime):
+        pytest.skip("the compiler has no AddressSanitizer library")
+    environment = os.environ | {
+        "LD_PRELOAD": runtime,
+        # Python itself does not free everything.
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "PYTHONPATH": str(emulated.ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SANITIZED, str(library)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.strip() == "compared"
+    assert "runtime error" not in done.stderr
+
+
+# ---- Planted defects: (file, what stands there, what is put there instead, what finds it). Every barrier is taken out in
+# turn; the others are slips of the hand.
+
+DEFECTS = [
+    ("filter.cuh", "tile.left - radius, rows", "tile.left - radius + 1, rows", "blur"),
+    ("filter.cuh", "x0 + c < width", "x0 + c <= width", "blur"),
+    ("filter.cuh", "tap < taps ? line.get(vertical + tap)", "tap <= taps ? line.get(vertical + tap)", "blur"),
+    ("filter.cuh", "(first + row) * kFilterTileWidth", "(first + row) * (kFilterTileWidth - 4)", "blur"),
+    ("filter.cuh", "to.set(row * columns + column", "to.set(row * (columns - 1) + column", "blur"),
+    ("blur.cu", "larger(0, y - taps + 1)", "larger(0, y - taps + 2)", "blur_adjoint"),
+    ("sharpen.cu", "mask.set(i, static_cast", "mask.set(i - 1, static_cast", "sharpen"),
+    ("noise.cu", "quads = (width + 3) / 4", "quads = width / 4", "noise"),
+    ("noise.cu", "if (thread_index() < 8) all.bits_or", "if (thread_index() < 4) all.bits_or", "noise"),
+    ("noise.cu", "const bool gray = row.gray != 0;\n  const int64_t plane", "GUARD", "noise"),
+    ("resize.cu", "middle.get(y * span + at - low)", "middle.get(y * columns + at - low)", "resize"),
+    ("resize.cu", "range.get(1) - low + 1", "range.get(1) - low", "resize"),
+    ("point.cu", "if (j >= row.count) return;", "if (j > row.count) return;", "resize"),
+    ("point.cu", "i >= row.count) return;", "i > row.count) return;", "noise"),
+    ("jpeg.cuh", "smaller(x, row.src.width - 1)", "smaller(x, row.src.width)", "jpeg"),
+    ("jpeg.cuh", "y * row.factor_y - region.top", "y * row.factor_y - region.top + 1", "jpeg"),
+    (
+        "jpeg_libjpeg.cu",
+        "near_y - 1 : near_y + 1, 0), row.chroma_height - 1",
+        "near_y - 1 : near_y + 1, 0), 1 << 20",
+        "jpeg",
+    ),
+    ("jpeg_libjpeg.cu", "* plane_width(row, 0) + x)", "* (plane_width(row, 0) - 8) + x)", "jpeg"),
+    ("jpeg_diff.cu", "below < rows; ++below", "below < rows - 1; ++below", "jpeg_adjoint"),
+]
+# A thread that leaves before a barrier which the others wait at.
+GUARD = "if (thread_index() >= 200) return;\n  const bool gray = row.gray != 0;\n  const int64_t plane"
+FINDERS = {
+    "filter.cuh": "blur",
+    "noise.cu": "noise",
+    "resize.cu": "resize",
+    "jpeg.cuh": "jpeg",
+    "jpeg_libjpeg.cu": "jpeg",
+    "jpeg_diff.cu": "jpeg_adjoint",
+}
+
+
+def defects() -> list[tuple[str, str, str]]:
+    """(name, file, text with the defect) and what finds it."""
+    planted = []
+    for file, old, new, finder in DEFECTS:
+        text = (emulated.ROOT / "csrc/cuda" / file).read_text()
+        assert text.count(old) >= 1, f"{file} has no {old!r}: plant the defect where its code is now"
+        planted.append((f"{file}: {old}", file, text.replace(old, GUARD if new == "GUARD" else new, 1), finder))
+    for file, finder in FINDERS.items():
+        text = (emulated.ROOT / "csrc/cuda" / file).read_text()
+        for number, barrier in enumerate(re.finditer(r"PYD_BARRIER\(\);", text)):
+            without = text[: barrier.start()] + text[barrier.end() :]
+            planted.append((f"{file}: barrier {number}", file, without, finder))
+    return planted
+
+
+@pytest.fixture(scope="module")
+def cases_by_op():
+    found: dict[str, list[device_cases.Case]] = {}
+    for case in device_cases.few_cases():
+        found.setdefault(case.op, []).append(case)
+    return found
+
+
+@pytest.fixture(scope="module")
+def plain_objects():
+    return emulated.build(("-O0",)).parent
+
+
+@pytest.mark.parametrize("defect", defects(), ids=lambda defect: re.sub(r"[^\w.:]+", "-", defect[0]))
+def test_planted_defect_is_found(defect, cases_by_op, plain_objects):
+    _, file, text, finder = defect
+    library = emulated.build(("-O0",), {file: text}, plain_objects)
+    wrong = device_cases.compare(iter(cases_by_op[finder]), emulated.load(library, lambda: 9))
+    assert wrong, "the emulator did not find it"
