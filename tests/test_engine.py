@@ -217,7 +217,7 @@ def nan_batch() -> torch.Tensor:
         (lambda: hr_batch(2)[0], TypeError, "must be a tensor [B, 3, H, W], got shape (3, 64, 64)"),
         (lambda: hr_batch(2).numpy(), TypeError, "must be a tensor [B, 3, H, W], got ndarray"),
         (lambda: hr_batch(2)[..., :62], TaskError, "multiples of the scale 4, got 64x62 at row 0 (realesrgan-x4@"),
-        (lambda: hr_batch(2).to("meta"), ValueError, "must be on the CPU, got meta"),
+        (lambda: hr_batch(2).to("meta"), ValueError, "must be on the CPU or on CUDA, got meta"),
     ],
 )
 def test_bad_input_is_refused_with_one_line(make, error, message):
