@@ -96,7 +96,8 @@ def blur_case(sizes: list[tuple[int, int]], op: str = "blur", largest: int = 51,
     path = np.array([(2, 1, 2, 1, 2, 0)[i % 6] for i in range(count)], np.int32)
     start = np.concatenate([[0], np.cumsum(2 * size_px.astype(np.int64) ** 2)])[:-1]
     weights = rng.random(int(2 * (size_px.astype(np.int64) ** 2).sum()), dtype=np.float32) - np.float32(0.3)
-    fields = {"weights": weights, "start": start, "size_px": size_px, "path": path}
+    border = (np.arange(count) // 3 % 2).astype(np.int32)
+    fields = {"weights": weights, "start": start, "size_px": size_px, "path": path, "border": border}
     return Case(f"{op} {len(sizes)} images", op, rows, rows, image_data(rows, seed), fields)
 
 

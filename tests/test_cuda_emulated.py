@@ -85,6 +85,7 @@ def test_a_program_with_wrong_sizes_is_refused():
             start=np.zeros(1, np.int64),
             size_px=np.full(1, 2, np.int32),
             path=np.full(1, 2, np.int32),
+            border=None,
         )
     huge = Layout(np.zeros(1, np.int64), np.full(1, 40000, np.int32), np.full(1, 40000, np.int32), 3)
     case = device_cases.sharpen_case([(1, 1)])

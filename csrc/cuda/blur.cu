@@ -10,11 +10,12 @@ PYD_KERNEL(blur) {
   const Global<float> src = picture_memory(bases, row.src);
   const Global<float> dst = picture_memory(bases, row.src, row.dst);
   const int64_t plane = static_cast<int64_t>(tile.plane) * height * width;
-  const auto pixel = [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); };
+  const auto source = source_of(row.src, row.border == kBorderSymmetric,
+                                [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); });
   const bool separable = row.path == kBlurSeparable;
   const Global<float> weights = global_memory<float>(bases, row.weights, separable ? 2 * taps : taps * taps);
-  const Sums sums = separable ? correlate_separable(pixel, height, width, tile, weights, taps, taps)
-                              : correlate_dense(pixel, height, width, tile, weights, taps);
+  const Sums sums = separable ? correlate_separable(source, tile, weights, taps, taps)
+                              : correlate_dense(source, tile, weights, taps);
   store_tile(sums, tile, height, width, [&](int64_t i, float sum) { dst.set(i, sum); });
 }
 
@@ -46,11 +47,12 @@ PYD_KERNEL(blur_adjoint) {
   const Global<float> dst = picture_memory(bases, row.src, row.dst);
   const bool separable = row.path == kBlurSeparable;
   const Global<float> weights = global_memory<float>(bases, row.weights, separable ? 2 * taps : taps * taps);
+  const bool symmetric = row.border == kBorderSymmetric;
   float sum = 0.0f;
   for (int32_t padded_y = 0; padded_y < height + 2 * radius; ++padded_y) {
-    if (reflected(padded_y - radius, height) != y) continue;
+    if (reflected(padded_y - radius, height, symmetric) != y) continue;
     for (int32_t padded_x = 0; padded_x < width + 2 * radius; ++padded_x) {
-      if (reflected(padded_x - radius, width) != x) continue;
+      if (reflected(padded_x - radius, width, symmetric) != x) continue;
       sum += spread_pixel(grad, plane, height, width, weights, taps, separable, padded_y, padded_x);
     }
   }

@@ -22,19 +22,32 @@ PYD_DEVICE Tile tile_of_block(int32_t block, int32_t tiles_y, int32_t tiles_x) {
   return {block / (tiles_y * tiles_x), tile / tiles_x * kFilterTileHeight, tile % tiles_x * kFilterTileWidth};
 }
 
-PYD_DEVICE int32_t reflected(int32_t index, int32_t count) {
-  return index >= 0 && index < count ? index : static_cast<int32_t>(reflect_101(index, count));
+PYD_DEVICE int32_t reflected(int32_t index, int32_t count, bool symmetric) {
+  if (index >= 0 && index < count) return index;
+  return static_cast<int32_t>(symmetric ? reflect_symmetric(index, count) : reflect_101(index, count));
 }
 
-// rows x columns px from (top, left) on, read by `pixel(y, x)`, into shared memory.
+// How a plane is read: its size, its border rule, `pixel(y, x)`.
 template <typename Pixel>
-PYD_DEVICE void load_tile(const Pixel& pixel, int32_t height, int32_t width, int32_t top, int32_t left, int32_t rows,
-                          int32_t columns, const Shared<float>& to) {
+struct Source {
+  Pixel pixel;
+  int32_t height, width;
+  bool symmetric;
+};
+template <typename Pixel>
+PYD_DEVICE Source<Pixel> source_of(const Picture& picture, bool symmetric, const Pixel& pixel) {
+  return {pixel, picture.height, picture.width, symmetric};
+}
+
+// rows x columns px from (top, left) on into shared memory.
+template <typename Pixel>
+PYD_DEVICE void load_tile(const Source<Pixel>& source, int32_t top, int32_t left, int32_t rows, int32_t columns,
+                          const Shared<float>& to) {
   const int32_t lane = thread_index() % 32;
   for (int32_t row = thread_index() / 32; row < rows; row += kFilterThreads / 32) {
-    const int32_t y = reflected(top + row, height);
+    const int32_t y = reflected(top + row, source.height, source.symmetric);
     for (int32_t column = lane; column < columns; column += 32) {
-      to.set(row * columns + column, pixel(y, reflected(left + column, width)));
+      to.set(row * columns + column, source.pixel(y, reflected(left + column, source.width, source.symmetric)));
     }
   }
 }
@@ -48,8 +61,8 @@ PYD_DEVICE int32_t thread_row() { return thread_index() / kFilterAcross * kFilte
 PYD_DEVICE int32_t thread_column() { return thread_index() % kFilterAcross * kFilterColumns; }
 
 template <typename Pixel>
-PYD_DEVICE Sums correlate_dense(const Pixel& pixel, int32_t height, int32_t width, const Tile& tile,
-                                const Global<float>& weights, int32_t taps) {
+PYD_DEVICE Sums correlate_dense(const Source<Pixel>& source, const Tile& tile, const Global<float>& weights,
+                                int32_t taps) {
   const int32_t padded = round_up4(taps), radius = taps / 2, stride = kFilterTileWidth + padded;
   const int32_t rows = kFilterTileHeight + taps - 1;
   const Shared<float> kernel = shared_memory<float>(0, dense_weights(taps));
@@ -59,7 +72,7 @@ PYD_DEVICE Sums correlate_dense(const Pixel& pixel, int32_t height, int32_t widt
     const bool inside = row >= 0 && row < taps && column < taps;
     kernel.set(i, inside ? weights.get(row * taps + column) : 0.0f);
   }
-  load_tile(pixel, height, width, tile.top - radius, tile.left - radius, rows, stride, pixels);
+  load_tile(source, tile.top - radius, tile.left - radius, rows, stride, pixels);
   PYD_BARRIER();
 
   Sums sums = {};
@@ -86,8 +99,8 @@ PYD_DEVICE Sums correlate_dense(const Pixel& pixel, int32_t height, int32_t widt
 
 // Horizontal taps first. `line` holds them, `line` + vertical the others.
 template <typename Pixel>
-PYD_DEVICE Sums correlate_separable(const Pixel& pixel, int32_t height, int32_t width, const Tile& tile,
-                                    const Global<float>& line, int32_t vertical, int32_t taps) {
+PYD_DEVICE Sums correlate_separable(const Source<Pixel>& source, const Tile& tile, const Global<float>& line,
+                                    int32_t vertical, int32_t taps) {
   const int32_t padded = round_up4(taps), radius = taps / 2, stride = kFilterTileWidth + padded;
   const int32_t rows = kFilterTileHeight + taps - 1, vertical_padded = round_up4(taps + 2 * kFilterPad);
   const Shared<float> across = shared_memory<float>(0, padded);
@@ -104,7 +117,7 @@ PYD_DEVICE Sums correlate_separable(const Pixel& pixel, int32_t height, int32_t 
   const int32_t x0 = thread_column();
   for (int32_t first = 0; first < rows; first += kFilterChunk) {
     const int32_t here = smaller(kFilterChunk, rows - first);
-    load_tile(pixel, height, width, tile.top - radius + first, tile.left - radius, here, stride, pixels);
+    load_tile(source, tile.top - radius + first, tile.left - radius, here, stride, pixels);
     PYD_BARRIER();
     for (int32_t row = thread_index() / kFilterAcross; row < here; row += kFilterThreads / kFilterAcross) {
       Float4 sum = {};

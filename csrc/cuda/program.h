@@ -136,7 +136,9 @@ struct BlurRow {
   Place dst;
   Place weights;
   int32_t path, size_px;
-  int32_t tiles_x, tiles_y;
+  int32_t border;  // BlurBorder
+  int32_t tiles_y, tiles_x;
+  int32_t unused;
 };
 struct SharpenRow {
   Picture src;

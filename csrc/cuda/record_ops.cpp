@@ -15,16 +15,21 @@ int64_t filter_tiles(const Picture& picture, int32_t& tiles_y, int32_t& tiles_x)
   return int64_t{picture.channels} * tiles_y * tiles_x;
 }
 
+int32_t border_of(const BlurParams& params, int64_t item) {
+  return params.border == nullptr ? int32_t{kBorderReflect101} : params.border[item];
+}
+
 bool good_kernel(const BlurParams& params, int64_t item) {
-  const int32_t size = params.size_px[item], path = params.path[item];
-  return size >= 1 && size <= kMostKernelPx && size % 2 == 1 && path >= kBlurIdentity && path <= kBlurDense;
+  const int32_t size = params.size_px[item], path = params.path[item], border = border_of(params, item);
+  return size >= 1 && size <= kMostKernelPx && size % 2 == 1 && path >= kBlurIdentity && path <= kBlurDense &&
+         (border == kBorderReflect101 || border == kBorderSymmetric);
 }
 
 BlurRow blur_row(Recorder& recorder, const BlurParams& params, const Job& job) {
   const int32_t size = params.size_px[job.item], path = params.path[job.item];
   const int64_t count = path == kBlurSeparable ? 2 * size : int64_t{size} * size;
   const Place weights = recorder.add(params.weights + params.start[job.item], 4 * count);
-  return {job.src, job.dst.place, weights, path, size, 0, 0};
+  return {job.src, job.dst.place, weights, path, size, border_of(params, job.item), 0, 0, 0};
 }
 
 }  // namespace

@@ -17,8 +17,9 @@ PYD_KERNEL(sharpen_mask) {
   const Global<uint8_t> mask = global_memory<uint8_t>(bases, row.mask, values);
   const Global<float> line = global_memory<float>(bases, row.line, row.taps);
   const int64_t plane = static_cast<int64_t>(tile.plane) * height * width;
-  const auto pixel = [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); };
-  const Sums sums = correlate_separable(pixel, height, width, tile, line, 0, row.taps);
+  const auto source =
+      source_of(row.src, false, [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); });
+  const Sums sums = correlate_separable(source, tile, line, 0, row.taps);
   const float threshold = row.threshold_8bit;
   store_tile(sums, tile, height, width, [&](int64_t i, float blurred) {
     const float r = src.get(i) - blurred;
@@ -40,8 +41,9 @@ PYD_KERNEL(sharpen_blend) {
   const Global<uint8_t> mask = global_memory<uint8_t>(bases, row.mask, values);
   const Global<float> line = global_memory<float>(bases, row.line, row.taps);
   const int64_t plane = static_cast<int64_t>(tile.plane) * height * width;
-  const auto pixel = [&](int32_t y, int32_t x) { return static_cast<float>(mask.get(plane + y * width + x)); };
-  const Sums sums = correlate_separable(pixel, height, width, tile, line, 0, row.taps);
+  const auto source = source_of(
+      row.src, false, [&](int32_t y, int32_t x) { return static_cast<float>(mask.get(plane + y * width + x)); });
+  const Sums sums = correlate_separable(source, tile, line, 0, row.taps);
   const float weight = row.weight;
   store_tile(sums, tile, height, width, [&](int64_t i, float soft) {
     const float value = src.get(i);
