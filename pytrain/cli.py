@@ -243,7 +243,7 @@ def _findings(config: Config) -> list[str]:
     lines += [f"net {name}: {nets.num_parameters(net):,} parameters" for name, net in networks.items()]
     lines.append(f"data: {source.describe()}")
     lines += [f"note: {note}" for note in source.notes]
-    lines += [f"evaluation set: {entry.describe()}" for entry in sets]
+    lines += [f"evaluation set {one.name}: {len(one.hr.images)} images, {one.degradation}" for one in sets]
     samples = config.run.steps * config.data.batch
     crops = f"{samples:,} crops, {samples / len(source.images['hr'].images):,.0f} of each image"
     lines.append(f"run: {config.run.steps:,} steps of {config.data.batch} images, {crops}")
@@ -415,7 +415,7 @@ def evaluate_models(
     where = _device(device)
     if config_path is not None:
         if hr or lr or spaces or scale:
-            raise ConfigError("pytrain eval: CONFIG names the sets; leave out --hr, --lr, --space and --scale")
+            raise ConfigError("eval: CONFIG names the sets; leave out --hr, --lr, --space and --scale")
         config = _load(config_path, overrides)
         settings, scale = config.evaluate, int(config.net.scale)
         if not settings.sets:
@@ -423,28 +423,28 @@ def evaluate_models(
         models = models or ("bicubic", _best_model(config))
     else:
         if overrides:
-            raise ConfigError("pytrain eval: --set changes options of CONFIG, got no CONFIG")
+            raise ConfigError("eval: --set changes options of CONFIG, got no CONFIG")
         if not models:
-            raise ConfigError("pytrain eval: --model must name a model file or bicubic, got none")
+            raise ConfigError("eval: --model must name a model file or bicubic, got none")
         settings = _sets_of(hr, lr, spaces, seed)
     loaded = {name: None if name in BASELINES else load_model(name, scale=scale) for name in models}
-    scales = {model.net.scale for model in loaded.values() if model is not None}
-    if scale is None and len(scales) != 1:
+    scales = {_scale_of(model.net) for model in loaded.values() if model is not None} | ({scale} if scale else set())
+    if len(scales) != 1:
         got = " and ".join(f"x{one}" for one in sorted(scales)) or "baselines only; give --scale"
-        raise ConfigError(f"pytrain eval: models must have one scale, got {got}")
-    scale = scale or scales.pop()
-    tiles = {"tile_px": tile_px, "overlap_px": overlap_px} if tile_px else {}
-    settings = replace(settings, protocols=protocols or settings.protocols, **tiles)
+        raise ConfigError(f"eval: models must have one scale, got {got}")
+    settings = replace(settings, protocols=protocols or settings.protocols)
+    if tile_px:
+        settings = replace(settings, tile_px=tile_px, overlap_px=overlap_px)
     if folder is not None:
-        settings = replace(settings, save_images=max(settings.save_images, 2**31))
+        settings = replace(settings, save_images=2**31)
 
     # Measure.
-    sets = measuring.open_sets(settings, scale)
+    sets = measuring.open_sets(settings, scales.pop())
     progress = Progress(len(models) * sum(len(one.hr.images) for one in sets), 0, "images")
     results = []
     try:
         for label, (name, model) in zip(_labels(models), loaded.items()):
-            net = name if model is None else model.net.to(where)
+            net: Any = name if model is None else model.net.to(where)
             into = None if folder is None else folder / label
             results.append(
                 measuring.evaluate(net, sets, settings, into, None, label, lambda done, total: progress.advance(1))
@@ -456,6 +456,10 @@ def evaluate_models(
         _write(json_path, "[" + ",\n".join(result.to_json().rstrip() for result in results) + "]\n")
     for path in filter(None, (json_path, folder)):
         click.echo(str(path.resolve()))
+
+
+def _scale_of(net: Any) -> int:
+    return int(net.scale)
 
 
 BASELINES = ("bicubic", "bicubic-y-double")
