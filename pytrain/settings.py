@@ -58,8 +58,10 @@ class TrainConfig:
     threads: int = option(0, "CPU threads of torch and of the degradations; 0: all, shared between processes")
     pretrained: str = option("", "model file that the trained network starts from", path=True)
     bad_steps: int = option(3, "steps with non-finite loss in a row before the run rolls back to its last checkpoint")
+    skip_above: float = option(0.0, "skip a step whose loss exceeds this many times the last accepted one; 0: never")
 
     def __post_init__(self) -> None:
+        require(self.skip_above >= 0, "train.skip_above", ">= 0", self.skip_above)
         require(self.accumulate >= 1, "train.accumulate", ">= 1", self.accumulate)
         require(0 <= self.ema_decay < 1, "train.ema_decay", "in [0, 1)", self.ema_decay)
         require(self.threads >= 0, "train.threads", ">= 0", self.threads)

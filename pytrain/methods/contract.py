@@ -33,6 +33,7 @@ class Setup:
         crop_px: side of the HR crops.
         batch: images of one optimizer step, over all processes.
         steps: length of the run.
+        pretrained: model file that the trained network starts from; "" for fresh weights.
     """
 
     net: Any
@@ -40,6 +41,7 @@ class Setup:
     crop_px: int
     batch: int
     steps: int
+    pretrained: str = ""
 
     @property
     def scale(self) -> int:
@@ -116,7 +118,8 @@ class Method(Protocol):
         """The degradation of every sample, or None where the data supplies `lr`."""
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
-        """The batch as the phases see it: blended targets, labels. Runs without gradient, once per step."""
+        """The batch as the phases see it: blended targets, labels. Runs without gradient and
+        in float32, once per step."""
 
 
 def frozen(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

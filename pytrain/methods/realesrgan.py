@@ -88,7 +88,7 @@ class RealESRGAN:
         self.setup = setup
         self.space = load_space(f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space, setup.scale)
         self.pixel_loss = PIXEL_LOSSES[config.loss]
-        self.phases = (
+        self.phases: tuple[Phase, ...] = (
             Phase("generator", ("generator",), self.generator_loss),
             Phase("discriminator", ("discriminator",), self.discriminator_loss),
         )
@@ -120,15 +120,18 @@ class RealESRGAN:
     def generator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Pixel, perceptual and GAN terms; the output is kept for the discriminator."""
         sr = nets["generator"](batch.lr)
-        terms: dict[str, Tensor] = {self.config.loss: self.config.pixel_weight * self.pixel_loss(sr, batch.target)}
-        if self.config.perceptual_weight > 0:
+        return Terms(self.image_terms(nets, sr, batch.target, step), kept=frozen({"sr": sr}))
+
+    def image_terms(self, nets: Nets, sr: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+        """What the generator's output is judged by; terms of weight 0 are left out."""
+        config = self.config
+        terms: dict[str, Tensor] = {config.loss: config.pixel_weight * self.pixel_loss(sr, target)}
+        if config.perceptual_weight > 0:
             features = cast(VGG19Features, nets["features"])
-            distance = losses.perceptual(features, sr, batch.target)
-            terms["perceptual"] = self.config.perceptual_weight * distance
-        if step >= self.config.gan_start_step:
-            logits = nets["discriminator"](sr)
-            terms["gan"] = self.config.gan_weight * losses.gan_generator(logits, self.config.gan)
-        return Terms(terms, kept=frozen({"sr": sr}))
+            terms["perceptual"] = config.perceptual_weight * losses.perceptual(features, sr, target)
+        if config.gan_weight > 0 and step >= config.gan_start_step:
+            terms["gan"] = config.gan_weight * losses.gan_generator(nets["discriminator"](sr), config.gan)
+        return terms
 
     def discriminator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Real targets against the outputs of this step's generator before its update, as released."""

@@ -1,0 +1,434 @@
+"""The loop's promises: a run is a function of its configuration, also killed, resumed or split over processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pytrain import loop
+from pytrain import state as states
+from pytrain.checkpoint import load_model, load_state, read_weights
+from pytrain.config import Config, load, loads
+from pytrain.errors import CheckpointError, ConfigError, PytrainError
+from pytrain.methods.contract import Phase, Terms
+from pytrain.methods.psnr import Psnr, PsnrConfig
+from pytrain.registry import METHODS, MethodEntry
+from pytrain.settings import option
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CONFIG = """
+[run]
+name = "test"
+steps = 8
+seed = 3
+device = "cpu"
+[net]
+type = "srresnet"
+scale = 2
+num_features = 6
+num_blocks = 1
+[method]
+type = "psnr"
+[data]
+crop_px = 24
+batch = 4
+[train]
+precision = "fp32"
+threads = 1
+ema_decay = 0.9
+[evaluate]
+every_steps = 100
+[checkpoint]
+every_steps = 3
+[log]
+every_steps = 2
+"""
+
+
+@pytest.fixture(scope="session")
+def photographs_dir(tmp_path_factory):
+    """Five small images with structure."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        coarse = rng.integers(0, 256, (5, 6, 3), np.uint8)
+        Image.fromarray(coarse).resize((60, 48), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+def configuration(folder: Path, out: Path, *overrides: str) -> Config:
+    return loads(CONFIG, [f"data.hr=['{folder}']", f"run.out='{out}'", *overrides])
+
+
+def weights_of(out: Path) -> dict[str, torch.Tensor]:
+    return {**load_state(states.saved_states(out / "states")[0][1])[0]}
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
+def events(out: Path, kind: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+GAN = (
+    "method.type=realesrgan",
+    "method.perceptual_weight=0",
+    "method.discriminator={type='unet_discriminator', num_features=4}",
+    "data.crop_px=32",
+)
+
+
+# Drop path draws random numbers in every step; they must not depend on how many were drawn before.
+DROP_PATH = (
+    "net={type='swinir', scale=2, embed_dim=8, depths=[2], num_heads=[2], num_features=8, window_px=4, drop_path=0.5}",
+    "data.crop_px=16",
+)
+ECO_LIKE = ("optimizer.type=lamb", "train.precision=bf16", "train.skip_above=1.0", "train.ema_decay=0")
+
+
+@pytest.mark.parametrize("overrides", [(), GAN, DROP_PATH, ECO_LIKE])
+def test_resume_gives_the_bits_of_an_uninterrupted_run(photographs_dir, tmp_path, overrides):
+    whole = configuration(photographs_dir, tmp_path / "whole", *overrides)
+    result = loop.fit(whole)
+    assert (result.step, result.interrupted) == (8, False)
+
+    loop.fit(configuration(photographs_dir, tmp_path / "parts", "run.steps=5", *overrides))
+    resumed = configuration(photographs_dir, tmp_path / "parts", *overrides)
+    assert loop.fit(resumed, resume="auto").step == 8
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+
+
+def test_two_runs_give_identical_weights_and_a_seed_changes_them(photographs_dir, tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        loop.fit(configuration(photographs_dir, tmp_path / name, f"run.seed={seed}", "run.steps=3"))
+    a, b, c = (weights_of(tmp_path / name) for name in "abc")
+    assert_same(a, b)
+    assert not torch.equal(a["net.generator/conv_first.weight"], c["net.generator/conv_first.weight"])
+
+
+def test_the_loop_leaves_torchs_generator_and_threads_alone(photographs_dir, tmp_path):
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    loop.fit(configuration(photographs_dir, tmp_path, "run.steps=1"))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_accumulation_and_threads_change_only_roundings(photographs_dir, tmp_path):
+    loop.fit(configuration(photographs_dir, tmp_path / "one", "run.steps=2"))
+    loop.fit(configuration(photographs_dir, tmp_path / "cut", "run.steps=2", "train.accumulate=3"))
+    one, cut = weights_of(tmp_path / "one"), weights_of(tmp_path / "cut")
+    for key, value in one.items():
+        # Adam divides by the root of the second moment: two steps of 2e-4 turn relative roundings of 1e-6 in the
+        # gradient into at most that share of a step, except where a gradient is almost zero.
+        torch.testing.assert_close(cut[key], value, rtol=0, atol=4e-5)
+
+
+def test_a_gradient_means_the_same_in_slices(photographs_dir, tmp_path):
+    """One step of plain gradient descent in disguise: exp_avg after a step is (1 - beta1) times the gradient."""
+    for name, slices in (("one", 1), ("cut", 4)):
+        loop.fit(configuration(photographs_dir, tmp_path / name, "run.steps=1", f"train.accumulate={slices}"))
+    one, cut = weights_of(tmp_path / "one"), weights_of(tmp_path / "cut")
+    moments = [key for key in one if key.endswith("/exp_avg")]
+    assert moments
+    for key in moments:
+        # Sums of float32 in another order.
+        torch.testing.assert_close(cut[key], one[key], rtol=1e-4, atol=1e-7)
+
+
+def run_cli(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def write_config(path: Path, folder: Path, out: Path, *lines: str) -> Path:
+    text = CONFIG.replace("[data]", f"[data]\nhr = ['{folder}']").replace("[run]", f"[run]\nout = '{out}'")
+    for line in lines:
+        old, new = line.split(" => ")
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path
+
+
+def test_kill_and_resume_gives_the_bits_of_an_uninterrupted_run(photographs_dir, tmp_path):
+    change = ("steps = 8", "steps = 60")
+    text = CONFIG.replace(*change)
+    assert text != CONFIG
+    config = write_config(tmp_path / "killed.toml", photographs_dir, tmp_path / "killed", " => ".join(change))
+    process = run_cli("-m", "pytrain", "fit", str(config))
+    states_folder = tmp_path / "killed" / "states"
+    deadline_s = time.monotonic() + 60
+    while len(states.saved_states(states_folder)) < 2 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    process.kill()
+    output = process.communicate()[0]
+    assert process.returncode == -signal.SIGKILL, output
+    assert 0 < states.saved_states(states_folder)[0][0] < 60
+    resumed = run_cli("-m", "pytrain", "fit", str(config), "--resume")
+    output = resumed.communicate()[0]
+    assert resumed.returncode == 0, output
+
+    whole = write_config(tmp_path / "whole.toml", photographs_dir, tmp_path / "whole", " => ".join(change))
+    loop.fit(load(whole))
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(photographs_dir, tmp_path, number):
+    config = write_config(tmp_path / "c.toml", photographs_dir, tmp_path / "out", "steps = 8 => steps = 100000",
+                          "every_steps = 3 => every_steps = 1000")  # fmt: skip
+    process = run_cli("-m", "pytrain", "fit", str(config))
+    log = tmp_path / "out" / "log.jsonl"
+    deadline_s = time.monotonic() + 60
+    while (not log.exists() or log.read_text().count("\n") < 4) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    step, path = states.saved_states(tmp_path / "out" / "states")[0]
+    assert load_state(path)[1]["step"] == step > 0
+
+
+def test_two_processes_give_the_weights_of_one(photographs_dir, tmp_path):
+    loop.fit(configuration(photographs_dir, tmp_path / "one", "run.steps=3"))
+    config = write_config(tmp_path / "two.toml", photographs_dir, tmp_path / "two", "steps = 8 => steps = 3")
+    process = run_cli("-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "pytrain", "fit", str(config))
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, output
+    one, two = weights_of(tmp_path / "one"), weights_of(tmp_path / "two")
+    for key, value in one.items():
+        # As with accumulation: another order of sums, seen through Adam.
+        torch.testing.assert_close(two[key], value, rtol=0, atol=6e-5)
+
+    # On with one process from what two have made: the world may change its size.
+    config = write_config(tmp_path / "two.toml", photographs_dir, tmp_path / "two", "steps = 8 => steps = 5")
+    assert loop.fit(load(config), resume="auto").step == 5
+
+
+def test_processes_must_share_the_batch_evenly(photographs_dir, tmp_path, monkeypatch):
+    config = configuration(photographs_dir, tmp_path)
+    world = loop.World(0, 3, 3, torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"data.batch must be a multiple of the 3 processes of torchrun, got 4"):
+        loop._Run.open(config, world, None, None)
+
+
+# Trouble.
+
+
+def test_a_loss_far_above_the_last_one_is_skipped(photographs_dir, tmp_path):
+    # With a limit of half the last accepted loss, only the first step is taken: later losses do not halve at once.
+    for name, limit in (("half", 0.5), ("none", 0.0)):
+        loop.fit(configuration(photographs_dir, tmp_path / name, "run.steps=4", f"train.skip_above={limit}",
+                               "checkpoint.every_steps=1", "checkpoint.keep_last=9"))  # fmt: skip
+    saved = {step: load_state(path)[0] for step, path in states.saved_states(tmp_path / "half" / "states")}
+    key = "net.generator/conv_first.weight"
+    assert torch.equal(saved[1][key], saved[4][key])
+    assert torch.equal(saved[1][key], load_state(tmp_path / "none" / "states" / "step_000000001.safetensors")[0][key])
+    assert not torch.equal(saved[4][key], weights_of(tmp_path / "none")[key])
+    assert [event["step"] for event in events(tmp_path / "half", "skipped")] == [1, 2, 3]
+
+
+@dataclass(frozen=True)
+class FaultyConfig:
+    """`psnr`, with a loss that is not finite in some steps."""
+
+    bad_from: int = option(0, "first bad step")
+    bad_until: int = option(0, "first good step after them")
+
+
+class Faulty(Psnr):
+    def __init__(self, config, setup):
+        super().__init__(PsnrConfig(), setup)
+        self.bad = range(config.bad_from, config.bad_until)
+        self.phases = (Phase("generator", ("generator",), self.faulty_loss),)
+
+    def faulty_loss(self, nets, batch, step):
+        terms = self.loss(nets, batch, step)
+        factor = float("nan") if step in self.bad else 1.0
+        return Terms({name: value * factor for name, value in terms.losses.items()})
+
+
+@pytest.fixture
+def faulty(monkeypatch):
+    monkeypatch.setitem(METHODS, "faulty", MethodEntry(FaultyConfig, Faulty, "for tests", "none"))
+
+
+def test_a_bad_step_is_skipped_and_its_tasks_are_kept(photographs_dir, tmp_path, faulty):
+    config = configuration(
+        photographs_dir,
+        tmp_path,
+        "method={type='faulty', bad_from=4, bad_until=5}",
+        "checkpoint.every_steps=1",
+        "checkpoint.keep_last=9",
+    )
+    loop.fit(config)
+    saved = {step: load_state(path)[0] for step, path in states.saved_states(tmp_path / "states")}
+    assert_same(
+        {key: value for key, value in saved[4].items() if key.startswith("net.")},
+        {key: value for key, value in saved[5].items() if key.startswith("net.")},
+    )
+    assert not torch.equal(saved[5]["net.generator/conv_first.weight"], saved[6]["net.generator/conv_first.weight"])
+    dump = json.loads((tmp_path / "trouble" / "step_000000004_rank0.json").read_text())
+    assert dump["indices"] == [16, 17, 18, 19]
+    assert [address.split("/")[-1] for address in dump["addresses"]] == ["i16", "i17", "i18", "i19"]
+    assert events(tmp_path, "nonfinite")[0]["step"] == 4
+
+
+def test_trouble_that_stays_rolls_back_once_then_ends_the_run(photographs_dir, tmp_path, faulty):
+    config = configuration(
+        photographs_dir, tmp_path / "a", "method={type='faulty', bad_from=4, bad_until=6}", "train.bad_steps=2"
+    )
+    assert loop.fit(config).step == 8
+    assert [event["step"] for event in events(tmp_path / "a", "rollback")] == [6]
+
+    config = configuration(
+        photographs_dir, tmp_path / "b", "method={type='faulty', bad_from=4, bad_until=100}", "train.bad_steps=2",
+        "run.steps=30", "checkpoint.every_steps=3",
+    )  # fmt: skip
+    with pytest.raises(PytrainError, match=r"again after a rollback to step \d+; lower optimizer.learning_rate"):
+        loop.fit(config)
+    config = configuration(photographs_dir, tmp_path / "c", "method={type='faulty', bad_until=100}", "train.bad_steps=2",
+                           "checkpoint.every_steps=100")  # fmt: skip
+    with pytest.raises(PytrainError, match=r"no checkpoint to return to"):
+        loop.fit(config)
+
+
+def test_a_folder_with_a_run_is_never_overwritten(photographs_dir, tmp_path):
+    config = configuration(photographs_dir, tmp_path, "run.steps=1")
+    loop.fit(config)
+    before = weights_of(tmp_path)
+    with pytest.raises(ConfigError, match=r"run.out: .* holds a run already; go on with --resume"):
+        loop.fit(config)
+    assert_same(before, weights_of(tmp_path))
+
+
+def test_a_damaged_newest_state_is_passed_over_with_a_warning(photographs_dir, tmp_path):
+    loop.fit(configuration(photographs_dir, tmp_path / "whole"))
+    loop.fit(configuration(photographs_dir, tmp_path / "parts", "run.steps=6"))
+    newest = states.saved_states(tmp_path / "parts" / "states")[0][1]
+    newest.write_bytes(newest.read_bytes()[:-40])
+    loop.fit(configuration(photographs_dir, tmp_path / "parts"), resume="auto")
+    warnings = [event["text"] for event in events(tmp_path / "parts", "warning")]
+    assert any("passed over a damaged state" in text and newest.name in text for text in warnings)
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+
+
+def test_a_changed_setting_is_told_on_resume(photographs_dir, tmp_path):
+    loop.fit(configuration(photographs_dir, tmp_path, "run.steps=2"))
+    loop.fit(configuration(photographs_dir, tmp_path, "run.steps=4", "optimizer.learning_rate=1e-5"), resume="auto")
+    texts = [event["text"] for event in events(tmp_path, "warning")]
+    assert texts == ["resumed with another optimizer.learning_rate: 1e-05, it was 0.0002"]
+
+
+def test_a_full_disk_in_between_is_told_and_the_run_goes_on(photographs_dir, tmp_path, monkeypatch):
+    real, calls = states.save, []
+
+    def full_at_first(folder, state, meta):
+        calls.append(state.step)
+        if len(calls) == 1:
+            raise CheckpointError(f"{folder}: cannot be written (No space left on device, 0.0 MB free)")
+        return real(folder, state, meta)
+
+    monkeypatch.setattr(states, "save", full_at_first)
+    assert loop.fit(configuration(photographs_dir, tmp_path)).step == 8
+    assert calls == [3, 6, 8]
+    assert "No space left" in str(events(tmp_path, "warning")[0]["text"])
+
+
+def test_a_phase_that_does_not_exist_is_named(photographs_dir, tmp_path):
+    config = configuration(photographs_dir, tmp_path, "optimizer.learning_rates={generater=1e-4}")
+    with pytest.raises(ConfigError, match=r"optimizer.learning_rates: must name phases \(generator\), got 'generater'"):
+        loop.fit(config)
+
+
+# What a run leaves behind.
+
+
+def test_models_load_and_hold_the_average(photographs_dir, tmp_path):
+    result = loop.fit(configuration(photographs_dir, tmp_path))
+    tensors = weights_of(tmp_path)
+    model = load_model(tmp_path / "models" / "last.safetensors")
+    assert model.metadata["step"] == 8
+    for key, value in model.net.state_dict().items():
+        assert torch.equal(value, tensors[f"average.generator/{key}"])
+    raw = read_weights(tmp_path / "models" / "last.pth", "params").state
+    assert torch.equal(raw["conv_first.weight"], tensors["net.generator/conv_first.weight"])
+    assert all(path.is_file() for path in result.files)
+    again = load(tmp_path / "config.toml")
+    assert again == configuration(photographs_dir, tmp_path)
+
+
+def test_fine_tuning_starts_from_a_model_file(photographs_dir, tmp_path):
+    loop.fit(configuration(photographs_dir, tmp_path / "first", "run.steps=2"))
+    model = tmp_path / "first" / "models" / "last.safetensors"
+    config = configuration(photographs_dir, tmp_path / "second", "run.steps=1", f"train.pretrained='{model}'",
+                           "optimizer.learning_rate=1e-12")  # fmt: skip
+    loop.fit(config)
+    # A step of at most 1e-12 changes no float32 weight.
+    started, wanted = weights_of(tmp_path / "second"), load_model(model).net.state_dict()
+    for key, value in wanted.items():
+        torch.testing.assert_close(started[f"net.generator/{key}"], value, rtol=0, atol=1e-9)
+    with pytest.raises(CheckpointError, match="does not fit srresnet x4"):
+        loop.fit(configuration(photographs_dir, tmp_path / "third", "net.scale=4", f"train.pretrained='{model}'"))
+
+
+def test_the_tasks_are_those_of_the_command_line(photographs_dir, tmp_path):
+    """What the trainer sees is what `degrade sample` writes: same crops, same tasks, same pixels."""
+    import pydegrade
+    from pydegrade.dataset import CropReader, draw_crops, find_images
+    from pydegrade.io import to_float
+    from pytrain.data import open_source, stream
+
+    config = configuration(photographs_dir, tmp_path, *GAN, "net.scale=4", "data.augment=hflip")
+    method = loop.build_method(config)
+    source = open_source(config.data, method.images, 4, config.run.seed)
+    (raw,) = list(stream(source, range(2, 3), 0, 1))
+    batch = loop.assemble(method, raw, 2, torch.device("cpu"))
+
+    images = find_images([photographs_dir], side_px=32)
+    crops = draw_crops(images, 3, range(8, 12), 32)
+    reader = CropReader(images)
+    hr = torch.stack([to_float(reader.read(crops, row)) for row in range(4)])
+    pair = pydegrade.degrade_batch(hr, pydegrade.sample("realesrgan-x4", 3, range(8, 12)))
+    assert torch.equal(batch.hr, hr)
+    assert torch.equal(batch.lr, pair.lr)
+    assert torch.equal(batch.target, pair.target)
+    assert batch.tasks is not None
+    assert batch.indices.tolist() == [8, 9, 10, 11]
+
+
+def test_every_line_of_the_log_has_the_breakdown(photographs_dir, tmp_path):
+    loop.fit(configuration(photographs_dir, tmp_path))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if line["kind"] == "step"]
+    assert [line["step"] for line in steps] == [2, 4, 6, 8]
+    for line in steps:
+        shares = [value for name, value in line.items() if name.startswith("time_")]
+        # Seven parts and what is left make the whole.
+        assert sum(shares) == pytest.approx(1, abs=1e-6)
+        assert line["time_degrade"] > 0
+        assert line["learning_rate"] == 2e-4
