@@ -6,7 +6,7 @@ engine runs one task per image. See `Space`, `sample`, `degrade`, and the comman
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import kernels, metrics, ops
+from . import kernels, metrics, ops, vectors
 from ._native import get_num_threads, isa_name, set_num_threads
 from .blur_down import blur_down
 from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
@@ -49,4 +49,5 @@ __all__ = [
     "set_num_threads",
     "ssim",
     "trace",
+    "vectors",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -85,7 +86,24 @@ def _warn(line: str) -> None:
     click.echo(f"warning: {line}", err=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+COMMANDS_WITH_NETWORKS = {"pairs": "pytrain.cli_pairs"}
+"""Commands that run a network: name -> module of the trainer that has it as `command`, loaded when it is asked for."""
+
+
+class _Commands(click.Group):
+    """The commands of this file, and those that live in the trainer."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *COMMANDS_WITH_NETWORKS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS_WITH_NETWORKS:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = importlib.import_module(COMMANDS_WITH_NETWORKS[cmd_name]).command
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="degrade")
 def cli() -> None:
     """Make training pairs for super-resolution: degrade clean images, each by a task of its own.

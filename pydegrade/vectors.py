@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import TaskError
+from .errors import TaskError, nearest
 from .space import Space
 
 if TYPE_CHECKING:
@@ -37,6 +37,88 @@ _BLUR_COLUMNS = ("size_px", "sigma_x_px", "sigma_y_px", "angle_rad")
 _SINC_COLUMNS = ("size_px", "cutoff_rad")
 _ORDER, _BACK = 28, 30
 _GLOBAL_PRESET = "dasr-severe"
+
+
+ENTRIES = (
+    *(f"{slot}.{name}" for _, slot in _BLURS for name in _BLUR_COLUMNS),
+    *(f"sinc.{name}" for name in _SINC_COLUMNS),
+    *(f"{slot}.{part}" for _, slot in _RESIZES for part in ("resize_factor", *(f"mode={mode}" for mode in _MODES))),
+    *(f"{slot}.{part}" for _, slot in _NOISES for part in ("level", "gray", *(f"kind={kind}" for kind in _KINDS))),
+    "jpeg1.quality",
+    "jpeg2.quality",
+    "order=sinc,jpeg2",
+    "order=jpeg2,sinc",
+    *(f"resize3.mode={mode}" for mode in _MODES),
+)
+"""What each of the 33 entries is. "level" is sigma_8bit or poisson_gain, whichever the kind says."""
+
+
+def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[np.float32]:
+    """A degradation vector of scheme "dasr33-global" with entries set by a person.
+
+    Args:
+        vector: float32 [33].
+        changes: name -> value in its own unit: {"blur1.sigma_x_px": "2.5", "noise1.sigma_8bit": "5", "resize1.mode":
+            "torch_area", "noise2.gray": "1", "order": "jpeg2,sinc"}. A noise strength also sets the kind.
+    Returns:
+        float32 [33], a new array.
+    Raises:
+        TaskError: unknown name (the nearest one is named), or a value out of range.
+    """
+    result = np.array(vector, np.float32)
+    ranges = _ranges(Space.load(_GLOBAL_PRESET), "dasr33-global")
+    choices: dict[str, tuple[int, tuple[str, ...]]] = {f"{slot}.mode": (entry + 1, _MODES) for entry, slot in _RESIZES}
+    choices |= {"resize3.mode": (_BACK, _MODES), "order": (_ORDER, ("sinc,jpeg2", "jpeg2,sinc"))}
+    choices |= {f"{slot}.kind": (entry + 2, _KINDS) for entry, slot in _NOISES}
+    flags = {f"{slot}.gray": entry + 1 for entry, slot in _NOISES}
+    for name, text in changes.items():
+        if name in choices:
+            first, names = choices[name]
+            if text not in names:
+                raise TaskError(f"vector: {name} must be one of {', '.join(names)}, got {text!r}")
+            result[first : first + len(names)] = [float(text == known) for known in names]
+            continue
+        if name not in ranges and name not in flags:
+            known = [*ranges, *choices, *flags]
+            raise TaskError(f"vector: no entry {name!r}{nearest(name, known)}")
+        low, high = ranges.get(name, (0.0, 1.0))
+        try:
+            value = float(text)
+        except ValueError:
+            raise TaskError(f"vector: {name} must be a number, got {text!r}") from None
+        if not low <= value <= high:
+            raise TaskError(f"vector: {name} must be in [{low:g}, {high:g}], got {text}")
+        slot, _, column = name.partition(".")
+        if column in ("sigma_8bit", "poisson_gain"):
+            entry = next(first for first, known_slot in _NOISES if known_slot == slot)
+            result[entry + 2 : entry + 4] = [float(column == "sigma_8bit"), float(column == "poisson_gain")]
+            result[entry] = (value - low) / (high - low)
+        else:
+            result[ENTRIES.index(name)] = (value - low) / (high - low)
+    return result
+
+
+def described(vector: NDArray[np.float32]) -> dict[str, float | str]:
+    """What a vector of scheme "dasr33-global" says, in units: {"blur1.sigma_x_px": 1.3, "noise1.kind": "gaussian", ...}.
+
+    Numbers are not clipped to their ranges: a predictor may be unsure, or wrong.
+    """
+    ranges = _ranges(Space.load(_GLOBAL_PRESET), "dasr33-global")
+    values = np.asarray(vector, np.float64)
+    said: dict[str, float | str] = {}
+    for entry, name in enumerate(ENTRIES):
+        slot, _, column = name.partition(".")
+        if "=" in name:
+            group = name.partition("=")[0]
+            if group not in said:
+                names = [entry_name for entry_name in ENTRIES if entry_name.startswith(group + "=")]
+                said[group] = names[int(np.argmax(values[entry : entry + len(names)]))].partition("=")[2]
+            continue
+        if column == "level":
+            column = "sigma_8bit" if values[entry + 2] >= values[entry + 3] else "poisson_gain"
+        low, high = ranges.get(f"{slot}.{column}", (0.0, 1.0))
+        said[f"{slot}.{column}"] = float(low + values[entry] * (high - low))
+    return said
 
 
 def encode(

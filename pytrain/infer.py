@@ -99,6 +99,9 @@ def upscale(
         raise ConfigError(f"upscale: image must be a float tensor in [0, 1], got {image.dtype}")
     if isinstance(getattr(net, "patch_px", None), int):
         return upscale_patches(net, image, progress=progress)
+    # A network that adapts to an image does so once, not once per tile.
+    for_image: Callable[[Tensor], nn.Module] | None = getattr(net, "for_image", None)
+    net = for_image(image) if for_image else net
     scale, multiple_px = _scale(net), int(getattr(net, "multiple_px", 1))
     height, width = image.shape[-2:]
     if tile_px is None:

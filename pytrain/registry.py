@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from .methods.contract import Method, Setup
+from .methods.dasr import DASRMethod, DASRMethodConfig
+from .methods.eco import ECO, ECOConfig
 from .methods.psnr import Psnr, PsnrConfig
 from .methods.realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
 from .nets import NETS
@@ -64,5 +66,14 @@ METHODS: dict[str, MethodEntry] = {
         "L1 + perceptual + GAN loss with a U-Net discriminator on second-order degradations",
         "Wang et al. 2021",
         {**_REALESRNET, "run.steps": 400_000, "optimizer.learning_rate": 1e-4},
+    ),
+    "dasr": MethodEntry(
+        DASRMethodConfig,
+        DASRMethod,
+        "a network of mixed experts that adapts to the degradation it predicts",
+        "DASR, ECCV 2022, arXiv:2203.14216",
+    ),
+    "eco": MethodEntry(
+        ECOConfig, ECO, "noise-free pairs of a frozen teacher first, real pairs last", "ECO, AAAI 2024, arXiv:2312.17526"
     ),
 }

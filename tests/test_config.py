@@ -308,6 +308,16 @@ def random_value(hint: Any, draw: np.random.Generator) -> Any:
     return random_record(hint, draw)
 
 
+# Options of methods that have no default which would do: files of the user.
+NEEDED_FILES = ("vgg19", "manifest", "teacher")
+
+
+def needed_files(method: str) -> list[str]:
+    """`--set` texts for the files that a method asks for."""
+    known = {option.name for option in options(METHODS[method].config)}
+    return [f"method.{name}=/files/{name}" for name in NEEDED_FILES if name in known]
+
+
 def random_record(kind: type[Any], draw: np.random.Generator) -> Any:
     """A structure in which each field is changed as long as the structure accepts it."""
     missing = [option for option in options(kind) if option.default is dataclasses.MISSING]
@@ -331,7 +341,7 @@ def test_what_is_written_is_read_again(seed):
     draw = np.random.default_rng(seed)
     names = [*METHODS]
     method = METHODS[names[seed % len(names)]].config
-    start = {"vgg19": "/weights/vgg.pth"} if "vgg19" in {option.name for option in options(method)} else {}
+    start = {option.name: f"/files/{option.name}" for option in options(method) if option.name in NEEDED_FILES}
     sections = {name: random_record(kind, draw) for name, kind in config.SECTIONS.items()}
     net = NETS[config.UPSCALERS[seed % len(config.UPSCALERS)]].config(scale=2)
     sections["data"] = dataclasses.replace(sections["data"], crop_px=64, batch=8)
@@ -377,10 +387,10 @@ def test_the_digest_holds_what_determines_the_weights_and_nothing_else():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_init_writes_every_option_with_its_help_and_the_file_loads(method):
-    vgg = ["method.vgg19=/vgg.pth"] if method == "realesrgan" else []
+    needed = needed_files(method)
     for net in config.UPSCALERS:
         text = describe.template(method, net, 2)
-        loaded = config.loads(text, vgg)
+        loaded = config.loads(text, needed)
         assert loaded.net == NETS[net].config(scale=2)
         assert config.method_name(loaded.method) == method
         kinds = {**config.SECTIONS, "method": METHODS[method].config, "net": NETS[net].config}
@@ -439,7 +449,7 @@ def test_the_schema_accepts_what_loads_and_refuses_what_does_not():
     assert fits(schema, tomllib.loads(TEXT))
     for method in METHODS:
         assert fits(schema, tomllib.loads(describe.template(method)))
-        loaded = config.loads(describe.template(method), ["method.vgg19=v"] if method == "realesrgan" else [])
+        loaded = config.loads(describe.template(method), needed_files(method))
         assert fits(schema, config.to_dict(loaded))
     wrong = [("batch = 4", "bach = 4"), ("batch = 4", "batch = 4.5"), ('"psnr"', '"psrn"'), ("    0.99,\n", ""),
              ("[data]", "[dat]"), ('"first"', "5"), ("num_blocks", "reduction")]  # fmt: skip

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, nearest
 from . import (
+    dasr,
     dasr_predictor,
     dasr_srresnet,
     edsr,
@@ -28,6 +29,7 @@ from . import (
     unet_discriminator,
     vgg,
 )
+from .dasr import DASR, DASRConfig
 from .dasr_predictor import DASRPredictor, DASRPredictorConfig
 from .dasr_srresnet import DASRSRResNet, DASRSRResNetConfig, experts_from_srresnet
 from .edsr import EDSR, EDSRConfig
@@ -43,11 +45,13 @@ from .unet_discriminator import UNetDiscriminator, UNetDiscriminatorConfig
 from .vgg import VGG19Features, load_vgg19
 
 __all__ = [
+    "DASR",
     "EDSR",
     "IPT",
     "MZSR",
     "NETS",
     "RCAN",
+    "DASRConfig",
     "DASRPredictor",
     "DASRPredictorConfig",
     "DASRSRResNet",
@@ -91,6 +95,7 @@ NetConfig = (
     | SRVGGConfig
     | SwinIRConfig
     | UNetDiscriminatorConfig
+    | DASRConfig
     | DASRPredictorConfig
     | DASRSRResNetConfig
     | MZSRConfig
@@ -116,6 +121,7 @@ class Net:
     detect: Callable[[Mapping[str, Tensor]], Any]  # state dict -> config, or None for another network's
     canonical: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = _unchanged  # any known spelling -> our keys
     published: Callable[[Any, Mapping[str, Tensor]], dict[str, Tensor]] = _as_is  # our keys -> the field's
+    started: Callable[[Any, Mapping[str, Tensor]], dict[str, Tensor]] = _as_is  # another network's state, to start from
 
 
 NETS: dict[str, Net] = {
@@ -126,6 +132,7 @@ NETS: dict[str, Net] = {
     "srvgg": Net(SRVGGConfig, SRVGGNetCompact, srvgg.detect),
     "swinir": Net(SwinIRConfig, SwinIR, swinir.detect, swinir.canonical, swinir.published),
     "unet_discriminator": Net(UNetDiscriminatorConfig, UNetDiscriminator, unet_discriminator.detect),
+    "dasr": Net(DASRConfig, DASR, dasr.detect, started=dasr.canonical),
     "dasr_predictor": Net(DASRPredictorConfig, DASRPredictor, dasr_predictor.detect),
     "dasr_srresnet": Net(DASRSRResNetConfig, DASRSRResNet, dasr_srresnet.detect),
     "mzsr": Net(MZSRConfig, MZSR, mzsr.detect),
@@ -175,8 +182,12 @@ def detect(state: Mapping[str, Tensor]) -> Any:
 
 
 def canonical(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a public file under the keys of the module that `build(config)` makes."""
-    return NETS[config.type].canonical(state)
+    """The state dict of a public file under the keys of the module that `build(config)` makes.
+
+    A network that can start from another one (DASR from an SRResNet) takes that one's file too.
+    """
+    net = NETS[config.type]
+    return net.started(config, net.canonical(state))
 
 
 def published(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,143 @@
+"""Method `dasr`: a network that looks at its input's degradation and adapts (Liang et al. 2022, arXiv:2203.14216).
+
+Every image draws one of three levels and its own task; the 33 numbers of that task travel with it in the batch as the
+label of the predictor. Loss: pixel + regression + perceptual + GAN. The released code trains on a pool that exchanges
+images among batches and leaves the labels behind; `shuffled_labels` reproduces the effect for comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+import pydegrade
+
+from ..batch import Batch
+from ..errors import ConfigError
+from ..losses import GanKind
+from ..nets import DASR, DASRConfig, UNetDiscriminatorConfig
+from ..settings import option, require
+from .contract import Nets, Setup, Terms, frozen
+from .parts import PixelLossName
+from .realesrgan import RealESRGAN, RealESRGANConfig
+
+Scheme = Literal["dasr33-global", "dasr33"]
+Compat = Literal["", "dasr2022"]
+
+NEEDED_SLOTS = {"blur1", "resize1", "noise1", "jpeg1"}
+
+# Numbers of the samples whose labels `shuffled_labels` borrows lie this far above all that a run sees.
+BORROWED = 2**62
+
+
+@dataclass(frozen=True)
+class DASRMethodConfig:
+    """Options of method `dasr`; weights as in the released training options."""
+
+    space: str = option("auto", "preset or TOML file with DASR's slots; auto: dasr-mixed", path="toml")
+    loss: PixelLossName = option("l1", "pixel loss between output and target")
+    pixel_weight: float = option(1.0, "of the pixel loss")
+    regression_weight: float = option(1.0, "of the predictor's L1 loss against the 33 numbers")
+    perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed")
+    gan_weight: float = option(0.1, "of the generator's GAN loss; 0: no discriminator is trained")
+    gan: GanKind = option("vanilla", "kind of GAN loss")
+    gan_start_step: int = option(0, "before this step only the other losses")
+    scheme: Scheme = option("dasr33-global", "normalisation: one range for all levels, or dasr33: the level's own")
+    compat: Compat = option("", "dasr2022: the released numbers, with their overwritten slot 9 (needs scheme dasr33)")
+    masked: bool = option(False, "regress only entries that mean something; false: absent ops are regressed as 0")
+    shuffled_labels: bool = option(False, "labels of other samples, the released code's defect; for comparison only")
+    vgg19: str = option("", "torchvision's weight file vgg19-dcbb9e9d.pth (or a safetensors copy)", path=True)
+    discriminator: UNetDiscriminatorConfig = option(
+        UNetDiscriminatorConfig(), "the discriminator, a table of network options", net=True
+    )
+    discriminator_pretrained: str = option("", "model file that the discriminator starts from", path=True)
+
+    def __post_init__(self) -> None:
+        require(self.regression_weight >= 0, "method.regression_weight", ">= 0", self.regression_weight)
+        if self.compat and self.scheme != "dasr33":
+            raise ConfigError(f"method.scheme must be 'dasr33' where method.compat is set, got {self.scheme!r}")
+        self.image_losses()
+
+    def image_losses(self) -> RealESRGANConfig:
+        """The part that Real-ESRGAN has too, checked by its rules."""
+        return RealESRGANConfig(
+            space=self.space,
+            loss=self.loss,
+            pixel_weight=self.pixel_weight,
+            perceptual_weight=self.perceptual_weight,
+            gan_weight=self.gan_weight,
+            gan=self.gan,
+            gan_start_step=self.gan_start_step,
+            vgg19=self.vgg19,
+            discriminator=self.discriminator,
+            discriminator_pretrained=self.discriminator_pretrained,
+        )
+
+
+class DASRMethod(RealESRGAN):
+    """Predictor and mixed generator trained together; see `DASRMethodConfig`."""
+
+    def __init__(self, config: DASRMethodConfig, setup: Setup) -> None:
+        if not isinstance(setup.net, DASRConfig):
+            raise ConfigError(f"net.type must be 'dasr' for method dasr, got {setup.net.type!r}")
+        if setup.net.num_entries != pydegrade.vectors.SIZE:
+            size = pydegrade.vectors.SIZE
+            raise ConfigError(f"net.num_entries must be {size} for method dasr, got {setup.net.num_entries}")
+        self.dasr = config
+        losses = config.image_losses()
+        space = "dasr-mixed" if config.space == "auto" else config.space
+        super().__init__(RealESRGANConfig(**{**vars(losses), "space": space}), setup)
+        if config.gan_weight == 0:
+            self.phases = self.phases[:1]
+        for part in self.space.components or (self.space,):
+            missing = sorted(NEEDED_SLOTS - {slot.name for slot in part.slots})
+            if missing:
+                raise ConfigError(f"method.space must have DASR's slots, {part.name} has no {', '.join(missing)}")
+        # Ranges are missing before the first step or never.
+        self._labels(pydegrade.sample(self.space, setup.seed, [0]))
+
+    def nets(self) -> dict[str, nn.Module]:
+        """The adaptive network; a discriminator and VGG19's features where their losses are on."""
+        nets = super().nets()
+        if self.config.gan_weight == 0:
+            del nets["discriminator"]
+        return nets
+
+    def configs(self) -> Mapping[str, Any]:
+        """Configurations of the nets that have a file format."""
+        configs = dict(super().configs())
+        if self.config.gan_weight == 0:
+            del configs["discriminator"]
+        return configs
+
+    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
+        """The batch with `vector` [B, 33] and `vector_mask` [B, 33] of its own tasks."""
+        assert batch.tasks is not None
+        tasks = batch.tasks
+        if self.dasr.shuffled_labels:
+            tasks = pydegrade.sample(self.space, self.setup.seed, batch.indices + BORROWED)
+        vector, mask = self._labels(tasks)
+        return batch.with_extra({"vector": vector.to(batch.lr.device), "vector_mask": mask.to(batch.lr.device)})
+
+    def _labels(self, tasks: pydegrade.TaskBatch) -> tuple[Tensor, Tensor]:
+        try:
+            vector, mask = tasks.vector(self.dasr.scheme, self.dasr.compat or None)
+        except pydegrade.TaskError as error:
+            raise ConfigError(f"method.space: {error}") from None
+        return torch.from_numpy(vector), torch.from_numpy(mask)
+
+    def generator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
+        """Real-ESRGAN's terms and the regression of the degradation vector."""
+        sr, vector, mixing = cast(DASR, nets["generator"]).with_vector(batch.lr)
+        terms = self.image_terms(nets, sr, batch.target, step)
+        error = (vector.float() - batch.extra["vector"]).abs()
+        known = batch.extra["vector_mask"]
+        regression = (error * known).sum() / known.sum().clamp(min=1) if self.dasr.masked else error.mean()
+        terms["regression"] = self.dasr.regression_weight * regression
+        # How differently the images of a batch are mixed: 0 when the network does not adapt.
+        shown = {"mixing_spread": mixing.float().std(0, correction=0).mean()}
+        return Terms(terms, shown=frozen(shown), kept=frozen({"sr": sr}))

@@ -1,0 +1,162 @@
+"""Method `eco`: noise-free pairs first, real pairs last (AAAI 2024, arXiv:2312.17526).
+
+A clean image y = E[y | x] + noise, and the noise cannot be learned from x. Early steps therefore learn from a teacher's
+output and that output made small again, a pair without noise; a(step) rises from 0 to 1 and mixes in the real pair:
+
+    input  = (1 - a) lr_pretrained + a lr
+    target = (1 - a) sr_pretrained + a hr
+
+With `mix = "vanilla"`, a = 1 throughout: the baseline on the same data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import pydegrade
+from pydegrade import TaskBatch
+
+from ..batch import Batch
+from ..checkpoint import load_model
+from ..errors import CheckpointError, ConfigError
+from ..nets import build
+from ..pairs import Recipe, check_manifest, read_manifest, weights_sha256
+from ..settings import option, require
+from .contract import Nets, Phase, Setup, Terms
+from .parts import PIXEL_LOSSES, PixelLossName, load_space
+
+Mix = Literal["sigmoid", "linear", "vanilla"]
+
+
+@dataclass(frozen=True)
+class ECOConfig:
+    """Options of method `eco`."""
+
+    mix: Mix = option("sigmoid", "a(step): sigmoid as released, linear as in its README, or vanilla: 1 throughout")
+    mix_shift: float = option(0.0, "sigmoid: delay of the real pair, in tenths of the run")
+    pairs: Literal["disk", "live"] = option(
+        "disk", "disk: four sets made by `degrade pairs`; live: the teacher runs here"
+    )
+    manifest: str = option("", "disk: manifest.json of the pairs", path=True)
+    teacher: str = option("", "model file of the frozen teacher; live: required; disk: checked when given", path=True)
+    recipe: Recipe = option("uint8", "how lr was made: uint8 (MATLAB on 8-bit images) or im2double")
+    loss: PixelLossName = option("l1", "what is minimised between output and target")
+    loss_scale: float = option(1.0, "factor of the loss; ECO's release has 255, which clip_value = 0.1 refers to")
+
+    def __post_init__(self) -> None:
+        require(self.loss_scale > 0, "method.loss_scale", "> 0", self.loss_scale)
+        if self.pairs == "live" and not self.teacher:
+            raise ConfigError("method.teacher must name a model file where method.pairs = 'live', got ''")
+        if self.pairs == "disk" and not self.manifest:
+            raise ConfigError(
+                "method.manifest must name the manifest.json of the pairs (degrade pairs writes it), got ''"
+            )
+
+
+def real_share(mix: Mix, progress: float, shift: float = 0.0) -> float:
+    """a: the weight of the real pair.
+
+    Args:
+        mix: "linear": a = t; "sigmoid": a = 1/2 + clip(1.2 (sigmoid(10 t - 5 - shift) - 1/2), -1/2, 1/2), which is 0 up to
+            t = 0.26 and 1 from t = 0.74; "vanilla": 1.
+        progress: t, finished share of the run, in [0, 1].
+        shift: of the sigmoid.
+    """
+    if mix == "vanilla":
+        return 1.0
+    if mix == "linear":
+        return progress
+    rise = 1 / (1 + math.exp(-(10 * progress - 5 - shift)))
+    return 0.5 + min(0.5, max(-0.5, 1.2 * (rise - 0.5)))
+
+
+class ECO:
+    """One network, one pixel loss, on blended pairs; see `ECOConfig`."""
+
+    averaged = ("generator",)
+
+    def __init__(self, config: ECOConfig, setup: Setup) -> None:
+        self.config = config
+        self.setup = setup
+        self.phases = (Phase("generator", ("generator",), self.loss),)
+        self.pixel_loss = PIXEL_LOSSES[config.loss]
+        live = config.pairs == "live"
+        self.images = ("hr",) if live else ("hr", "lr", "sr_pretrained", "lr_pretrained")
+        self.space = load_space(f"bicubic-x{setup.scale}", setup.scale) if live else None
+        self.teacher = load_model(config.teacher, scale=setup.scale) if config.teacher else None
+        student = _start_sha256(setup)
+        teacher = None if self.teacher is None else weights_sha256(self.teacher.net)
+        if live:
+            if config.recipe != "uint8":
+                raise ConfigError("method.recipe must be 'uint8' where method.pairs = 'live', got 'im2double'")
+            if student == teacher:
+                raise CheckpointError(
+                    f"method.teacher: {config.teacher} must not be what the student starts from; ECO learns nothing then"
+                )
+        else:
+            manifest = read_manifest(Path(config.manifest))
+            check_manifest(manifest, setup.scale, config.recipe, teacher, student, config.manifest)
+
+    def nets(self) -> dict[str, nn.Module]:
+        """The student and, for live pairs, the frozen teacher."""
+        nets = {"generator": build(self.setup.net)}
+        if self.space is not None:
+            assert self.teacher is not None
+            nets["teacher"] = self.teacher.net.eval().requires_grad_(False)
+        return nets
+
+    def configs(self) -> Mapping[str, Any]:
+        """The student's configuration."""
+        return {"generator": self.setup.net}
+
+    def pretrained(self) -> Mapping[str, str]:
+        """None: the teacher brings its weights."""
+        return {}
+
+    def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
+        """MATLAB's bicubic for live pairs, None for pairs from disk."""
+        return None if self.space is None else pydegrade.sample(self.space, self.setup.seed, indices)
+
+    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
+        """The blended pair of this step."""
+        share = real_share(self.config.mix, step / self.setup.steps, self.config.mix_shift)
+        if share == 1.0:
+            return batch
+        if self.space is None:
+            sr, lr = batch.extra["sr_pretrained"], batch.extra["lr_pretrained"]
+        else:
+            sr = nets["teacher"](batch.lr).float().clamp(0, 1).mul(255).add(0.5).floor().div(255)
+            lr = self._downscaled(sr)
+        return replace(batch, lr=_blend(lr, batch.lr, share), target=_blend(sr, batch.target, share))
+
+    def _downscaled(self, sr: Tensor) -> Tensor:
+        """D(sr) of 8-bit images held as floats, on the device of `sr`."""
+        assert self.space is not None
+        tasks = pydegrade.sample(self.space, self.setup.seed, range(len(sr)))
+        return pydegrade.degrade(sr.contiguous(), tasks)
+
+    def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
+        """The pixel loss between output and blended target; the share of the real pair is shown."""
+        value = self.config.loss_scale * self.pixel_loss(nets["generator"](batch.lr), batch.target)
+        share = real_share(self.config.mix, step / self.setup.steps, self.config.mix_shift)
+        return Terms({self.config.loss: value}, shown={"real_share": torch.tensor(share, device=value.device)})
+
+
+def _blend(pretrained: Tensor, real: Tensor, share: float) -> Tensor:
+    return torch.lerp(pretrained, real, share).clamp(0, 1)
+
+
+def _start_sha256(setup: Setup) -> str | None:
+    """SHA-256 of the weights that the student starts from, None for fresh ones."""
+    if not setup.pretrained:
+        return None
+    return weights_sha256(load_model(setup.pretrained, config=setup.net).net)

@@ -1,0 +1,232 @@
+"""DASR: labels travel with their images, experts start from one network, vectors can be read and edited."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import pydegrade
+from pydegrade import vectors
+from pytrain import loop, nets
+from pytrain.checkpoint import load_into, load_model, load_state, save_model
+from pytrain.config import loads
+from pytrain.errors import CheckpointError, ConfigError
+from pytrain.infer import upscale
+from pytrain.state import saved_states
+
+SMALL = nets.DASRConfig(num_features=6, num_blocks=1, num_experts=3, predictor_features=4)
+
+
+def configuration(out, *overrides: str):
+    text = f"""
+        [run]
+        name = "dasr"
+        out = "{out}"
+        steps = 6
+        seed = 5
+        device = "cpu"
+        [net]
+        type = "dasr"
+        num_features = 6
+        num_blocks = 1
+        num_experts = 3
+        predictor_features = 4
+        [method]
+        type = "dasr"
+        perceptual_weight = 0
+        [method.discriminator]
+        type = "unet_discriminator"
+        num_features = 4
+        [data]
+        crop_px = 64
+        batch = 3
+        [train]
+        precision = "fp32"
+        threads = 1
+        [evaluate]
+        every_steps = 1000
+        [checkpoint]
+        every_steps = 4
+    """
+    return loads(text, overrides)
+
+
+def first_batch(config):
+    method = loop.build_method(config)
+    source = loop.open_source(config.data, method.images, 4, config.run.seed)
+    (raw,) = list(loop.stream(source, range(1, 2), 0, 1))
+    batch = loop.assemble(method, raw, 1, torch.device("cpu"))
+    return method, batch, method.prepare({}, batch, 1)
+
+
+def test_every_label_is_that_of_its_image(tmp_path):
+    _, plain, batch = first_batch(configuration(tmp_path))
+    tasks = pydegrade.sample("dasr-mixed", 5, range(3, 6))
+    vector, mask = tasks.vector("dasr33-global")
+    np.testing.assert_array_equal(batch.extra["vector"].numpy(), vector)
+    np.testing.assert_array_equal(batch.extra["vector_mask"].numpy(), mask)
+    assert torch.equal(plain.lr, pydegrade.degrade(plain.hr, tasks))
+    assert len({str(row) for row in vector}) == 3, "every image has a vector of its own"
+
+
+def test_the_released_labels_and_the_released_defect_are_switches(tmp_path):
+    _, _, batch = first_batch(configuration(tmp_path, "method.scheme=dasr33", "method.compat=dasr2022"))
+    wanted, _ = pydegrade.sample("dasr-mixed", 5, range(3, 6)).vector("dasr33", "dasr2022")
+    np.testing.assert_array_equal(batch.extra["vector"].numpy(), wanted)
+    _, plain, shuffled = first_batch(configuration(tmp_path, "method.shuffled_labels=true"))
+    _, _, right = first_batch(configuration(tmp_path))
+    assert torch.equal(plain.lr, right.lr)
+    assert not torch.equal(shuffled.extra["vector"], right.extra["vector"])
+
+
+def test_regression_is_the_mean_over_entries_or_over_the_known_ones(tmp_path):
+    for masked in ("false", "true"):
+        method, _, batch = first_batch(configuration(tmp_path, f"method.masked={masked}", "method.gan_weight=0"))
+        torch.manual_seed(0)
+        made = method.nets()
+        terms = method.phases[0].loss(made, batch, 0)
+        found, _ = made["generator"].predictor(batch.lr)
+        error = np.abs(found.detach().double().numpy() - batch.extra["vector"].numpy())
+        known = batch.extra["vector_mask"].numpy() if masked == "true" else np.ones_like(error, bool)
+        # float32 against float64, about a hundred terms below 1.
+        assert terms.losses["regression"].item() == pytest.approx(error[known].mean(), rel=1e-5)
+        assert set(terms.losses) == {"l1", "regression"}
+
+
+def test_without_gan_there_is_no_discriminator(tmp_path):
+    method = loop.build_method(configuration(tmp_path, "method.gan_weight=0"))
+    assert [phase.name for phase in method.phases] == ["generator"]
+    assert set(method.nets()) == set(method.configs()) == {"generator"}
+    method = loop.build_method(configuration(tmp_path))
+    assert [phase.name for phase in method.phases] == ["generator", "discriminator"]
+
+
+def test_dasr_resumes_bit_for_bit(tmp_path):
+    loop.fit(configuration(tmp_path / "whole"))
+    loop.fit(configuration(tmp_path / "parts", "run.steps=4"))
+    loop.fit(configuration(tmp_path / "parts"), resume="auto")
+    whole, parts = (load_state(saved_states(tmp_path / name / "states")[0][1])[0] for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    for key, value in whole.items():
+        assert torch.equal(value, parts[key]), key
+    model = load_model(tmp_path / "whole" / "models" / "last.safetensors")
+    assert model.config == SMALL
+
+
+def test_experts_start_as_copies_of_one_network(tmp_path):
+    plain_config = nets.SRResNetConfig(num_features=6, num_blocks=1)
+    torch.manual_seed(1)
+    plain = nets.build(plain_config).eval()
+    save_model(tmp_path / "plain.pth", plain_config, plain)
+    net = nets.build(SMALL).eval()
+    load_into(net, SMALL, tmp_path / "plain.pth")
+    image = torch.rand(1, 3, 9, 7)
+    shares = torch.tensor([0.5, 0.2, 0.3])
+    # Shares that sum to one mix equal experts into the network they are copies of, to float32 rounding.
+    torch.testing.assert_close(net.generator.mixed(shares)(image), plain(image), rtol=0, atol=1e-5)
+    with pytest.raises(CheckpointError, match="got SRResNetConfig"):
+        load_into(net, SMALL, _saved(tmp_path / "wide.pth", nets.SRResNetConfig(num_features=8, num_blocks=1)))
+    five = nets.DASRConfig(num_features=6, num_blocks=1, num_experts=5, predictor_features=4)
+    with pytest.raises(CheckpointError, match="expected 3 experts, got a checkpoint with 5"):
+        load_into(net, SMALL, _saved(tmp_path / "five.pth", five))
+
+
+def _saved(path, config):
+    save_model(path, config, nets.build(config))
+    return path
+
+
+def test_an_image_is_treated_alike_in_all_tiles():
+    torch.manual_seed(0)
+    net = nets.build(SMALL).eval()
+    with torch.no_grad():
+        # Spread the shares, so that tiles on their own would be mixed differently.
+        net.predictor.MappingNet[1].weight.mul_(100)
+    image = torch.rand(1, 3, 40, 44)
+    with torch.no_grad():
+        whole, _, shares = net.with_vector(image)
+        corner = net.predictor(image[..., :20, :20])[1]
+    assert float((shares - corner).abs().max()) > 1e-3
+    tiled = upscale(net, image, tile_px=32, overlap_px=16)
+    # Mixed and grouped convolutions sum in another order; the shares are large here.
+    torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
+
+
+# Vectors by name.
+
+
+def test_entries_name_what_encode_writes():
+    tasks = pydegrade.sample("dasr-severe", 0, range(64))
+    values, mask = tasks.vector("dasr33-global")
+    assert len(vectors.ENTRIES) == vectors.SIZE
+    rows = np.nonzero(mask.all(1) | mask[:, :4].all(1))[0]
+    assert len(rows) > 10
+    for row in rows.tolist():
+        said = vectors.described(values[row])
+        for entry, name in enumerate(vectors.ENTRIES):
+            slot, _, column = name.partition(".")
+            # A round kernel's second width repeats the first; its angle is written as 0.
+            round_kernel = column in ("sigma_y_px", "angle_rad") and tasks.labels(f"{slot}.shape")[row] == "iso"
+            if not mask[row, entry] or round_kernel:
+                continue
+            if "=" in name:
+                group, _, choice = name.partition("=")
+                if group != "order":
+                    assert (said[group] == choice) == bool(values[row, entry] == values[row, entry].max() == 1.0), name
+                    if values[row, entry] == 1:
+                        assert tasks.labels(group)[row] == choice
+            else:
+                if column == "level":
+                    column = {"gaussian": "sigma_8bit", "poisson": "poisson_gain"}[tasks.labels(f"{slot}.kind")[row]]
+                # float32 numbers between 0 and 1 stretched by at most 65.
+                assert said[f"{slot}.{column}"] == pytest.approx(float(tasks.column(f"{slot}.{column}")[row]), abs=1e-4)
+
+
+def test_an_edit_changes_what_it_names_and_nothing_else():
+    vector = pydegrade.sample("dasr-severe", 0, [0]).vector("dasr33-global")[0][0]
+    edits = {"blur1.sigma_x_px": "2.5", "noise1.poisson_gain": "1.5", "resize1.mode": "torch_area", "noise2.gray": "1"}
+    edited = vectors.edited(vector, {**edits, "order": "jpeg2,sinc"})
+    said = vectors.described(edited)
+    for name, value in edits.items():
+        assert str(said[name]) == value or float(said[name]) == pytest.approx(float(value), abs=1e-5)
+    assert said["order"] == "jpeg2,sinc"
+    assert said["noise1.kind"] == "poisson"
+    touched = {"blur1.sigma_x_px", "noise2.gray"}
+    touched |= {
+        name for name in vectors.ENTRIES if name.startswith(("noise1.level", "noise1.kind", "resize1.mode", "order"))
+    }
+    for entry, name in enumerate(vectors.ENTRIES):
+        assert name in touched or edited[entry] == vector[entry], name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"blur1.sigma_x": "1"}, "no entry 'blur1.sigma_x'; did you mean 'blur1.sigma_x_px'?"),
+        ({"blur1.sigma_x_px": "9"}, r"blur1.sigma_x_px must be in \[0.2, 3\], got 9"),
+        ({"blur1.sigma_x_px": "nan"}, r"blur1.sigma_x_px must be in \[0.2, 3\], got nan"),
+        ({"blur1.sigma_x_px": "big"}, "blur1.sigma_x_px must be a number, got 'big'"),
+        ({"resize1.mode": "nearest"}, "resize1.mode must be one of torch_area, torch_bilinear, torch_bicubic"),
+        ({"noise1.gray": "2"}, r"noise1.gray must be in \[0, 1\], got 2"),
+    ],
+)
+def test_bad_edits_are_named(changes, message):
+    with pytest.raises(pydegrade.TaskError, match=message):
+        vectors.edited(np.zeros(33, np.float32), changes)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("net={type='srresnet'}",), "net.type must be 'dasr' for method dasr, got 'srresnet'"),
+        (("net.num_entries=7",), "net.num_entries must be 33 for method dasr, got 7"),
+        (("net.scale=2",), "method.space must have the network's scale x2, got dasr-mixed x4"),
+        (("method.space=bsrgan-x4",), "method.space must have DASR's slots, bsrgan-x4 has no resize1"),
+        (("method.compat=dasr2022",), "method.scheme must be 'dasr33' where method.compat is set"),
+        (("method.regression_weight=-1",), "method.regression_weight must be >= 0, got -1"),
+    ],
+)
+def test_bad_configurations_are_named(tmp_path, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        loop.build_method(configuration(tmp_path, *overrides))
