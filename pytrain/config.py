@@ -20,7 +20,7 @@ from typing import Any
 from pydegrade.toml_lines import KeyPath, decode_error, key_lines
 
 from .data import DataConfig
-from .errors import ConfigError, PytrainError, nearest
+from .errors import ConfigError, DataError, PytrainError, nearest
 from .evaluate import EvaluateConfig
 from .nets import NETS
 from .optim import OptimizerConfig
@@ -237,11 +237,12 @@ def _override_value(text: str, where: str) -> Any:
 def located(config: Config, error: PytrainError) -> PytrainError:
     """An error about a key that was found out later, with the key's place before it; any other error as it is.
 
-    Methods, data and evaluation raise `ConfigError("data.hr: ...")`; only the configuration knows file and line.
+    Methods, data and evaluation raise `DataError("data.hr: ...")`; only the configuration knows file and line.
     """
     first = str(error).partition(" ")[0].rstrip(":").split(".")
     names = [member.name for member in dataclasses.fields(Config) if member.name != "places"]
-    if not isinstance(error, ConfigError) or len(first) < 2 or first[0] not in names or not config.places.origin:
+    is_key = len(first) > 1 and first[0] in names
+    if not is_key or not isinstance(error, (ConfigError, DataError)) or not config.places.origin:
         return error
     return config.places.located(str(error), names)
 

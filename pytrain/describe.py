@@ -68,7 +68,12 @@ def template(method: str, net: str | None = None, scale: int = 4, schema: str | 
     net = net or str(entry.suggested.get("net.type", NET_OF_METHOD))
     if net not in UPSCALERS:
         raise ConfigError(f"--net: must be a known network, got {net!r}{nearest(net, UPSCALERS)}")
-    chosen: dict[str, dict[str, Any]] = {"net": {"type": net, "scale": scale}, "method": {"type": method}}
+    crop_px = int(entry.suggested.get("data.crop_px", SECTIONS["data"]().crop_px))
+    chosen: dict[str, dict[str, Any]] = {
+        "net": {"type": net, "scale": scale},
+        "method": {"type": method},
+        "data": {"crop_px": crop_px - crop_px % scale},
+    }
     lines = [f"#:schema {schema}"] if schema else []
     lines += [
         f"# {method}: {entry.summary}.",

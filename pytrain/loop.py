@@ -319,6 +319,7 @@ class _Run:
                 for name, value in values.items():
                     totals[name] = totals[name] + value if name in totals else value
                 counted += 1
+                self.log.tick(state.step)
                 if state.step % config.log.every_steps == 0 or state.step == config.run.steps:
                     self.report(totals, counted)
                     totals, counted = {}, 0

@@ -83,8 +83,11 @@ class Places:
         return next(texts, None)
 
     def name(self, path: KeyPath) -> str:
-        """`"file:line"` of a key, or of the nearest table around it; `"--set a.b=1"` where that set it."""
+        """`"file:line"` of a key, or of the nearest table around it; `"--set a.b=1"` where that set it or a part of it."""
         override = self.override(path)
+        if override is None and path and path not in self.lines:
+            inside = (text for key, text in self.overrides.items() if key[: len(path)] == path)
+            override = next(inside, None)
         if override is not None:
             return f"--set {override}"
         lines = (self.lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in self.lines)
