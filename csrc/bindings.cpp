@@ -84,6 +84,12 @@ pyd::SharpenParams sharpen_params(const Fields& f) {
   return {f.in<float>("weight"), f.in<int32_t>("radius_px"), f.in<float>("threshold_8bit")};
 }
 
+pyd::RainParams rain_params(const Fields& f) {
+  return {f.in<float>("streaks_per_kpx"), f.in<float>("length_px"),  f.in<float>("width_px"),
+          f.in<float>("angle_rad"),       f.in<float>("blur_px"),    f.in<float>("brightness"),
+          f.in<uint32_t>("key")};
+}
+
 template <typename Args>
 pyd::Status run_unlocked(pyd::Status (*function)(const Args&), const Args& args) {
   py::gil_scoped_release release;
@@ -131,6 +137,9 @@ pyd::JpegAdjointArgs jpeg_adjoint_args(const Fields& f) {
 pyd::SharpenArgs sharpen_args(const Fields& f) {
   return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), sharpen_params(f)};
 }
+pyd::RainArgs rain_args(const Fields& f) {
+  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), rain_params(f)};
+}
 pyd::ChainArgs chain_args(const Fields& f) {
   return {f.rows("src_rows"),
           f.rows("dst_rows"),
@@ -149,7 +158,8 @@ pyd::ChainArgs chain_args(const Fields& f) {
           resize_params(f.nested("resize")),
           noise_params(f.nested("noise")),
           jpeg_params(f.nested("jpeg")),
-          sharpen_params(f.nested("sharpen"))};
+          sharpen_params(f.nested("sharpen")),
+          rain_params(f.nested("rain"))};
 }
 
 // Both forms of an op: name(fields) runs it, name_program(fields) returns its program.
@@ -164,6 +174,7 @@ PYD_BOTH(noise, noise_args)
 PYD_BOTH(jpeg, jpeg_args)
 PYD_BOTH(jpeg_adjoint, jpeg_adjoint_args)
 PYD_BOTH(sharpen, sharpen_args)
+PYD_BOTH(rain, rain_args)
 #undef PYD_BOTH
 
 // False when a source pixel is NaN or outside [0, 1]; the caller then looks for it and explains.

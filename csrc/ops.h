@@ -182,9 +182,36 @@ struct SharpenArgs {
   SharpenParams params;
 };
 
+// ---- rain: streaks added to all planes, see math/rain.h
+
+struct RainParams {
+  const float* streaks_per_kpx;  // [items] mean number per 1000 px, 0..20
+  const float* length_px;        // [items] 1..128
+  const float* width_px;         // [items] 0.5..16
+  const float* angle_rad;        // [items] -1.3..1.3 from the vertical, the lower end to the right
+  const float* blur_px;          // [items] 0..16, below 1 counts as 1
+  const float* brightness;       // [items] 0..1
+  const uint32_t* key;           // [items, 4] the image's derived words o0..o3, o3 already combined with the slot
+};
+
+struct RainArgs {
+  Rows rows;
+  const float* src;
+  float* dst;  // may equal src
+  RainParams params;
+};
+
 // ---- chain: every step of every row, one image after the other, so that an image's whole chain stays in cache.
 
-enum OpCode : int32_t { kOpBlur = 0, kOpResize = 1, kOpNoise = 2, kOpJpeg = 3, kOpSharpen = 4 };
+enum OpCode : int32_t {
+  kOpBlur = 0,
+  kOpResize = 1,
+  kOpNoise = 2,
+  kOpJpeg = 3,
+  kOpSharpen = 4,
+  kOpRain = 5,
+  kOpCount = 6,
+};
 
 struct ChainArgs {
   Rows src_rows;
@@ -205,6 +232,7 @@ struct ChainArgs {
   NoiseParams noise;
   JpegParams jpeg;
   SharpenParams sharpen;
+  RainParams rain;
 };
 
 // Every function that exists once per instruction set: X(name, argument struct). core/isa.cpp chooses among them.
@@ -218,6 +246,7 @@ struct ChainArgs {
   X(jpeg, JpegArgs)                   \
   X(jpeg_adjoint, JpegAdjointArgs)    \
   X(sharpen, SharpenArgs)             \
+  X(rain, RainArgs)                   \
   X(chain, ChainArgs)
 
 #define PYD_DECLARE(name, Args) Status name##_cpu(const Args& args);
@@ -236,6 +265,7 @@ struct Program;
   X(jpeg, JpegArgs)                   \
   X(jpeg_adjoint, JpegAdjointArgs)    \
   X(sharpen, SharpenArgs)             \
+  X(rain, RainArgs)                   \
   X(chain, ChainArgs)
 
 #define PYD_DECLARE(name, Args) Status name##_cuda(const Args& args, Program& program);

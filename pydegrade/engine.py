@@ -205,6 +205,7 @@ _FIELDS = {
     "noise": ("kind", "sigma", "gain", "gray", "matrix", "key", "poisson_tables"),
     "jpeg": ("mode", "quality", "subsampling", "rounding"),
     "sharpen": ("weight", "radius_px", "threshold_8bit"),
+    "rain": ("streaks_per_kpx", "length_px", "width_px", "angle_rad", "blur_px", "brightness", "key"),
 }
 
 

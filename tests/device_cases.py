@@ -131,6 +131,22 @@ def noise_case(sizes: list[tuple[int, int]], channels: int = 3, seed: int = 3) -
     return Case(f"noise {channels} channels", "noise", rows, rows, image_data(rows, seed), fields)
 
 
+def rain_case(sizes: list[tuple[int, int]], channels: int = 3, seed: int = 8) -> Case:
+    rng = np.random.default_rng(seed)
+    rows = layout(sizes, channels)
+    index = np.arange(len(sizes))
+    fields = {
+        "streaks_per_kpx": np.array([2, 0.5, 20, 0], np.float32)[index % 4],
+        "length_px": np.array([30, 128, 5, 60, 1], np.float32)[index % 5],
+        "width_px": np.array([1.5, 16, 0.5], np.float32)[index % 3],
+        "angle_rad": np.array([0.3, -1.3, 1.3, 0, -0.5], np.float32)[index % 5],
+        "blur_px": np.array([1.2, 0, 16, 3], np.float32)[index // 2 % 4],
+        "brightness": np.array([0.5, 1, 0.1], np.float32)[index // 3 % 3],
+        "key": rng.integers(0, 2**32, (len(sizes), 4), dtype=np.uint32),
+    }
+    return Case(f"rain {channels} channels", "rain", rows, rows, image_data(rows, seed), fields)
+
+
 def resize_cases(
     sizes: list[tuple[int, int]], adjoint: bool, modes: tuple[int, ...] = tuple(range(13))
 ) -> Iterator[Case]:
@@ -186,6 +202,8 @@ def all_cases() -> Iterator[Case]:
     yield sharpen_case(SMALL[::3] + EDGES)
     yield noise_case(SMALL + EDGES)
     yield noise_case(SMALL, channels=1)
+    yield rain_case(SMALL[::2] + EDGES)
+    yield rain_case(SMALL[1::4], channels=1)
     yield from resize_cases(SMALL + EDGES[:4] + [(12, 40), (21, 9)], adjoint=False)
     yield from resize_cases([*SMALL, (12, 40), (21, 9)], adjoint=True)
     yield extreme_resize_case()
@@ -200,6 +218,7 @@ def few_cases() -> Iterator[Case]:
     yield blur_case([*TINY[:2], (9, 8)], "blur_adjoint", largest=7)
     yield sharpen_case(TINY)
     yield noise_case([*TINY, (5, 6), (9, 4), (2, 2)])
+    yield rain_case([*TINY, (5, 9)])
     for adjoint in (False, True):
         yield from list(resize_cases([*TINY[:2], (14, 33), (40, 20)], adjoint))[:2]
         sizes = [*TINY, (9, 20), (16, 16), (17, 5), (34, 3), (8, 70), (9, 23), (16, 40), (30, 12), (5, 64)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydegrade import _device
 
 ROOT = Path(__file__).resolve().parent.parent
-KERNELS = ("point", "blur", "sharpen", "noise", "resize", "jpeg_libjpeg", "jpeg_diff")
+KERNELS = ("point", "blur", "sharpen", "noise", "rain", "resize", "jpeg_libjpeg", "jpeg_diff")
 FLAGS = ("-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-fvisibility=hidden")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1")

@@ -142,6 +142,8 @@ DEFECTS = [
     ("noise.cu", "quads = (width + 3) / 4", "quads = width / 4", "noise"),
     ("noise.cu", "if (thread_index() < 8) all.bits_or", "if (thread_index() < 4) all.bits_or", "noise"),
     ("noise.cu", "const bool gray = row.gray != 0;\n  const int64_t plane", "GUARD", "noise"),
+    ("rain.cu", "if (i >= plane) return;", "if (i > plane) return;", "rain"),
+    ("rain.cu", "i / row.src.width, i % row.src.width", "i / row.src.width, i % row.src.width + 1", "rain"),
     ("resize.cu", "middle.get(y * span + at - low)", "middle.get(y * columns + at - low)", "resize"),
     ("resize.cu", "range.get(1) - low + 1", "range.get(1) - low", "resize"),
     ("point.cu", "if (j >= row.count) return;", "if (j > row.count) return;", "resize"),

@@ -25,6 +25,8 @@ PRESETS = [
     "dasr-standard",
     "dasr-severe",
     "dasr-mixed",
+    "mzsr-direct-x2",
+    "ipt-derain-light",
 ]
 COUNT = 48
 

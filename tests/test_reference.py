@@ -36,6 +36,9 @@ def judge(op, p, before, after, made):
         # A coefficient or a residual within float32 rounding of its threshold may fall on the other side, rarely.
         assert (difference > 1e-5).mean() < 0.02
         assert np.median(difference) < 1e-6
+    elif op == "rain":
+        # Places within a streak in float32, see test_rain.py.
+        assert difference.max() < 5e-5
     else:
         # Sums of up to 25^2 products of numbers below 2, cubic overshoot included.
         assert difference.max() < 5e-6, (op, p, before.shape)

@@ -50,12 +50,13 @@ Status run_step(const ChainArgs& args, int64_t step, ConstImage src, Image dst) 
       clip(src.data, src.channels * src.height * src.width, dst.data);
       return jpeg_image(args.jpeg, item, {dst.data, dst.channels, dst.height, dst.width}, dst);
     case kOpSharpen: return sharpen_image(args.sharpen, item, src, dst);
+    case kOpRain: return rain_image(args.rain, item, src, dst);
     default: return Status::kBadArgument;
   }
 }
 
-// Noise and JPEG may work in place; the others need a second buffer.
-bool works_in_place(int32_t op) { return op == kOpNoise || op == kOpJpeg; }
+// Noise, JPEG and rain may work in place; the others need a second buffer.
+bool works_in_place(int32_t op) { return op == kOpNoise || op == kOpJpeg || op == kOpRain; }
 
 Status run_row(const ChainArgs& args, int64_t row) {
   const int64_t first = args.step_start[row];

@@ -17,6 +17,7 @@ Status resize_image(const ResizeParams& params, int64_t item, ConstImage src, Im
 Status noise_image(const NoiseParams& params, int64_t item, ConstImage src, Image dst);      // dst may be src
 Status jpeg_image(const JpegParams& params, int64_t item, ConstImage src, Image dst);        // dst may be src
 Status sharpen_image(const SharpenParams& params, int64_t item, ConstImage src, Image dst);
+Status rain_image(const RainParams& params, int64_t item, ConstImage src, Image dst);        // dst may be src
 Status copy_image(ConstImage src, Image dst);
 
 // Runs `body(row)` for every row and keeps the first failure. With at least as many rows as threads, rows are spread over

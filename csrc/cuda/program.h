@@ -4,6 +4,7 @@
 #pragma once
 
 #include "math/jpeg.h"
+#include "math/rain.h"
 #include "math/taps.h"
 
 namespace pyd {
@@ -42,6 +43,7 @@ struct Place {
   X(resize, 256)              \
   X(levels, 256)              \
   X(noise, 128)               \
+  X(rain, 128)                \
   X(libjpeg_encode, 128)      \
   X(libjpeg_decode, 256)      \
   X(diffjpeg_encode, 128)     \
@@ -183,6 +185,12 @@ struct NoiseRow {
   int32_t unused;
 };
 constexpr int32_t kLevelsPerBlock = 4096;  // px
+
+struct RainRow {
+  Picture src;
+  Place dst;
+  RainShape shape;
+};
 
 struct JpegRow {
   Picture src;

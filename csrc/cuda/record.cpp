@@ -171,6 +171,12 @@ Status sharpen_cuda(const SharpenArgs& args, Program& program) {
   });
 }
 
+Status rain_cuda(const RainArgs& args, Program& program) {
+  return record_rows(args.rows, args.rows, program, [&](Recorder& recorder, const std::vector<Job>& jobs) {
+    return record_rain(recorder, args.params, jobs);
+  });
+}
+
 // ---- Chain: one stage after the other for all rows. Rows may run their steps in different orders; at every stage the op
 // that most remaining steps wait for goes first, and all rows whose next step it is take part.
 
@@ -204,8 +210,8 @@ class ChainRecorder {
     Place buffer[2];
   };
 
-  // Noise and JPEG may work in place; the others need a second buffer.
-  static bool works_in_place(int32_t op) { return op == kOpNoise || op == kOpJpeg; }
+  // Noise, JPEG and rain may work in place; the others need a second buffer.
+  static bool works_in_place(int32_t op) { return op == kOpNoise || op == kOpJpeg || op == kOpRain; }
 
   bool takes_target(int64_t row, int64_t steps_done) const {
     return args_.target != nullptr && args_.target_step[row] == steps_done;
@@ -241,15 +247,15 @@ class ChainRecorder {
   }
 
   int32_t next_op() const {
-    int64_t waiting[5] = {};
+    int64_t waiting[kOpCount] = {};
     for (const Row& row : rows_) {
       if (row.step == row.last) continue;
       const int32_t op = args_.step_op[row.step];
-      if (op < kOpBlur || op > kOpSharpen) return op < 0 ? 5 : op;
+      if (op < kOpBlur || op >= kOpCount) return kOpCount;
       waiting[op] += row.last - row.step;
     }
     int32_t best = -1;
-    for (int32_t op = 0; op < 5; ++op) {
+    for (int32_t op = 0; op < kOpCount; ++op) {
       if (waiting[op] > 0 && (best < 0 || waiting[op] > waiting[best])) best = op;
     }
     return best;
@@ -287,6 +293,7 @@ class ChainRecorder {
       case kOpNoise: return record_noise(recorder_, args_.noise, jobs);
       case kOpJpeg: return record_jpeg(recorder_, args_.jpeg, jobs);
       case kOpSharpen: return record_sharpen(recorder_, args_.sharpen, jobs);
+      case kOpRain: return record_rain(recorder_, args_.rain, jobs);
       default: return Status::kBadArgument;
     }
   }

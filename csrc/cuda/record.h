@@ -65,6 +65,7 @@ Status record_jpeg(Recorder& recorder, const JpegParams& params, const std::vect
 Status record_jpeg_adjoint(Recorder& recorder, const JpegParams& params, const std::vector<Job>& jobs,
                            bool libjpeg_gradient);
 Status record_sharpen(Recorder& recorder, const SharpenParams& params, const std::vector<Job>& jobs);
+Status record_rain(Recorder& recorder, const RainParams& params, const std::vector<Job>& jobs);
 void record_points(Recorder& recorder, const std::vector<PointRow>& rows);
 
 static inline int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }

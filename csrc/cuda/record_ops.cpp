@@ -281,6 +281,23 @@ Status record_noise(Recorder& recorder, const NoiseParams& params, const std::ve
   return Status::kOk;
 }
 
+// ---- Rain
+
+Status record_rain(Recorder& recorder, const RainParams& params, const std::vector<Job>& jobs) {
+  std::vector<RainRow> rows;
+  std::vector<int64_t> blocks;
+  for (const Job& job : jobs) {
+    const int64_t item = job.item;
+    const float values[6] = {params.streaks_per_kpx[item], params.length_px[item], params.width_px[item],
+                             params.angle_rad[item],       params.blur_px[item],   params.brightness[item]};
+    if (job.src.height > 65535 || job.src.width > 262143 || !rain_is_legal(values)) return Status::kBadArgument;
+    rows.push_back({job.src, job.dst.place, rain_shape(values, params.key + 4 * item)});
+    blocks.push_back(divide_up(int64_t{job.src.height} * job.src.width, kThreads_rain));
+  }
+  recorder.launch(kKernel_rain, 0, rows, blocks);
+  return Status::kOk;
+}
+
 // ---- JPEG
 
 namespace {

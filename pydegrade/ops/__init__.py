@@ -4,14 +4,16 @@ from ..columns import Op
 from . import blur as _blur
 from . import jpeg as _jpeg
 from . import noise as _noise
+from . import rain as _rain
 from . import resize as _resize
 from . import sharpen as _sharpen
 from .blur import blur
 from .jpeg import jpeg
 from .noise import noise
+from .rain import rain
 from .resize import resize
 from .sharpen import sharpen
 
-OPS: tuple[Op, ...] = (_blur.OP, _resize.OP, _noise.OP, _jpeg.OP, _sharpen.OP)
+OPS: tuple[Op, ...] = (_blur.OP, _resize.OP, _noise.OP, _jpeg.OP, _sharpen.OP, _rain.OP)
 
-__all__ = ["OPS", "blur", "jpeg", "noise", "resize", "sharpen"]
+__all__ = ["OPS", "blur", "jpeg", "noise", "rain", "resize", "sharpen"]

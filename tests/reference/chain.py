@@ -11,6 +11,7 @@ import numpy as np
 from . import blur as blur_reference
 from . import jpeg as jpeg_reference
 from . import noise as noise_reference
+from . import rain as rain_reference
 from . import resize as resize_reference
 
 
@@ -24,9 +25,8 @@ def run_slot(op, p, image, hr_size, scale, key):
         hr_size: (height, width) of the HR image.
         key: the image's four Philox words, the last combined with the slot.
     """
-    return {"blur": _blur, "resize": _resize, "noise": _noise, "jpeg": _jpeg, "sharpen": _sharpen}[op](
-        p, image, hr_size, scale, key
-    )
+    slots = {"blur": _blur, "resize": _resize, "noise": _noise, "jpeg": _jpeg, "sharpen": _sharpen, "rain": _rain}
+    return slots[op](p, image, hr_size, scale, key)
 
 
 def round_8bit(image):
@@ -114,6 +114,10 @@ def _jpeg(p, image, hr_size, scale, key):
     basicsr = p["mode"] == "diffjpeg_basicsr"
     clipped = np.clip(image, 0, 1)
     return jpeg_reference.diffjpeg(clipped, p["quality"], p["subsampling"], basicsr, "straight_through")
+
+
+def _rain(p, image, hr_size, scale, key):
+    return rain_reference.rain(image, p, key)
 
 
 def _sharpen(p, image, hr_size, scale, key):

@@ -1,0 +1,161 @@
+"""Rain: streaks of drawn length, width, angle, softness, brightness and density, a function of a key and a place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _native, rng
+from ..columns import BoolArray, Column, Columns, Items, Op, same_size
+from ..packed import dense_layout
+from ._arguments import check_images, check_layout, check_rows, like_data, numbers
+from ._library import LIBRARY, layout_arguments
+
+# ---- Declaration
+
+_COLUMNS = (
+    Column("streaks_per_kpx", "Streaks per 1000 px of the image; 0 is no rain.", 0.0, 20.0),
+    Column("length_px", "Of the longest streaks, between the places of half brightness.", 1.0, 128.0, neutral=20.0),
+    Column("width_px", "Between the places of half brightness.", 0.5, 16.0, neutral=1.0),
+    Column("angle_rad", "From the vertical; above 0 the lower end lies further to the right.", -1.3, 1.3),
+    Column("blur_px", "Width of the soft edge; below 1 counts as 1.", 0.0, 16.0, neutral=1.0),
+    Column("brightness", "What the brightest streaks add, 1 = full range.", 0.0, 1.0, neutral=0.5),
+)
+
+
+def _active(columns: Columns) -> Mapping[str, BoolArray]:
+    on = ~_neutral(columns)
+    return {column.name: on for column in _COLUMNS[1:]}
+
+
+def _neutral(columns: Columns) -> BoolArray:
+    return np.asarray((columns["streaks_per_kpx"] == 0) | (columns["brightness"] == 0))
+
+
+def _halo(columns: Columns) -> NDArray[np.int64]:
+    # A pixel's rain depends on its place, not on other pixels.
+    return np.zeros(len(columns["brightness"]), np.int64)
+
+
+def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
+    fields: dict[str, NDArray[Any]] = {
+        column.name: np.ascontiguousarray(columns[column.name], np.float32) for column in _COLUMNS
+    }
+    return {**fields, "key": np.ascontiguousarray(items.key, np.uint32)}
+
+
+OP = Op(
+    name="rain",
+    code=5,
+    columns=_COLUMNS,
+    active=_active,
+    neutral=_neutral,
+    out_size=same_size,
+    halo=_halo,
+    params=_params,
+)
+
+
+# ---- Registration. Columns float32 [B], in the order of the declaration; key int32 [B, 4] (the bits of unsigned words).
+
+LIBRARY.define(
+    f"rain(Tensor data, {layout_arguments()}, {', '.join(f'Tensor {column.name}' for column in _COLUMNS)}, Tensor key) "
+    "-> Tensor"
+)
+
+
+def _rain_cpu(
+    data: torch.Tensor,
+    offset: torch.Tensor,
+    height: torch.Tensor,
+    width: torch.Tensor,
+    channels: int,
+    *arguments: torch.Tensor,
+) -> torch.Tensor:
+    rows = check_layout("rain", data, offset, height, width, channels)
+    count = rows["count"]
+    (key,) = check_rows("rain", count, (arguments[-1], torch.int32))
+    values = check_rows("rain", count, *((value, torch.float32) for value in arguments[:-1]))
+    if key.shape != (count, 4):
+        raise ValueError(f"rain: key must be [{count}, 4], got {list(key.shape)}")
+    src = data.contiguous()
+    out = torch.empty_like(src)
+    fields = {column.name: value for column, value in zip(_COLUMNS, values)}
+    _native.call("rain", rows=rows, src=src, dst=out, **fields, key=key)
+    return out
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    ctx.save_for_backward(output)
+
+
+def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    # Rain does not depend on the image; where the sum was clipped the gradient stops.
+    (output,) = ctx.saved_tensors
+    return (grad * ((output > 0) & (output < 1)), *(None for _ in range(11)))
+
+
+LIBRARY.impl("rain", _rain_cpu, "CPU")
+torch.library.register_fake("pydegrade::rain", like_data, lib=LIBRARY)
+torch.library.register_autograd("pydegrade::rain", _backward, setup_context=_save, lib=LIBRARY)
+
+
+# ---- Public function
+
+
+def rain(
+    images: torch.Tensor,
+    streaks_per_kpx: float | ArrayLike | torch.Tensor = 1.0,
+    *,
+    length_px: float | ArrayLike | torch.Tensor = 20.0,
+    width_px: float | ArrayLike | torch.Tensor = 1.0,
+    angle_rad: float | ArrayLike | torch.Tensor = 0.0,
+    blur_px: float | ArrayLike | torch.Tensor = 1.0,
+    brightness: float | ArrayLike | torch.Tensor = 0.5,
+    seed: int = 0,
+    index: ArrayLike | None = None,
+) -> torch.Tensor:
+    """Add streaks of rain to each image and clip to [0, 1].
+
+    Every streak has a random place, a length between half and all of `length_px` and a brightness between half and all of
+    `brightness`; the other parameters hold for the whole image. Streaks are soft-edged bars, the same in all channels,
+    and add up where they cross. Two slots with different lengths make rain near and far.
+
+    Args:
+        images: [B, C, H, W] float32 on the CPU, in [0, 1]; H <= 65535, W <= 262143.
+        streaks_per_kpx: number or [B], 0 to 20: mean number of streaks per 1000 px; 0 copies the image.
+        length_px, width_px: 1 to 128 and 0.5 to 16, between the places of half brightness.
+        angle_rad: -1.3 to 1.3 from the vertical, above 0 the lower end lies further to the right.
+        blur_px: 0 to 16: width of the soft edge, at least 1; along a streak the edge is a quarter of its length or this.
+        brightness: 0 to 1.
+        seed, index: choose the streaks; the image in row r uses number index[r], by default r. An image's rain depends on
+            (seed, index) alone, not on the batch, its size or the number of threads.
+    Returns:
+        [B, C, H, W] float32 in [0, 1]. Gradients pass through where the result was not clipped.
+    Raises:
+        TypeError, ValueError: the message gives the first bad row.
+    Source: our own renderer; the additive model f(I) = I + r of Chen et al. 2021 (IPT), arXiv:2012.00364, section 3.2.
+    """
+    check_images("rain", images)
+    batch, channels, height, width = images.shape
+    if height > 65535 or width > 262143:
+        raise ValueError(f"rain: images must be at most 65535 x 262143, got {height} x {width}")
+    given = (streaks_per_kpx, length_px, width_px, angle_rad, blur_px, brightness)
+    values = [
+        numbers("rain", column.name, value, batch, column.low, column.high).astype(np.float32)
+        for column, value in zip(_COLUMNS, given)
+    ]
+    indices = rng.check_indices(np.arange(batch) if index is None else index, "rain: index")
+    if len(indices) != batch:
+        raise ValueError(f"rain: index must have {batch} numbers, got {len(indices)}")
+    seeds = np.full(batch, rng.check_seed(seed), np.int64)
+    key = rng.image_keys(seeds, indices, indices).view(np.int32)
+    layout = dense_layout(images)
+    arrays = (layout.offset, layout.height, layout.width, *values, key)
+    tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(images.device) for array in arrays]
+    out: torch.Tensor = torch.ops.pydegrade.rain(images, *tensors[:3], channels, *tensors[3:])
+    return out
