@@ -36,6 +36,7 @@ def compare(benchmark: Any) -> Callable[..., None]:
         target: float = 0.0,
         against: tuple[str, ...] = ("torch eager", "opencv", "pillow"),
         seconds: float = 2.0,
+        least_rounds: int = 3,
         **more: Any,
     ) -> None:
         # Results first. This turn also warms everybody up and says how many turns fit.
@@ -50,17 +51,25 @@ def compare(benchmark: Any) -> Callable[..., None]:
             agreements[peer.name] = _agreement(peer, made, theirs)
 
         times: dict[str, list[float]] = {peer.name: [] for peer in contenders}
+        busy: dict[str, list[float]] = {"ours": [], **{peer.name: [] for peer in contenders}}
 
         def turn_of_the_peers() -> None:
             for peer in contenders:
-                start = time.perf_counter()
+                start, busy_before = time.perf_counter(), measure.busy_s()
                 peer.run()
                 times[peer.name].append(time.perf_counter() - start)
+                busy[peer.name].append(measure.busy_s() - busy_before)
 
-        rounds = 1 if measure.SMOKE else max(3, min(40, int(seconds / max(turn_s, 1e-9))))
-        benchmark.pedantic(ours, setup=turn_of_the_peers, rounds=rounds, warmup_rounds=0)
+        def our_turn() -> None:
+            busy_before = measure.busy_s()
+            ours()
+            busy["ours"].append(measure.busy_s() - busy_before)
+
+        rounds = 1 if measure.SMOKE else max(least_rounds, min(40, int(seconds / max(turn_s, 1e-9))))
+        benchmark.pedantic(our_turn, setup=turn_of_the_peers, rounds=rounds, warmup_rounds=0)
 
         least = {name: min(values) for name, values in times.items()}
+        least_busy = {name: min(values) for name, values in busy.items()}
         same = {peer.name: least[peer.name] for peer in contenders if peer.agreement is not None}
         best = min(same, key=lambda name: same[name]) if same else ""
         named = [same[name] for name in against if name in same]
@@ -75,17 +84,23 @@ def compare(benchmark: Any) -> Callable[..., None]:
                 peer.name: {
                     "min_s": least[peer.name],
                     "median_s": statistics.median(times[peer.name]),
+                    "busy_s": least_busy[peer.name],
                     "same_result": peer.agreement is not None,
                     "agreement": agreements[peer.name],
                     "note": peer.note,
                 }
                 for peer in contenders
             },
+            busy_s=least_busy["ours"],
             best_peer=best,
             ratio=same[best] / benchmark.stats.stats.min if same else 0.0,
+            busy_ratio=least_busy[best] / least_busy["ours"] if same else 0.0,
             target=target if named else 0.0,
             target_peers=[name for name in against if name in same],
             target_reached=min(named) / benchmark.stats.stats.min if named else 0.0,
+            target_reached_busy=min(least_busy[name] for name in against if name in same) / least_busy["ours"]
+            if named
+            else 0.0,
             **more,
         )
 
