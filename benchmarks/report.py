@@ -197,14 +197,22 @@ def _memory(results: Results) -> str:
 
 # ---- plot
 
-# Colours of Okabe and Ito, told apart by colour-blind readers too.
-COLOURS = {"torch eager": "#D55E00", "opencv": "#0072B2", "opencv stitched": "#0072B2", "pillow": "#009E73"}
-OTHER = "#CC79A7"
-LIBRARY_ORDER = ("torch eager", "opencv", "pillow", "other library")
+# Colours of Okabe and Ito, told apart by colour-blind readers too; a marker of its own for each as well.
+MARKS = {
+    "torch eager": ("#D55E00", "o"),
+    "opencv": ("#0072B2", "s"),
+    "pillow": ("#009E73", "D"),
+    "numpy": ("#000000", "v"),
+    "scikit-image": ("#56B4E9", "^"),
+    "kornia": ("#CC79A7", "P"),
+    "albumentations": ("#E69F00", "X"),
+    "basicsr": ("#999999", "*"),
+}
+SAME_LIBRARY = {"opencv stitched": "opencv", "torch eager script": "torch eager", "numpy, scipy": "numpy"}
 
 
 def plot(results: Results, path: Path) -> Path | None:
-    """One row per benchmark, one dot per peer with the same result: how many times longer it takes than ours, on a
+    """One row per benchmark, one mark per peer with the same result: how many times longer it takes than ours, on a
     logarithmic scale. None without matplotlib or peers."""
     try:
         import matplotlib
@@ -215,43 +223,50 @@ def plot(results: Results, path: Path) -> Path | None:
 
     rows = []
     for name, info, stats in _named(results, "peers"):
-        ratios = {peer: one["min_s"] / stats["min"] for peer, one in info["peers"].items() if one["same_result"]}
-        if info.get("throughput"):
-            ratios = {peer: one["min_s"] / stats["min"] for peer, one in info["peers"].items()}
-        if ratios:
-            rows.append((name, ratios))
+        counted = {
+            SAME_LIBRARY.get(peer, peer): one["min_s"] / stats["min"]
+            for peer, one in info["peers"].items()
+            if one["same_result"] or info.get("throughput")
+        }
+        if counted:
+            rows.append((name, counted))
     if not rows:
         return None
     rows.reverse()
-    facts = results["pydegrade"]["machine"]
-
-    figure, axes = pyplot.subplots(figsize=(9.5, 0.3 * len(rows) + 1.9), layout="constrained")
-    for place, (_, ratios) in enumerate(rows):
-        best = min(ratios.values())
-        axes.plot([1, max(ratios.values())], [place, place], color="#dddddd", linewidth=1, zorder=1)
-        for peer, ratio in ratios.items():
-            axes.scatter(ratio, place, s=34, color=COLOURS.get(peer, OTHER), zorder=3)
-            if peer not in COLOURS:
-                axes.annotate(peer, (ratio, place), (0, 5), textcoords="offset points", fontsize=6, ha="center")
-        axes.annotate(f"{best:.1f}x", (0.005, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
-    axes.set_xscale("log")
+    facts, batch, side = (results["pydegrade"][name] for name in ("machine", "batch", "side_px"))
     everything = [ratio for _, ratios in rows for ratio in ratios.values()]
-    axes.set_xlim(min(0.25, 0.4 * min(everything)), 1.5 * max(everything))
-    axes.set_ylim(-0.8, len(rows) - 0.2)
-    axes.axvline(1.0, color="#444444", linewidth=1)
-    axes.set_yticks(range(len(rows)), [_readable(name) for name, _ in rows], fontsize=8)
-    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if tick <= 1.5 * max(everything)]
-    axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
+
+    figure, axes = pyplot.subplots(figsize=(9, 0.215 * len(rows) + 1.7), layout="constrained")
+    axes.axvspan(1e-9, 1.0, color="#f4f4f4", zorder=0)
+    axes.axvline(1.0, color="#444444", linewidth=1, zorder=1)
+    for place, (_, ratios) in enumerate(rows):
+        axes.plot([min(1, *ratios.values()), max(1, *ratios.values())], [place, place], color="#dddddd", zorder=1)
+        for peer, ratio in ratios.items():
+            colour, marker = MARKS.get(peer, ("#999999", "*"))
+            axes.scatter(ratio, place, s=30, color=colour, marker=marker, linewidths=0, zorder=3)
+    axes.set_xscale("log")
+    axes.set_xlim(min(0.5, 0.8 * min(everything)), 1.4 * max(everything))
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    labels = [f"{_readable(name)}   {min(ratios.values()):.1f}x" for name, ratios in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=7.5)
+    ticks = [
+        tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if tick <= 1.4 * max(everything)
+    ]
+    axes.set_xticks([tick for tick in ticks if tick >= axes.get_xlim()[0]])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
     axes.minorticks_off()
-    axes.grid(axis="x", color="#eeeeee", zorder=0)
-    axes.set_xlabel("time of the peer divided by ours (right of 1: ours is faster); left, in figures: the fastest peer")
-    for name, colour in zip(LIBRARY_ORDER, (*(COLOURS[peer] for peer in LIBRARY_ORDER[:3]), OTHER)):
-        axes.scatter([], [], s=34, color=colour, label=name)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09 - 1.2 / len(rows)), ncols=4, frameon=False, fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(axis="x", color="#e8e8e8", zorder=0)
+    axes.set_xlabel(
+        "time of the peer / our time (gray: the peer is faster). Beside each name: the fastest peer.", fontsize=8
+    )
+    seen = [peer for peer in MARKS if any(peer in ratios for _, ratios in rows)]
+    handles = [axes.scatter([], [], s=30, color=MARKS[peer][0], marker=MARKS[peer][1], label=peer) for peer in seen]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(seen), frameon=False, fontsize=8)
     axes.set_title(
-        f"Same results, same run, {facts['threads']} threads each (JPEG: one); 3x400x400 images\n"
-        f"{facts['cpu']}, instruction set {facts['isa']}, commit {facts['commit']}",
-        fontsize=9,
+        f"Same result, same run, {facts['threads']} threads each (JPEG and kernels: one); {batch} images of 3x{side}x{side}\n"
+        f"{facts['cpu']}, {facts['cores']} cores, instruction set {facts['isa']}, commit {facts['commit']}",
+        fontsize=8,
     )
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=140)
@@ -260,6 +275,6 @@ def plot(results: Results, path: Path) -> Path | None:
 
 
 def _readable(name: str) -> str:
-    """ "blur_dense[7]" -> "blur dense, 7"."""
+    """As people write it: blur_dense[7] becomes "blur dense, 7"."""
     head, _, tail = name.partition("[")
     return f"{head.replace('_', ' ')}{', ' + tail.rstrip(']').replace('_', ' ') if tail else ''}"

@@ -83,9 +83,9 @@ def test_plot_shows_slower_and_faster_peers(tmp_path):
         described = {peer: {"min_s": seconds, "same_result": True, "note": ""} for peer, seconds in peers.items()}
         return {"name": name, "stats": {"min": ours_s}, "extra_info": {"peers": described}}
 
-    machine = {"cpu": "a CPU", "threads": 2, "isa": "v4", "commit": "0"}
+    machine = {"cpu": "a CPU", "cores": 2, "threads": 2, "isa": "v4", "commit": "0"}
     results = {
-        "pydegrade": {"machine": machine},
+        "pydegrade": {"machine": machine, "batch": 12, "side_px": 400},
         "benchmarks": [bench("test_a[1]", 1e-3, opencv=2e-3, kornia=5e-4), bench("test_b", 1e-3, pillow=1.0)],
     }
     path = report.plot(results, tmp_path / "plot.png")
