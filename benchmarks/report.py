@@ -264,7 +264,7 @@ def plot(results: Results, path: Path) -> Path | None:
     handles = [axes.scatter([], [], s=30, color=MARKS[peer][0], marker=MARKS[peer][1], label=peer) for peer in seen]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(seen), frameon=False, fontsize=8)
     axes.set_title(
-        f"Same result, same run, {facts['threads']} threads each (JPEG and kernels: one); {batch} images of 3x{side}x{side}\n"
+        f"Same result, same run, {facts['threads']} threads (JPEG and kernels: one); {batch} images of 3x{side}x{side}\n"
         f"{facts['cpu']}, {facts['cores']} cores, instruction set {facts['isa']}, commit {facts['commit']}",
         fontsize=8,
     )
