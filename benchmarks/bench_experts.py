@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from pytrain.nets import DASRSRResNetConfig, build
 
-from . import inputs, measure
+from . import inputs, measure, peers
+from .peers import Peer
 
 
 @pytest.mark.parametrize("side_px", [32, 64])
@@ -37,11 +38,10 @@ def test_mixed_layer(compare: Any, side_px: int) -> None:
         outputs = [F.conv2d(x, layer.weight[k], layer.bias[k], padding=1) for k in range(experts)]
         return (torch.stack(outputs, 1) * mixing[..., None, None, None]).sum(1)
 
-    for other in (loop, every_expert):
-        # float32 sums of 576 products, in another order.
-        assert float((grouped() - other()).abs().max()) < 1e-4
+    same = peers.values(1e-4, "float32 sums of 576 products, in another order")
+    contenders = [Peer("loop", loop, same), Peer("all_experts", every_expert, same)]
     flops = 2 * 9 * 64 * 64 * batch * side * side / 1e9
-    compare(grouped, {"loop": loop, "all_experts": every_expert}, gigaflops=flops, megapixels=batch * side**2 / 1e6)
+    compare(grouped, contenders, gigaflops=flops, megapixels=batch * side**2 / 1e6)
 
 
 @pytest.mark.parametrize("mode", ["forward", "training"])
@@ -74,6 +74,5 @@ def test_mixed_network(compare: Any, mode: str) -> None:
         whole.square().mean().backward()
         return whole.detach()
 
-    # float32 through 38 layers, the same sums in another order.
-    assert float((grouped() - loop()).abs().max()) < 1e-3
-    compare(grouped, {"loop": loop}, images=batch, seconds=20)
+    same = peers.values(1e-3, "float32 through 38 layers, the same sums in another order")
+    compare(grouped, [Peer("loop", loop, same)], images=batch, megapixels=batch * side**2 / 1e6, seconds=20)

@@ -226,7 +226,7 @@ def plot(results: Results, path: Path) -> Path | None:
         counted = {
             SAME_LIBRARY.get(peer, peer): one["min_s"] / stats["min"]
             for peer, one in info["peers"].items()
-            if one["same_result"] or info.get("throughput")
+            if (one["same_result"] or info.get("throughput")) and SAME_LIBRARY.get(peer, peer) in MARKS
         }
         if counted:
             rows.append((name, counted))
@@ -242,7 +242,7 @@ def plot(results: Results, path: Path) -> Path | None:
     for place, (_, ratios) in enumerate(rows):
         axes.plot([min(1, *ratios.values()), max(1, *ratios.values())], [place, place], color="#dddddd", zorder=1)
         for peer, ratio in ratios.items():
-            colour, marker = MARKS.get(peer, ("#999999", "*"))
+            colour, marker = MARKS[peer]
             axes.scatter(ratio, place, s=30, color=colour, marker=marker, linewidths=0, zorder=3)
     axes.set_xscale("log")
     axes.set_xlim(min(0.5, 0.8 * min(everything)), 1.4 * max(everything))
