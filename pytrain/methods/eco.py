@@ -56,6 +56,8 @@ class ECOConfig:
         require(self.loss_scale > 0, "method.loss_scale", "> 0", self.loss_scale)
         if self.pairs == "live" and not self.teacher:
             raise ConfigError("method.teacher must name a model file where method.pairs = 'live', got ''")
+        if self.pairs == "live" and self.recipe != "uint8":
+            raise ConfigError(f"method.recipe must be 'uint8' where method.pairs = 'live', got {self.recipe!r}")
         if self.pairs == "disk" and not self.manifest:
             raise ConfigError(
                 "method.manifest must name the manifest.json of the pairs (degrade pairs writes it), got ''"
@@ -92,27 +94,30 @@ class ECO:
         live = config.pairs == "live"
         self.images = ("hr",) if live else ("hr", "lr", "sr_pretrained", "lr_pretrained")
         self.space = load_space(f"bicubic-x{setup.scale}", setup.scale) if live else None
-        self.teacher = load_model(config.teacher, scale=setup.scale) if config.teacher else None
-        student = _start_sha256(setup)
-        teacher = None if self.teacher is None else weights_sha256(self.teacher.net)
-        if live:
-            if config.recipe != "uint8":
-                raise ConfigError("method.recipe must be 'uint8' where method.pairs = 'live', got 'im2double'")
-            if student == teacher:
-                raise CheckpointError(
-                    f"method.teacher: {config.teacher} must not be what the student starts from; ECO learns nothing then"
-                )
-        else:
-            manifest = read_manifest(Path(config.manifest))
-            check_manifest(manifest, setup.scale, config.recipe, teacher, student, config.manifest)
 
     def nets(self) -> dict[str, nn.Module]:
-        """The student and, for live pairs, the frozen teacher."""
-        nets = {"generator": build(self.setup.net)}
-        if self.space is not None:
-            assert self.teacher is not None
-            nets["teacher"] = self.teacher.net.eval().requires_grad_(False)
-        return nets
+        """The student and, for live pairs, the frozen teacher.
+
+        Raises:
+            DataError: pairs of another scale, recipe or teacher.
+            CheckpointError: a teacher of another scale, or one that the student starts from.
+        """
+        config, setup = self.config, self.setup
+        student = load_model(setup.pretrained, config=setup.net).net if setup.pretrained else None
+        student_sha256 = None if student is None else weights_sha256(student)
+        teacher = load_model(config.teacher, scale=setup.scale).net if config.teacher else None
+        teacher_sha256 = None if teacher is None else weights_sha256(teacher)
+        nets = {"generator": build(setup.net)}
+        if config.pairs == "disk":
+            manifest = read_manifest(Path(config.manifest))
+            check_manifest(manifest, setup.scale, config.recipe, teacher_sha256, student_sha256, config.manifest)
+            return nets
+        if student_sha256 == teacher_sha256:
+            raise CheckpointError(
+                f"method.teacher: {config.teacher} must not be what the student starts from; ECO learns nothing then"
+            )
+        assert teacher is not None
+        return {**nets, "teacher": teacher.eval().requires_grad_(False)}
 
     def configs(self) -> Mapping[str, Any]:
         """The student's configuration."""
@@ -153,10 +158,3 @@ class ECO:
 
 def _blend(pretrained: Tensor, real: Tensor, share: float) -> Tensor:
     return torch.lerp(pretrained, real, share).clamp(0, 1)
-
-
-def _start_sha256(setup: Setup) -> str | None:
-    """SHA-256 of the weights that the student starts from, None for fresh ones."""
-    if not setup.pretrained:
-        return None
-    return weights_sha256(load_model(setup.pretrained, config=setup.net).net)

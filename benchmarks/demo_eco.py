@@ -1,0 +1,287 @@
+"""ECO against vanilla training at equal iterations: `python -m benchmarks.demo_eco`.
+
+Trains a teacher, makes pairs with it, then trains fresh students by vanilla L1, by ECO's sigmoid and by its linear
+schedule, each at two learning rates and over several seeds; same crops, same start, same length for all. Prints tables
+and writes a plot. Settings of the published run are in configs/eco_edsr_x2.toml; these are for two cores and minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from pytrain import loop, nets
+from pytrain.checkpoint import load_model
+from pytrain.config import Config, loads
+from pytrain.log import Log
+from pytrain.pairs import plan_pairs, write_pairs
+from pytrain.settings import LogConfig
+
+MIXES = ("vanilla", "sigmoid", "linear")
+
+CONFIG = """
+[run]
+device = "cpu"
+[net]
+type = "srresnet"
+scale = 2
+num_features = 24
+num_blocks = 3
+[method]
+type = "psnr"
+[data]
+crop_px = 48
+batch = 8
+[optimizer]
+betas = [0.9, 0.99]
+[schedule]
+type = "cosine"
+[train]
+ema_decay = 0
+precision = "fp32"
+threads = 1
+[evaluate]
+protocols = ["y-uint8"]
+[checkpoint]
+every_steps = 1000000
+[log]
+every_steps = 50
+"""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One student's held-out PSNR in dB by step."""
+
+    mix: str
+    learning_rate: float
+    seed: int
+    psnr: dict[int, float]
+
+    @property
+    def final(self) -> float:
+        """PSNR after the last step."""
+        return self.psnr[max(self.psnr)]
+
+
+def quiet(folder: Path, is_main: bool) -> Log:
+    """A log that only writes its file."""
+    return Log(folder, LogConfig(), 1, is_main, stream=StringIO())
+
+
+def configuration(out: Path, test: tuple[Path, ...], *overrides: str) -> Config:
+    """The common settings with a run's own."""
+    named = [f"run.out='{out}'", f"run.name='{out.name}'"]
+    chosen = json.dumps([{"name": "held-out", "hr": [str(path) for path in test]}])
+    return loads(CONFIG, [*named, f"evaluate.sets={_toml(chosen)}", *overrides])
+
+
+def _toml(text: str) -> str:
+    """JSON of lists and flat objects as TOML."""
+    return text.replace('": ', '" = ')
+
+
+def curve_of(out: Path) -> dict[int, float]:
+    """PSNR by step from a run's log."""
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["scores"]["held-out/psnr"] for line in lines if line["kind"] == "evaluate"}
+
+
+def train_teacher(out: Path, train: tuple[Path, ...], test: tuple[Path, ...], steps: int) -> Path:
+    """A network of the students' kind, trained longer and from another seed."""
+    config = configuration(
+        out / "teacher",
+        test,
+        f"data.hr={_paths(train)}",
+        f"run.steps={steps}",
+        "run.seed=1000",
+        "optimizer.learning_rate=2e-3",
+        f"evaluate.every_steps={steps}",
+    )
+    loop.fit(config, log=quiet)
+    return out / "teacher" / "models" / "last.safetensors"
+
+
+def train_student(out: Path, pairs: Path, test: tuple[Path, ...], steps: int, mix: str, rate: float, seed: int) -> Curve:
+    """One student on blended pairs; "vanilla" sees only the real ones."""
+    folder = out / f"{mix}_{rate:g}_{seed}"
+    sets = ", ".join(f"{name}='{pairs / name}'" for name in ("sr_pretrained", "lr_pretrained"))
+    config = configuration(
+        folder,
+        test,
+        f"method={{type='eco', mix='{mix}', manifest='{pairs / 'manifest.json'}'}}",
+        f"data.hr=['{pairs / 'hr'}']",
+        f"data.lr='{pairs / 'lr'}'",
+        f"data.sets={{{sets}}}",
+        f"run.steps={steps}",
+        f"run.seed={seed}",
+        f"optimizer.learning_rate={rate}",
+        f"evaluate.every_steps={max(1, steps // 12)}",
+    )
+    loop.fit(config, log=quiet)
+    return Curve(mix, rate, seed, curve_of(folder))
+
+
+def signal_to_noise(out: Path, pairs: Path, test: tuple[Path, ...], model: Path, mix: str, batches: int) -> float:
+    """|mean g|^2 / sum var(g) of the loss gradient over batches, at trained weights, on noise-free or real pairs.
+
+    Noise-free pairs are those of step 0 of the sigmoid schedule; real pairs are vanilla's.
+    """
+    sets = ", ".join(f"{name}='{pairs / name}'" for name in ("sr_pretrained", "lr_pretrained"))
+    config = configuration(
+        out / "unused",
+        test,
+        f"method={{type='eco', mix='{mix}', manifest='{pairs / 'manifest.json'}'}}",
+        f"data.hr=['{pairs / 'hr'}']",
+        f"data.lr='{pairs / 'lr'}'",
+        f"data.sets={{{sets}}}",
+        "run.seed=77",
+    )
+    method = loop.build_method(config)
+    net = load_model(model).net
+    source = loop.open_source(config.data, method.images, 2, config.run.seed)
+    gradients = []
+    for raw in loop.stream(source, range(batches), 0, 1):
+        batch = method.prepare({}, loop.assemble(method, raw, 0, torch.device("cpu")), 0)
+        net.zero_grad()
+        terms = method.phases[0].loss({"generator": net}, batch, 0)
+        torch.stack(list(terms.losses.values())).sum().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in net.parameters() if weight.grad is not None]))
+    stack = torch.stack(gradients).double()
+    return float(stack.mean(0).square().sum() / stack.var(0).sum())
+
+
+def _paths(paths: tuple[Path, ...]) -> str:
+    return json.dumps([str(path) for path in paths])
+
+
+def run(
+    out: Path, train: tuple[Path, ...], test: tuple[Path, ...], steps: int, teacher_steps: int, seeds: int,
+    rates: tuple[float, ...],
+) -> dict[str, Any]:  # fmt: skip
+    """The whole demonstration; returns what it measured as plain values."""
+    started_s = time.perf_counter()
+    model = train_teacher(out, train, test, teacher_steps)
+    teacher = load_model(model).net
+    write_pairs(plan_pairs([str(path) for path in train], teacher, "uint8"), teacher, out / "pairs")
+    curves = []
+    for seed in range(seeds):
+        for rate in rates:
+            for mix in MIXES:
+                curves.append(train_student(out, out / "pairs", test, steps, mix, rate, seed))
+                last = curves[-1]
+                click.echo(f"seed {seed}  rate {rate:g}  {mix:8s} {last.final:.3f} dB", err=True)
+    ratios = []
+    for seed in range(seeds):
+        student = out / f"vanilla_{rates[0]:g}_{seed}" / "models" / "last.safetensors"
+        found = [signal_to_noise(out, out / "pairs", test, student, mix, 40) for mix in ("sigmoid", "vanilla")]
+        ratios.append(found[0] / found[1])
+    measuring = configuration(out, test).evaluate
+    bicubic = loop.evaluate("bicubic", loop.open_sets(measuring, 2), measuring)
+    return {
+        "steps": steps,
+        "teacher_steps": teacher_steps,
+        "parameters": nets.num_parameters(teacher),
+        "teacher_psnr": max(curve_of(out / "teacher").items())[1],
+        "bicubic_psnr": bicubic.scores["held-out/psnr"],
+        "curves": [vars(curve) for curve in curves],
+        "signal_to_noise_ratios": ratios,
+        "seconds": time.perf_counter() - started_s,
+    }
+
+
+def tables(result: dict[str, Any]) -> str:
+    """What came out, as Markdown."""
+    curves = [Curve(**curve) for curve in result["curves"]]
+    rates = sorted({curve.learning_rate for curve in curves})
+    final = {(curve.mix, curve.learning_rate, curve.seed): curve.final for curve in curves}
+    seeds = sorted({curve.seed for curve in curves})
+    lines = [
+        f"bicubic {result['bicubic_psnr']:.2f} dB, teacher {result['teacher_psnr']:.2f} dB after "
+        f"{result['teacher_steps']} steps; students {result['steps']} steps, {len(seeds)} seeds",
+        "",
+        "| schedule | learning rate | mean PSNR-Y | minus vanilla, mean | by seed |",
+        "|---|---|---|---|---|",
+    ]
+    for rate in rates:
+        for mix in MIXES:
+            gains = [final[mix, rate, seed] - final["vanilla", rate, seed] for seed in seeds]
+            by_seed = ", ".join(f"{gain:+.3f}" for gain in gains)
+            mean = statistics.mean(final[mix, rate, seed] for seed in seeds)
+            lines.append(f"| {mix} | {rate:g} | {mean:.3f} | {statistics.mean(gains):+.3f} | {by_seed} |")
+    ratios = ", ".join(f"{ratio:.2f}" for ratio in result["signal_to_noise_ratios"])
+    lines += ["", f"Gradient signal-to-noise, noise-free pairs over real pairs, at vanilla's weights: {ratios}"]
+    return "\n".join(lines)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Mean curve of each schedule minus vanilla's, per learning rate, with the spread over seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    curves = [Curve(**{**curve, "psnr": {int(k): v for k, v in curve["psnr"].items()}}) for curve in result["curves"]]
+    rates = sorted({curve.learning_rate for curve in curves})
+    seeds = sorted({curve.seed for curve in curves})
+    figure, axes = pyplot.subplots(1, len(rates), figsize=(5.2 * len(rates), 3.6), sharey=True, squeeze=False)
+    for axis, rate in zip(axes[0], rates):
+        by_key = {(curve.mix, curve.seed): curve.psnr for curve in curves if curve.learning_rate == rate}
+        steps = sorted(by_key["vanilla", seeds[0]])
+        for mix, colour in (("sigmoid", "tab:blue"), ("linear", "tab:orange")):
+            gains = torch.tensor(
+                [[by_key[mix, seed][step] - by_key["vanilla", seed][step] for step in steps] for seed in seeds]
+            )
+            axis.plot(steps, gains.mean(0), color=colour, label=f"ECO, {mix} schedule")
+            axis.fill_between(steps, gains.amin(0), gains.amax(0), color=colour, alpha=0.15)
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_title(f"learning rate {rate:g}")
+        axis.set_xlabel("step")
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("PSNR-Y minus vanilla's, dB")
+    axes[0][0].legend(frameon=False)
+    figure.suptitle(f"ECO minus vanilla, held-out photographs; mean and range over {len(seeds)} seeds")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+@click.command()
+@click.option("--train", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Clean images.")
+@click.option("--test", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Held-out images.")
+@click.option("--out", default="out/demo_eco", show_default=True, type=click.Path(path_type=Path))
+@click.option("--steps", default=600, show_default=True, help="Of every student.")
+@click.option("--teacher-steps", default=2400, show_default=True)
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--rate", "rates", multiple=True, type=float, default=(1e-3, 2e-3), show_default=True)
+@click.option("--image", type=click.Path(path_type=Path), help="Where the plot goes.  [default: OUT/eco.png]")
+def main(
+    train: tuple[Path, ...], test: tuple[Path, ...], out: Path, steps: int, teacher_steps: int, seeds: int,
+    rates: tuple[float, ...], image: Path | None,
+) -> None:  # fmt: skip
+    """ECO against vanilla at equal iterations, on your images.
+
+    \b
+    Example:
+      python -m benchmarks.demo_eco --train T91 --test Set5
+    """
+    out = out.resolve()
+    train, test = (tuple(path.resolve() for path in paths) for paths in (train, test))
+    result = run(out, train, test, steps, teacher_steps, seeds, rates)
+    (out / "result.json").write_text(json.dumps(result, indent=1))
+    click.echo(tables(result))
+    plot(result, image or out / "eco.png")
+    click.echo(f"{result['seconds']:.0f} s; {out / 'result.json'}, {image or out / 'eco.png'}")
+
+
+if __name__ == "__main__":
+    main()
