@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,25 @@ def upsample_factors(scale: int) -> tuple[int, ...]:
     if scale == 3:
         return (3,)
     return (2,) * int(math.log2(scale))
+
+
+def conv_shuffle(conv: nn.Conv2d, x_BCHW: Tensor, factor: int, activation: Callable[[Tensor], Tensor]) -> Tensor:
+    """`F.pixel_shuffle(activation(conv(x)), factor)`: the same values, and in channels_last memory much faster to differentiate.
+
+    There torch's shuffle moves single elements, backwards into the other layout. With the convolution's output channels
+    in the order (row, column, feature) instead of (feature, row, column), whole pixels move.
+    """
+    channels_last = x_BCHW.is_contiguous(memory_format=torch.channels_last) and not x_BCHW.is_contiguous()
+    if not channels_last:
+        return F.pixel_shuffle(activation(conv(x_BCHW)), factor)
+    features = conv.out_channels // factor**2
+    weight = conv.weight.unflatten(0, (features, factor**2)).transpose(0, 1).flatten(0, 1)
+    bias = None if conv.bias is None else conv.bias.unflatten(0, (features, factor**2)).transpose(0, 1).flatten()
+    out_BCHW = activation(F.conv2d(x_BCHW, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups))
+    batch, _, height, width = out_BCHW.shape
+    pixels = out_BCHW.permute(0, 2, 3, 1).reshape(batch, height, width, factor, factor, features)
+    shuffled = pixels.permute(0, 1, 3, 2, 4, 5).reshape(batch, height * factor, width * factor, features)
+    return shuffled.permute(0, 3, 1, 2)
 
 
 class ShuffleUpsampler(nn.Sequential):

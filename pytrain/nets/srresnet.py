@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._parts import State, conv3x3, count_indices, require, require_positive, scaled_kaiming
+from ._parts import State, conv3x3, conv_shuffle, count_indices, require, require_positive, scaled_kaiming
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = conv3x3(num_features, num_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+        # In place where nothing needs the old values: a pass over memory costs a tenth of a convolution.
+        return self.conv2(F.relu(self.conv1(x), inplace=True)).add_(x)
 
 
 class SRResNet(nn.Module):
@@ -67,15 +68,20 @@ class SRResNet(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """[B, in, H, W] float in [0, 1] -> [B, out, sH, sW], not clipped."""
-        features = self.body(F.leaky_relu(self.conv_first(x_BCHW), 0.1))
+        features = self.body(_activated(self.conv_first(x_BCHW)))
         if self.scale > 1:
-            features = F.leaky_relu(F.pixel_shuffle(self.upconv1(features), 3 if self.scale == 3 else 2), 0.1)
+            features = conv_shuffle(self.upconv1, features, 3 if self.scale == 3 else 2, _activated)
         if self.scale == 4:
-            features = F.leaky_relu(F.pixel_shuffle(self.upconv2(features), 2), 0.1)
-        residual = self.conv_last(F.leaky_relu(self.conv_hr(features), 0.1))
+            features = conv_shuffle(self.upconv2, features, 2, _activated)
+        residual = self.conv_last(_activated(self.conv_hr(features)))
         if self.scale == 1:
             return residual + x_BCHW
         return residual + F.interpolate(x_BCHW, scale_factor=self.scale, mode="bilinear", align_corners=False)
+
+
+def _activated(x: Tensor) -> Tensor:
+    """Leaky rectifier, in place."""
+    return F.leaky_relu(x, 0.1, inplace=True)
 
 
 def detect(state: State) -> SRResNetConfig | None:
