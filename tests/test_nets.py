@@ -24,6 +24,7 @@ from pytrain.nets import (
     swinir,
     vgg,
 )
+from pytrain.nets._parts import conv3x3, conv_shuffle
 
 # Two layers of everything: as many code paths as the published sizes, in milliseconds.
 SMALL = [
@@ -806,3 +807,27 @@ def test_spandrel_absent_names_the_command(monkeypatch, tmp_path):
         build(SpandrelConfig())
     with pytest.raises(CheckpointError, match="spandrel knows more architectures: pip install spandrel"):
         checkpoint.load_model(tmp_path / "any.pth")
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_shuffle_of_whole_pixels_is_the_shuffle(factor):
+    """In channels_last memory `conv_shuffle` orders the convolution's outputs by pixel: same values, same gradients."""
+    torch.manual_seed(0)
+    conv = conv3x3(5, 4 * factor**2)
+
+    def activation(x):
+        return torch.nn.functional.leaky_relu(x, 0.1, inplace=True)
+
+    x = torch.randn(2, 5, 6, 7)
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = x.to(memory_format=layout).requires_grad_()
+        out = conv_shuffle(conv, given, factor, activation)
+        weights = torch.linspace(-1, 1, out.numel()).view(out.shape)
+        results.append((out, *torch.autograd.grad((out * weights).sum(), [given, *conv.parameters()])))
+    assert results[1][0].is_contiguous(memory_format=torch.channels_last)
+    expected = torch.nn.functional.pixel_shuffle(activation(conv(x)), factor)
+    for plain, fast in zip(*results):
+        # The same products of float32, summed in another order.
+        torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(results[0][0], expected, rtol=0, atol=0)

@@ -48,10 +48,11 @@ def upsample_factors(scale: int) -> tuple[int, ...]:
 
 
 def conv_shuffle(conv: nn.Conv2d, x_BCHW: Tensor, factor: int, activation: Callable[[Tensor], Tensor]) -> Tensor:
-    """`F.pixel_shuffle(activation(conv(x)), factor)`: the same values, and in channels_last memory much faster to differentiate.
+    """`F.pixel_shuffle(activation(conv(x)), factor)`, an elementwise activation: the same values, faster to differentiate.
 
-    There torch's shuffle moves single elements, backwards into the other layout. With the convolution's output channels
-    in the order (row, column, feature) instead of (feature, row, column), whole pixels move.
+    In channels_last memory torch's shuffle moves single elements, and its gradient comes out in the other layout. With
+    the convolution's output channels in the order (row, column, feature) instead of (feature, row, column), whole pixels
+    move.
     """
     channels_last = x_BCHW.is_contiguous(memory_format=torch.channels_last) and not x_BCHW.is_contiguous()
     if not channels_last:
