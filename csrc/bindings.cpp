@@ -9,6 +9,7 @@
 #include "core/draw.h"
 #include "core/isa.h"
 #include "core/pool.h"
+#include "core/taps.h"
 #include "cuda/record.h"
 #include "ops.h"
 
@@ -186,6 +187,38 @@ bool chain(const py::dict& d) {
 
 py::bytes chain_program(const py::dict& d) { return record("chain", pyd::chain_cuda, chain_args(Fields("chain", d))); }
 
+pyd::ImresizeArgs imresize_args(const Fields& f) {
+  return {f.number<int32_t>("type"),
+          f.number<int32_t>("mode"),
+          f.number<int32_t>("antialias"),
+          f.number<int32_t>("replicate"),
+          f.number<int32_t>("im2double"),
+          f.number<int64_t>("planes"),
+          f.number<int64_t>("channels"),
+          f.number<int64_t>("src_height"),
+          f.number<int64_t>("src_width"),
+          f.number<int64_t>("src_row_stride"),
+          f.number<int64_t>("src_plane_stride"),
+          f.number<int64_t>("dst_height"),
+          f.number<int64_t>("dst_width"),
+          f.number<double>("scale_y"),
+          f.number<double>("scale_x"),
+          f.in<void>("src"),
+          f.out<void>("dst")};
+}
+void imresize(const py::dict& d) { run("imresize", pyd::imresize_cpu, imresize_args(Fields("imresize", d))); }
+void imresize_adjoint(const py::dict& d) {
+  run("imresize_adjoint", pyd::imresize_adjoint_cpu, imresize_args(Fields("imresize_adjoint", d)));
+}
+void imresize_taps(const py::dict& d) {
+  const Fields f("imresize_taps", d);
+  raise("imresize_taps",
+        pyd::imresize_taps(f.number<int32_t>("mode"), f.number<bool>("antialias"), f.number<bool>("replicate"),
+                           f.number<int64_t>("in_px"), f.number<int64_t>("out_px"), f.number<double>("scale"),
+                           f.number<int64_t>("room"), f.out<int32_t>("start"), f.out<int32_t>("index"),
+                           f.out<double>("weight")));
+}
+
 void philox_uniform(const py::dict& d) {
   const Fields f("philox_uniform", d);
   const auto seed_lo = f.number<uint32_t>("seed_lo"), seed_hi = f.number<uint32_t>("seed_hi");
@@ -217,6 +250,9 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   PYD_CUDA_FUNCTIONS(PYD_DEFINE)
 #undef PYD_DEFINE
   m.def("psf", &psf);
+  m.def("imresize", &imresize);
+  m.def("imresize_adjoint", &imresize_adjoint);
+  m.def("imresize_taps", &imresize_taps);
   m.def("philox_uniform", &philox_uniform);
   m.def("philox_words", &philox_words);
   m.def("poisson_tables", &poisson_tables);

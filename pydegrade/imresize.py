@@ -2,118 +2,295 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from . import _native
+from .ops._library import LIBRARY
+from .ops.resize import MODES
+
 Kernel = Literal["bicubic", "bilinear", "box", "nearest", "lanczos2", "lanczos3"]
 Border = Literal["symmetric", "replicate"]
 Semantics = Literal["class", "im2double"]
-Doubles = NDArray[np.float64]
 ImageT = TypeVar("ImageT", NDArray[Any], torch.Tensor)
 
-_EPSILON = float(np.finfo(np.float64).eps)
-_DTYPES = ("uint8", "uint16", "float32", "float64")
+KERNELS: tuple[Kernel, ...] = ("bicubic", "bilinear", "box", "nearest", "lanczos2", "lanczos3")
+BORDERS: tuple[Border, ...] = ("symmetric", "replicate")
+SEMANTICS: tuple[Semantics, ...] = ("class", "im2double")
+LOWEST_SCALE, HIGHEST_SCALE = 1e-6, 1e6
+MAX_SIDE_PX = 2**24
+
+_DTYPES = ("uint8", "uint16", "float32", "float64")  # numbered as PixelType in csrc/ops.h
+_WIDEST_KERNEL_PX = 6
+_DEFAULTS = ("bicubic", True, "symmetric", "class")
 
 
-# ---- Kernels, written as MATLAB writes them: the last digit of a weight can decide a tie.
+# ---- How the samples of an image lie in memory
 
 
-def _product_error(a: Doubles, b: Doubles, product: Doubles) -> Doubles:
-    """a * b - product exactly (Dekker 1971)."""
-    split = float(2**27 + 1)
-    a_high = split * a - (split * a - a)
-    b_high = split * b - (split * b - b)
-    a_low, b_low = a - a_high, b - b_high
-    return a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low)
+@dataclass(frozen=True)
+class _View:
+    """Strides in samples; pixels of a row and channels of a pixel are contiguous."""
+
+    planes: int
+    channels: int
+    height: int
+    width: int
+    row_stride: int
+    plane_stride: int
+
+    def fields(self) -> dict[str, int]:
+        return {
+            "planes": self.planes,
+            "channels": self.channels,
+            "src_height": self.height,
+            "src_width": self.width,
+            "src_row_stride": self.row_stride,
+            "src_plane_stride": self.plane_stride,
+        }
 
 
-def _cube(x: Doubles) -> Doubles:
-    """x to the power of 3 with one rounding, as MATLAB's power gives it; x * x * x has two."""
-    square = x * x
-    cube = square * x
-    return cube + (_product_error(square, x, cube) + _product_error(x, x, square) * x)
+def _array_view(image: NDArray[Any]) -> _View | None:
+    """Of an array [H, W] or [H, W, C]; None when its samples lie in another order."""
+    height, width = image.shape[:2]
+    channels = image.shape[2] if image.ndim == 3 else 1
+    size = image.itemsize
+    pixels = image.strides[1] == channels * size or width == 1
+    samples = image.ndim == 2 or image.strides[2] == size or channels == 1
+    if not (pixels and samples and image.strides[0] % size == 0):
+        return None
+    return _View(1, channels, height, width, image.strides[0] // size, 0)
 
 
-def _bicubic(x: Doubles) -> Doubles:
-    x = np.abs(x)
-    square, cube = x * x, _cube(x)
-    inner = 1.5 * cube - 2.5 * square + 1
-    outer = -0.5 * cube + 2.5 * square - 4 * x + 2
-    return inner * (x <= 1) + outer * ((x > 1) & (x <= 2))
+def _tensor_view(image: torch.Tensor) -> _View | None:
+    """Of a tensor [H, W], [C, H, W] or [N, C, H, W], planar or channels last."""
+    height, width = image.shape[-2:]
+    row_stride, pixel_stride = image.stride()[-2:]
+    if image.dim() == 2:
+        return _View(1, 1, height, width, row_stride, 0) if pixel_stride == 1 or width == 1 else None
+    channels, channel_stride = image.shape[-3], image.stride()[-3]
+    images, image_stride = (image.shape[0], image.stride()[0]) if image.dim() == 4 else (1, 0)
+    if channels > 1 and channel_stride == 1 and (pixel_stride == channels or width == 1):
+        return _View(images, channels, height, width, row_stride, image_stride)
+    if (pixel_stride == 1 or width == 1) and (
+        images == 1 or channels == 1 or image_stride == channels * channel_stride
+    ):
+        plane_stride = image_stride if channels == 1 else channel_stride
+        return _View(images * channels, 1, height, width, row_stride, plane_stride)
+    return None
 
 
-def _bilinear(x: Doubles) -> Doubles:
-    return (x + 1) * ((x >= -1) & (x < 0)) + (1 - x) * ((x >= 0) & (x <= 1))
+def _empty_like(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """For the result: channels last where the image is."""
+    *leading, _, _ = image.shape
+    view = _tensor_view(image)
+    if view is None or view.channels == 1:
+        return image.new_empty((*leading, height, width))
+    *batch, channels = leading
+    interleaved = image.new_empty((*batch, height, width, channels))
+    return interleaved.movedim(-1, -3)
 
 
-def _box(x: Doubles) -> Doubles:
-    return ((x >= -0.5) & (x < 0.5)).astype(np.float64)
+# ---- Registration: leading dimensions, then height and width. `class` and `im2double` are the same for floating point.
+
+_PARAMETERS = "float scale_y, float scale_x, str kernel, bool antialias, str border"
+LIBRARY.define(f"imresize(Tensor image, SymInt height, SymInt width, {_PARAMETERS}, str semantics) -> Tensor")
+LIBRARY.define(f"imresize_adjoint(Tensor grad, SymInt height, SymInt width, {_PARAMETERS}) -> Tensor")
 
 
-def _lanczos(lobes: int) -> Callable[[Doubles], Doubles]:
-    def kernel(x: Doubles) -> Doubles:
-        above = np.sin(np.pi * x) * np.sin(np.pi * x / lobes) + _EPSILON
-        return above / (np.pi**2 * x**2 / lobes + _EPSILON) * (np.abs(x) < lobes)
-
-    return kernel
-
-
-# Width in px and function of each kernel.
-_KERNELS: dict[str, tuple[float, Callable[[Doubles], Doubles]]] = {
-    "bicubic": (4.0, _bicubic),
-    "bilinear": (2.0, _bilinear),
-    "box": (1.0, _box),
-    "nearest": (1.0, _box),
-    "lanczos2": (4.0, _lanczos(2)),
-    "lanczos3": (6.0, _lanczos(3)),
-}
+def _fields(dtype: str, scale_y: float, scale_x: float, kernel: str, antialias: bool, border: str) -> dict[str, Any]:
+    """What `ImresizeArgs` holds beside memory and sizes."""
+    return {
+        "type": _DTYPES.index(dtype),
+        "mode": MODES.index(f"matlab_{kernel}"),  # type: ignore[arg-type]
+        "antialias": int(antialias),
+        "replicate": int(border == "replicate"),
+        "scale_y": scale_y,
+        "scale_x": scale_x,
+    }
 
 
-def _contributions(
-    inputs: int, outputs: int, scale: float, kernel: str, antialias: bool, border: str
-) -> tuple[NDArray[np.int64], Doubles]:
-    """Which samples make an output sample and their weights, both [outputs, taps]."""
-    width, function = _KERNELS[kernel]
-    stretch = scale if antialias and scale < 1 and kernel != "nearest" else 1.0
-    width /= stretch
-    centre = np.arange(1, outputs + 1) / scale + 0.5 * (1 - 1 / scale)
-    first = np.floor(centre - width / 2)
-    places = first[:, None] + np.arange(int(np.ceil(width)) + 2)
-    offsets = centre[:, None] - places
-    weights = stretch * function(stretch * offsets) if stretch != 1 else function(offsets)
-    # From left to right; numpy's own sum adds in pairs.
-    total = weights[:, 0].copy()
-    for tap in range(1, weights.shape[1]):
-        total += weights[:, tap]
-    weights /= total[:, None]
-    index = places.astype(np.int64) - 1
-    if border == "symmetric":
-        index %= 2 * inputs
-        index = np.where(index < inputs, index, 2 * inputs - 1 - index)
-    else:
-        index = np.clip(index, 0, inputs - 1)
-    used = (weights != 0).any(axis=0)
-    return index[:, used], weights[:, used]
+def _dtype_name(image: Any) -> str:
+    return str(image.dtype).removeprefix("torch.")
 
 
-def _along_rows(values: Doubles, index: NDArray[np.int64], weights: Doubles) -> Doubles:
-    """Resize the first axis: products added tap after tap, each rounded, which decides about ties."""
-    shape = (-1,) + (1,) * (values.ndim - 1)
-    out = weights[:, 0].reshape(shape) * values[index[:, 0]]
-    for tap in range(1, index.shape[1]):
-        out += weights[:, tap].reshape(shape) * values[index[:, tap]]
+def _imresize_cpu(image: torch.Tensor, height: int, width: int, *parameters: Any) -> torch.Tensor:
+    *others, semantics = parameters
+    out = _empty_like(image, height, width)
+    view = _tensor_view(image)
+    if view is None:
+        image = image.contiguous()
+        view = cast(_View, _tensor_view(image))
+    _native.call(
+        "imresize",
+        **_fields(_dtype_name(image), *others),
+        **view.fields(),
+        im2double=int(semantics == "im2double"),
+        dst_height=height,
+        dst_width=width,
+        src=image.data_ptr(),
+        dst=out.data_ptr(),
+    )
     return out
 
 
-def _rounded(values: Doubles, highest: float) -> Doubles:
+def _imresize_adjoint_cpu(grad: torch.Tensor, height: int, width: int, *parameters: Any) -> torch.Tensor:
+    grad = grad.contiguous()
+    out = grad.new_empty((*grad.shape[:-2], height, width))
+    _native.call(
+        "imresize_adjoint",
+        **_fields(_dtype_name(grad), *parameters),
+        **cast(_View, _tensor_view(grad)).fields(),
+        im2double=0,
+        dst_height=height,
+        dst_width=width,
+        src=grad,
+        dst=out,
+    )
+    return out
+
+
+# On other devices the same products and sums, tap after tap, as torch operations: slower, and the same bits, since each
+# of them rounds once.
+
+
+def _taps(
+    kernel: str, antialias: bool, border: str, in_px: int, out_px: int, scale: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """The matrix of one axis by rows: start [out_px + 1], index and weight of all taps."""
+    stretch = min(scale, 1.0) if antialias else 1.0
+    room = out_px * (math.ceil(_WIDEST_KERNEL_PX / stretch) + 3)
+    start, index, weight = np.empty(out_px + 1, np.int32), np.empty(room, np.int32), np.empty(room)
+    _native.call(
+        "imresize_taps",
+        mode=MODES.index(f"matlab_{kernel}"),  # type: ignore[arg-type]
+        antialias=antialias,
+        replicate=border == "replicate",
+        in_px=in_px,
+        out_px=out_px,
+        scale=scale,
+        room=room,
+        start=start,
+        index=index,
+        weight=weight,
+    )
+    return start, index[: start[-1]], weight[: start[-1]]
+
+
+def _transposed(
+    start: NDArray[np.int32], index: NDArray[np.int32], weight: NDArray[np.float64], in_px: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    order = np.argsort(index, kind="stable")
+    rows = np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
+    return np.searchsorted(index[order], np.arange(in_px + 1)).astype(np.int32), rows[order], weight[order]
+
+
+def _along(values: torch.Tensor, axis: int, table: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> torch.Tensor:
+    start, index, weight = table
+    count = np.diff(start)
+    shape = (-1, 1) if axis == -2 else (-1,)
+    out = values.new_zeros((*values.shape[:axis], len(count), *values.shape[values.dim() + axis + 1 :]))
+    for tap in range(int(count.max())):
+        # Rows without this tap add zero times their first one, or the first sample when they have none at all.
+        place = np.where(tap < count, start[:-1] + tap, np.minimum(start[:-1], max(len(index) - 1, 0)))
+        factor = torch.from_numpy(np.where(tap < count, weight[place], 0.0)).to(values.device)
+        source = torch.from_numpy(index[place].astype(np.int64)).to(values.device)
+        out += factor.reshape(shape) * values.index_select(axis, source)
+    return out
+
+
+def _rounded(values: torch.Tensor, highest: float) -> torch.Tensor:
     """To whole numbers in [0, highest], halves away from zero."""
-    clipped = np.clip(values, 0, highest)
-    whole = np.trunc(clipped)
-    return whole + (clipped - whole >= 0.5)
+    inside = values.clamp(0, highest)
+    whole = inside.trunc()
+    return whole + (inside - whole >= 0.5)
+
+
+def _imresize_elsewhere(
+    image: torch.Tensor,
+    height: int,
+    width: int,
+    scale_y: float,
+    scale_x: float,
+    kernel: str,
+    antialias: bool,
+    border: str,
+    semantics: str,
+) -> torch.Tensor:
+    rule = kernel, antialias, border
+    highest = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(image.dtype)
+    values = image.to(torch.float64)
+    if highest and semantics == "im2double":
+        values = values / highest
+    passes = [(scale_y, -2, height), (scale_x, -1, width)]
+    for scale, axis, side in passes if scale_y <= scale_x else reversed(passes):
+        values = _along(values, axis, _taps(*rule, image.shape[axis], side, scale))
+        if highest and semantics == "class":
+            values = _rounded(values, highest)
+    if highest and semantics == "im2double":
+        values = _rounded(values * highest, highest)
+    return values.to(image.dtype)
+
+
+def _imresize_adjoint_elsewhere(
+    grad: torch.Tensor,
+    height: int,
+    width: int,
+    scale_y: float,
+    scale_x: float,
+    kernel: str,
+    antialias: bool,
+    border: str,
+) -> torch.Tensor:
+    values = grad.to(torch.float64)
+    passes = [(scale_y, -2, height), (scale_x, -1, width)]
+    for scale, axis, side in reversed(passes) if scale_y <= scale_x else passes:
+        table = _taps(kernel, antialias, border, side, grad.shape[axis], scale)
+        values = _along(values, axis, _transposed(*table, side))
+    return values.to(grad.dtype)
+
+
+def _imresize_fake(image: torch.Tensor, height: int, width: int, *parameters: Any) -> torch.Tensor:
+    return _empty_like(image, height, width)
+
+
+def _imresize_adjoint_fake(grad: torch.Tensor, height: int, width: int, *parameters: Any) -> torch.Tensor:
+    return grad.new_empty((*grad.shape[:-2], height, width))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    image, _, _, *parameters = inputs
+    ctx.size, ctx.parameters = image.shape[-2:], parameters[:5]
+
+
+def _imresize_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    return (torch.ops.pydegrade.imresize_adjoint(grad, *ctx.size, *ctx.parameters), *(None,) * 8)
+
+
+def _imresize_adjoint_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    return (torch.ops.pydegrade.imresize(grad, *ctx.size, *ctx.parameters, "class"), *(None,) * 7)
+
+
+for _name, _cpu, _elsewhere, _fake, _backward in (
+    ("imresize", _imresize_cpu, _imresize_elsewhere, _imresize_fake, _imresize_backward),
+    (
+        "imresize_adjoint",
+        _imresize_adjoint_cpu,
+        _imresize_adjoint_elsewhere,
+        _imresize_adjoint_fake,
+        _imresize_adjoint_backward,
+    ),
+):
+    LIBRARY.impl(_name, _cpu, "CPU")
+    LIBRARY.impl(_name, _elsewhere, "CUDA")
+    torch.library.register_fake(f"pydegrade::{_name}", _fake, lib=LIBRARY)
+    torch.library.register_autograd(f"pydegrade::{_name}", _backward, setup_context=_save, lib=LIBRARY)
 
 
 # ---- Public function
@@ -122,7 +299,7 @@ def _rounded(values: Doubles, highest: float) -> Doubles:
 def imresize(
     image: ImageT,
     scale: float | tuple[float, float] | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int | None, int | None] | None = None,
     kernel: Kernel = "bicubic",
     antialias: bool = True,
     border: Border = "symmetric",
@@ -132,13 +309,14 @@ def imresize(
 
     All uint8 samples of the MATLAB-made files compared are equal, at scales 1/2, 1/3, 1/4, 1/8, 2, 3 and 4. At scales
     such as 0.75, where exact ties between two levels occur, MATLAB's last rounding is not known: up to 5e-4 of the
-    samples may differ by one level.
+    samples may differ by one level. Kernels other than bicubic, uint16 and single were never compared with MATLAB.
 
     Args:
-        image: array [H, W] or [H, W, C], or CPU tensor [H, W], [C, H, W] or [N, C, H, W]; uint8, uint16, float32 or
-            float64; H, W >= 1. Never written to; gradients do not pass.
-        scale: output px per input px, > 0, for both axes or (vertical, horizontal); sides are rounded up. Or
-        size: (height, width) of the result, px; the scales are then the ratios of the sizes.
+        image: array [H, W] or [H, W, C], or tensor [H, W], [C, H, W] or [N, C, H, W], planar or channels last; uint8,
+            uint16, float32 or float64; H, W >= 1. May be read-only or a view; never written to.
+        scale: output px per input px, 1e-6 to 1e6, for both axes or (vertical, horizontal); sides are rounded up. Or
+        size: (height, width) of the result, px; the scales are then the ratios of the sizes. One of them may be None:
+            it follows from the scale of the other.
         kernel: "bicubic" (Keys, a = -0.5), "bilinear", "box", "nearest", "lanczos2" or "lanczos3".
         antialias: widen the kernel to a low-pass filter when shrinking; "nearest" never does.
         border: "symmetric" mirrors the image at its edges, as MATLAB does since R2015b or before; "replicate" repeats
@@ -146,63 +324,69 @@ def imresize(
         semantics: of integer images. "class": rounded after each of the two passes, as `imresize` of a uint8 image;
             "im2double": divided by the largest level, resized in double and rounded once, as `imwrite` of the result.
     Returns:
-        An image of the same kind, layout and dtype; floats are neither clipped nor rounded.
+        An image of the same kind, layout, dtype and device; floats are neither clipped nor rounded. All arithmetic is
+        in double, float32 is rounded to once at the end. The same bits for every number of threads, instruction set
+        and device. Floating point tensors are differentiable, twice as often as wanted: the operation is linear.
     Raises:
         TypeError, ValueError: one line naming the argument.
     Source: MATLAB imresize (R2015b); border "replicate": mathworks.com/matlabcentral/answers/1628; Keys 1981.
     """
-    _check_names(kernel, border, semantics)
-    values, is_tensor = _values(image)
-    # Vertical and horizontal first, the rest behind them.
-    planes = np.moveaxis(values, (-2, -1), (0, 1)) if is_tensor else values
-    scales, sizes = _scales_and_sizes(planes.shape[0], planes.shape[1], scale, size)
-    highest = float(np.iinfo(values.dtype).max) if values.dtype.kind == "u" else None
-    result = planes.astype(np.float64)
-    if highest and semantics == "im2double":
-        result /= highest
-    for axis in sorted((0, 1), key=lambda axis: scales[axis]):
-        index, weights = _contributions(result.shape[axis], sizes[axis], scales[axis], kernel, antialias, border)
-        result = np.swapaxes(_along_rows(np.swapaxes(result, 0, axis), index, weights), 0, axis)
-        if highest and semantics == "class":
-            result = _rounded(result, highest)
-    if highest and semantics == "im2double":
-        result = _rounded(result * highest, highest)
-    if is_tensor:
-        result = np.moveaxis(result, (0, 1), (-2, -1))
-    final = np.ascontiguousarray(result, dtype=values.dtype)
-    return cast(ImageT, torch.from_numpy(final) if is_tensor else final)
-
-
-def _check_names(kernel: Any, border: Any, semantics: Any) -> None:
-    for name, value, choices in (
-        ("kernel", kernel, tuple(_KERNELS)),
-        ("border", border, ("symmetric", "replicate")),
-        ("semantics", semantics, ("class", "im2double")),
-    ):
-        if value not in choices:
-            raise ValueError(f"imresize: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-
-def _values(image: Any) -> tuple[NDArray[Any], bool]:
-    """The image as an array, and whether it came as a tensor, channels first."""
+    if (kernel, antialias, border, semantics) != _DEFAULTS:
+        _check_names(kernel, antialias, border, semantics)
     is_tensor = isinstance(image, torch.Tensor)
+    _check_image(image, is_tensor)
+    in_height, in_width = image.shape[-2:] if is_tensor else image.shape[:2]
+    (scale_y, scale_x), (height, width) = _scales_and_sizes(in_height, in_width, scale, size)
+    if isinstance(image, torch.Tensor):
+        rule = kernel, bool(antialias), border, semantics
+        out = torch.ops.pydegrade.imresize(image, height, width, scale_y, scale_x, *rule)
+        return cast(ImageT, out)
+    if not image.dtype.isnative:
+        image = image.astype(image.dtype.newbyteorder("="))
+    result = np.empty((height, width, *image.shape[2:]), image.dtype)
+    if result.size == 0:  # no channels
+        return result
+    view = _array_view(image)
+    if view is None:
+        image = np.ascontiguousarray(image)
+        view = cast(_View, _array_view(image))
+    _native.call(
+        "imresize",
+        **_fields(image.dtype.name, scale_y, scale_x, kernel, antialias, border),
+        **view.fields(),
+        im2double=int(semantics == "im2double"),
+        dst_height=height,
+        dst_width=width,
+        src=image.__array_interface__["data"][0],
+        dst=result,
+    )
+    return result
+
+
+def _check_names(kernel: Any, antialias: Any, border: Any, semantics: Any) -> None:
+    choices: Sequence[tuple[str, Any, tuple[str, ...]]] = (
+        ("kernel", kernel, KERNELS),
+        ("border", border, BORDERS),
+        ("semantics", semantics, SEMANTICS),
+    )
+    for name, value, known in choices:
+        if value not in known:
+            raise ValueError(f"imresize: {name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    if not isinstance(antialias, (bool, np.bool_)):
+        raise TypeError(f"imresize: antialias must be True or False, got {antialias!r}")
+
+
+def _check_image(image: Any, is_tensor: bool) -> None:
     if not is_tensor and not isinstance(image, np.ndarray):
         raise TypeError(f"imresize: image must be an array or a tensor, got {type(image).__name__}")
-    if is_tensor and image.device.type != "cpu":
-        raise ValueError(f"imresize: image must be on the CPU, got {image.device}")
-    dtype = str(image.dtype).removeprefix("torch.")
+    dtype = _dtype_name(image) if is_tensor else image.dtype.name
     if dtype not in _DTYPES:
         raise TypeError(f"imresize: image must be {', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}, got {dtype}")
     shape = list(image.shape)
-    if is_tensor:
-        good = 2 <= len(shape) <= 4 and 0 not in shape[-2:]
-        expected = "[H, W], [C, H, W] or [N, C, H, W]"
-    else:
-        good = 2 <= len(shape) <= 3 and 0 not in shape[:2]
-        expected = "[H, W] or [H, W, C]"
-    if not good:
+    sides, dimensions = (shape[-2:], (2, 3, 4)) if is_tensor else (shape[:2], (2, 3))
+    if len(shape) not in dimensions or 0 in sides:
+        expected = "[H, W], [C, H, W] or [N, C, H, W]" if is_tensor else "[H, W] or [H, W, C]"
         raise ValueError(f"imresize: image must be {expected} with H, W >= 1, got shape {shape}")
-    return (image.detach().numpy() if is_tensor else image), is_tensor
 
 
 def _scales_and_sizes(height: int, width: int, scale: Any, size: Any) -> tuple[tuple[float, float], tuple[int, int]]:
@@ -210,13 +394,45 @@ def _scales_and_sizes(height: int, width: int, scale: Any, size: Any) -> tuple[t
     if (scale is None) == (size is None):
         raise ValueError("imresize: give either scale or size")
     if size is not None:
-        pair = tuple(size) if isinstance(size, (tuple, list)) else ()
-        if len(pair) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in pair):
-            raise ValueError(f"imresize: size must be (height, width), whole numbers >= 1, got {size!r}")
-        return (pair[0] / height, pair[1] / width), (int(pair[0]), int(pair[1]))
+        out_height, out_width = _checked_size(size)
+        if out_height and out_width:
+            scales = out_height / height, out_width / width
+        else:
+            both = out_height / height if out_height else cast(int, out_width) / width
+            scales = both, both
+            out_height, out_width = out_height or math.ceil(both * height), out_width or math.ceil(both * width)
+    else:
+        scales = _checked_scales(scale)
+        out_height, out_width = math.ceil(scales[0] * height), math.ceil(scales[1] * width)
+    assert out_height
+    assert out_width
+    if max(out_height, out_width) > MAX_SIDE_PX:
+        limit = f"at most {MAX_SIDE_PX} px on each side"
+        raise ValueError(f"imresize: the result must have {limit}, got {out_height} x {out_width} (height x width)")
+    return scales, (out_height, out_width)
+
+
+def _checked_size(size: Any) -> tuple[int | None, int | None]:
+    pair = tuple(size) if isinstance(size, (tuple, list)) else ()
+    good = len(pair) == 2 and any(side is not None for side in pair)
+    whole = (int, np.integer)
+    good = good and all(side is None or (isinstance(side, whole) and side >= 1) for side in pair)
+    if not good or any(isinstance(side, bool) for side in pair):
+        expected = "(height, width), whole numbers >= 1, one of them may be None"
+        raise ValueError(f"imresize: size must be {expected}, got {size!r}")
+    height, width = (None if side is None else int(side) for side in pair)
+    return height, width
+
+
+def _checked_scales(scale: Any) -> tuple[float, float]:
     pair = tuple(scale) if isinstance(scale, (tuple, list)) else (scale, scale)
-    good = len(pair) == 2 and all(isinstance(one, (int, float, np.number)) and 0 < one < np.inf for one in pair)
+    good = len(pair) == 2 and all(
+        isinstance(one, (int, float, np.integer, np.floating))
+        and not isinstance(one, bool)
+        and LOWEST_SCALE <= one <= HIGHEST_SCALE
+        for one in pair
+    )
     if not good:
-        raise ValueError(f"imresize: scale must be a number > 0 or (vertical, horizontal), got {scale!r}")
-    vertical, horizontal = float(pair[0]), float(pair[1])
-    return (vertical, horizontal), (int(np.ceil(vertical * height)), int(np.ceil(horizontal * width)))
+        expected = "a number from 1e-06 to 1e+06 or (vertical, horizontal)"
+        raise ValueError(f"imresize: scale must be {expected}, got {scale!r}")
+    return float(pair[0]), float(pair[1])

@@ -32,23 +32,27 @@ PYD_HD int64_t clamp_index(int64_t index, int64_t size) { return index < 0 ? 0 :
 
 // Half-sample symmetric continuation: 1 0 | 0 1 .. n-1 | n-1 n-2.
 PYD_HD int64_t mirror_index(int64_t index, int64_t size) {
+  if (index >= 0 && index < size) return index;
   int64_t place = index % (2 * size);
   if (place < 0) place += 2 * size;
   return place < size ? place : 2 * size - 1 - place;
 }
 
-// sin(pi x): x is reduced to [-1/4, 1/4] around a multiple of 1/2, then Taylor series to below 1e-17.
-PYD_HD double sin_pi(double x) {
-  const int64_t quarter = floor_int(2.0 * x + 0.5);
-  const double t = (x - 0.5 * static_cast<double>(quarter)) * 3.14159265358979323846;
+// Sine for |x| < 1000: x is reduced to [-pi/4, pi/4] around a multiple of pi/2, then Taylor series to below 1e-17. pi/2 is
+// the sum of a double of 33 bits, whose small multiples are exact, and the rest.
+PYD_HD double sine(double x) {
+  const double half_pi_high = 1.57079632673412561417, half_pi_low = 6.07710050650619224932e-11;
+  const int64_t quarter = floor_int(x * 0.63661977236758134308 + 0.5);
+  const double quarters = static_cast<double>(quarter);
+  const double t = (x - quarters * half_pi_high) - quarters * half_pi_low;
   const double square = t * t;
-  double sine = 0.0, cosine = 0.0;
+  double odd = 0.0, even = 0.0;
   PYD_ROLLED
   for (int k = 9; k >= 1; --k) {
-    sine = -square / static_cast<double>((2 * k) * (2 * k + 1)) * (1.0 + sine);
-    cosine = -square / static_cast<double>((2 * k - 1) * (2 * k)) * (1.0 + cosine);
+    odd = -square / static_cast<double>((2 * k) * (2 * k + 1)) * (1.0 + odd);
+    even = -square / static_cast<double>((2 * k - 1) * (2 * k)) * (1.0 + even);
   }
-  const double value = (quarter & 1) ? 1.0 + cosine : t * (1.0 + sine);
+  const double value = (quarter & 1) ? 1.0 + even : t * (1.0 + odd);
   return (quarter & 2) ? -value : value;
 }
 
@@ -59,20 +63,29 @@ PYD_HD double cubic_kernel(double x, double a) {
   if (d < 2.0) return ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a;
   return 0.0;
 }
-PYD_HD double lanczos_kernel(double x, double lobes) {
-  const double d = absolute(x);
-  if (d >= lobes) return 0.0;
-  if (d < 1e-8) return 1.0;
-  const double pi = 3.14159265358979323846;
-  return lobes * sin_pi(d) * sin_pi(d / lobes) / (pi * pi * d * d);
-}
 
+// ---- MATLAB's kernels, operation by operation as its imresize: the last digit of a weight decides about ties.
+
+// Keys' kernel with a = -1/2. The cube has one rounding, as that of MATLAB's power; d * d * d would have two.
+PYD_HD double matlab_cubic(double x) {
+  const double d = absolute(x), square = d * d, product = square * d;
+  const double cube = product + (pyd_fma(square, d, -product) + pyd_fma(d, d, -square) * d);
+  if (d <= 1.0) return 1.5 * cube - 2.5 * square + 1.0;
+  if (d <= 2.0) return -0.5 * cube + 2.5 * square - 4.0 * d + 2.0;
+  return 0.0;
+}
+PYD_HD double matlab_lanczos(double x, double lobes) {
+  const double pi = 3.14159265358979323846, epsilon = 2.220446049250313e-16;
+  if (absolute(x) >= lobes) return 0.0;
+  const double product = sine(pi * x) * sine(pi * x / lobes) + epsilon;
+  return product / (pi * pi * (x * x) / lobes + epsilon);
+}
 PYD_HD double matlab_kernel(int32_t mode, double x) {
   switch (mode) {
-    case kMatlabBicubic: return cubic_kernel(x, -0.5);
+    case kMatlabBicubic: return matlab_cubic(x);
     case kMatlabBilinear: return absolute(x) < 1.0 ? 1.0 - absolute(x) : 0.0;
-    case kMatlabLanczos2: return lanczos_kernel(x, 2.0);
-    case kMatlabLanczos3: return lanczos_kernel(x, 3.0);
+    case kMatlabLanczos2: return matlab_lanczos(x, 2.0);
+    case kMatlabLanczos3: return matlab_lanczos(x, 3.0);
     default: return x >= -0.5 && x < 0.5 ? 1.0 : 0.0;
   }
 }
@@ -85,10 +98,18 @@ PYD_HD double matlab_width(int32_t mode) {
     default: return 1.0;
   }
 }
-// The kernel is widened to a low-pass filter by this factor, <= 1.
-PYD_HD double matlab_stretch(const Axis& axis) {
+// What imresize leaves to its caller.
+struct MatlabRule {
+  int32_t antialias;  // 1: the kernel is widened to a low-pass filter when shrinking
+  int32_t replicate;  // 1: the edge is repeated, as in old releases; 0: the image is mirrored
+};
+// The kernel is widened by this factor, <= 1.
+PYD_HD double matlab_stretch(const Axis& axis, MatlabRule rule) {
   const double scale = axis_scale(axis);
-  return scale < 1.0 && axis.mode != kMatlabNearest ? scale : 1.0;
+  return rule.antialias && scale < 1.0 && axis.mode != kMatlabNearest ? scale : 1.0;
+}
+PYD_HD int64_t matlab_tap_bound(const Axis& axis, MatlabRule rule) {
+  return ceil_int(matlab_width(axis.mode) / matlab_stretch(axis, rule)) + 2;
 }
 
 // Order of the two passes. MATLAB: the axis with the smaller scale first, rows on a tie. Others: vertical first unless the
@@ -108,19 +129,22 @@ PYD_HD int64_t tap_bound(const Axis& axis) {
     case kTorchBicubic:
     case kCv2Cubic: return 4;
     case kDecimate: return 1;
-    default: return ceil_int(matlab_width(axis.mode) / matlab_stretch(axis)) + 2;
+    default: return matlab_tap_bound(axis, {1, 0});
   }
 }
 
 // Taps of one output sample in the order in which they are summed.
-struct Taps {
+template <typename Weight>
+struct TapsOf {
   int32_t* index;
-  float* weight;
+  Weight* weight;
   int64_t count;
 };
-PYD_HD void add_tap(Taps& taps, int64_t index, double weight) {
-  const float rounded = static_cast<float>(weight);
-  if (rounded == 0.0f) return;
+using Taps = TapsOf<float>;
+template <typename Weight>
+PYD_HD void add_tap(TapsOf<Weight>& taps, int64_t index, double weight) {
+  const Weight rounded = static_cast<Weight>(weight);
+  if (rounded == 0) return;
   taps.index[taps.count] = static_cast<int32_t>(index);
   taps.weight[taps.count] = rounded;
   ++taps.count;
@@ -200,19 +224,68 @@ PYD_HD void cv2_area_taps(const Axis& axis, int64_t j, Taps& taps) {
   }
 }
 
-PYD_HD void matlab_taps(const Axis& axis, int64_t j, Taps& taps) {
-  const double scale = axis_scale(axis), stretch = matlab_stretch(axis);
+// The taps of one output sample before they are divided by their sum: input samples first .. first + count - 1, which may
+// lie outside the image.
+struct MatlabWindow {
+  double centre;  // in input px, counted from 1, as `first`
+  double stretch;
+  int64_t first;
+  int64_t count;
+};
+PYD_HD MatlabWindow matlab_window(const Axis& axis, MatlabRule rule, int64_t j) {
+  const double scale = axis_scale(axis), stretch = matlab_stretch(axis, rule);
   const double width = matlab_width(axis.mode) / stretch;
-  const double centre = static_cast<double>(j + 1) / scale + 0.5 * (1.0 - 1.0 / scale);  // counted from 1
-  const int64_t first = floor_int(centre - 0.5 * width), count = ceil_int(width) + 2;
+  const double centre = static_cast<double>(j + 1) / scale + 0.5 * (1.0 - 1.0 / scale);
+  return {centre, stretch, floor_int(centre - 0.5 * width), ceil_int(width) + 2};
+}
+// Multiplying by 1 changes nothing, so a kernel that is not stretched needs no case of its own.
+PYD_HD double matlab_value(const Axis& axis, const MatlabWindow& window, int64_t i) {
+  return window.stretch * matlab_kernel(axis.mode, window.stretch * (window.centre - static_cast<double>(i)));
+}
+PYD_HD int64_t matlab_place(const Axis& axis, MatlabRule rule, int64_t i) {
+  return rule.replicate ? clamp_index(i - 1, axis.in_px) : mirror_index(i - 1, axis.in_px);
+}
+
+PYD_HD void matlab_taps(const Axis& axis, MatlabRule rule, int64_t j, Taps& taps) {
+  const MatlabWindow window = matlab_window(axis, rule, j);
+  const int64_t end = window.first + window.count;
   double sum = 0.0;
-  for (int64_t i = first; i < first + count; ++i) {
-    sum += matlab_kernel(axis.mode, stretch * (centre - static_cast<double>(i)));
+  for (int64_t i = window.first; i < end; ++i) sum += matlab_value(axis, window, i);
+  for (int64_t i = window.first; i < end; ++i) {
+    add_tap(taps, matlab_place(axis, rule, i), matlab_value(axis, window, i) / sum);
   }
-  for (int64_t i = first; i < first + count; ++i) {
-    const double weight = matlab_kernel(axis.mode, stretch * (centre - static_cast<double>(i))) / sum;
-    add_tap(taps, mirror_index(i - 1, axis.in_px), weight);
+}
+// The same weights in double, where they have room to be kept until their sum is known.
+PYD_HD void matlab_taps(const Axis& axis, MatlabRule rule, int64_t j, TapsOf<double>& taps) {
+  const MatlabWindow window = matlab_window(axis, rule, j);
+  double sum = 0.0;
+  for (int64_t i = window.first; i < window.first + window.count; ++i) {
+    const double value = matlab_value(axis, window, i);
+    sum += value;
+    add_tap(taps, matlab_place(axis, rule, i), value);
   }
+  for (int64_t t = 0; t < taps.count; ++t) taps.weight[t] /= sum;
+}
+
+// Whether sides and scale are such that positions fit 64-bit and numbers of taps 32-bit integers.
+PYD_HD bool matlab_axis_is_sound(const Axis& axis, MatlabRule rule) {
+  const int64_t limit_px = int64_t{1} << 30;
+  if (!is_matlab(axis.mode) || axis.in_px < 1 || axis.out_px < 1 || axis.in_px > limit_px || axis.out_px > limit_px) {
+    return false;
+  }
+  if (!(axis.given_scale > 1e-9 && axis.given_scale < 1e9)) return false;
+  return axis.out_px * matlab_tap_bound(axis, rule) < 0x7fffffff;
+}
+// All taps of a sound axis, one output sample behind the other; index and weight have out_px * matlab_tap_bound places.
+PYD_HD void matlab_table(const Axis& axis, MatlabRule rule, int32_t* start, int32_t* index, double* weight) {
+  int64_t count = 0;
+  for (int64_t j = 0; j < axis.out_px; ++j) {
+    start[j] = static_cast<int32_t>(count);
+    TapsOf<double> taps = {index + count, weight + count, 0};
+    matlab_taps(axis, rule, j, taps);
+    count += taps.count;
+  }
+  start[axis.out_px] = static_cast<int32_t>(count);
 }
 
 // Every n-th sample, beginning with the first.
@@ -232,7 +305,7 @@ PYD_HD int64_t axis_taps(const Axis& axis, int64_t j, int32_t* index, float* wei
     case kCv2Cubic: cv2_taps(axis, j, taps); break;
     case kCv2Area: cv2_area_taps(axis, j, taps); break;
     case kDecimate: decimate_taps(axis, j, taps); break;
-    default: matlab_taps(axis, j, taps); break;
+    default: matlab_taps(axis, {1, 0}, j, taps); break;
   }
   return taps.count;
 }

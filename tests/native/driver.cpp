@@ -232,6 +232,57 @@ void resize_cases() {
   report("resize_adjoint_bicubic", dst, [&] { return isa::resize_adjoint_cpu(args); });
 }
 
+// ---- imresize
+
+// Interleaved, as files are.
+template <typename T>
+void imresize_case(const char* name, PixelType type, int32_t mode, int32_t im2double, double scale_y, double scale_x) {
+  const Picture source = picture();
+  std::vector<T> src(source.data.size());
+  for (size_t i = 0; i < src.size(); ++i) {
+    src[i] = static_cast<T>(type == kPixelFloat64 ? source.data[i] : source.data[i] * 255.0f + 0.5f);
+  }
+  ImresizeArgs args{};
+  args.type = type;
+  args.mode = mode;
+  args.antialias = 1;
+  args.im2double = im2double;
+  args.planes = 1;
+  args.channels = kChannels;
+  args.src_height = kHeight;
+  args.src_width = kWidth;
+  args.src_row_stride = kWidth * kChannels;
+  args.dst_height = static_cast<int64_t>(scale_y * kHeight) + 1;
+  args.dst_width = static_cast<int64_t>(scale_x * kWidth) + 1;
+  args.scale_y = scale_y;
+  args.scale_x = scale_x;
+  std::vector<T> dst(args.dst_height * args.dst_width * kChannels);
+  args.src = src.data();
+  args.dst = dst.data();
+  report(name, dst.data(), dst.size() * sizeof(T), [&] { return isa::imresize_cpu(args); });
+  if (type != kPixelFloat64) return;
+  ImresizeArgs back = args;
+  back.src = dst.data();
+  back.src_height = args.dst_height;
+  back.src_width = args.dst_width;
+  back.src_row_stride = args.dst_width * kChannels;
+  back.dst = src.data();
+  back.dst_height = kHeight;
+  back.dst_width = kWidth;
+  report(std::string(name) + "_adjoint", src.data(), src.size() * sizeof(T),
+         [&] { return isa::imresize_adjoint_cpu(back); });
+}
+
+void imresize_cases() {
+  imresize_case<uint8_t>("imresize_uint8_half", kPixelUint8, kMatlabBicubic, 0, 0.5, 0.5);
+  imresize_case<uint8_t>("imresize_uint8_third", kPixelUint8, kMatlabBicubic, 0, 1.0 / 3.0, 1.0 / 3.0);
+  imresize_case<uint8_t>("imresize_uint8_double", kPixelUint8, kMatlabBicubic, 0, 2.0, 2.0);
+  imresize_case<uint8_t>("imresize_uint8_columns_first", kPixelUint8, kMatlabLanczos3, 0, 1.3, 0.7);
+  imresize_case<uint8_t>("imresize_uint8_im2double", kPixelUint8, kMatlabBicubic, 1, 0.5, 0.5);
+  imresize_case<uint16_t>("imresize_uint16", kPixelUint16, kMatlabBicubic, 0, 0.25, 0.25);
+  imresize_case<double>("imresize_float64", kPixelFloat64, kMatlabBicubic, 0, 0.5, 0.5);
+}
+
 // ---- noise
 
 const std::vector<uint32_t>& tables() {
@@ -417,6 +468,7 @@ int main() {
   psf_cases();
   blur_cases();
   resize_cases();
+  imresize_cases();
   noise_cases();
   jpeg_cases();
   sharpen_cases();
