@@ -117,10 +117,11 @@ def test_luma_equals_matlab(shared: Path) -> None:
     for name in ("butterfly_x4", "head_x3"):
         image, expected = arrays[f"{name}__im_gt"], arrays[f"{name}__im_gt_y_crop"]
         ours = luma(image)
-        windows = np.lib.stride_tricks.sliding_window_view(ours, expected.shape)
-        distance = np.abs(windows - expected).max(axis=(2, 3))
-        # MATLAB's double rgb2ycbcr, up to the order of three products; the window is somewhere in the image.
-        assert distance.min() < 1e-13
+        # MATLAB's double rgb2ycbcr, up to the order of three products. The window is somewhere in the image.
+        height, width = expected.shape
+        corners = np.argwhere(np.abs(ours - expected[0, 0]) < 1e-13)
+        windows = [ours[top : top + height, left : left + width] for top, left in corners.tolist()]
+        assert any(window.shape == expected.shape and np.abs(window - expected).max() < 1e-13 for window in windows)
         # The protocol's luma is the function above: comparing with a shifted copy gives the shift.
         scores = psnr(image, image[:, ::-1], "y-double-border0")
         assert scores.value == pytest.approx(10 * math.log10(255**2 / np.mean((ours - ours[:, ::-1]) ** 2)), abs=1e-10)
