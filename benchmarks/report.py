@@ -159,15 +159,20 @@ def _scaling(results: Results) -> str:
 def _sampler(results: Results) -> str:
     rows = []
     for name, info, stats in _named(results, "tasks"):
-        peers = ", ".join(f"{peer} {1e3 * one['min_s']:.0f} ms" for peer, one in info.get("peers", {}).items())
+        peers = ", ".join(f"{peer} {1e3 * one['busy_s']:.0f} ms of CPU" for peer, one in info.get("peers", {}).items())
         wanted = f"{info['wanted_ms']:g} ms" if info.get("wanted_ms") else ""
         rows.append(
             f"| {name} | {info['tasks']:,} | {info['threads']} | {1e3 * stats['min']:.1f} / {1e3 * stats['median']:.1f} "
-            f"| {wanted} | {peers} |"
+            f"| {1e3 * info['busy_s']:.1f} | {wanted} | {peers} |"
         )
     if not rows:
         return ""
-    head = ["## Sampler", "", "| benchmark | tasks | threads | ms | wanted | peers |", "|---|---|---|---|---|---|"]
+    head = [
+        "## Sampler",
+        "",
+        "| benchmark | tasks | threads | ms | CPU ms | wanted | peers |",
+        "|---|---|---|---|---|---|---|",
+    ]
     return "\n".join([*head, *rows, ""])
 
 
@@ -175,12 +180,20 @@ def _throughput(results: Results) -> str:
     rows = []
     for name, info, stats in _named(results, "throughput"):
         peers = ", ".join(
-            f"{peer} {info['images'] / one['min_s']:.0f} ({one['note']})" for peer, one in info["peers"].items()
+            f"{peer} {info['images'] / one['min_s']:.1f}, {one['busy_s']:.1f} s of CPU ({one['note']})"
+            for peer, one in info["peers"].items()
         )
-        rows.append(f"| {name} | {info['images']} | {info['images'] / stats['min']:.0f} | {peers} |")
+        rows.append(
+            f"| {name} | {info['images']} | {info['images'] / stats['min']:.1f} | {info['busy_s']:.1f} | {peers} |"
+        )
     if not rows:
         return ""
-    head = ["## Command line, pairs/s from start to end", "", "| command | pairs | ours | peer |", "|---|---|---|---|"]
+    head = [
+        "## Command line, pairs/s from start to end",
+        "",
+        "| command | pairs | ours | CPU s | peer |",
+        "|---|---|---|---|---|",
+    ]
     return "\n".join([*head, *rows, ""])
 
 
