@@ -92,6 +92,7 @@ def compare(benchmark: Any) -> Callable[..., None]:
                 for peer in contenders
             },
             busy_s=least_busy["ours"],
+            process_peak_mib=measure.peak_rss_mib(),
             best_peer=best,
             ratio=same[best] / benchmark.stats.stats.min if same else 0.0,
             busy_ratio=least_busy[best] / least_busy["ours"] if same else 0.0,

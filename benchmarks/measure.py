@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import resource
 import shutil
 import statistics
@@ -166,6 +167,7 @@ def machine(threads: int) -> dict[str, Any]:
         "numpy": np.__version__,
         "pydegrade": pydegrade.__version__,
         "commit": _commit(),
+        "flags": _flags(),
         "smoke": SMOKE,
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else -1.0,
     }
@@ -190,6 +192,13 @@ def _commit() -> str:
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE, check=False
     )
     return done.stdout.strip() or "unknown"
+
+
+def _flags() -> str:
+    """What the kernels are compiled with, besides the instruction set."""
+    text = (HERE.parent / "CMakeLists.txt").read_text()
+    found = re.search(r"^set\(PYD_FLAGS (.+)\)$", text, re.MULTILINE)
+    return found[1] if found else "unknown"
 
 
 # ---- memory
