@@ -1,8 +1,8 @@
 """Where a run's numbers and events go: `log.jsonl` always, the console, and TensorBoard or wandb where asked for.
 
 One JSON object per line: {"kind": "step", "step": 100, "time": seconds since 1970, "l1": 0.031, ...}. Kinds are "step" and
-those of events: start, resume, evaluate, checkpoint, hint, warning, nonfinite, rollback, interrupted, done. Each line is
-written at once, so a killed run loses none. A resumed run continues the file of its folder from the step it resumes at.
+those of events: start, resume, evaluate, checkpoint, hint, warning, skipped, nonfinite, rollback, interrupted, done. Each
+line is written at once, so a killed run loses none. A resumed run continues the file of its folder from its step.
 """
 
 from __future__ import annotations
@@ -184,6 +184,7 @@ def describe(kind: str, values: Mapping[str, Any]) -> str:
         "hint": lambda: f"hint: {values['text']}",
         "warning": lambda: f"warning: {values['text']}",
         "nonfinite": lambda: f"step {step}: skipped, {values['what']}; its tasks are in {values['file']}",
+        "skipped": lambda: f"step {step}: skipped, {values['what']}",
         "rollback": lambda: f"step {step}: went back to the weights of {values['file']}",
         "interrupted": lambda: f"interrupted at step {step}; the same command with --resume goes on",
         "done": lambda: "\n".join([f"done at step {step}", *(f"  {file}" for file in values.get("files", ()))]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -145,6 +147,20 @@ def test_fit_eval_infer_and_export(pytrain, project):
     assert (result.code, result.out.strip()) == (0, str(project / "copy.pth"))
     one, two = checkpoint.load_model(model).net.state_dict(), checkpoint.load_model(project / "copy.pth").net.state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_run_can_be_drawn(pytrain, project):
+    pytest.importorskip("matplotlib")
+    from benchmarks import plot_training
+
+    assert pytrain("fit", project / "cfg.toml", "--set", "evaluate.every_steps=3").code == 0
+    records = read_log(project / "out" / "log.jsonl")
+    name, steps, values = plot_training.losses(records)
+    assert (name, steps, len(values)) == ("l1", [2, 4, 6], 3)
+    assert plot_training.scores(records)["held"][0] == [3, 6]
+    assert plot_training.main([str(project / "out"), "-o", str(project / "run.png")]) == 0
+    with Image.open(project / "run.png") as picture:
+        assert picture.width > 2 * picture.height
 
 
 def test_fit_refuses_a_folder_with_a_run_and_resume_continues_it(pytrain, project):
@@ -338,6 +354,18 @@ def test_shipped_configurations_load_and_build(path):
     if loaded.net.type != "spandrel":
         with torch.device("meta"):
             assert nets.build(loaded.net).scale == loaded.net.scale
+
+
+def test_commands_in_the_documents_exist():
+    lines = []
+    for path in (ROOT / "README.md", ROOT / "docs" / "training.md", *CONFIGS):
+        text = path.read_text(encoding="utf-8").replace("#   pytrain", "pytrain")
+        lines += re.findall(r"^(?:torchrun .*? -m )?pytrain (.*)$", text, re.M)
+    assert len(lines) > 12
+    for line in lines:
+        name, *arguments = shlex.split(line, comments=True)
+        # Parses the options; refuses what the command does not have.
+        cli.cli.commands[name].make_context(name, arguments)
 
 
 # ---- Weight of the command itself

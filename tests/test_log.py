@@ -57,6 +57,7 @@ def test_every_record_is_in_the_file_before_the_log_is_closed(tmp_path):
         ("hint", {"text": "do this"}, "hint: do this"),
         ("warning", {"text": "beware"}, "warning: beware"),
         ("nonfinite", {"step": 8, "what": "nan", "file": "t"}, "step 8: skipped, nan; its tasks are in t"),
+        ("skipped", {"step": 8, "what": "loss 9"}, "step 8: skipped, loss 9"),
         ("rollback", {"step": 9, "file": "s"}, "step 9: went back to the weights of s"),
         ("interrupted", {"step": 9}, "interrupted at step 9; the same command with --resume goes on"),
         ("done", {"step": 9, "files": ["a", "b"]}, "done at step 9\n  a\n  b"),
