@@ -42,6 +42,18 @@ class Clock:
         finally:
             self._seconds[name] += time.perf_counter() - start_s
 
+    @contextmanager
+    def split(self) -> Iterator[dict[str, float]]:
+        """The time inside belongs to the parts that the block puts into the dictionary, in proportion to its numbers."""
+        start_s = time.perf_counter()
+        shares: dict[str, float] = {}
+        try:
+            yield shares
+        finally:
+            spent_s, total = time.perf_counter() - start_s, sum(shares.values())
+            for name, share in shares.items():
+                self._seconds[name] += spent_s * share / total if total else 0.0
+
     def report(self) -> dict[str, float]:
         """Seconds per part since the last report, with "idle" and "total"; starts anew."""
         if self._events:

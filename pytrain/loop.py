@@ -31,13 +31,14 @@ from .batch import Batch
 from .checkpoint import atomic_write, load_into, save_model
 from .clock import Clock
 from .config import Config, method_name, to_dict, to_toml
+from .crew import Computed, Crew, add_gradients, crew_size, gradients_of, is_separable
 from .data import RawBatch, Source, open_source, stream
 from .distributed import World, join
 from .errors import CheckpointError, ConfigError, PytrainError, nearest
 from .evaluate import EvalResult, EvalSet, evaluate, open_sets
 from .log import Log
 from .methods.contract import Method, Nets, Phase, Setup, Terms
-from .precision import Precision, choose_precision
+from .precision import PLAIN, Precision, choose_precision
 from .registry import METHODS
 from .schedule import rate_factor
 from .state import TrainState
@@ -108,6 +109,8 @@ def fit(
                 result = run.train(stop)
         finally:
             run.log.close()
+            if run.crew is not None:
+                run.crew.close()
     return FitResult(result.step, result.interrupted, result.scores, result.files, time.perf_counter() - started_s)
 
 
@@ -149,6 +152,7 @@ def descend(
     clip_norm: float = 0.0,
     clip_value: float = 0.0,
     skip_above: float = 0.0,
+    crew: Crew | None = None,
 ) -> tuple[Batch, Descent]:
     """One phase of one step: loss, gradient, update.
 
@@ -163,6 +167,7 @@ def descend(
         clip_norm: largest gradient norm; 0: no limit.
         clip_value: largest magnitude of a gradient's entry; 0: no limit.
         skip_above: no update when the loss is more than this many times the last accepted one; 0: always update.
+        crew: computes the images of a slice in several threads.
     Returns:
         (the batch with what the phase kept for later ones, what happened).
     """
@@ -171,15 +176,37 @@ def descend(
     optimizer.zero_grad(set_to_none=True)
     sums: dict[str, Tensor] = {}
     kept: dict[str, list[Tensor]] = {}
-    for rows in _slices(len(batch), accumulate):
-        part = batch.take(rows) if accumulate > 1 else batch
-        share = len(part) / len(batch)
-        with clock.part("forward"), precision.autocast(world.device):
-            terms = phase.loss(nets, part, state.step)
-        for name, value in {**terms.losses, **terms.shown}.items():
+    minimised: tuple[str, ...] = ()
+
+    def note(values: Mapping[str, Tensor], share: float, terms: Terms) -> None:
+        for name, value in values.items():
             sums[name] = sums.get(name, torch.zeros((), device=value.device)) + share * value.detach().float()
         for name, value in terms.kept.items():
             kept.setdefault(name, []).append(value)
+
+    def compute(part: Batch) -> Computed:
+        with precision.autocast(world.device):
+            return gradients_of(lambda: phase.loss(nets, part, state.step), len(part) / len(batch), trained)
+
+    for rows in _slices(len(batch), accumulate):
+        part = batch.take(rows) if accumulate > 1 else batch
+        if crew is not None:
+            with clock.split() as seconds:
+                pieces = [part.take(piece) for piece in _slices(len(part), crew.size)]
+                computed = crew.map(compute, pieces)
+                add_gradients(trained, [one.gradients for one in computed])
+                for one, piece in zip(computed, pieces):
+                    note({**one.terms.losses, **one.terms.shown}, len(piece) / len(batch), one.terms)
+                    minimised = tuple(one.terms.losses)
+                seconds.update(
+                    forward=sum(one.forward_s for one in computed), backward=sum(one.backward_s for one in computed)
+                )
+            continue
+        share = len(part) / len(batch)
+        with clock.part("forward"), precision.autocast(world.device):
+            terms = phase.loss(nets, part, state.step)
+        note({**terms.losses, **terms.shown}, share, terms)
+        minimised = tuple(terms.losses)
         if terms.losses:
             with clock.part("backward"):
                 loss = torch.stack([value.float() for value in terms.losses.values()]).sum() * share
@@ -190,7 +217,7 @@ def descend(
     if not moved:
         return batch, Descent(sums)
     if skip_above:
-        loss_now = float(world.mean(torch.stack([sums[name] for name in terms.losses]).sum()))
+        loss_now = float(world.mean(torch.stack([sums[name] for name in minimised]).sum()))
         limit = skip_above * state.accepted.get(phase.name, math.inf)
         if loss_now > limit:
             return batch, Descent(sums, skipped=True, where=f"{phase.name}: loss {loss_now:.4g}, at most {limit:.4g}")
@@ -247,6 +274,7 @@ class _Run:
         self.rolled_back_at = -1
         self.hinted: set[str] = set()
         self.nets = _compiled(config, method, state)
+        self.crew = Crew(precision.crew) if precision.crew > 1 else None
 
     @staticmethod
     def open(config: Config, world: World, resume: str | Path | None, log: Callable[[Path, bool], Log] | None) -> _Run:
@@ -359,6 +387,7 @@ class _Run:
                 clip_norm=config.optimizer.clip_norm,
                 clip_value=config.optimizer.clip_value,
                 skip_above=config.train.skip_above,
+                crew=self.crew,
             )
             if done.skipped:
                 self.log.event("skipped", step=state.step, what=done.where)
@@ -475,6 +504,7 @@ class _Run:
                         "name": self.precision.name,
                         "channels_last": self.precision.channels_last,
                         "reason": self.precision.reason,
+                        "crew": self.precision.crew,
                     },
                     "best": self.best,
                     "data": self.source.digest,
@@ -618,14 +648,20 @@ def _resume_file(folder: Path, resume: str | Path | None) -> Path | None:
 def _chosen(config: Config, method: Method, source: Source, nets: dict[str, nn.Module], world: World) -> Precision:
     """The precision of a new run, decided by the main process on the first batch."""
     decided: list[Precision] = []
+    rows = -(-config.data.batch // world.size // config.train.accumulate)
 
-    def trial(precision: Precision) -> Callable[[], None]:
+    def prepared(precision: Precision) -> tuple[dict[str, nn.Module], Batch]:
         copies = {name: precision.arranged(copy.deepcopy(net)) for name, net in nets.items()}
         with _opened(stream(source, range(1), world.rank, world.size)) as batches:
             batch = assemble(method, next(batches), 0, world.device)
-        batch = batch.take(slice(0, -(-len(batch) // config.train.accumulate)))
         with torch.no_grad():
-            batch = _arranged(method.prepare(copies, batch, 0), precision)
+            return copies, _arranged(method.prepare(copies, batch.take(slice(0, rows)), 0), precision)
+
+    def separable() -> bool:
+        return is_separable(method, *prepared(PLAIN))
+
+    def trial(precision: Precision) -> Callable[[], None]:
+        copies, batch = prepared(precision)
 
         def step() -> None:
             with precision.autocast(world.device):
@@ -635,7 +671,10 @@ def _chosen(config: Config, method: Method, source: Source, nets: dict[str, nn.M
         return step
 
     if world.is_main:
-        decided.append(choose_precision(config.train.precision, world.device, trial))
+        precision = choose_precision(config.train.precision, world.device, trial)
+        size = 1 if config.train.compile != "off" else crew_size(config.train.crew, world.device, rows, separable)
+        told = f"; {size} slices of a batch side by side" if size > 1 else ""
+        decided.append(replace(precision, crew=size, reason=precision.reason + told))
     text = json.dumps(vars(decided[0])) if decided else ""
     return Precision(**json.loads(world.from_main(text)))
 

@@ -28,11 +28,13 @@ class Precision:
         name: "fp32", "bf16" or "fp16": what autocast uses for convolutions and matrix products.
         channels_last: whether images and weights lie in memory with the channel innermost.
         reason: one line for people.
+        crew: how many slices of a batch are computed side by side; 1: none.
     """
 
     name: Literal["fp32", "bf16", "fp16"]
     channels_last: bool
     reason: str
+    crew: int = 1
 
     @property
     def layout(self) -> torch.memory_format:

@@ -56,6 +56,9 @@ class TrainConfig:
     accumulate: int = option(1, "slices into which a batch is cut to save memory; the result is that of one step")
     ema_decay: float = option(0.999, "decay of the moving average of the weights; 0: none")
     threads: int = option(0, "CPU threads of torch and of the degradations; 0: all, shared between processes")
+    crew: int = option(
+        0, "slices of a batch that threads compute side by side on a CPU; 0: one per thread where the loss allows it"
+    )
     pretrained: str = option("", "model file that the trained network starts from", path=True)
     bad_steps: int = option(3, "steps with non-finite loss in a row before the run rolls back to its last checkpoint")
     skip_above: float = option(0.0, "skip a step whose loss exceeds this many times the last accepted one; 0: never")
@@ -65,6 +68,7 @@ class TrainConfig:
         require(self.accumulate >= 1, "train.accumulate", ">= 1", self.accumulate)
         require(0 <= self.ema_decay < 1, "train.ema_decay", "in [0, 1)", self.ema_decay)
         require(self.threads >= 0, "train.threads", ">= 0", self.threads)
+        require(self.crew >= 0, "train.crew", ">= 0", self.crew)
         require(self.bad_steps >= 1, "train.bad_steps", ">= 1", self.bad_steps)
 
 

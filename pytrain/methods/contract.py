@@ -76,7 +76,8 @@ class Phase:
         trains: names of the nets whose weights it moves; all others are frozen (`requires_grad` off) while it runs, but
             gradients flow through them.
         loss: (nets, batch, step) -> Terms. Pure: the same arguments give the same terms. Called under autocast when the
-            precision asks for it, once per slice of an accumulated batch; must be a mean over the images it is given.
+            precision asks for it, once per slice of an accumulated batch, on a CPU from several threads at once; must be
+            a mean over the images it is given.
     """
 
     name: str
