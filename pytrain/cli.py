@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .cli_group import group
+
 if TYPE_CHECKING:
     import torch
 
@@ -639,3 +641,6 @@ def export(model_path: Path, target: Path) -> None:
         checked = f"largest relative difference to torch {done.max_difference:.1e}"
         click.echo(f"{sizes}, {checked if done.verified else 'not compared with torch: onnxruntime is not installed'}")
     click.echo(str(target.resolve()))
+
+
+cli.add_command(group)

@@ -572,7 +572,7 @@ def build_method(config: Config) -> Method:
         steps=config.run.steps,
         pretrained=config.train.pretrained,
     )
-    entry = next(entry for entry in METHODS.values() if isinstance(config.method, entry.config))
+    entry = next(entry for entry in METHODS.values() if type(config.method) is entry.config)
     return entry.build(config.method, setup)
 
 

@@ -12,6 +12,7 @@ from .methods.dasr import DASRMethod, DASRMethodConfig
 from .methods.eco import ECO, ECOConfig
 from .methods.psnr import Psnr, PsnrConfig
 from .methods.realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
+from .methods.tgsr import Tgsr, TgsrConfig
 from .nets import NETS
 
 __all__ = ["METHODS", "NETS", "MethodEntry"]
@@ -75,5 +76,12 @@ METHODS: dict[str, MethodEntry] = {
     ),
     "eco": MethodEntry(
         ECOConfig, ECO, "noise-free pairs of a frozen teacher first, real pairs last", "ECO, AAAI 2024, arXiv:2312.17526"
+    ),
+    "tgsr": MethodEntry(
+        TgsrConfig,
+        Tgsr,
+        "realesrnet or realesrgan on groups of tasks that the network does not master (`pytrain group` finds them)",
+        "TGSR 2023",
+        {**_REALESRNET, "net.type": "srresnet", "run.steps": 400_000, "optimizer.learning_rate": 1e-4},
     ),
 }

@@ -1,0 +1,207 @@
+"""Method `tgsr`: training on groups of tasks that the network does not master, beside the whole space.
+
+Each image draws a group uniformly, G0 (a fresh draw from the whole space) among them, then a task uniformly within the
+group; small groups are seen often per task. The losses are those of `realesrnet`, or with `stage = "realesrgan"` those of
+that method. The groups come from `pytrain group`, which reads `[method.grouping]` of the same configuration.
+
+Source: Zhang et al. 2023, "Real-World Image Super-Resolution as Multi-Task Learning", NeurIPS, section 4. The authors'
+release has neither grouping nor training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from pydegrade import TaskBatch
+from pydegrade.rng import named_uniform
+
+from ..batch import Batch
+from ..errors import ConfigError, DataError
+from ..groups import Groups, network_digest, read_groups
+from ..nets import config_to_dict
+from ..settings import option, require
+from .contract import Method, Nets, Phase, Setup
+from .parts import load_space, sample_rows
+from .realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
+
+IndicatorName = Literal["auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate"]
+
+
+@dataclass(frozen=True)
+class GroupingConfig:
+    """How `pytrain group` finds the groups; defaults as published, what is ours says so."""
+
+    tasks: int = option(4000, "how many tasks are drawn and scored")
+    seed: int = option(0, "of the tasks, of the crops they are scored on and of the joint fine-tuning")
+    indicator: IndicatorName = option("auto", "how tasks are scored; auto: see docs/tgsr.md")
+    iterations: int = option(100, "steps of fine-tuning per task")
+    average: int = option(10, "the score is the mean gain after each of the last so many steps")
+    batch: int = option(0, "images per step of scoring; 0: data.batch")
+    crop_px: int = option(0, "side of the HR crops of scoring; 0: data.crop_px", "px")
+    learning_rate: float = option(0.0, "of scoring and joint fine-tuning, constant; 0: optimizer.learning_rate")
+    validation_hr: tuple[str, ...] = option(
+        (), "images that gains are measured on, a folder or files; empty: photographs of scikit-image", path=True
+    )
+    validation_crops: int = option(8, "how many crops of them, the same ones for every task")
+    validation_px: int = option(128, "side of these crops", "px")
+    share: float = option(0.4, "share of the tasks, those with the largest gain, that is called unsatisfactory")
+    joint_steps: int = option(10_000, "steps of the fine-tuning on all unsatisfactory tasks")
+    thresholds_db: tuple[float, ...] = option((0.8, 0.6, 0.4, 0.2), "least improvement of groups G1, G2, ...", "dB")
+    shares: tuple[float, ...] = option(
+        (), "instead of thresholds: share of the unsatisfactory tasks that goes to G1, G2, ..., by falling improvement"
+    )
+    regroup: bool = option(
+        True, "after each group is taken out, fine-tune again on the rest, as published; false: one fine-tuning for all"
+    )
+    workers: int = option(0, "scoring processes of one thread each; 0: one per core")
+
+    def __post_init__(self) -> None:
+        where = "method.grouping"
+        require(self.tasks >= 2, f"{where}.tasks", ">= 2", self.tasks)
+        require(0 <= self.seed < 2**62, f"{where}.seed", "in [0, 2^62)", self.seed)
+        require(self.iterations >= 1, f"{where}.iterations", ">= 1", self.iterations)
+        require(1 <= self.average <= self.iterations, f"{where}.average", "in [1, iterations]", self.average)
+        require(self.batch >= 0, f"{where}.batch", ">= 0", self.batch)
+        require(self.crop_px >= 0, f"{where}.crop_px", ">= 0", self.crop_px)
+        require(self.learning_rate >= 0, f"{where}.learning_rate", ">= 0", self.learning_rate)
+        require(self.validation_crops >= 1, f"{where}.validation_crops", ">= 1", self.validation_crops)
+        require(self.validation_px >= 1, f"{where}.validation_px", ">= 1", self.validation_px)
+        require(0 < self.share < 1, f"{where}.share", "in (0, 1)", self.share)
+        require(self.joint_steps >= 1, f"{where}.joint_steps", ">= 1", self.joint_steps)
+        falling = list(self.thresholds_db) == sorted(set(self.thresholds_db), reverse=True)
+        require(bool(self.thresholds_db) and falling, f"{where}.thresholds_db", "strictly falling", self.thresholds_db)
+        shares_fit = all(0 < share <= 1 for share in self.shares) and sum(self.shares) <= 1 + 1e-9
+        require(shares_fit, f"{where}.shares", "positive with a sum of at most 1", self.shares)
+        require(self.workers >= 0, f"{where}.workers", ">= 0", self.workers)
+
+
+@dataclass(frozen=True)
+class TgsrConfig(RealESRGANConfig):
+    """Options of method `tgsr`: those of `realesrgan`, which count with `stage = "realesrgan"`, and its own."""
+
+    stage: Literal["realesrnet", "realesrgan"] = option(
+        "realesrnet", "whose losses: the pixel loss alone, or with perceptual and GAN loss, as published"
+    )
+    groups: str = option(
+        "",
+        "the groups file: `pytrain group` writes it, with its other stages beside it, and training reads it",
+        path=True,
+    )
+    whole_space: bool = option(True, "whether G0, fresh draws from the whole space, is one of the groups")
+    network: Literal["same", "any"] = option(
+        "same", "same: training begins with the weights on which the groups were found; any: it need not"
+    )
+    grouping: GroupingConfig = option(GroupingConfig(), "how `pytrain group` finds the groups")
+
+    def __post_init__(self) -> None:
+        if self.stage == "realesrgan":
+            super().__post_init__()
+
+
+class Tgsr:
+    """The base method on tasks of groups; see `TgsrConfig`."""
+
+    averaged = ("generator",)
+    images = ("hr",)
+
+    def __init__(self, config: TgsrConfig, setup: Setup) -> None:
+        name = f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space
+        self.space = load_space(name, setup.scale)
+        self.base = _base_method(config, setup)
+        if not config.groups:
+            raise ConfigError("method.groups must name the file that `pytrain group` wrote, got ''")
+        try:
+            found = read_groups(config.groups, self.space)
+        except DataError as error:
+            raise ConfigError(f"method.groups: {error}") from None
+        if config.network == "same":
+            check_network(found, setup, config.groups)
+        self.seed = setup.seed
+        self.whole_space = config.whole_space
+        self.tasks = TaskBatch.concat([group.tasks for group in found.groups])
+        self.sizes = np.array([len(group.tasks) for group in found.groups], np.int64)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Those of the base method."""
+        return self.base.phases
+
+    def nets(self) -> dict[str, nn.Module]:
+        """Those of the base method."""
+        return self.base.nets()
+
+    def configs(self) -> Mapping[str, Any]:
+        """Those of the base method."""
+        return self.base.configs()
+
+    def pretrained(self) -> Mapping[str, str]:
+        """Those of the base method."""
+        return self.base.pretrained()
+
+    def draw(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What every sample number draws: (group, row of `tasks`), int64 [B] each.
+
+        Groups count from 0 when the whole space is one of them, which is then number 0 and has row -1; else from 1.
+        """
+        first = 0 if self.whole_space else 1
+        count = len(self.sizes) + 1 - first
+        group = first + _whole(named_uniform(self.seed, indices, "tgsr.group"), count)
+        listed = np.maximum(group - 1, 0)
+        member = self.starts[listed] + _whole(named_uniform(self.seed, indices, "tgsr.task"), self.sizes[listed])
+        return group, np.where(group == 0, -1, member)
+
+    def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
+        """One task per sample number; its noise field is the sample's own."""
+        _, member = self.draw(indices)
+        fresh, listed = np.nonzero(member < 0)[0], np.nonzero(member >= 0)[0]
+        parts = []
+        if len(fresh):
+            parts.append(sample_rows(self.space, self.seed, np.ascontiguousarray(indices[fresh])))
+        if len(listed):
+            parts.append(self.tasks.take(member[listed]).with_noise(indices[listed]))
+        if not parts:
+            return sample_rows(self.space, self.seed, indices)
+        return TaskBatch.concat(parts).take(np.argsort(np.concatenate([fresh, listed])))
+
+    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
+        """As the base method."""
+        return self.base.prepare(nets, batch, step)
+
+
+def _base_method(config: TgsrConfig, setup: Setup) -> Method:
+    if config.stage == "realesrnet":
+        return RealESRNet(RealESRNetConfig(config.space, config.loss), setup)
+    names = [member.name for member in fields(RealESRGANConfig)]
+    return RealESRGAN(RealESRGANConfig(**{name: getattr(config, name) for name in names}), setup)
+
+
+def check_network(found: Groups, setup: Setup, path: str) -> None:
+    """ConfigError unless training begins with the network on which the groups were found."""
+    hint = 'or set method.network = "any"'
+    wanted = dict(found.net)
+    given = config_to_dict(setup.net)
+    for key in {**wanted, **given}:
+        if wanted.get(key) != given.get(key):
+            raise ConfigError(
+                f"net.{key} must be {wanted.get(key)!r} as in {path}, got {given.get(key)!r}; train that network, {hint}"
+            )
+    if not setup.pretrained:
+        raise ConfigError(f"train.pretrained must name the network with digest {found.network}, got ''; {hint}")
+    digest = network_digest(setup.pretrained, setup.net)
+    if digest != found.network:
+        raise ConfigError(
+            f"train.pretrained must have the weights that {path} was made from, digest {found.network}, got {digest}; "
+            f"train from those, {hint}"
+        )
+
+
+def _whole(uniform: NDArray[np.float64], count: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """Whole numbers in [0, count) from numbers in [0, 1)."""
+    return np.minimum(np.floor(uniform * count).astype(np.int64), np.asarray(count, np.int64) - 1)

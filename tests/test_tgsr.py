@@ -1,0 +1,433 @@
+"""TGSR: what a step draws from its groups, the stages that find them, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pydegrade
+from pytrain import config as configs
+from pytrain.cli import main
+from pytrain.errors import ConfigError, DataError
+from pytrain.grouping import stages
+from pytrain.groups import Group, groups_record, network_digest, read_groups
+from pytrain.loop import fit
+from pytrain.methods.contract import Setup
+from pytrain.methods.tgsr import GroupingConfig, Tgsr, TgsrConfig
+from pytrain.nets import SRResNetConfig, config_to_dict
+from pytrain.records import Record, read_record, write_record
+
+from . import tgsr
+
+SPACE = pydegrade.Space.load("realesrgan-x4")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tiny tensors on several threads mostly wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# ---- Records
+
+
+def test_records_come_back_and_say_what_they_were_made_from(tmp_path: Path):
+    path = tmp_path / "a.toml"
+    values = {
+        "text": 'a "quoted" \\ line\nand another \x7f',
+        "yes": True,
+        "numbers": [0.1, 1e-300, -3.0, 1 / 3] * 40,
+        "none": [],
+        "table": {"x": 1, "name": "y"},
+        "row": [{"a": 1.5, "b": ["p", "q"]}, {"a": 2.5, "b": []}],
+    }
+    record = Record("sums", {"tasks": "12ab", "network": "34cd"}, values)
+    write_record(path, record, "What it is.")
+    found = read_record(path, "sums", {"tasks": "12ab", "network": "34cd"})
+    assert found == record
+    assert found.digest == record.digest
+    assert max(map(len, path.read_text().splitlines())) < 120
+    with pytest.raises(
+        DataError, match=r"a\.toml: must be made from network 5555, got network 34cd; use another folder"
+    ):
+        read_record(path, "sums", {"tasks": "12ab", "network": "5555"})
+    with pytest.raises(DataError, match="must be a file of stage scores, got 'sums'"):
+        read_record(path, "scores")
+    path.write_text(path.read_text().replace("0.1, ", "0.2, ", 1))
+    with pytest.raises(DataError, match="do not match its digest"):
+        read_record(path, "sums")
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("digest")))
+    assert read_record(path, "sums").values["numbers"][0] == 0.2
+    path.write_text("= 3")
+    with pytest.raises(DataError, match="not a readable file of stage sums"):
+        read_record(path, "sums")
+    with pytest.raises(DataError, match="no such file"):
+        read_record(tmp_path / "b.toml", "sums")
+
+
+# ---- The method
+
+
+def write_groups(
+    path: Path, sizes: tuple[int, ...] = (2, 5), net: SRResNetConfig = tgsr.NET, network: str = "00"
+) -> None:
+    rows = pydegrade.sample(SPACE, 9, range(100, 100 + sum(sizes)))
+    groups, begin = [], 0
+    for number, size in enumerate(sizes, 1):
+        tasks = rows.take(slice(begin, begin + size))
+        groups.append(Group(f"G{number}", "some", tasks, {"improvement_db": np.arange(size) / 4}))
+        begin += size
+    record = groups_record("groups", {"network": network}, SPACE, config_to_dict(net), groups)
+    write_record(path, record, "for a test")
+
+
+def method_of(path: Path, **changes: object) -> Tgsr:
+    config = TgsrConfig(**{"groups": str(path), "network": "any", **changes})  # type: ignore[arg-type]
+    return Tgsr(config, Setup(tgsr.NET, seed=5, crop_px=16, batch=4, steps=10))
+
+
+def test_groups_are_drawn_uniformly_and_tasks_uniformly_within(tmp_path: Path):
+    write_groups(tmp_path / "groups.toml")
+    method = method_of(tmp_path / "groups.toml")
+    count = 30_000
+    group, member = method.draw(np.arange(count))
+    # Binomial deviations: sqrt(n p q) is 82 for p = 1/3, 68 for 1/6, 43 for 1/15; four of them.
+    for number in range(3):
+        assert abs((group == number).sum() - count / 3) < 4 * 82
+    for row in range(2):
+        assert abs((member == row).sum() - count / 6) < 4 * 68
+    for row in range(2, 7):
+        assert abs((member == row).sum() - count / 15) < 4 * 43
+    assert ((member == -1) == (group == 0)).all()
+    only, rows = method_of(tmp_path / "groups.toml", whole_space=False).draw(np.arange(2000))
+    assert set(only.tolist()) == {1, 2}
+    assert rows.min() == 0
+
+
+def test_a_draw_depends_on_its_sample_number_alone(tmp_path: Path):
+    write_groups(tmp_path / "groups.toml")
+    method = method_of(tmp_path / "groups.toml")
+    indices = np.arange(40)
+    whole = method.select(0, indices)
+    group, member = method.draw(indices)
+    assert len(set(group.tolist())) == 3
+    assert (whole.noise_indices == indices).all()
+    fresh = group == 0
+    assert (whole.indices[fresh] == indices[fresh]).all()
+    assert (whole.seeds[fresh] == 5).all()
+    assert whole.take(fresh).addresses == pydegrade.sample(SPACE, 5, indices[fresh]).addresses
+    assert (whole.indices[~fresh] == 100 + member[~fresh]).all()
+    assert (whole.seeds[~fresh] == 9).all()
+    order = np.random.default_rng(0).permutation(40)
+    shuffled = method.select(3, indices[order])
+    assert shuffled.addresses == [whole.addresses[row] for row in order]
+    assert (shuffled.fingerprints() == whole.fingerprints()[order]).all()
+    one = [method.select(7, indices[row : row + 1]).addresses[0] for row in range(40)]
+    assert one == whole.addresses
+    # The pixels follow: the same task on the same crop with two sample numbers has two noise fields.
+    hr = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(pydegrade.degrade(hr, whole)[order], pydegrade.degrade(hr[order], shuffled))
+
+
+def test_losses_are_those_of_the_base_method(tmp_path: Path):
+    write_groups(tmp_path / "groups.toml")
+    plain = method_of(tmp_path / "groups.toml")
+    assert [phase.name for phase in plain.phases] == ["generator"]
+    gan = method_of(tmp_path / "groups.toml", stage="realesrgan", perceptual_weight=0.0)
+    assert [phase.name for phase in gan.phases] == ["generator", "discriminator"]
+    assert set(gan.nets()) == {"generator", "discriminator"}
+    with pytest.raises(ConfigError, match=r"^method\.vgg19 must name"):
+        TgsrConfig(stage="realesrgan")
+
+
+def test_groups_of_something_else_are_refused(tmp_path: Path):
+    path = tmp_path / "groups.toml"
+    with pytest.raises(ConfigError, match=r"method\.groups must name the file that `pytrain group` wrote, got ''"):
+        method_of(Path(""), groups="")
+    with pytest.raises(ConfigError, match=r"method\.groups: .*groups\.toml: no such file; `pytrain group` makes it"):
+        method_of(path)
+    write_groups(path)
+    with pytest.raises(ConfigError, match=r"must be made from space bsrgan-x4@[0-9a-f]{8}, got realesrgan-x4@"):
+        method_of(path, space="bsrgan-x4")
+
+    # Another network, other weights, none.
+    model = tmp_path / "start.safetensors"
+    tgsr.write_network(model)
+    write_groups(path, network=network_digest(model, tgsr.NET))
+    config = TgsrConfig(groups=str(path))
+    setup = Setup(tgsr.NET, 0, 16, 4, 10, str(model))
+    Tgsr(config, setup)
+    with pytest.raises(
+        ConfigError, match=r"^net\.num_features must be 4 as in .*, got 8; train that network, or set met"
+    ):
+        Tgsr(config, replace(setup, net=SRResNetConfig(num_features=8, num_blocks=1)))
+    with pytest.raises(ConfigError, match=r"^train\.pretrained must name the network with digest [0-9a-f]{8}, got ''"):
+        Tgsr(config, replace(setup, pretrained=""))
+    tgsr.write_network(tmp_path / "other.safetensors", seed=1)
+    with pytest.raises(ConfigError, match=r"^train\.pretrained must have the weights that .* digest [0-9a-f]{8}, got "):
+        Tgsr(config, replace(setup, pretrained=str(tmp_path / "other.safetensors")))
+    # The same weights in another kind of file are the same.
+    from pytrain.checkpoint import load_model, save_model
+
+    save_model(tmp_path / "start.pth", tgsr.NET, load_model(model).net)
+    Tgsr(config, replace(setup, pretrained=str(tmp_path / "start.pth")))
+
+
+def test_damaged_groups_are_named(tmp_path: Path):
+    path = tmp_path / "groups.toml"
+
+    def edited(old: str, new: str) -> Path:
+        write_groups(path)
+        text = path.read_text()
+        assert old in text
+        lines = [line for line in text.replace(old, new, 1).splitlines() if not line.startswith("digest = ")]
+        path.write_text(
+            "\n".join([*lines[:2], *lines[2:]]).replace('name = "realesrgan-x4"', f'digest = "{SPACE.digest}"')
+        )
+        return path
+
+    mark = f"{pydegrade.sample(SPACE, 9, [100]).fingerprints()[0]:016x}"
+    with pytest.raises(
+        DataError, match=rf"group G1: task .*/s9/i100 must have fingerprint {'0' * 16}, this version gives"
+    ):
+        read_groups(edited(mark, "0" * 16), SPACE)
+    with pytest.raises(DataError, match="group G1: addresses and fingerprints must be equally many, got 2 and 1"):
+        read_groups(edited(f'"{mark}", ', ""), SPACE)
+    with pytest.raises(DataError, match="group G1: improvement_db must hold 2 numbers, got 1"):
+        read_groups(edited("[0.0, 0.25]", "[0.0]"), SPACE)
+    address = pydegrade.sample(SPACE, 9, [100]).addresses[0]
+    with pytest.raises(DataError, match="group G1: "):
+        read_groups(edited(address, address.replace("i100", "ix")), SPACE)
+    write_groups(path)
+    text = path.read_text()
+    begin, end = text.index("addresses"), text.index("improvement_db")
+    hollow = text[:begin] + "addresses = []\nfingerprints = []\n" + text[end:].replace("[0.0, 0.25]", "[]", 1)
+    path.write_text(
+        "\n".join(line for line in hollow.splitlines() if not line.startswith('digest = "' + "x" * 0) or len(line) > 40)
+    )
+    with pytest.raises(DataError, match="group G1 must hold at least one task, got none"):
+        read_groups(path, SPACE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"thresholds_db": (0.4, 0.8)}, r"thresholds_db must be strictly falling, got \(0\.4, 0\.8\)"),
+        ({"thresholds_db": ()}, "thresholds_db must be strictly falling"),
+        ({"shares": (0.6, 0.6)}, "shares must be positive with a sum of at most 1"),
+        ({"share": 1.0}, r"share must be in \(0, 1\), got 1\.0"),
+        ({"average": 200}, r"average must be in \[1, iterations\], got 200"),
+        ({"tasks": 1}, "tasks must be >= 2, got 1"),
+    ],
+)
+def test_impossible_options_are_refused(changes: dict[str, object], message: str):
+    with pytest.raises(ConfigError, match=r"^method\.grouping\." + message):
+        GroupingConfig(**changes)  # type: ignore[arg-type]
+
+
+# ---- Stages
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose stages have all run with one worker; tests copy it."""
+    folder = tmp_path_factory.mktemp("tgsr")
+    group(tgsr.write_project(folder))
+    return folder
+
+
+def group(
+    path: Path, *overrides: str, names: tuple[str, ...] = stages.STAGES, workers: int = 1, redo: bool = False
+) -> list[str]:
+    lines: list[str] = []
+    stages.run(stages.plan_of(configs.load(path, overrides), workers, redo), names, lines.append)
+    return lines
+
+
+def copied(grouped: Path, folder: Path) -> Path:
+    shutil.copytree(grouped, folder, dirs_exist_ok=True)
+    return folder / "tgsr.toml"
+
+
+def test_every_stage_leaves_its_file_and_is_not_done_again(grouped: Path, tmp_path: Path):
+    path = copied(grouped, tmp_path)
+    names = sorted(item.name for item in (tmp_path / "groups").iterdir() if not item.name.startswith("."))
+    expected = ["groups.toml", "joint1.safetensors", "joint2.safetensors", "pis1.toml", "pis2.toml", "rest2.toml"]
+    assert names == [*expected, "scores.toml", "tasks.npz", "unsatisfactory.toml"]
+    before = {name: (tmp_path / "groups" / name).read_bytes() for name in names}
+    assert group(path) == []
+    assert {name: (tmp_path / "groups" / name).read_bytes() for name in names} == before
+
+    # Every stage alone, from nothing, gives the same bytes.
+    shutil.rmtree(tmp_path / "groups")
+    for name in ("score", "select", "joint", "improve", "joint", "improve", "group"):
+        group(path, names=(name,))
+    assert {name: (tmp_path / "groups" / name).read_bytes() for name in names} == before
+
+
+def test_groups_follow_from_gains_and_improvements(grouped: Path):
+    scored = read_record(grouped / "groups" / "scores.toml", "scores").values
+    gain = np.array(scored["gain"])
+    assert gain.shape == (10,)
+    assert len(np.unique(gain)) == 10
+    worst = read_groups(grouped / "groups" / "unsatisfactory.toml", SPACE, ("unsatisfactory",)).groups[0]
+    assert worst.tasks.indices.tolist() == np.argsort(-gain)[:4].tolist()
+    first = np.array(read_record(grouped / "groups" / "pis1.toml", "improvements").values["improvement_db"])
+    groups = read_groups(grouped / "groups" / "groups.toml", SPACE).groups
+    assert [len(found.tasks) for found in groups] == [1, 2]
+    assert groups[0].tasks.indices[0] == worst.tasks.indices[np.argmax(first)]
+    assert groups[0].values["improvement_db"][0] == first.max()
+    assert groups[0].tasks.indices[0] not in groups[1].tasks.indices
+    assert (np.diff(groups[1].values["improvement_db"]) <= 0).all()
+
+
+def test_improvements_are_psnr_after_minus_before(grouped: Path):
+    from pytrain.checkpoint import load_model
+
+    plan = stages.plan_of(configs.load(grouped / "tgsr.toml"))
+    members = read_groups(grouped / "groups" / "rest2.toml", SPACE, ("unsatisfactory",)).groups[0].tasks
+    values = read_record(grouped / "groups" / "pis2.toml", "improvements").values
+    nets = [load_model(grouped / name).net for name in ("start.safetensors", "groups/joint2.safetensors")]
+    hr = torch.from_numpy(plan.validation.images).float() / 255
+    for row in range(len(members)):
+        pair = pydegrade.degrade_batch(hr, members.take([row] * 2).with_noise(plan.validation.numbers))
+        with torch.no_grad():
+            before, after = (pydegrade.psnr(net(pair.lr), pair.target, "y-unrounded-border4").value for net in nets)
+        # PSNR from float32 sums there, float64 here.
+        assert values["before_db"][row] == pytest.approx(before, abs=1e-4)
+        assert values["improvement_db"][row] == pytest.approx(after - before, abs=2e-4)
+
+
+def test_the_number_of_workers_changes_no_byte(grouped: Path, tmp_path: Path):
+    path = copied(grouped, tmp_path)
+    expected = (tmp_path / "groups" / "scores.toml").read_bytes()
+    for workers in (2, 3):
+        (tmp_path / "groups" / "scores.toml").unlink()
+        group(path, names=("score",), workers=workers)
+        assert (tmp_path / "groups" / "scores.toml").read_bytes() == expected
+
+
+def test_a_killed_run_goes_on(grouped: Path, tmp_path: Path):
+    path = copied(grouped, tmp_path)
+    scores = tmp_path / "groups" / "scores.toml"
+    expected = scores.read_bytes()
+    scores.unlink()
+    part = tmp_path / "groups" / "scores.parts" / "full" / "rank_0.jsonl"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytrain", "group", "score", str(path), "--workers", "1"]
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while running.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") >= 2):
+            time.sleep(0.01)
+        running.send_signal(signal.SIGKILL)
+    finally:
+        running.kill()
+        running.wait()
+    done = part.read_bytes()
+    assert done.count(b"\n") >= 2
+    assert not scores.exists()
+    part.write_bytes(done + b'{"row": 9, "gain')
+    group(path, names=("score",))
+    assert scores.read_bytes() == expected
+
+
+def test_other_settings_are_refused_and_named(grouped: Path, tmp_path: Path):
+    path = copied(grouped, tmp_path)
+
+    def refused(message: str, *overrides: str, names: tuple[str, ...] = stages.STAGES) -> None:
+        with pytest.raises((ConfigError, DataError), match=message):
+            group(path, *overrides, names=names)
+
+    refused("tasks.npz: must hold 11 tasks .* got 10 tasks", "method.grouping.tasks=11")
+    refused("scores.toml: must be made from settings", "method.grouping.average=1")
+    refused("scores.toml: must be made from validation", "method.grouping.validation_px=36")
+    refused("unsatisfactory.toml: must be made from settings", "method.grouping.share=0.3", names=("select",))
+    refused("joint1.safetensors: must be made from settings", "method.grouping.joint_steps=5")
+    refused("rest2.toml: must be made from settings|groups.toml: must be made", "method.grouping.shares=[0.5, 0.25]")
+    tgsr.write_network(tmp_path / "start.safetensors", seed=1)
+    refused("scores.toml: must be made from network [0-9a-f]{8}, got network")
+    shutil.copy(grouped / "start.safetensors", tmp_path / "start.safetensors")
+
+    # Single stages whose inputs are not there, or came from elsewhere.
+    (tmp_path / "groups" / "pis2.toml").unlink()
+    refused(r"pis2\.toml: no such file", names=("group",))
+    shutil.copy(tmp_path / "groups" / "pis1.toml", tmp_path / "groups" / "pis2.toml")
+    refused(r"pis2\.toml: must be made from tasks", names=("group",))
+    shutil.copy(grouped / "groups" / "pis2.toml", tmp_path / "groups" / "pis2.toml")
+    (tmp_path / "groups" / "groups.toml").unlink()
+    refused(r"group 1 \(the largest improvements, 0\.05 of", "method.grouping.shares=[0.05]", names=("group",))
+    thresholds = ("method.grouping.shares=[]", "method.grouping.thresholds_db=[9.0]", "method.grouping.regroup=false")
+    refused(r"group 1 \(improvement above 9 dB\) is empty, the largest improvement is", *thresholds, names=("group",))
+
+    # --redo makes them again.
+    group(path, "method.grouping.shares=[0.5, 0.5]", "method.grouping.regroup=false", redo=True)
+    found = read_groups(tmp_path / "groups" / "groups.toml", SPACE).groups
+    assert [len(one.tasks) for one in found] == [2, 2]
+
+
+def test_training_with_groups_resumes_bit_for_bit(grouped: Path, tmp_path: Path):
+    path = copied(grouped, tmp_path)
+
+    def trained(name: str, stop_at: int) -> dict[str, torch.Tensor]:
+        from pytrain.weights import read_weights
+
+        overrides = (f"run.name={name}", f"run.out={tmp_path / name}")
+        if stop_at:
+            fit(configs.load(path, (*overrides, f"run.steps={stop_at}")))
+        fit(configs.load(path, overrides), resume="auto" if stop_at else None)
+        return read_weights(tmp_path / name / "models" / "last.safetensors").state
+
+    whole, halves = trained("whole", 0), trained("halves", 3)
+    assert all(torch.equal(whole[key], halves[key]) for key in whole)
+    start = configs.load(path).train.pretrained
+    assert network_digest(tmp_path / "whole/models/last.safetensors", tgsr.NET) != network_digest(start, tgsr.NET)
+
+
+# ---- The command
+
+
+def test_the_command(grouped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = copied(grouped, tmp_path)
+
+    def ran(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["group", *arguments])
+        return int(left.value.code or 0), *capsys.readouterr()
+
+    assert ran(str(path))[0] == 0
+    assert ran("group", str(path), "--set", "method.grouping.share=0.4")[0] == 0
+    code, _, errors = ran(str(path), "--set", "method.grouping.share=2")
+    assert code == 2
+    assert errors.count("\n") == 1
+    assert "method.grouping.share must be in (0, 1), got 2" in errors
+    code, _, errors = ran("score", str(path), "--indicator", "gradeint")
+    assert code == 2
+    assert "did you mean 'gradient'" in errors
+    code, _, errors = ran(str(path), "--set", "train.pretrained=")
+    assert code == 2
+    assert "train.pretrained must name the network whose tasks are scored" in errors
+    for key, value in (("validation_px", "6"), ("crop_px", "18"), ("validation_px", "8")):
+        code, _, errors = ran(str(path), "--set", f"method.grouping.{key}={value}")
+        assert code == 2
+        assert f"method.grouping.{key} must be" in errors
+    code, _, errors = ran(str(path), "--set", "method.type=psnr")
+    assert code == 2
+    tgsr.write_network(tmp_path / "wide.safetensors", SRResNetConfig(num_features=8, num_blocks=1))
+    code, _, errors = ran(str(path), "--set", f"train.pretrained={tmp_path / 'wide.safetensors'}")
+    assert code == 2
+    assert "does not fit srresnet x4" in errors
+    assert json.dumps(errors)
