@@ -110,7 +110,9 @@ def train_teacher(out: Path, train: tuple[Path, ...], test: tuple[Path, ...], st
     return out / "teacher" / "models" / "last.safetensors"
 
 
-def train_student(out: Path, pairs: Path, test: tuple[Path, ...], steps: int, mix: str, rate: float, seed: int) -> Curve:
+def train_student(
+    out: Path, pairs: Path, test: tuple[Path, ...], steps: int, mix: str, rate: float, seed: int
+) -> Curve:
     """One student on blended pairs; "vanilla" sees only the real ones."""
     folder = out / f"{mix}_{rate:g}_{seed}"
     sets = ", ".join(f"{name}='{pairs / name}'" for name in ("sr_pretrained", "lr_pretrained"))
@@ -256,8 +258,12 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 
 @click.command()
-@click.option("--train", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Clean images.")
-@click.option("--test", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Held-out images.")
+@click.option(
+    "--train", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Clean images."
+)
+@click.option(
+    "--test", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Held-out images."
+)
 @click.option("--out", default="out/demo_eco", show_default=True, type=click.Path(path_type=Path))
 @click.option("--steps", default=600, show_default=True, help="Of every student.")
 @click.option("--teacher-steps", default=2400, show_default=True)
