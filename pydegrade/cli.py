@@ -86,7 +86,7 @@ def _warn(line: str) -> None:
     click.echo(f"warning: {line}", err=True)
 
 
-COMMANDS_WITH_NETWORKS = {"pairs": "pytrain.cli_pairs"}
+COMMANDS_WITH_NETWORKS = {"estimate": "pytrain.cli_estimate", "pairs": "pytrain.cli_pairs"}
 """Commands that run a network: name -> module of the trainer that has it as `command`, loaded when it is asked for."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .cli_group import group
+from .cli_sweep import sweep_command
 
 if TYPE_CHECKING:
     import torch
@@ -522,6 +523,8 @@ def _labels(models: Sequence[str]) -> list[str]:
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--max-megapixels", type=click.FloatRange(min=0, min_open=True), help="Refuse larger inputs.")
 @click.option("--force", is_flag=True, help="Make results again that are there already.")
+@click.option("--vector", "vector_texts", multiple=True, metavar="NAME=VALUE[,...]",
+              help="dasr models: entries of the degradation vector set by you: blur1.sigma_x_px=2.5,noise1.sigma_8bit=5.")
 @_model_options
 def infer(
     inputs: tuple[Path, ...],
@@ -531,6 +534,7 @@ def infer(
     precision: str,
     max_megapixels: float | None,
     force: bool,
+    vector_texts: tuple[str, ...],
     tile_px: int,
     overlap_px: int,
     device: str,
@@ -545,6 +549,7 @@ def infer(
     Examples:
       pytrain infer photos --model out/quickstart/models/best.safetensors --out upscaled
       pytrain infer big.tif --model RealESRGAN_x4plus.pth --out upscaled --tile 512
+      pytrain infer photos --model dasr.safetensors --out sharper --vector blur1.sigma_x_px=2.5
     """
     from pydegrade import ImageError
     from pydegrade.progress import Progress
@@ -555,6 +560,10 @@ def infer(
     files = _named_inputs(inputs, suffix)
     loaded = load_model(model_path)
     net = loaded.net.to(where)
+    if vector_texts:
+        from .steering import Steered, adaptive, parse_changes
+
+        net = Steered(adaptive(net, str(model_path)), parse_changes(vector_texts))
     click.echo(f"{model_path}: {loaded.config.type} x{net.scale}, {len(files)} images, on {where}")
     todo = [(name, path) for name, path in files if force or not (out / name).exists()]
     if len(todo) < len(files):
@@ -644,3 +653,4 @@ def export(model_path: Path, target: Path) -> None:
 
 
 cli.add_command(group)
+cli.add_command(sweep_command)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 
 import pydegrade
 from pydegrade import vectors
-from pytrain import loop, nets
+from pytrain import cli, cli_estimate, loop, nets
 from pytrain.checkpoint import load_into, load_model, load_state, save_model
 from pytrain.config import loads
 from pytrain.errors import CheckpointError, ConfigError
@@ -230,3 +234,91 @@ def test_bad_edits_are_named(changes, message):
 def test_bad_configurations_are_named(tmp_path, overrides, message):
     with pytest.raises(ConfigError, match=message):
         loop.build_method(configuration(tmp_path, *overrides))
+
+
+# On the command line.
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small network whose shares depend on the vector."""
+    path = tmp_path_factory.mktemp("model") / "dasr.safetensors"
+    torch.manual_seed(0)
+    net = nets.build(SMALL)
+    with torch.no_grad():
+        net.predictor.MappingNet[1].weight.mul_(10)
+    save_model(path, SMALL, net)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_estimate_prints_and_writes_what_the_predictor_says(model, photo, tmp_path):
+    done = CliRunner().invoke(
+        cli_estimate.command, [str(photo), "--model", str(model), "--json", str(tmp_path / "e.json")]
+    )
+    assert done.exit_code == 0, done.output
+    (said,) = json.loads((tmp_path / "e.json").read_text()).values()
+    net = load_model(model).net
+    image = torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        vector, shares = net.predictor(image)
+    np.testing.assert_allclose(said["vector"], vector[0].numpy(), atol=1e-6)  # six digits are written
+    np.testing.assert_allclose(said["shares"], shares[0].numpy(), atol=1e-6)
+    sigma = 0.2 + (3.0 - 0.2) * float(vector[0, 1])
+    assert said["parameters"]["blur1.sigma_x_px"] == pytest.approx(sigma, abs=1e-5)
+    assert f"blur1.sigma_x_px       {sigma:.3g}" in done.output
+
+
+def test_an_edited_vector_changes_the_result_and_a_wrong_one_says_so(model, photo, tmp_path):
+    def infer(*extra: str):
+        arguments = ["infer", str(photo), "--model", str(model), "--out", str(tmp_path / "out"), "--force", *extra]
+        return CliRunner().invoke(cli.cli, arguments)
+
+    assert infer().exit_code == 0
+    plain = np.array(Image.open(tmp_path / "out" / "photo.png"))
+    assert infer("--vector", "blur1.sigma_x_px=3,noise1.sigma_8bit=5", "--vector", "order=jpeg2,sinc").exit_code == 0
+    edited = np.array(Image.open(tmp_path / "out" / "photo.png"))
+    net = load_model(model).net
+    image = torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)[None] / 255
+    changes = {"blur1.sigma_x_px": "3", "noise1.sigma_8bit": "5", "order": "jpeg2,sinc"}
+    vector = vectors.edited(net.estimate(image).numpy(), changes)
+    with torch.no_grad():
+        wanted = net.for_image(image, torch.from_numpy(vector))(image)[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255
+    assert np.abs(edited - wanted).max() <= 0.5 + 1e-3
+    assert (edited != plain).any()
+
+    for text, message in (
+        ("blur1.sigma_x=3", "no entry 'blur1.sigma_x'; did you mean 'blur1.sigma_x_px'?"),
+        ("blur1.sigma_x_px=30", "blur1.sigma_x_px must be in [0.2, 3], got 30"),
+        ("sharper", "--vector must be NAME=VALUE[,NAME=VALUE...], got 'sharper'"),
+        ("blur1.sigma_x_px=1,blur1.sigma_x_px=2", "--vector: blur1.sigma_x_px is given twice"),
+    ):
+        failed = infer("--vector", text)
+        assert isinstance(failed.exception, ValueError)
+        assert message in str(failed.exception)
+
+
+def test_only_adaptive_models_take_a_vector(photo, tmp_path):
+    plain = _saved(tmp_path / "plain.pth", nets.SRResNetConfig(num_features=4, num_blocks=1))
+    failed = CliRunner().invoke(cli_estimate.command, [str(photo), "--model", str(plain)])
+    assert "must be a dasr model, which predicts degradations, got SRResNet" in str(failed.exception)
+
+
+def test_a_sweep_is_one_row_per_entry(model, photo, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    arguments = ["sweep", str(photo), "--model", str(model), "-o", str(sheet), "--crop", "8"]
+    done = CliRunner().invoke(
+        cli.cli, [*arguments, "--vector", "blur1.sigma_x_px=0.2:3:3", "--vector", "noise1.sigma_8bit=1:30:4"]
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.strip() == str(sheet)
+    assert Image.open(sheet).size[0] > 4 * 256
+    for text in ("blur1.sigma_x_px", "blur1.sigma_x_px=1", "blur1.sigma_x_px=a:b", "blur1.sigma_x_px=1:2:1"):
+        failed = CliRunner().invoke(cli.cli, [*arguments, "--vector", text])
+        assert "--vector must be NAME=LOW:HIGH[:COUNT]" in str(failed.exception)
