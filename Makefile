@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp) CMakeLists.txt setup.py
+SOURCES := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*.cuh) CMakeLists.txt setup.py
 
 .PHONY: all sample test lint bench clean
 all: $(VENV)/built
@@ -38,4 +38,4 @@ bench: $(VENV)/built
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf build $(VENV) out pydegrade/_C*.so pydegrade.egg-info
+	rm -rf build $(VENV) out pydegrade/_C*.so pydegrade/_cuda.so pydegrade.egg-info

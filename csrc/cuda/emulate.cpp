@@ -260,7 +260,7 @@ int run(Kernel kernel, const char* name, int32_t threads, const Bases& bases, co
 
 int launch_kernel(const Bases& bases, const Launch& launch) {
   switch (launch.kernel) {
-#define PYD_CASE(name, threads) \
+#define PYD_CASE(name, threads, blocks) \
   case kKernel_##name: return launch_##name(bases, launch, nullptr);
     PYD_KERNELS(PYD_CASE)
 #undef PYD_CASE

@@ -24,7 +24,7 @@ PYD_DEVICE Tile tile_of_block(int32_t block, int32_t tiles_y, int32_t tiles_x) {
 
 PYD_DEVICE int32_t reflected(int32_t index, int32_t count, bool symmetric) {
   if (index >= 0 && index < count) return index;
-  return static_cast<int32_t>(symmetric ? reflect_symmetric(index, count) : reflect_101(index, count));
+  return symmetric ? reflect_symmetric(index, count) : reflect_101(index, count);
 }
 
 // How a plane is read: its size, its border rule, `pixel(y, x)`.
@@ -67,6 +67,7 @@ PYD_DEVICE Sums correlate_dense(const Source<Pixel>& source, const Tile& tile, c
   const int32_t rows = kFilterTileHeight + taps - 1;
   const Shared<float> kernel = shared_memory<float>(0, dense_weights(taps));
   const Shared<float> pixels = shared_memory<float>(4 * dense_weights(taps), rows * stride);
+  PYD_ROLLED
   for (int32_t i = thread_index(); i < dense_weights(taps); i += kFilterThreads) {
     const int32_t row = i / padded - kFilterPad, column = i % padded;
     const bool inside = row >= 0 && row < taps && column < taps;
@@ -108,7 +109,9 @@ PYD_DEVICE Sums correlate_separable(const Source<Pixel>& source, const Tile& til
   const Shared<float> pixels = shared_memory<float>(4 * separable_weights(taps), kFilterChunk * stride);
   const Shared<float> middle =
       shared_memory<float>(4 * (separable_weights(taps) + kFilterChunk * stride), rows * kFilterTileWidth);
+  PYD_ROLLED
   for (int32_t i = thread_index(); i < padded; i += kFilterThreads) across.set(i, i < taps ? line.get(i) : 0.0f);
+  PYD_ROLLED
   for (int32_t i = thread_index(); i < vertical_padded; i += kFilterThreads) {
     const int32_t tap = i - kFilterPad;
     down.set(i, tap >= 0 && tap < taps ? line.get(vertical + tap) : 0.0f);

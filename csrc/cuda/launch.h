@@ -5,7 +5,7 @@
 
 namespace pyd {
 
-#define PYD_DECLARE(name, threads) int launch_##name(const Bases& bases, const Launch& launch, void* stream);
+#define PYD_DECLARE(name, threads, blocks) int launch_##name(const Bases& bases, const Launch& launch, void* stream);
 PYD_KERNELS(PYD_DECLARE)
 #undef PYD_DECLARE
 

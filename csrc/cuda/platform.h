@@ -71,7 +71,7 @@ __device__ __forceinline__ int32_t count_bits(uint32_t word) { return __popc(wor
 #define PYD_BARRIER() __syncthreads()
 
 #define PYD_KERNEL(name)                                                                                          \
-  __global__ void __launch_bounds__(kThreads_##name) name##_kernel(const __grid_constant__ Bases bases, int64_t stage); \
+  __global__ void __launch_bounds__(kThreads_##name, kBlocks_##name) name##_kernel(const __grid_constant__ Bases bases, int64_t stage); \
   int launch_##name(const Bases& bases, const Launch& launch, void* stream) {                                     \
     /* Above 48 KiB a kernel has to ask; the answer is the same for every call. */                                \
     if (launch.shared_bytes > 48 * 1024) {                                                                        \

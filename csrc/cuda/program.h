@@ -32,38 +32,39 @@ struct Place {
   int32_t unused;
 };
 
-// Kernel, threads per block. launch.h declares one function for each.
-#define PYD_KERNELS(X)        \
-  X(prepare, 128)             \
-  X(point, 256)               \
-  X(blur, 128)                \
-  X(sharpen_mask, 128)        \
-  X(sharpen_blend, 128)       \
-  X(blur_adjoint, 128)        \
-  X(resize, 256)              \
-  X(levels, 256)              \
-  X(noise, 128)               \
-  X(rain, 128)                \
-  X(libjpeg_encode, 128)      \
-  X(libjpeg_decode, 256)      \
-  X(diffjpeg_encode, 128)     \
-  X(diffjpeg_decode, 256)     \
-  X(diffjpeg_merge_adjoint, 256)  \
-  X(diffjpeg_upsample_adjoint, 256)  \
-  X(diffjpeg_code_adjoint, 128)  \
-  X(diffjpeg_split_adjoint, 256)
+// Kernel, threads per block, blocks that are to fit on a multiprocessor at once. 0: as the compiler likes; in the filters it
+// would spill registers for more of them. launch.h declares one function for each.
+#define PYD_KERNELS(X)                 \
+  X(prepare, 128, 0)                   \
+  X(point, 256, 0)                     \
+  X(blur, 128, 8)                      \
+  X(sharpen_mask, 128, 8)              \
+  X(sharpen_blend, 128, 8)             \
+  X(blur_adjoint, 128, 0)              \
+  X(resize, 256, 0)                    \
+  X(levels, 256, 0)                    \
+  X(noise, 128, 0)                     \
+  X(rain, 128, 0)                      \
+  X(libjpeg_encode, 128, 0)            \
+  X(libjpeg_decode, 256, 0)            \
+  X(diffjpeg_encode, 128, 0)           \
+  X(diffjpeg_decode, 256, 0)           \
+  X(diffjpeg_merge_adjoint, 256, 0)    \
+  X(diffjpeg_upsample_adjoint, 256, 0) \
+  X(diffjpeg_code_adjoint, 128, 0)     \
+  X(diffjpeg_split_adjoint, 256, 0)
 
 enum KernelId : int32_t {
-#define PYD_ID(name, threads) kKernel_##name,
+#define PYD_ID(name, threads, blocks) kKernel_##name,
   PYD_KERNELS(PYD_ID)
 #undef PYD_ID
   kKernelCount
 };
-#define PYD_THREADS(name, threads) constexpr int32_t kThreads_##name = threads;
+#define PYD_THREADS(name, threads, blocks)    \
+  constexpr int32_t kThreads_##name = threads; \
+  constexpr int32_t kBlocks_##name = blocks;
 PYD_KERNELS(PYD_THREADS)
 #undef PYD_THREADS
-
-constexpr int64_t kProgramMagic = 0x3130474f52504450;  // "PDPROG01" read as bytes
 
 struct ProgramHeader {
   int64_t magic;
@@ -221,5 +222,11 @@ constexpr int32_t kMostJpegBlocks = 48;
 constexpr int32_t kJpegRegionWords = kJpegRegionHeight * kJpegRegionWidth;
 constexpr int32_t kJpegSharedBytes = 4 * (kMostJpegBlocks * kBlockWords + 2 * kJpegRegionWords);
 constexpr int32_t kJpegAdjointSharedBytes = 4 * 2 * kMostJpegBlocks * kBlockWords;
+
+// A library of kernels runs programs of its own build only: "PDPROG" read as bytes, and the sizes of all descriptors.
+constexpr int64_t kProgramMagic =
+    0x474f52504450 + (int64_t{sizeof(PrepareRow) + 3 * sizeof(PointRow) + 5 * sizeof(BlurRow) + 7 * sizeof(SharpenRow) +
+                             11 * sizeof(ResizeRow) + 13 * sizeof(NoiseRow) + 17 * sizeof(JpegRow) + kKernelCount}
+                      << 48);
 
 }  // namespace pyd

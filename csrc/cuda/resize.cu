@@ -59,6 +59,7 @@ PYD_KERNEL(resize) {
     range.set(1, -1);
   }
   PYD_BARRIER();
+  PYD_ROLLED
   for (int32_t j = thread_index(); j < (vertical_first ? columns : rows); j += kThreads_resize) {
     range.minimum(0, vertical_first ? horizontal.low(left + j) : vertical.low(top + j));
     range.maximum(1, vertical_first ? horizontal.high(left + j) : vertical.high(top + j));
@@ -75,6 +76,7 @@ PYD_KERNEL(resize) {
 
   // A range that does not fit, as in extreme shrinking, is worked out again for every pixel.
   if (int64_t{span} * (vertical_first ? rows : columns) > kResizeShared) {
+    PYD_ROLLED
     for (int32_t i = thread_index(); i < rows * columns; i += kThreads_resize) {
       const int32_t y = top + i / columns, x = left + i % columns;
       const float sum = vertical_first ? sum_of_taps(horizontal, x, [&](int32_t at) { return vertical_sum(y, at); })
@@ -87,11 +89,13 @@ PYD_KERNEL(resize) {
   // [rows][span] after a vertical first pass, [span][columns] after a horizontal one.
   const Shared<float> middle = shared_memory<float>(16, kResizeShared);
   const int32_t stride = vertical_first ? span : columns, values = vertical_first ? rows * span : span * columns;
+  PYD_ROLLED
   for (int32_t i = thread_index(); i < values; i += kThreads_resize) {
     const int32_t y = i / stride, x = i % stride;
     middle.set(i, vertical_first ? vertical_sum(top + y, low + x) : horizontal_sum(low + y, left + x));
   }
   PYD_BARRIER();
+  PYD_ROLLED
   for (int32_t i = thread_index(); i < rows * columns; i += kThreads_resize) {
     const int32_t y = i / columns, x = i % columns;
     const float sum = vertical_first

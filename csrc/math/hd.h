@@ -10,13 +10,17 @@
 
 #if defined(__CUDACC__)
 #define PYD_HD static __host__ __device__ __forceinline__
-// Before a loop: keeps nvcc from unrolling it, where that would cost more registers than it is worth.
-#define PYD_ROLLED _Pragma("unroll 1")
 #else
-#define PYD_ROLLED
 #define PYD_HD static inline __attribute__((always_inline, unused))
 #endif
 #define PYD_RESTRICT __restrict__
+
+// Before a loop: keeps nvcc from unrolling it, where that would cost more registers than it is worth.
+#if defined(__CUDA_ARCH__)
+#define PYD_ROLLED _Pragma("unroll 1")
+#else
+#define PYD_ROLLED
+#endif
 
 #if defined(__CUDA_ARCH__)
 PYD_HD float pyd_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
