@@ -15,7 +15,6 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-
 ROOT = Path(__file__).resolve().parent
 CUDA = "pydegrade._cuda"
 ARCHITECTURES = "80 86 89 90 100 120"

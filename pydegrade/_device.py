@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from . import _native
+from .errors import PydegradeError
 
 # enum Base of csrc/cuda/program.h; scratch memory follows from the arena.
 _BASES = ("src", "dst", "target", "grad", "program", "poisson", "arena", "scratch")
@@ -22,7 +23,7 @@ _HEADER_WORDS = 6  # ProgramHeader: magic, bytes, launches, first_launch, scratc
 _MESSAGE_BYTES = 512
 
 
-class DeviceError(RuntimeError):
+class DeviceError(PydegradeError, RuntimeError):
     """The device or its driver refused to run a program."""
 
 
@@ -145,6 +146,16 @@ def run(
         status = start()
     if status != 0:
         raise DeviceError(f"pydegrade on {device}: {message.value.decode(errors='replace') or f'error {status}'}")
+
+
+def call(name: str, *, src: torch.Tensor, dst: torch.Tensor, grad: torch.Tensor | None = None, **fields: Any) -> None:
+    """Run an op of csrc/ops.h where its pixels are. Fields as for `_native.call`."""
+    if src.device.type == "cpu":
+        if grad is not None:
+            fields["grad"] = grad
+        _native.call(name, src=src, dst=dst, **fields)
+    else:
+        run(record(name, src.device, **fields), src, dst, grad=grad)
 
 
 def library_path() -> Path:

@@ -132,6 +132,74 @@ def trace(images: Sequence[torch.Tensor] | torch.Tensor, tasks: TaskBatch) -> li
     return stages
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Tasks planned for a batch of equal images on CUDA: everything that needs the host is done, and `run` only queues
+    kernels. It may be called inside a CUDA graph capture when it is given all three results to write to.
+
+    Attributes:
+        program: what the kernels read.
+        shape: of the HR batch, (B, 3, H, W).
+        lr_shape: of the result.
+        has_target: whether the pair's target differs from the HR images.
+    """
+
+    program: _device.Program
+    shape: tuple[int, int, int, int]
+    lr_shape: tuple[int, int, int, int]
+    has_target: bool
+
+    def empty(self) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Memory for `run`: LR batch, target batch (None where it is the HR batch), arena."""
+        device = self.program.device.device
+        target = torch.empty(self.shape, device=device) if self.has_target else None
+        arena = torch.empty(self.program.arena_bytes, dtype=torch.uint8, device=device)
+        return torch.empty(self.lr_shape, device=device), target, arena
+
+    def run(
+        self,
+        hr: torch.Tensor,
+        lr: torch.Tensor,
+        target: torch.Tensor | None,
+        arena: torch.Tensor,
+        backend: _device.Backend | None = None,
+    ) -> None:
+        """Degrade `hr` into `lr` and `target`, on the current stream. Pixels must lie in [0, 1]; nobody looks.
+
+        Args:
+            hr: float32 [B, 3, H, W], contiguous, on the device of the program.
+            lr, target, arena: from `empty`, any number of times.
+            backend: what runs the program; by default the device's own.
+        """
+        if tuple(hr.shape) != self.shape or hr.dtype != torch.float32 or not hr.is_contiguous():
+            raise ValueError(f"run: hr must be contiguous float32 of shape {self.shape}, got {hr.dtype} {tuple(hr.shape)}")
+        if tuple(lr.shape) != self.lr_shape or (target is None) == self.has_target:
+            raise ValueError("run: lr, target and arena must be those of Prepared.empty")
+        _device.run(self.program, hr, lr, target=target, arena=arena, backend=backend)
+
+
+def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | str = "cuda") -> Prepared:
+    """Plan tasks for HR images of one size, for many runs.
+
+    Args:
+        tasks: B tasks.
+        height, width: px, multiples of the space's scale.
+        device: where the images will be.
+    Returns:
+        What `degrade_batch` would do, without the images.
+    """
+    sides = np.full(len(tasks), height, np.int32), np.full(len(tasks), width, np.int32)
+    plan = make_plan(tasks, Layout.of_sizes(*sides))
+    has_target = tasks.space.target != "hr"
+    scale = tasks.space.scale
+    return Prepared(
+        program=_record(_chain_fields(plan), torch.device(device), has_target),
+        shape=(len(tasks), 3, height, width),
+        lr_shape=(len(tasks), 3, height // scale, width // scale),
+        has_target=has_target,
+    )
+
+
 def _run(
     plan: Plan, data: torch.Tensor, want_target: bool, backend: _device.Backend | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -14,6 +14,8 @@ from pydegrade.psf import COLUMNS, SHAPES, blur_params, full_kernels
 
 from .reference import blur as reference
 
+RUNS_ON_DEVICES = ["pydegrade.ops.blur", "pydegrade.ops.sharpen"]
+
 PARAMETERS = [
     ("delta", 7, {}),
     ("iso", 7, {"sigma_x": 0.3}),

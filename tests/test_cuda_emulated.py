@@ -63,6 +63,22 @@ def test_ragged_chains_give_the_bits_of_the_cpu(backend):
     assert torch.equal(got[1], expected[1])
 
 
+def test_prepared_programs_run_again_on_other_images(backend):
+    tasks = pydegrade.sample("realesrgan-x4", 5, range(3))
+    prepared = engine.prepare(tasks, 32, 24, "cpu")
+    lr, target, arena = prepared.empty()
+    for start in range(2):
+        hr = hr_batch(4, 32)[start : start + 3, :, :, :24].contiguous()
+        prepared.run(hr, lr, target, arena, backend)
+        expected = pydegrade.degrade_batch(hr, tasks)
+        assert torch.equal(lr, expected.lr)
+        assert torch.equal(target, expected.target)
+    with pytest.raises(ValueError, match="run: hr must be contiguous float32 of shape"):
+        prepared.run(hr[:2], lr, target, arena, backend)
+    with pytest.raises(ValueError, match=r"run: lr, target and arena must be those of Prepared\.empty"):
+        prepared.run(hr, lr, None, arena, backend)
+
+
 def test_launches_of_a_chain_do_not_grow_with_the_batch():
     """One or two per slot that any image uses, one to prepare tables, one to round."""
     launches = []

@@ -15,6 +15,10 @@ import torch
 import pydegrade
 from pydegrade.errors import TaskError
 
+RUNS_ON_DEVICES = [
+    f"pydegrade.{name}" for name in ("degrade", "degrade_batch", "degrade_list", "degrade_pairs", "trace")
+]
+
 PRESETS = [
     "bicubic",
     "realesrgan-x4",

@@ -18,6 +18,8 @@ from pydegrade.ops import OPS, jpeg
 
 from .reference import jpeg as reference
 
+RUNS_ON_DEVICES = ["jpeg"]
+
 GOLDEN = Path(__file__).parent / "golden" / "jpeg.npz"
 SUBSAMPLINGS = ("444", "422", "420")
 
@@ -548,14 +550,6 @@ def test_messages(arguments: dict, error: type[Exception], message: str) -> None
     with pytest.raises(error) as caught:
         jpeg(**{"images": IMAGES, "quality": 75, **arguments})
     assert str(caught.value) == message
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_cuda_tensors_are_refused_in_one_line() -> None:
-    with pytest.raises(
-        ValueError, match=r"^jpeg: images must be on the CPU, got cuda:0 \(this build has no CUDA kernels\)$"
-    ):
-        jpeg(IMAGES.cuda(), 75)
 
 
 # ---- Inside a chain

@@ -16,6 +16,8 @@ from pydegrade.ops.noise import noise_matrix, poisson_tables
 from .reference import noise as reference
 from .reference.philox import philox, uniform
 
+RUNS_ON_DEVICES = ["pydegrade.ops.noise"]
+
 # Random123, kat_vectors: philox4x32 10 rounds (counter, key, result).
 KNOWN = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),

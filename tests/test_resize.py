@@ -20,6 +20,8 @@ from pydegrade.ops.resize import MODES, RULES, resize
 
 from .reference import resize as reference
 
+RUNS_ON_DEVICES = ["resize"]
+
 OP = next(op for op in OPS if op.name == "resize")
 TORCH_MODES = ("torch_area", "torch_bilinear", "torch_bicubic")
 CV2_MODES = ("cv2_linear", "cv2_cubic", "cv2_area")

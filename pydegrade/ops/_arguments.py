@@ -9,17 +9,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .. import _device
+
 
 def check_images(op: str, images: torch.Tensor) -> None:
-    """[B, C, H, W] float32 on the CPU, no empty side."""
+    """[B, C, H, W] float32 on the CPU or on CUDA, no empty side."""
     if not isinstance(images, torch.Tensor):
         raise TypeError(f"{op}: images must be a tensor [B, C, H, W], got {type(images).__name__}")
     if images.dim() != 4 or 0 in images.shape[1:]:
         raise ValueError(f"{op}: images must be [B, C, H, W] with C, H, W >= 1, got shape {list(images.shape)}")
     if images.dtype != torch.float32:
         raise TypeError(f"{op}: images must be float32 in [0, 1], got {images.dtype}")
-    if images.device.type not in ("cpu", "meta"):
-        raise ValueError(f"{op}: images must be on the CPU, got {images.device} (this build has no CUDA kernels)")
+    check_device(op, images)
+
+
+def check_device(op: str, images: torch.Tensor) -> None:
+    """On the CPU, on a CUDA device that this installation has kernels for, or without memory."""
+    if images.device.type not in ("cpu", "cuda", "meta"):
+        raise ValueError(f"{op}: images must be on the CPU or on CUDA, got {images.device}")
+    if images.device.type == "cuda":
+        _device.backend_of(images.device)
+
+
+def beside(images: torch.Tensor, values: Any) -> torch.Tensor:
+    """Parameters for an op on `images`: on the CPU whatever the device of the pixels, since programs are made there."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return tensor.to("meta") if images.is_meta else tensor
 
 
 def numbers(

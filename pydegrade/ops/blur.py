@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _native
+from .. import _device
 from ..columns import BoolArray, Column, Columns, Items, Op, same_size
 from ..packed import dense_layout
 from ..psf import SHAPES, blur_params
-from ._arguments import check_images, check_layout, check_rows, codes, like_data, numbers
+from ._arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
 from ._library import LIBRARY, layout_arguments
 
 Shape = Literal["delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"]
@@ -123,15 +123,15 @@ def _run(
     src = data.contiguous()
     out = torch.empty_like(src)
     params = {"weights": weights.contiguous(), "start": start, "size_px": size_px, "path": path, "border": border}
-    _native.call(function, rows=rows, src=src, dst=out, **params)
+    _device.call(function, rows=rows, src=src, dst=out, **params)
     return out
 
 
-def _blur_cpu(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
+def _blur(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
     return _run("blur", data, *arguments)
 
 
-def _blur_adjoint_cpu(grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
+def _blur_adjoint(grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
     return _run("blur_adjoint", grad, *arguments)
 
 
@@ -147,8 +147,9 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (out, *(None for _ in range(9)))
 
 
-LIBRARY.impl("blur", _blur_cpu, "CPU")
-LIBRARY.impl("blur_adjoint", _blur_adjoint_cpu, "CPU")
+for _device_key in ("CPU", "CUDA"):
+    LIBRARY.impl("blur", _blur, _device_key)
+    LIBRARY.impl("blur_adjoint", _blur_adjoint, _device_key)
 torch.library.register_fake("pydegrade::blur", like_data, lib=LIBRARY)
 torch.library.register_fake("pydegrade::blur_adjoint", like_data, lib=LIBRARY)
 torch.library.register_autograd("pydegrade::blur", _backward, setup_context=_save, lib=LIBRARY)
@@ -175,7 +176,7 @@ def blur(
     Either pass kernels, or their parameters (see `pydegrade.kernels` for the formulas).
 
     Args:
-        images: [B, C, H, W] float32 on the CPU; any sides >= 1.
+        images: [B, C, H, W] float32 on the CPU or on CUDA; any sides >= 1.
         kernels: one [k, k], or [B, k, k], or B arrays of different sizes; k odd, 1 to 51. Used as they are.
         shape: family, one or B.
         size_px: odd, 1 to 51; number or [B], as all that follow.
@@ -210,7 +211,7 @@ def blur(
     params["border"] = codes("blur", "border", border, BORDERS, batch)
     layout = dense_layout(images)
     arrays = (layout.offset, layout.height, layout.width, *params.values())
-    tensors = [torch.from_numpy(np.ascontiguousarray(values)).to(images.device) for values in arrays]
+    tensors = [beside(images, values) for values in arrays]
     out: torch.Tensor = torch.ops.pydegrade.blur(images, *tensors[:3], channels, *tensors[3:])
     return out
 

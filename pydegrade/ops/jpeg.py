@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _native
+from .. import _device
 from ..columns import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op, same_size
 from ..packed import dense_layout
+from ._arguments import beside, check_device
 from ._library import LIBRARY, layout_arguments
 
 Mode = Literal["off", "libjpeg", "diffjpeg", "diffjpeg_basicsr"]
@@ -110,9 +111,9 @@ def _fields(
         raise ValueError(f"jpeg: data must be float32 with 3 channels, got {data.dtype} with {channels}")
     tensors = [offset, height, width, mode, quality, subsampling, rounding]
     for place, (tensor, dtype) in enumerate(zip(tensors, _DTYPES)):
-        if tensor.dtype != dtype or tensor.shape != (count,) or tensor.device != data.device:
+        if tensor.dtype != dtype or tensor.shape != (count,) or tensor.device.type != "cpu":
             got = f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
-            raise ValueError(f"jpeg: expected {dtype} of shape ({count},) on {data.device}, got {got}")
+            raise ValueError(f"jpeg: expected {dtype} of shape ({count},) on the CPU, got {got}")
         tensors[place] = tensor.contiguous()
     values = data.numel()
     for first, rows, columns in zip(offset.tolist(), height.tolist(), width.tolist()):
@@ -129,20 +130,20 @@ def _fields(
     }
 
 
-def _jpeg_cpu(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
+def _jpeg(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
     fields = _fields(data, *arguments[:-1])
     out = torch.empty_like(fields["src"])
-    _native.call("jpeg", dst=out, **fields)
+    _device.call("jpeg", dst=out, **fields)
     return out
 
 
-def _jpeg_adjoint_cpu(grad: torch.Tensor, data: torch.Tensor, *arguments: Any) -> torch.Tensor:
+def _jpeg_adjoint(grad: torch.Tensor, data: torch.Tensor, *arguments: Any) -> torch.Tensor:
     fields = _fields(data, *arguments[:-1])
     if grad.shape != data.shape or grad.dtype != torch.float32:
         got = f"{grad.dtype} of shape {tuple(grad.shape)}"
         raise ValueError(f"jpeg: grad must be float32 of shape {tuple(data.shape)}, got {got}")
     out = torch.empty_like(fields["src"])
-    _native.call("jpeg_adjoint", dst=out, grad=grad.contiguous(), libjpeg_gradient=int(arguments[-1]), **fields)
+    _device.call("jpeg_adjoint", dst=out, grad=grad.contiguous(), libjpeg_gradient=int(arguments[-1]), **fields)
     return out
 
 
@@ -162,8 +163,9 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (torch.ops.pydegrade.jpeg_adjoint(grad, *arguments), *(None for _ in arguments[1:]))
 
 
-LIBRARY.impl("jpeg", _jpeg_cpu, "CPU")
-LIBRARY.impl("jpeg_adjoint", _jpeg_adjoint_cpu, "CPU")
+for _device_key in ("CPU", "CUDA"):
+    LIBRARY.impl("jpeg", _jpeg, _device_key)
+    LIBRARY.impl("jpeg_adjoint", _jpeg_adjoint, _device_key)
 torch.library.register_fake("pydegrade::jpeg", _like_data, lib=LIBRARY)
 torch.library.register_fake("pydegrade::jpeg_adjoint", _like_data, lib=LIBRARY)
 torch.library.register_autograd("pydegrade::jpeg", _backward, setup_context=_save, lib=LIBRARY)
@@ -198,7 +200,7 @@ def jpeg(
     [0, 1]. The true gradient of "libjpeg" is zero, and so is ours unless `libjpeg_gradient` is set.
 
     Args:
-        images: [B, 3, H, W] float32 on the CPU, RGB in [0, 1]; any H, W >= 1. Never written to.
+        images: [B, 3, H, W] float32 on the CPU or on CUDA, RGB in [0, 1]; any H, W >= 1. Never written to.
         quality: number or [B], 1 to 100; whole in mode "libjpeg". Never written to.
         mode: one for all images, or B of them.
         subsampling: "444", "422" (half the width), "420" (half of both); one, or B. "diffjpeg_basicsr" is always "420".
@@ -218,8 +220,7 @@ def jpeg(
         raise ValueError(f"jpeg: images must be [B, 3, H, W] with H, W >= 1, got shape {list(images.shape)}")
     if images.dtype != torch.float32:
         raise TypeError(f"jpeg: images must be float32 in [0, 1], got {images.dtype}")
-    if images.device.type not in ("cpu", "meta"):
-        raise ValueError(f"jpeg: images must be on the CPU, got {images.device} (this build has no CUDA kernels)")
+    check_device("jpeg", images)
     batch = images.shape[0]
     modes = _codes("mode", mode, MODES, batch)
     subsamplings = _codes("subsampling", subsampling, SUBSAMPLINGS, batch)
@@ -227,9 +228,7 @@ def jpeg(
     qualities = _qualities(quality, modes)
     layout = dense_layout(images)
     per_image = (layout.offset, layout.height, layout.width, modes, qualities, subsamplings, roundings)
-    offset, height, width, *parameters = (torch.from_numpy(values) for values in per_image)
-    if images.is_meta:
-        offset, height, width, *parameters = (values.to("meta") for values in (offset, height, width, *parameters))
+    offset, height, width, *parameters = (beside(images, values) for values in per_image)
     out: torch.Tensor = torch.ops.pydegrade.jpeg(images, offset, height, width, 3, *parameters, libjpeg_gradient)
     return out
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _native, rng
+from .. import _device, _native, rng
 from ..columns import BoolArray, Column, Columns, Items, Op, same_size
 from ..eigen import symmetric_eigen3
 from ..packed import dense_layout
-from ._arguments import check_images, check_layout, check_rows, codes, like_data, numbers
+from ._arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
 from ._library import LIBRARY, layout_arguments
 
 Kind = Literal["off", "gaussian", "poisson", "correlated"]
@@ -125,7 +125,7 @@ LIBRARY.define(
 )
 
 
-def _noise_cpu(
+def _noise(
     data: torch.Tensor,
     offset: torch.Tensor,
     height: torch.Tensor,
@@ -148,7 +148,7 @@ def _noise_cpu(
         raise ValueError(f"noise: key must be [{count}, 4] and matrix [{count}, 9], got {key.shape} and {matrix.shape}")
     src = data.contiguous()
     out = torch.empty_like(src)
-    _native.call(
+    _device.call(
         "noise",
         rows=rows,
         src=src,
@@ -174,7 +174,8 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (grad * ((output > 0) & (output < 1)), *(None for _ in range(10)))
 
 
-LIBRARY.impl("noise", _noise_cpu, "CPU")
+for _device_key in ("CPU", "CUDA"):
+    LIBRARY.impl("noise", _noise, _device_key)
 torch.library.register_fake("pydegrade::noise", like_data, lib=LIBRARY)
 torch.library.register_autograd("pydegrade::noise", _backward, setup_context=_save, lib=LIBRARY)
 
@@ -203,7 +204,8 @@ def noise(
         "off": the image itself.
 
     Args:
-        images: [B, C, H, W] float32 on the CPU, in [0, 1]; H <= 65535, W <= 262143; C = 3 for gray and correlated noise.
+        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; H <= 65535, W <= 262143; C = 3 for gray and
+            correlated noise.
         kind: one for all images, or B of them.
         sigma_8bit: number or [B], 0 to 255: standard deviation in 8-bit levels.
         poisson_gain: number or [B], 0 to 10.
@@ -235,7 +237,7 @@ def noise(
     key = rng.image_keys(seeds, numbers_of, numbers_of).view(np.int32)
     layout = dense_layout(images)
     per_image = (layout.offset, layout.height, layout.width, kinds, sigma, gain, flags, matrix, key)
-    tensors = [torch.from_numpy(np.ascontiguousarray(values)).to(images.device) for values in per_image]
+    tensors = [beside(images, values) for values in per_image]
     out: torch.Tensor = torch.ops.pydegrade.noise(images, *tensors[:3], channels, *tensors[3:])
     return out
 

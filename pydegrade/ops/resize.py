@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _native
+from .. import _device
 from ..columns import BoolArray, Column, Columns, IntArray, Items, Op
 from ..packed import Layout, dense_layout
+from ._arguments import beside, check_device
 from ._library import LIBRARY, layout_arguments
 
 Mode = Literal[
@@ -175,9 +176,9 @@ def _prepared(data: torch.Tensor, channels: int, *tensors: torch.Tensor) -> tupl
         raise ValueError(f"resize: data must be float32 with 1 or more channels, got {data.dtype} with {channels}")
     count = tensors[0].shape[0]
     for tensor, dtype in zip(tensors, _DTYPES):
-        if tensor.dtype != dtype or tensor.shape != (count,) or tensor.device != data.device:
+        if tensor.dtype != dtype or tensor.shape != (count,) or tensor.device.type != "cpu":
             got = f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
-            raise ValueError(f"resize: expected {dtype} of shape ({count},) on {data.device}, got {got}")
+            raise ValueError(f"resize: expected {dtype} of shape ({count},) on the CPU, got {got}")
     offset, height, width, dst_height, dst_width, mode, scale_y, scale_x = (
         np.ascontiguousarray(tensor.numpy()) for tensor in tensors
     )
@@ -186,24 +187,25 @@ def _prepared(data: torch.Tensor, channels: int, *tensors: torch.Tensor) -> tupl
     return src, dst, {"mode": mode, "scale_y": scale_y, "scale_x": scale_x}
 
 
-def _resize_cpu(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
+def _resize(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
     offset, height, width, channels, *tensors, total = arguments
     src, dst, params = _prepared(data, channels, offset, height, width, *tensors)
-    out = torch.empty(total, dtype=torch.float32)
+    out = data.new_empty(total)
     _checked(data, src, "data")
     _checked(out, dst, "the result")
-    _native.call("resize", src_rows=src.fields(), dst_rows=dst.fields(), src=data.contiguous(), dst=out, **params)
+    _device.call("resize", src_rows=src.fields(), dst_rows=dst.fields(), src=data.contiguous(), dst=out, **params)
     return out
 
 
-def _resize_adjoint_cpu(grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
+def _resize_adjoint(grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
     offset, height, width, channels, *tensors, total = arguments
     src, dst, params = _prepared(grad, channels, offset, height, width, *tensors)
-    out = torch.zeros(total, dtype=torch.float32)
+    out = grad.new_zeros(total)
     _checked(out, src, "the result")
     _checked(grad, dst, "grad")
-    fields = {"src_rows": dst.fields(), "dst_rows": src.fields()}
-    _native.call("resize_adjoint", src=grad.contiguous(), dst=out, **fields, **params)
+    _device.call(
+        "resize_adjoint", src=grad.contiguous(), dst=out, src_rows=dst.fields(), dst_rows=src.fields(), **params
+    )
     return out
 
 
@@ -229,16 +231,12 @@ def _transposed_by(name: str) -> Any:
     return backward
 
 
-def _no_cuda(*arguments: Any) -> torch.Tensor:
-    raise ValueError("resize: data must be on the CPU, got cuda (this build has no CUDA kernels)")
-
-
 for _name, _function, _adjoint in (
-    ("resize", _resize_cpu, "resize_adjoint"),
-    ("resize_adjoint", _resize_adjoint_cpu, "resize"),
+    ("resize", _resize, "resize_adjoint"),
+    ("resize_adjoint", _resize_adjoint, "resize"),
 ):
-    LIBRARY.impl(_name, _function, "CPU")
-    LIBRARY.impl(_name, _no_cuda, "CUDA")
+    for _device_key in ("CPU", "CUDA"):
+        LIBRARY.impl(_name, _function, _device_key)
     torch.library.register_fake(f"pydegrade::{_name}", _like_total, lib=LIBRARY)
     torch.library.register_autograd(f"pydegrade::{_name}", _transposed_by(_adjoint), setup_context=_save, lib=LIBRARY)
 
@@ -264,7 +262,7 @@ def resize(
         "decimate": px 0, n, 2n .. with n the rounded shrinkage.
 
     Args:
-        images: [B, C, H, W] float32 on the CPU, any values; any C, H, W >= 1. Never written to.
+        images: [B, C, H, W] float32 on the CPU or on CUDA, any values; any C, H, W >= 1. Never written to.
         size: (height, width) of the result, px; or
         resize_factor: number or [B], 1/64 to 16, output px per input px. Sides are rounded down, in the MATLAB modes
             and "decimate" up. Must give all images the same size.
@@ -282,8 +280,7 @@ def resize(
         raise ValueError(f"resize: images must be [B, C, H, W] with C, H, W >= 1, got shape {list(images.shape)}")
     if images.dtype != torch.float32:
         raise TypeError(f"resize: images must be float32, got {images.dtype}")
-    if images.device.type not in ("cpu", "meta"):
-        raise ValueError(f"resize: images must be on the CPU, got {images.device} (this build has no CUDA kernels)")
+    check_device("resize", images)
     if (size is None) == (resize_factor is None):
         raise ValueError("resize: give either size or resize_factor")
     batch, channels, rows, columns = images.shape
@@ -309,9 +306,7 @@ def resize(
     layout = dense_layout(images)
     sizes = np.full(batch, out_height, np.int32), np.full(batch, out_width, np.int32)
     per_image = (layout.offset, layout.height, layout.width, *sizes, modes, scales, scales)
-    tensors = [torch.from_numpy(values) for values in per_image]
-    if images.is_meta:
-        tensors = [values.to("meta") for values in tensors]
+    tensors = [beside(images, values) for values in per_image]
     total = batch * channels * out_height * out_width
     flat = images.reshape(-1)
     out: torch.Tensor = torch.ops.pydegrade.resize(flat, *tensors[:3], channels, *tensors[3:], total)

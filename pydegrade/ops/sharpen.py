@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _native
+from .. import _device
 from ..columns import BoolArray, Column, Columns, Items, Op, same_size
 from ..packed import dense_layout
-from ._arguments import check_images, check_layout, check_rows, like_data, numbers
+from ._arguments import beside, check_images, check_layout, check_rows, like_data, numbers
 from ._library import LIBRARY, layout_arguments
 
 # ---- Declaration
@@ -65,7 +65,7 @@ LIBRARY.define(
 )
 
 
-def _sharpen_cpu(
+def _sharpen(
     data: torch.Tensor,
     offset: torch.Tensor,
     height: torch.Tensor,
@@ -81,13 +81,14 @@ def _sharpen_cpu(
     )
     src = data.contiguous()
     out = torch.empty_like(src)
-    _native.call(
+    _device.call(
         "sharpen", rows=rows, src=src, dst=out, weight=weight, radius_px=radius_px, threshold_8bit=threshold_8bit
     )
     return out
 
 
-LIBRARY.impl("sharpen", _sharpen_cpu, "CPU")
+for _device_key in ("CPU", "CUDA"):
+    LIBRARY.impl("sharpen", _sharpen, _device_key)
 torch.library.register_fake("pydegrade::sharpen", like_data, lib=LIBRARY)
 
 
@@ -103,7 +104,7 @@ def sharpen(
     """Unsharp masking: I + weight (I - G * I) where the difference exceeds the threshold, with soft edges.
 
     Args:
-        images: [B, C, H, W] float32 on the CPU, in [0, 1]; any sides >= 1.
+        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; any sides >= 1.
         weight: number or [B], 0 to 4; 0 copies the image.
         radius_px: number or [B], 0 to 100: length of the Gaussian, raised to odd; its sigma follows OpenCV's rule
             0.3 ((length - 1) / 2 - 1) + 0.8, so 50 means 51 taps with sigma 8.
@@ -125,6 +126,6 @@ def sharpen(
         numbers("sharpen", "radius_px", radius_px, batch, 0, 100, integer=True).astype(np.int32),
         numbers("sharpen", "threshold_8bit", threshold_8bit, batch, 0, 255).astype(np.float32),
     )
-    tensors = [torch.from_numpy(np.ascontiguousarray(values)).to(images.device) for values in arrays]
+    tensors = [beside(images, values) for values in arrays]
     out: torch.Tensor = torch.ops.pydegrade.sharpen(images, *tensors[:3], channels, *tensors[3:])
     return out
