@@ -106,4 +106,7 @@ NVCC = find_nvcc()
 modules = [Extension("pydegrade._C", sources=[])]
 if NVCC is not None:
     modules.append(Extension(CUDA, sources=[]))
+else:
+    # Kernels of an earlier build would not fit this one.
+    (ROOT / "pydegrade/_cuda.so").unlink(missing_ok=True)
 setup(ext_modules=modules, cmdclass={"build_ext": CMakeBuild})

@@ -28,7 +28,7 @@ extern "C" __attribute__((visibility("default"))) int pyd_run(const void* progra
   using namespace pyd;
   const auto* header = static_cast<const ProgramHeader*>(program);
   if (header->magic != kProgramMagic) {
-    snprintf(message, static_cast<size_t>(message_bytes), "this is no program of this build");
+    snprintf(message, static_cast<size_t>(message_bytes), "the CUDA kernels belong to another build of pydegrade; build again");
     return cudaErrorInvalidValue;
   }
   Bases all;

@@ -226,7 +226,8 @@ constexpr int32_t kJpegAdjointSharedBytes = 4 * 2 * kMostJpegBlocks * kBlockWord
 // A library of kernels runs programs of its own build only: "PDPROG" read as bytes, and the sizes of all descriptors.
 constexpr int64_t kProgramMagic =
     0x474f52504450 + (int64_t{sizeof(PrepareRow) + 3 * sizeof(PointRow) + 5 * sizeof(BlurRow) + 7 * sizeof(SharpenRow) +
-                             11 * sizeof(ResizeRow) + 13 * sizeof(NoiseRow) + 17 * sizeof(JpegRow) + kKernelCount}
+                             11 * sizeof(ResizeRow) + 13 * sizeof(NoiseRow) + 17 * sizeof(JpegRow) + 19 * sizeof(RainRow) +
+                             kKernelCount}
                       << 48);
 
 }  // namespace pyd

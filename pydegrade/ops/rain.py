@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _native, rng
+from .. import _device, rng
 from ..columns import BoolArray, Column, Columns, Items, Op, same_size
 from ..packed import dense_layout
-from ._arguments import check_images, check_layout, check_rows, like_data, numbers
+from ._arguments import beside, check_images, check_layout, check_rows, like_data, numbers
 from ._library import LIBRARY, layout_arguments
 
 # ---- Declaration
@@ -68,7 +68,7 @@ LIBRARY.define(
 )
 
 
-def _rain_cpu(
+def _rain(
     data: torch.Tensor,
     offset: torch.Tensor,
     height: torch.Tensor,
@@ -85,7 +85,7 @@ def _rain_cpu(
     src = data.contiguous()
     out = torch.empty_like(src)
     fields = {column.name: value for column, value in zip(_COLUMNS, values)}
-    _native.call("rain", rows=rows, src=src, dst=out, **fields, key=key)
+    _device.call("rain", rows=rows, src=src, dst=out, **fields, key=key)
     return out
 
 
@@ -99,7 +99,8 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (grad * ((output > 0) & (output < 1)), *(None for _ in range(11)))
 
 
-LIBRARY.impl("rain", _rain_cpu, "CPU")
+for _device_key in ("CPU", "CUDA"):
+    LIBRARY.impl("rain", _rain, _device_key)
 torch.library.register_fake("pydegrade::rain", like_data, lib=LIBRARY)
 torch.library.register_autograd("pydegrade::rain", _backward, setup_context=_save, lib=LIBRARY)
 
@@ -126,7 +127,7 @@ def rain(
     and add up where they cross. Two slots with different lengths make rain near and far.
 
     Args:
-        images: [B, C, H, W] float32 on the CPU, in [0, 1]; H <= 65535, W <= 262143.
+        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; H <= 65535, W <= 262143.
         streaks_per_kpx: number or [B], 0 to 20: mean number of streaks per 1000 px; 0 copies the image.
         length_px, width_px: 1 to 128 and 0.5 to 16, between the places of half brightness.
         angle_rad: -1.3 to 1.3 from the vertical, above 0 the lower end lies further to the right.
@@ -156,6 +157,6 @@ def rain(
     key = rng.image_keys(seeds, indices, indices).view(np.int32)
     layout = dense_layout(images)
     arrays = (layout.offset, layout.height, layout.width, *values, key)
-    tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(images.device) for array in arrays]
+    tensors = [beside(images, array) for array in arrays]
     out: torch.Tensor = torch.ops.pydegrade.rain(images, *tensors[:3], channels, *tensors[3:])
     return out
