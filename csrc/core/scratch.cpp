@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "core/pages.h"
+
 namespace pyd {
 namespace {
 
@@ -29,6 +31,7 @@ struct Arena {
     while (size < at_least) size *= 2;
     void* memory = std::aligned_alloc(kAlignment, size);
     if (memory == nullptr) return false;
+    prefer_large_pages(memory, size);
     chunk[count] = static_cast<char*>(memory);
     bytes[count] = size;
     ++count;

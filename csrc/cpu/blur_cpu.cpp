@@ -108,12 +108,14 @@ Status blur_image(const BlurParams& params, int64_t item, ConstImage src, Image 
 }
 
 Status blur_cpu(const BlurArgs& args) {
+  prepare_output(args.rows, args.dst);
   return for_each_row(args.rows.count, [&](int64_t row) {
     return blur_image(args.params, row, row_image(args.rows, args.src, row), row_image(args.rows, args.dst, row));
   });
 }
 
 Status blur_adjoint_cpu(const BlurArgs& args) {
+  prepare_output(args.rows, args.dst);
   const int64_t channels = args.rows.channels;
   for (int64_t row = 0; row < args.rows.count; ++row) {
     if (!good_item(args.params, row)) return Status::kBadArgument;

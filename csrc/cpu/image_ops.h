@@ -2,6 +2,7 @@
 // PYD_ISA is v2, v3, v4 or base. No STL and no inline function with external linkage may be used in this folder.
 #pragma once
 
+#include "core/pages.h"
 #include "core/pool.h"
 #include "core/scratch.h"
 #include "math/hd.h"
@@ -19,6 +20,14 @@ Status jpeg_image(const JpegParams& params, int64_t item, ConstImage src, Image 
 Status sharpen_image(const SharpenParams& params, int64_t item, ConstImage src, Image dst);
 Status rain_image(const RainParams& params, int64_t item, ConstImage src, Image dst);        // dst may be src
 Status copy_image(ConstImage src, Image dst);
+
+// To be called before a packed batch is written.
+static inline void prepare_output(const Rows& rows, float* data) {
+  if (rows.count == 0) return;
+  const Image last = row_image(rows, data, rows.count - 1);
+  const float* const end = last.data + last.channels * last.height * last.width;
+  prefer_large_pages(data, static_cast<size_t>(end - data) * sizeof(float));
+}
 
 // Runs `body(row)` for every row and keeps the first failure. With at least as many rows as threads, rows are spread over
 // the threads; the few rows left over run one after the other, so that the loops inside them get the threads.

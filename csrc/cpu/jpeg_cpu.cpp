@@ -38,12 +38,14 @@ Status jpeg_image(const JpegParams& params, int64_t item, ConstImage src, Image 
 }
 
 Status jpeg_cpu(const JpegArgs& args) {
+  prepare_output(args.rows, args.dst);
   return for_each_row(args.rows.count, [&](int64_t row) {
     return jpeg_image(args.params, row, row_image(args.rows, args.src, row), row_image(args.rows, args.dst, row));
   });
 }
 
 Status jpeg_adjoint_cpu(const JpegAdjointArgs& args) {
+  prepare_output(args.rows, args.dst);
   return for_each_row(args.rows.count, [&](int64_t row) {
     const ConstImage src = row_image(args.rows, args.src, row);
     const ConstImage grad = row_image(args.rows, args.grad, row);

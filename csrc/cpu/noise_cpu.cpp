@@ -209,6 +209,7 @@ Status noise_image(const NoiseParams& params, int64_t item, ConstImage src, Imag
 }
 
 Status noise_cpu(const NoiseArgs& args) {
+  prepare_output(args.rows, args.dst);
   return for_each_row(args.rows.count, [&](int64_t row) {
     return noise_image(args.params, row, row_image(args.rows, args.src, row), row_image(args.rows, args.dst, row));
   });

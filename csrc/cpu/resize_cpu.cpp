@@ -319,6 +319,7 @@ Status resize_image(const ResizeParams& params, int64_t item, ConstImage src, Im
 }
 
 Status resize_cpu(const ResizeArgs& args) {
+  prepare_output(args.dst_rows, args.dst);
   return for_each_row(args.src_rows.count, [&](int64_t row) {
     return resize_image(args.params, row, row_image(args.src_rows, args.src, row), row_image(args.dst_rows, args.dst, row));
   });
@@ -326,6 +327,7 @@ Status resize_cpu(const ResizeArgs& args) {
 
 // Of a pass from dst_rows to src_rows: `src` is the gradient of its output, `dst` receives that of its input.
 Status resize_adjoint_cpu(const ResizeArgs& args) {
+  prepare_output(args.dst_rows, args.dst);
   return for_each_row(args.src_rows.count, [&](int64_t row) {
     return adjoint_image(args.params, row, row_image(args.src_rows, args.src, row), row_image(args.dst_rows, args.dst, row));
   });

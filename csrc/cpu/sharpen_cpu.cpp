@@ -66,6 +66,7 @@ Status sharpen_image(const SharpenParams& params, int64_t item, ConstImage src, 
 }
 
 Status sharpen_cpu(const SharpenArgs& args) {
+  prepare_output(args.rows, args.dst);
   return for_each_row(args.rows.count, [&](int64_t row) {
     return sharpen_image(args.params, row, row_image(args.rows, args.src, row), row_image(args.rows, args.dst, row));
   });
