@@ -53,7 +53,7 @@ def degrade(hr: torch.Tensor, tasks: TaskBatch) -> torch.Tensor:
     Raises:
         TypeError, ValueError: wrong dtype, shape, device, range or count; the message names the first bad row.
     """
-    return degrade_batch(hr, tasks).lr
+    return _degrade_dense(hr, tasks, want_target=False).lr
 
 
 def degrade_batch(hr: torch.Tensor, tasks: TaskBatch) -> Pair:
@@ -61,12 +61,17 @@ def degrade_batch(hr: torch.Tensor, tasks: TaskBatch) -> Pair:
 
     Where the target is the HR image itself, `target` is `hr`, not a copy.
     """
+    return _degrade_dense(hr, tasks, want_target=True)
+
+
+def _degrade_dense(hr: torch.Tensor, tasks: TaskBatch, want_target: bool) -> Pair:
+    """`degrade_batch`; without a target, `hr` takes its place."""
     if not isinstance(hr, torch.Tensor) or hr.dim() != 4:
         raise TypeError(f"degrade: hr must be a tensor [B, 3, H, W], got {_shape_of(hr)}")
     _check_image(hr, "hr", len(tasks))
     hr = hr.contiguous()
     plan = make_plan(tasks, dense_layout(hr))
-    lr, target = _run(plan, hr.view(-1), want_target=tasks.space.target != "hr")
+    lr, target = _run(plan, hr.view(-1), want_target)
     batch, channels, height, width = hr.shape
     scale = tasks.space.scale
     return Pair(
@@ -84,16 +89,21 @@ def degrade_list(images: Sequence[torch.Tensor], tasks: TaskBatch) -> list[torch
     Returns:
         B tensors [3, H / scale, W / scale].
     """
-    return [pair.lr for pair in degrade_pairs(images, tasks)]
+    return [pair.lr for pair in _degrade_packed(images, tasks, want_target=False)]
 
 
 def degrade_pairs(images: Sequence[torch.Tensor], tasks: TaskBatch) -> list[Pair]:
     """As `degrade_list`, with the target of each pair."""
+    return _degrade_packed(images, tasks, want_target=True)
+
+
+def _degrade_packed(images: Sequence[torch.Tensor], tasks: TaskBatch, want_target: bool) -> list[Pair]:
+    """`degrade_pairs`; without targets, the images take their place."""
     data, layout = _pack(images, tasks)
     if not len(tasks):
         return []
     plan = make_plan(tasks, layout)
-    lr, target = _run(plan, data, want_target=tasks.space.target != "hr")
+    lr, target = _run(plan, data, want_target)
     targets = list(images) if target is None else unpack(target, plan.src)
     return [Pair(image, goal) for image, goal in zip(unpack(lr, plan.dst), targets)]
 
@@ -203,9 +213,12 @@ def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | st
 def _run(
     plan: Plan, data: torch.Tensor, want_target: bool, backend: _device.Backend | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Packed LR and, when asked for, packed target. `backend` runs the CUDA plan in place of the device's own."""
+    """Packed LR and, when asked for and not `data` itself in every row, packed target.
+
+    `backend` runs the CUDA plan in place of the device's own.
+    """
     lr = data.new_empty(plan.dst.total)
-    target = torch.empty_like(data) if want_target else None
+    target = torch.empty_like(data) if want_target and plan.target_step.any() else None
     fields = _chain_fields(plan)
     if data.device.type == "cpu" and backend is None:
         if not _native.call("chain", src=data, dst=lr, target=target, check_range=1, **fields):
@@ -213,7 +226,7 @@ def _run(
         return lr, target
     if os.environ.get("PYDEGRADE_SYNC") == "1":
         _explain_range(unpack(data, plan.src))
-    program = _record(fields, data.device, want_target)
+    program = _record(fields, data.device, target is not None)
     _device.run(program, data, lr, target=target, backend=backend)
     return lr, target
 

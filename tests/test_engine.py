@@ -100,6 +100,17 @@ def test_different_sizes_together_equal_each_alone(space, photographs):
     assert [pair.lr.shape for pair in together] == [lr.shape for lr in pydegrade.degrade_list(photographs, tasks)]
 
 
+def test_target_of_rows_that_are_not_sharpened_is_the_image():
+    hr = hr_batch(3)
+    tasks = pydegrade.sample("realesrgan-x4", 2, range(3))
+    mixed = pydegrade.degrade_batch(hr, tasks.replace(**{"usm.weight": np.float32([0.5, 0.0, 0.5])}))
+    assert torch.equal(mixed.target[1], hr[1])
+    assert not torch.equal(mixed.target[0], hr[0])
+    none = pydegrade.degrade_batch(hr, tasks.replace(**{"usm.weight": 0.0}))
+    assert none.target is hr
+    assert torch.equal(none.lr[1], mixed.lr[1])
+
+
 @pytest.mark.parametrize("space", PRESETS)
 def test_trace_ends_at_the_result(space, photographs):
     tasks = pydegrade.sample(space, 5, range(len(photographs)))

@@ -63,18 +63,26 @@ Status run_row(const ChainArgs& args, int64_t row) {
   const int64_t last = args.step_start[row + 1];
   const ConstImage source = row_image(args.src_rows, args.src, row);
   const Image result = row_image(args.dst_rows, args.dst, row);
+  const int64_t target_step = args.target == nullptr ? -1 : first + args.target_step[row];
 
   if (args.check_range != 0 && !in_range(source.data, source.channels * source.height * source.width)) {
     return Status::kBadPixels;
   }
 
-  // Two buffers as large as the largest image in the chain.
-  int64_t largest = source.height * source.width;
+  // Sizes. Two buffers are as large as the largest image that is neither the target nor the result.
+  int64_t largest = 0;
   for (int64_t step = first; step < last; ++step) {
     const int64_t pixels = static_cast<int64_t>(args.step_height[step]) * args.step_width[step];
     if (pixels <= 0) return Status::kBadArgument;
-    largest = pixels > largest ? pixels : largest;
+    if (step + 1 < last && step + 1 != target_step) largest = pixels > largest ? pixels : largest;
   }
+  const int64_t final_height = last > first ? args.step_height[last - 1] : source.height;
+  const int64_t final_width = last > first ? args.step_width[last - 1] : source.width;
+  if (final_height != result.height || final_width != result.width) return Status::kBadArgument;
+  if (target_step > last) return Status::kBadArgument;
+  const int64_t target_height = target_step > first ? args.step_height[target_step - 1] : source.height;
+  const int64_t target_width = target_step > first ? args.step_width[target_step - 1] : source.width;
+  if (target_height != source.height || target_width != source.width) return Status::kBadArgument;
   Scratch scratch;
   float* buffer[2];
   for (float*& memory : buffer) {
@@ -82,37 +90,66 @@ Status run_row(const ChainArgs& args, int64_t row) {
     if (memory == nullptr) return Status::kOutOfMemory;
   }
 
-  // Steps. The source itself is never written to.
+  // Steps. The one whose image is the target, and the last one, write it where it is wanted. Source and target are only
+  // read from then on: `holder` is the buffer that may be overwritten.
   ConstImage image = source;
   int holder = -1;
-  auto take_target = [&](int64_t steps_done) {
-    if (args.target == nullptr || args.target_step[row] != steps_done) return Status::kOk;
-    const Image target = row_image(args.src_rows, args.target, row);
-    if (image.height != target.height || image.width != target.width) return Status::kBadArgument;
-    return copy_image(image, target);
-  };
-  Status status = take_target(0);
-  for (int64_t step = first; step < last && status == Status::kOk; ++step) {
-    const int next = holder >= 0 && works_in_place(args.step_op[step]) ? holder : (holder == 0 ? 1 : 0);
-    const Image out = {buffer[next], source.channels, args.step_height[step], args.step_width[step]};
-    status = run_step(args, step, image, out);
+  if (target_step == first) copy_image(source, row_image(args.src_rows, args.target, row));
+  for (int64_t step = first; step < last; ++step) {
+    Image out = {nullptr, source.channels, args.step_height[step], args.step_width[step]};
+    if (step + 1 == target_step) {
+      out.data = row_image(args.src_rows, args.target, row).data;
+      holder = -1;
+    } else if (step + 1 == last) {
+      out.data = result.data;
+    } else {
+      holder = holder >= 0 && works_in_place(args.step_op[step]) ? holder : (holder == 0 ? 1 : 0);
+      out.data = buffer[holder];
+    }
+    const Status status = run_step(args, step, image, out);
+    if (status != Status::kOk) return status;
     image = {out.data, out.channels, out.height, out.width};
-    holder = next;
-    if (status == Status::kOk) status = take_target(step - first + 1);
   }
-  if (status != Status::kOk) return status;
 
   // Result.
-  if (image.height != result.height || image.width != result.width) return Status::kBadArgument;
-  status = copy_image(image, result);
-  if (status == Status::kOk && args.round_8bit != 0) {
+  if (image.data != result.data) copy_image(image, result);
+  if (args.round_8bit != 0) {
     const int64_t count = result.channels * result.height * result.width;
     parallel_for((count + kRoundBlock - 1) / kRoundBlock, [&](int64_t block) {
       const int64_t begin = block * kRoundBlock;
       round_8bit(result.data + begin, count - begin < kRoundBlock ? count - begin : kRoundBlock);
     });
   }
-  return status;
+  return Status::kOk;
+}
+
+// About how long a row takes, in ns, so that the longest can begin first: with few rows per thread, a long last one would
+// keep the other threads waiting.
+double row_cost(const ChainArgs& args, int64_t row) {
+  double cost = 0.0;
+  for (int64_t step = args.step_start[row]; step < args.step_start[row + 1]; ++step) {
+    const int64_t item = args.step_item[step];
+    double per_px = 4.0;
+    if (args.step_op[step] == kOpSharpen) per_px = 20.0;
+    if (args.step_op[step] == kOpBlur) {
+      const double size = args.blur.size_px[item];
+      per_px = 1.0 + (args.blur.path[item] == kBlurDense ? 0.07 * size * size : 0.2 * size);
+    }
+    cost += per_px * args.step_height[step] * args.step_width[step];
+  }
+  return cost;
+}
+
+// Sorts `order`, row numbers, by falling cost (Shell's method).
+void sort_by_cost(const double* cost, int64_t count, int64_t* order) {
+  for (int64_t gap = count / 2; gap > 0; gap /= 2) {
+    for (int64_t i = gap; i < count; ++i) {
+      const int64_t row = order[i];
+      int64_t place = i;
+      for (; place >= gap && cost[order[place - gap]] < cost[row]; place -= gap) order[place] = order[place - gap];
+      order[place] = row;
+    }
+  }
 }
 
 }  // namespace
@@ -123,7 +160,19 @@ Status copy_image(ConstImage src, Image dst) {
 }
 
 Status chain_cpu(const ChainArgs& args) {
-  return for_each_row(args.src_rows.count, [&](int64_t row) { return run_row(args, row); });
+  const int64_t count = args.src_rows.count;
+  Scratch scratch;
+  double* const cost = scratch.take<double>(count);
+  int64_t* const order = scratch.take<int64_t>(count);
+  if (cost == nullptr || order == nullptr) return Status::kOutOfMemory;
+  for (int64_t row = 0; row < count; ++row) {
+    cost[row] = row_cost(args, row);
+    order[row] = row;
+  }
+  sort_by_cost(cost, count, order);
+  prepare_output(args.dst_rows, args.dst);
+  if (args.target != nullptr) prepare_output(args.src_rows, args.target);
+  return for_each_row(count, [&](int64_t place) { return run_row(args, order[place]); });
 }
 
 }  // namespace PYD_ISA
