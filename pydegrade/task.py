@@ -67,7 +67,7 @@ class TaskBatch:
         """Values of a column as text; names for choices."""
         column, values = self.space.column(name), self.column(name)
         if column.choices:
-            return [column.choices[code] for code in values]
+            return [column.choices[code] for code in values.tolist()]
         return [_number(value) for value in values]
 
     def mask(self, name: str) -> BoolArray:
@@ -176,13 +176,17 @@ class TaskBatch:
             for column in _OPS[slot.op].columns:
                 name = f"{slot.name}.{column.name}"
                 values = self.column(name)
+                counts = masks[column.name] & (values != column.neutral_value)
+                if not counts.any():
+                    continue
                 bits = (values if values.dtype == np.int32 else (values + np.float32(0)).view(np.int32)).view(np.uint32)
                 term = _mix(_mix(bits.astype(np.uint64)) + np.uint64(rng.hash64(name)))
-                counts = masks[column.name] & (values != column.neutral_value)
                 total += np.where(counts, term, np.uint64(0))
         for place in range(self.program.shape[1]):
             for number, slot in enumerate(self.space.slots):
                 here = (self.program[:, place] == number) & working[slot.name]
+                if not here.any():
+                    continue
                 term = _mix(np.uint64(rng.hash64(slot.name)) + _mix(rank + np.uint64(1)))
                 total += np.where(here, term, np.uint64(0))
                 rank += here.astype(np.uint64)

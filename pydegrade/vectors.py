@@ -175,8 +175,9 @@ def _encode(
         mask[:, entry] |= valid
 
     def one_hot(entry: int, labels: list[str], names: tuple[str, ...], valid: NDArray[np.bool_]) -> None:
+        given = np.array(labels, dtype=object)
         for place, name in enumerate(names):
-            values[:, entry + place] = valid & (np.array(labels) == name)
+            values[:, entry + place] = valid & (given == name)
             mask[:, entry + place] = valid
 
     everywhere = np.ones(len(tasks), bool)
@@ -240,7 +241,8 @@ def _modes(tasks: TaskBatch, slot: str, drawn: bool) -> list[str]:
     """Modes as stored, or as drawn."""
     name = f"{slot}.mode"
     codes = tasks.raw(name) if drawn else tasks.column(name)
-    return [tasks.space.column(name).choices[code] for code in codes]
+    choices = tasks.space.column(name).choices
+    return [choices[code] for code in codes.tolist()]
 
 
 def _sinc_first(tasks: TaskBatch) -> NDArray[np.bool_]:
