@@ -22,7 +22,7 @@ struct Stream {
   uint32_t op;
 };
 
-// Sixteen Philox blocks: word j of block l stands at words[j][l]. Block l covers pixels first_x + 4 l .. + 3.
+// Sixteen Philox blocks; block b covers pixels first_x + 4 b .. + 3. Their order in `words` is that of block_at.
 void philox_run(const Stream& stream, uint32_t channel, uint32_t y, uint32_t first_x, uint32_t words[4][kBlocks]) {
   philox_blocks(stream.key[0], stream.key[1], y << 16 | first_x >> 2, stream.op << 24 | channel << 8, stream.key[2],
                 stream.key[3], words);
@@ -42,9 +42,7 @@ void normal_run(const Stream& stream, uint32_t channel, uint32_t y, uint32_t fir
       out[pair + 1][l] = radius * sine;
     }
   }
-  for (int l = 0; l < kBlocks; ++l) {
-    for (int j = 0; j < 4; ++j) normals[4 * l + j] = out[j][l];
-  }
+  interleave(out, normals);
 }
 
 // Calls body(y, x, length) for runs of at most 64 pixels, strips of rows spread over the threads.
@@ -158,9 +156,7 @@ void poisson(const Stream& stream, float gain, bool gray, const uint32_t* tables
         uint32_t word[kRun];
         int32_t level[kRun], count[kRun];
         philox_run(stream, static_cast<uint32_t>(channel), static_cast<uint32_t>(y), static_cast<uint32_t>(x), words);
-        for (int l = 0; l < kBlocks; ++l) {
-          for (int j = 0; j < 4; ++j) word[4 * l + j] = words[j][l];
-        }
+        interleave(words, word);
         const float* const value = src.data + at;
         auto level_at = [&](int64_t i) {
           return level_of(gray ? gray_of(value[i], value[plane + i], value[2 * plane + i]) : value[i]);

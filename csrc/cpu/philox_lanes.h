@@ -43,12 +43,18 @@ PYD_HD void multiply_wide(const Uint32Lanes& a, uint32_t b, Uint32Lanes* high, U
 #endif
 }
 
-// words[j][l] = word j of the block with counter (c0 + l, c1, c2, c3).
+// Which of the sixteen blocks stands in a place of the arrays below. In this order `interleave` moves nothing between the
+// 128-bit parts of a vector, which takes long.
+constexpr int block_at(int place) {
+  return place / kLanes * kLanes + kLanes / 4 * (place % 4) + place % kLanes / 4;
+}
+
+// words[j][place] = word j of the block with counter (c0 + block_at(place), c1, c2, c3).
 PYD_HD void philox_blocks(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3,
                           uint32_t words[4][kBlocks]) {
   Uint32Lanes x0[kBlockVectors], x1[kBlockVectors], x2[kBlockVectors], x3[kBlockVectors];
   for (int v = 0; v < kBlockVectors; ++v) {
-    for (int lane = 0; lane < kLanes; ++lane) x0[v][lane] = c0 + static_cast<uint32_t>(v * kLanes + lane);
+    for (int lane = 0; lane < kLanes; ++lane) x0[v][lane] = c0 + static_cast<uint32_t>(block_at(v * kLanes + lane));
     x1[v] = c1 - Uint32Lanes{};
     x2[v] = c2 - Uint32Lanes{};
     x3[v] = c3 - Uint32Lanes{};
@@ -72,6 +78,40 @@ PYD_HD void philox_blocks(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, ui
     memcpy(words[2] + v * kLanes, &x2[v], sizeof x2[v]);
     memcpy(words[3] + v * kLanes, &x3[v], sizeof x3[v]);
   }
+}
+
+// out[4 block_at(place) + j] = in[j][place]: numbers of four words per block, in the order of the pixels.
+template <typename Number>
+PYD_HD void interleave(const Number in[4][kBlocks], Number out[4 * kBlocks]) {
+  static_assert(sizeof(Number) == 4, "32-bit lanes");
+#if defined(__AVX512BW__)
+  const __m512i a = _mm512_loadu_si512(in[0]), b = _mm512_loadu_si512(in[1]);
+  const __m512i c = _mm512_loadu_si512(in[2]), d = _mm512_loadu_si512(in[3]);
+  const __m512i ab_low = _mm512_unpacklo_epi32(a, b), ab_high = _mm512_unpackhi_epi32(a, b);
+  const __m512i cd_low = _mm512_unpacklo_epi32(c, d), cd_high = _mm512_unpackhi_epi32(c, d);
+  _mm512_storeu_si512(out, _mm512_unpacklo_epi64(ab_low, cd_low));
+  _mm512_storeu_si512(out + 16, _mm512_unpackhi_epi64(ab_low, cd_low));
+  _mm512_storeu_si512(out + 32, _mm512_unpacklo_epi64(ab_high, cd_high));
+  _mm512_storeu_si512(out + 48, _mm512_unpackhi_epi64(ab_high, cd_high));
+#elif defined(__AVX2__)
+  for (int v = 0; v < kBlockVectors; ++v) {
+    auto load = [&](int j) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in[j] + 8 * v)); };
+    auto store = [&](int t, __m256i value) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32 * v + 8 * t), value);
+    };
+    const __m256i a = load(0), b = load(1), c = load(2), d = load(3);
+    const __m256i ab_low = _mm256_unpacklo_epi32(a, b), ab_high = _mm256_unpackhi_epi32(a, b);
+    const __m256i cd_low = _mm256_unpacklo_epi32(c, d), cd_high = _mm256_unpackhi_epi32(c, d);
+    store(0, _mm256_unpacklo_epi64(ab_low, cd_low));
+    store(1, _mm256_unpackhi_epi64(ab_low, cd_low));
+    store(2, _mm256_unpacklo_epi64(ab_high, cd_high));
+    store(3, _mm256_unpackhi_epi64(ab_high, cd_high));
+  }
+#else
+  for (int place = 0; place < kBlocks; ++place) {
+    for (int j = 0; j < 4; ++j) out[4 * block_at(place) + j] = in[j][place];
+  }
+#endif
 }
 
 // out[i] = table[place[i]]
