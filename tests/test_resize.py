@@ -52,14 +52,20 @@ def test_equals_float64_matrices(mode: str) -> None:
         (64, 130, 1, 2),
         (3, 2, 48, 32),
         (70, 33, 70, 33),
+        # Rows long enough for the vector loops, at scales with one, two and four vectors per window.
+        (24, 150, 31, 260),
+        (24, 150, 17, 101),
+        (24, 211, 9, 73),
+        (33, 170, 11, 20),
     ]:
         if mode == "decimate":
             out_height, out_width = -(-height // 3), -(-width // 2)
         image = noise(1, 2, height, width, seed=height)
         ours = resize(image, (out_height, out_width), mode=mode)
         expected = reference.resize(image.double().numpy(), (out_height, out_width), mode)
-        # torch's bilinear and bicubic coordinates are float32: up to 64 px, off by 64 * 2^-24 px at slopes up to 2.25.
-        tolerance = FLOAT_TOLERANCE + (64 * 2**-24 * 2 * 2.25 if mode in TORCH_MODES[1:] else 0)
+        # torch's bilinear and bicubic coordinates are float32: up to n px, off by n * 2^-24 px at slopes up to 2.25.
+        largest_px = max(64, height, width)
+        tolerance = FLOAT_TOLERANCE + (largest_px * 2**-24 * 2 * 2.25 if mode in TORCH_MODES[1:] else 0)
         assert distance(ours, expected) <= tolerance, (height, width, out_height, out_width)
 
 
@@ -253,7 +259,10 @@ from pydegrade.ops.resize import MODES, resize
 print(_native.isa_name())
 digest = hashlib.sha256()
 for mode in MODES:
-    for size, out in (((37, 53), (20, 91)), ((70, 66), (35, 33)), ((5, 3), (33, 40)), ((90, 7), (11, 3))):
+    for size, out in (
+        ((37, 53), (20, 91)), ((70, 66), (35, 33)), ((5, 3), (33, 40)), ((90, 7), (11, 3)),
+        ((20, 150), (24, 260)), ((20, 150), (14, 101)), ((20, 211), (10, 73)), ((20, 170), (30, 20)),
+    ):
         image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
         result = resize(image, out, mode=mode)
         (gradient,) = torch.autograd.grad(result, image, result.detach())

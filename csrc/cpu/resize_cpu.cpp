@@ -70,6 +70,17 @@ bool transpose_table(Scratch& scratch, const Table& table, int64_t inputs, Table
   return true;
 }
 
+// First and last input that outputs begin .. end - 1 are made of; 0 and 0 where they have no taps.
+void inputs_used(const Table& table, int64_t begin, int64_t end, int32_t* first, int32_t* last) {
+  int32_t low = 0x7fffffff, high = -1;
+  for (int64_t k = table.start[begin]; k < table.start[end]; ++k) {
+    low = table.index[k] < low ? table.index[k] : low;
+    high = table.index[k] > high ? table.index[k] : high;
+  }
+  *first = high < 0 ? 0 : low;
+  *last = high < 0 ? 0 : high;
+}
+
 // ---- Vertical pass
 
 template <int Vectors>
@@ -107,7 +118,165 @@ void sum_rows(const float* src, int64_t stride, int64_t width, const Table& tabl
   }
 }
 
-// ---- Horizontal pass: kLanes rows at a time, turned so that they lie in the lanes.
+// ---- Horizontal pass, where neighbouring outputs look at a few neighbouring inputs: kLanes outputs of one row at a time.
+// Their taps are picked from a window of kWindow inputs by permutation.
+
+#if defined(__AVX512BW__) || defined(__AVX2__)
+constexpr bool kPermutes = true;
+#else
+constexpr bool kPermutes = false;
+#endif
+#if defined(__AVX512BW__)
+constexpr int kWindowVectors = 4;
+#else
+constexpr int kWindowVectors = 2;
+#endif
+constexpr int64_t kWindow = kWindowVectors * kLanes;
+constexpr int64_t kPermutedRows = 4;
+
+// Block b makes outputs output[b] .. output[b] + kLanes - 1 from inputs first[b] .. first[b] + kWindow - 1. Outputs have
+// different numbers of taps: `present` is -1 where there is a tap, and `full` says that all have one.
+struct Blocks {
+  int64_t count;
+  int64_t taps;
+  bool narrow;            // all windows are no wider than two vectors
+  int64_t* output;        // [count]
+  int64_t* first;         // [count]
+  int32_t* full;          // [count, taps]
+  int32_t* place;         // [count, taps, kLanes] from first[b] on
+  float* weight;          // [count, taps, kLanes]
+  int32_t* present;       // [count, taps, kLanes]
+};
+
+// False when scratch memory cannot grow. `blocks.count` is 0 where the pass cannot be done this way.
+bool build_blocks(Scratch& scratch, const Table& table, int64_t inputs, Blocks& blocks) {
+  blocks = {};
+  if (!kPermutes || inputs < kWindow || table.outputs < kLanes) return true;
+  const int64_t count = (table.outputs + kLanes - 1) / kLanes;
+  int64_t taps = 0;
+  for (int64_t j = 0; j < table.outputs; ++j) {
+    taps = table.start[j + 1] - table.start[j] > taps ? table.start[j + 1] - table.start[j] : taps;
+  }
+  blocks.taps = taps;
+  blocks.output = scratch.take<int64_t>(count);
+  blocks.first = scratch.take<int64_t>(count);
+  blocks.full = scratch.take<int32_t>(count * taps);
+  blocks.place = scratch.take<int32_t>(count * taps * kLanes);
+  blocks.weight = scratch.take<float>(count * taps * kLanes);
+  blocks.present = scratch.take<int32_t>(count * taps * kLanes);
+  if (!blocks.output || !blocks.first || !blocks.full || !blocks.place || !blocks.weight || !blocks.present) return false;
+
+  int64_t widest = 0;
+  for (int64_t b = 0; b < count; ++b) {
+    // The last block overlaps its neighbour.
+    const int64_t j = b * kLanes < table.outputs - kLanes ? b * kLanes : table.outputs - kLanes;
+    int32_t low, high;
+    inputs_used(table, j, j + kLanes, &low, &high);
+    widest = high - low + 1 > widest ? high - low + 1 : widest;
+    blocks.output[b] = j;
+    blocks.first[b] = low;
+  }
+  if (widest > kWindow) return true;
+  blocks.narrow = widest <= 2 * kLanes;
+  const int64_t last_first = inputs - (blocks.narrow ? 2 * kLanes : kWindow);
+  for (int64_t b = 0; b < count; ++b) {
+    if (blocks.first[b] > last_first) blocks.first[b] = last_first;
+    for (int64_t t = 0; t < taps; ++t) {
+      const int64_t at = b * taps + t;
+      blocks.full[at] = 1;
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const int64_t j = blocks.output[b] + lane, k = table.start[j] + t;
+        const bool present = k < table.start[j + 1];
+        blocks.place[at * kLanes + lane] = present ? static_cast<int32_t>(table.index[k] - blocks.first[b]) : 0;
+        blocks.weight[at * kLanes + lane] = present ? table.weight[k] : 0.0f;
+        blocks.present[at * kLanes + lane] = present ? -1 : 0;
+        if (!present) blocks.full[at] = 0;
+      }
+    }
+  }
+  blocks.count = count;
+  return true;
+}
+
+#if defined(__AVX512BW__) || defined(__AVX2__)
+// Lane l of the result is number places[l] of the window.
+template <int Vectors>
+PYD_HD FloatLanes pick(const FloatLanes* window, const Int32Lanes& places) {
+#if defined(__AVX512BW__)
+  const __m512 low = _mm512_permutex2var_ps((__m512)window[0], (__m512i)places, (__m512)window[1]);
+  if constexpr (Vectors == 2) {
+    return (FloatLanes)low;
+  } else {
+    const __mmask16 upper = _mm512_test_epi32_mask((__m512i)places, _mm512_set1_epi32(2 * kLanes));
+    const __m512 high = _mm512_permutex2var_ps((__m512)window[2], (__m512i)places, (__m512)window[3]);
+    return (FloatLanes)_mm512_mask_mov_ps(low, upper, high);
+  }
+#else
+  const __m256 low = _mm256_permutevar8x32_ps((__m256)window[0], (__m256i)places);
+  const __m256 high = _mm256_permutevar8x32_ps((__m256)window[1], (__m256i)places);
+  const __m256i upper = _mm256_slli_epi32((__m256i)places, 28);
+  return (FloatLanes)_mm256_blendv_ps(low, high, _mm256_castsi256_ps(upper));
+#endif
+}
+
+PYD_HD FloatLanes multiply_add_where(const Int32Lanes& present, const FloatLanes& a, const FloatLanes& b,
+                                     const FloatLanes& c) {
+#if defined(__AVX512BW__)
+  const __mmask16 mask = _mm512_test_epi32_mask((__m512i)present, (__m512i)present);
+  return (FloatLanes)_mm512_mask3_fmadd_ps((__m512)a, (__m512)b, (__m512)c, mask);
+#else
+  const __m256 sum = _mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  return (FloatLanes)_mm256_blendv_ps((__m256)c, sum, (__m256)present);
+#endif
+}
+PYD_HD FloatLanes multiply_add(const FloatLanes& a, const FloatLanes& b, const FloatLanes& c) {
+#if defined(__AVX512BW__)
+  return (FloatLanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#else
+  return (FloatLanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#endif
+}
+PYD_HD Int32Lanes load_numbers(const int32_t* from) {
+  Int32Lanes numbers;
+  memcpy(&numbers, from, sizeof numbers);
+  return numbers;
+}
+
+// kPermutedRows rows at a time share the tables' loads.
+template <int Vectors>
+void filter_blocks(const float* const* rows, const Blocks& blocks, float* const* out) {
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    FloatLanes window[kPermutedRows][Vectors], sum[kPermutedRows] = {};
+    for (int r = 0; r < kPermutedRows; ++r) {
+      for (int v = 0; v < Vectors; ++v) window[r][v] = load_floats(rows[r] + blocks.first[b] + v * kLanes);
+    }
+    for (int64_t at = b * blocks.taps; at < (b + 1) * blocks.taps; ++at) {
+      const Int32Lanes places = load_numbers(blocks.place + at * kLanes);
+      const FloatLanes weights = load_floats(blocks.weight + at * kLanes);
+      if (blocks.full[at] != 0) {
+        for (int r = 0; r < kPermutedRows; ++r) sum[r] = multiply_add(pick<Vectors>(window[r], places), weights, sum[r]);
+      } else {
+        const Int32Lanes present = load_numbers(blocks.present + at * kLanes);
+        for (int r = 0; r < kPermutedRows; ++r) {
+          sum[r] = multiply_add_where(present, pick<Vectors>(window[r], places), weights, sum[r]);
+        }
+      }
+    }
+    for (int r = 0; r < kPermutedRows; ++r) store_floats(out[r] + blocks.output[b], sum[r]);
+  }
+}
+#endif
+
+void filter_rows(const float* const* rows, const Blocks& blocks, float* const* out) {
+#if defined(__AVX512BW__) || defined(__AVX2__)
+  if (blocks.narrow) filter_blocks<2>(rows, blocks, out);
+  else filter_blocks<kWindowVectors>(rows, blocks, out);
+#else
+  (void)rows, (void)blocks, (void)out;
+#endif
+}
+
+// ---- Horizontal pass otherwise: kLanes rows at a time, turned so that they lie in the lanes.
 
 // Rows of a kLanes x kLanes matrix -> its columns.
 PYD_HD void transpose_lanes(FloatLanes* v) {
@@ -217,11 +386,58 @@ void filter_columns(const float* columns, const Table& table, int64_t valid, flo
 struct Passes {
   Table vertical;
   Table horizontal;
+  Blocks blocks;  // of the horizontal table
   bool vertical_first;
 };
 
+// The horizontal pass of rows row(0) .. row(count - 1) to dst.
+template <typename Row>
+void filter_each_row(const Blocks& blocks, int64_t count, const Row& row, float* dst, int64_t dst_width) {
+  for (int64_t y = 0; y < count; y += kPermutedRows) {
+    const float* from[kPermutedRows];
+    float* to[kPermutedRows];
+    for (int64_t r = 0; r < kPermutedRows; ++r) {
+      // Rows that are missing in the last group repeat its first one.
+      const int64_t here = y + r < count ? r : 0;
+      from[r] = here == r ? row(y + r) : from[0];
+      to[r] = dst + (y + here) * dst_width;
+    }
+    filter_rows(from, blocks, to);
+  }
+}
+
+// Output rows [begin, end) of one plane, by permutation.
+bool resize_strip_by_blocks(const Passes& passes, const float* src, int64_t src_width, float* dst, int64_t begin,
+                            int64_t end) {
+  Scratch scratch;
+  const Table& vertical = passes.vertical;
+  const int64_t dst_width = passes.horizontal.outputs;
+  if (passes.vertical_first) {
+    float* const sums = scratch.take<float>(src_width * kPermutedRows);
+    if (!sums) return false;
+    const auto row = [&](int64_t y) {
+      float* const sum = sums + y % kPermutedRows * src_width;
+      sum_rows(src, src_width, src_width, vertical, begin + y, sum);
+      return sum;
+    };
+    filter_each_row(passes.blocks, end - begin, row, dst + begin * dst_width, dst_width);
+    return true;
+  }
+  int32_t low, high;
+  inputs_used(vertical, begin, end, &low, &high);
+  float* const wide = scratch.take<float>((high - low + 1) * dst_width);
+  if (!wide) return false;
+  const auto row = [&](int64_t y) { return src + (low + y) * src_width; };
+  filter_each_row(passes.blocks, high - low + 1, row, wide, dst_width);
+  for (int64_t y = begin; y < end; ++y) {
+    sum_rows(wide - low * dst_width, dst_width, dst_width, vertical, y, dst + y * dst_width);
+  }
+  return true;
+}
+
 // Output rows [begin, end) of one plane.
 bool resize_strip(const Passes& passes, const float* src, int64_t src_width, float* dst, int64_t begin, int64_t end) {
+  if (passes.blocks.count > 0) return resize_strip_by_blocks(passes, src, src_width, dst, begin, end);
   Scratch scratch;
   const Table& vertical = passes.vertical;
   const int64_t dst_width = passes.horizontal.outputs;
@@ -242,12 +458,8 @@ bool resize_strip(const Passes& passes, const float* src, int64_t src_width, flo
     }
     return true;
   }
-  int32_t low = 0x7fffffff, high = -1;
-  for (int64_t k = vertical.start[begin]; k < vertical.start[end]; ++k) {
-    if (vertical.index[k] < low) low = vertical.index[k];
-    if (vertical.index[k] > high) high = vertical.index[k];
-  }
-  if (high < 0) low = high = 0;
+  int32_t low, high;
+  inputs_used(vertical, begin, end, &low, &high);
   float* const wide = scratch.take<float>((high - low + 1) * dst_width);
   if (!wide) return false;
   for (int64_t y = low; y <= high; y += kLanes) {
@@ -288,7 +500,8 @@ Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, i
   if (!(scale_y > 1e-9 && scale_y < 1e9 && scale_x > 1e-9 && scale_x < 1e9)) return Status::kBadArgument;
   vertical.both_shrink = horizontal.both_shrink = scale_y <= 1.0 && scale_x <= 1.0;
   passes.vertical_first = is_vertical_first(vertical, horizontal);
-  if (!build_table(scratch, vertical, passes.vertical) || !build_table(scratch, horizontal, passes.horizontal)) {
+  if (!build_table(scratch, vertical, passes.vertical) || !build_table(scratch, horizontal, passes.horizontal) ||
+      !build_blocks(scratch, passes.horizontal, src_width, passes.blocks)) {
     return Status::kOutOfMemory;
   }
   return Status::kOk;
@@ -302,7 +515,8 @@ Status adjoint_image(const ResizeParams& params, int64_t item, ConstImage src, I
       plan_passes(scratch, params, item, dst.height, dst.width, src.height, src.width, forward);
   if (status != Status::kOk) return status;
   if (!transpose_table(scratch, forward.vertical, dst.height, adjoint.vertical) ||
-      !transpose_table(scratch, forward.horizontal, dst.width, adjoint.horizontal)) {
+      !transpose_table(scratch, forward.horizontal, dst.width, adjoint.horizontal) ||
+      !build_blocks(scratch, adjoint.horizontal, src.width, adjoint.blocks)) {
     return Status::kOutOfMemory;
   }
   adjoint.vertical_first = !forward.vertical_first;
