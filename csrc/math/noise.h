@@ -1,7 +1,7 @@
 // What the noise op computes per pixel, beside normals and Poisson counts.
 #pragma once
 
-#include "math/hd.h"
+#include "math/color.h"
 
 namespace pyd {
 namespace {
@@ -28,7 +28,8 @@ PYD_HD float gray_of(float r, float g, float b) { return (0.2989f * r + 0.587f *
 
 // A Poisson count of a rate level / 255 / share, as a deviation from the level.
 PYD_HD float poisson_noise(uint32_t count, float share, int32_t level, float gain) {
-  return gain * (static_cast<float>(count) * share - static_cast<float>(level) / 255.0f);
+  // Counts are small, and processors convert signed numbers faster.
+  return gain * (static_cast<float>(static_cast<int32_t>(count)) * share - value_of_level(static_cast<float>(level)));
 }
 
 // Noise of one channel from the normals of all three.
