@@ -196,7 +196,13 @@ def fit(config_path: Path | None, overrides: tuple[str, ...], resume: str | None
     from .loop import fit as run
 
     result = _located(config, lambda: run(config, resume=resume))
-    return INTERRUPTED if result.interrupted else 0
+    if result.interrupted:
+        return INTERRUPTED
+    if result.files:  # only the main process has written any
+        minutes, seconds = divmod(round(result.seconds), 60)
+        scores = ", ".join(f"{name} {score:.4g}" for name, score in result.scores.items())
+        click.echo("; ".join(filter(None, (f"{minutes}:{seconds:02d} min", scores, f"try: pytrain eval {config_path}"))))
+    return 0
 
 
 # ---- check
@@ -226,13 +232,14 @@ def _findings(config: Config) -> list[str]:
     """What `check` found, one line each."""
     import torch
 
-    from . import loop, memory, nets
+    from . import log, loop, memory, nets
     from .config import digest, method_name
     from .data import open_source
     from .evaluate import open_sets
     from .registry import METHODS
 
     # Open everything, cheapest first; each of these raises one clear line.
+    log.check_packages(config.log)
     method = loop.build_method(config)
     loop.check_phases(config, method)
     scale = int(config.net.scale)
@@ -557,6 +564,8 @@ def infer(
     from .checkpoint import load_model
 
     where = _device(device)
+    if 0 < tile_px <= overlap_px:
+        raise click.UsageError(f"--tile must be above --overlap {overlap_px}, got {tile_px}")
     files = _named_inputs(inputs, suffix)
     loaded = load_model(model_path)
     net = loaded.net.to(where)

@@ -324,8 +324,7 @@ def _console(stream: TextIO, total_steps: int) -> _PlainConsole | _RichConsole:
 
 class _TensorBoard:
     def __init__(self, out: Path) -> None:
-        writer = _imported("torch.utils.tensorboard", "log.tensorboard", "tensorboard").SummaryWriter
-        self._writer = writer(str(out / "tensorboard"))
+        self._writer = _tensorboard().SummaryWriter(str(out / "tensorboard"))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -337,7 +336,7 @@ class _TensorBoard:
 
 class _Wandb:
     def __init__(self, out: Path, project: str, total_steps: int) -> None:
-        wandb = _imported("wandb", "log.wandb", "wandb")
+        wandb = _wandb()
         out.mkdir(parents=True, exist_ok=True)
         # The folder's name as id: a resumed run continues its own curves.
         self._run = wandb.init(
@@ -358,6 +357,22 @@ def _open_writers(out: Path, config: LogConfig, total_steps: int) -> list[_Tenso
     if config.wandb:
         writers.append(_Wandb(out, config.wandb, total_steps))
     return writers
+
+
+def check_packages(config: LogConfig) -> None:
+    """ConfigError when the section `log` asks for a program that is not installed."""
+    if config.tensorboard:
+        _tensorboard()
+    if config.wandb:
+        _wandb()
+
+
+def _tensorboard() -> Any:
+    return _imported("torch.utils.tensorboard", "log.tensorboard", "tensorboard")
+
+
+def _wandb() -> Any:
+    return _imported("wandb", "log.wandb", "wandb")
 
 
 def _imported(module: str, key: str, package: str) -> Any:

@@ -118,6 +118,7 @@ def test_fit_eval_infer_and_export(pytrain, project):
     result = pytrain("fit", project / "cfg.toml", "--set", "run.seed=5")
     assert (result.code, result.err) == (0, "")
     assert "6/6  l1 " in result.out
+    assert re.search(r"^\d+:\d\d min; held/psnr [\d.]+, held/ssim [\d.]+; try: pytrain eval .*cfg\.toml$", result.out, re.M)
     out = project / "out"
     assert [record["step"] for record in read_log(out / "log.jsonl") if record["kind"] == "step"] == [2, 4, 6]
     assert config.load(out / "config.toml") == config.load(project / "cfg.toml", ["run.seed=5"])
@@ -223,6 +224,8 @@ WRONG = [
     (["infer", "{p}/photos", "--model", "m.pth", "--out", "x"], "pytrain: m.pth: no such file"),
     (["infer", "{p}/photos", "{p}/photos/0.png", "--model", "m.pth", "--out", "x"],
      "pytrain: {p}/photos/0.png: its result 0.png is also that of {p}/photos/0.png; run them one by one"),
+    (["infer", "{p}/photos", "--model", "m.pth", "--out", "x", "--tile", "32"],
+     "pytrain infer: --tile must be above --overlap 32, got 32"),
     (["export", "{p}/none.pth", "{p}/x.onnx"], "pytrain: {p}/none.pth: no such file"),
     (["fitt"], "pytrain: No such command 'fitt'."),
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import types
 import pytest
 
 from pytrain.errors import ConfigError
-from pytrain.log import Log, breakdown, cut_back, read, step_line, text_table
+from pytrain.log import Log, breakdown, check_packages, cut_back, read, step_line, text_table
 from pytrain.settings import LogConfig
 
 VALUES = {"l1": 0.03125, "learning_rate": 2e-4, "images_per_s": 312.4, "steps_per_s": 19.5,
@@ -162,6 +162,8 @@ def test_other_programs_must_be_installed_where_asked_for(tmp_path, monkeypatch,
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigError, match=f"{line} .*pip install"):
         opened(tmp_path, **options)
+    with pytest.raises(ConfigError, match=line):
+        check_packages(LogConfig(**options))
 
 
 def test_values_go_to_tensorboard_and_wandb(tmp_path, monkeypatch):

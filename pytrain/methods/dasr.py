@@ -71,6 +71,7 @@ class DASRMethodConfig:
             perceptual_weight=self.perceptual_weight,
             gan_weight=self.gan_weight,
             gan=self.gan,
+            gan_real="target",  # the release's option gan_gt_usm = False is never read
             gan_start_step=self.gan_start_step,
             vgg19=self.vgg19,
             discriminator=self.discriminator,

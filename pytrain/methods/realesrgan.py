@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,9 @@ class RealESRGANConfig:
     perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed")
     gan_weight: float = option(0.1, "of the generator's GAN loss")
     gan: GanKind = option("vanilla", "kind of GAN loss")
+    gan_real: Literal["hr", "target"] = option(
+        "hr", "what the discriminator takes for real: the clean crop, or the sharpened target of the other losses"
+    )
     gan_start_step: int = option(0, "before this step only pixel and perceptual loss")
     vgg19: str = option(
         "", "torchvision's weight file vgg19-dcbb9e9d.pth (or a safetensors copy), for the perceptual loss", path=True
@@ -134,10 +137,10 @@ class RealESRGAN:
         return terms
 
     def discriminator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
-        """Real targets against the outputs of this step's generator before its update, as released."""
+        """Real images against the outputs of this step's generator before its update, as released."""
         if step < self.config.gan_start_step:
             return Terms({})
-        real = nets["discriminator"](batch.target)
+        real = nets["discriminator"](batch.hr if self.config.gan_real == "hr" else batch.target)
         fake = nets["discriminator"](batch.extra["sr"])
         shown = {"logit_real": real.float().mean(), "logit_fake": fake.float().mean()}
         return Terms(
