@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def gaussian_noise(images: torch.Tensor, sigma_8bit: torch.Tensor, gray: torch.T
     sigma = sigma_8bit.view(batch, 1, 1, 1) / 255
     noise = torch.randn_like(images) * sigma
     if float(gray.sum()) > 0:
-        noise_gray = torch.randn(height, width).view(1, 1, height, width) * sigma
+        noise_gray = torch.randn(height, width, device=images.device).view(1, 1, height, width) * sigma
         flag = gray.view(batch, 1, 1, 1)
         noise = noise * (1 - flag) + noise_gray * flag
     return torch.clamp(images + noise, 0, 1)
@@ -65,14 +66,14 @@ def poisson_noise(images: torch.Tensor, gain: torch.Tensor, gray: torch.Tensor) 
     def draw(values: torch.Tensor) -> torch.Tensor:
         values = torch.clamp((values * 255.0).round(), 0, 255) / 255.0
         counts = [len(torch.unique(values[row])) for row in range(batch)]
-        levels = torch.tensor([2 ** math.ceil(math.log2(count)) for count in counts], dtype=values.dtype)
-        levels = levels.view(batch, 1, 1, 1)
+        powers = [2 ** math.ceil(math.log2(count)) for count in counts]
+        levels = torch.tensor(powers, dtype=values.dtype, device=values.device).view(batch, 1, 1, 1)
         return torch.poisson(values * levels) / levels - values
 
     flag = gray.view(batch, 1, 1, 1)
     noise = draw(images)
     if float(gray.sum()) > 0:
-        weights = torch.tensor([0.2989, 0.587, 0.114]).view(1, 3, 1, 1)
+        weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
         noise = noise * (1 - flag) + draw((images * weights).sum(1, keepdim=True)).expand_as(images) * flag
     return torch.clamp(images + noise * gain.view(batch, 1, 1, 1), 0, 1)
 
@@ -94,22 +95,17 @@ _CHROMA = np.full((8, 8), 99, np.float32)
 _CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 
-def _dct_tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Forward [8,8,8,8] with its scale, and inverse, as the 4-D tensordots of DiffJPEG."""
+@cache
+def _constants(device: torch.device) -> tuple[torch.Tensor, ...]:
+    """For the 4-D tensordots of DiffJPEG: forward [8,8,8,8], its scale, inverse, its scale; luma and chroma tables."""
     k = np.arange(8)
     basis = np.cos((2 * k[:, None] + 1) * k[None] * np.pi / 16)
-    tensor = np.einsum("xu,yv->xyuv", basis, basis)
+    forward = torch.from_numpy(np.einsum("xu,yv->xyuv", basis, basis)).float()
     alpha = np.array([1 / np.sqrt(2)] + [1] * 7)
-    scale = np.outer(alpha, alpha) * 0.25
-    return (
-        torch.from_numpy(tensor).float(),
-        torch.from_numpy(scale).float(),
-        torch.from_numpy(np.outer(alpha, alpha)).float(),
-    )
-
-
-_DCT, _DCT_SCALE, _ALPHA = _dct_tensors()
-_IDCT = _DCT.permute(2, 3, 0, 1).contiguous()
+    scale = torch.from_numpy(np.outer(alpha, alpha)).float()
+    inverse = forward.permute(2, 3, 0, 1).contiguous()
+    tensors = (forward, scale * 0.25, inverse, scale, torch.from_numpy(_LUMA.copy()), torch.from_numpy(_CHROMA))
+    return tuple(tensor.to(device) for tensor in tensors)
 
 
 def _blocks(plane: torch.Tensor) -> torch.Tensor:
@@ -125,10 +121,11 @@ def _merge(blocks: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def _codec(plane: torch.Tensor, table: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    coefficients = _DCT_SCALE * torch.tensordot(_blocks(plane) - 128, _DCT, dims=2)
+    forward, forward_scale, inverse, inverse_scale, _, _ = _constants(plane.device)
+    coefficients = forward_scale * torch.tensordot(_blocks(plane) - 128, forward, dims=2)
     step = table * factor.view(-1, 1, 1, 1)
     coefficients = torch.round(coefficients / step) * step
-    blocks = 0.25 * torch.tensordot(coefficients * _ALPHA, _IDCT, dims=2) + 128
+    blocks = 0.25 * torch.tensordot(coefficients * inverse_scale, inverse, dims=2) + 128
     return _merge(blocks, plane.shape[1], plane.shape[2])
 
 
@@ -141,7 +138,7 @@ def diffjpeg(images: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     y = 0.299 * r + 0.587 * g + 0.114 * b
     cb = F.avg_pool2d((-0.168736 * r - 0.331264 * g + 0.5 * b + 128)[:, None], 2)[:, 0]
     cr = F.avg_pool2d((0.5 * r - 0.418688 * g - 0.081312 * b + 128)[:, None], 2)[:, 0]
-    luma, chroma = torch.from_numpy(_LUMA.copy()), torch.from_numpy(_CHROMA)
+    luma, chroma = _constants(images.device)[4:]
     y = _codec(y, luma, factor)
     cb, cr = (_codec(plane, chroma, factor).repeat_interleave(2, 1).repeat_interleave(2, 2) - 128 for plane in (cb, cr))
     rgb = torch.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], 1)
@@ -169,7 +166,7 @@ def realesrgan_chain(hr: torch.Tensor, batch: EagerBatch, usm: torch.Tensor | No
     height, width = hr.shape[-2:]
 
     def per_image(name: str) -> torch.Tensor:
-        return torch.from_numpy(tasks.column(name).astype(np.float32))
+        return torch.from_numpy(tasks.column(name).astype(np.float32)).to(hr.device)
 
     def shared(name: str) -> float:
         return float(tasks.column(name)[row])
