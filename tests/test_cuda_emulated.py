@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import pydegrade
+from benchmarks import gpu_check
 from pydegrade import _device, engine
 from pydegrade.packed import Layout, dense_layout, pack
 from pydegrade.plan import make_plan
@@ -142,6 +143,15 @@ def test_no_undefined_behaviour_under_sanitizers():
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.strip() == "compared"
     assert "runtime error" not in done.stderr
+
+
+def test_the_gpu_check_rehearses(capsys):
+    """The measuring part of benchmarks/gpu_check.sh, on the emulator: it runs, and finds all bits equal."""
+    assert gpu_check.main(["--rehearse"]) == 0
+    said = capsys.readouterr().out
+    assert "| realesrgan-x4 | 2 | 0 |" in said
+    assert "| jpeg libjpeg 420 | 2 |" in said
+    assert "| with USM | 2 |" in said
 
 
 # ---- Planted defects: (file, what stands there, what is put there instead, what finds it). Every barrier is taken out in
