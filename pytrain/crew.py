@@ -1,8 +1,8 @@
 """Threads that compute slices of one batch side by side, each with its own part of the cores.
 
 On a CPU a convolution over half a batch on one core, twice at the same time, is faster than one over the whole batch on
-two: cores meet once per step instead of in every operation. Measured on a 2-core AMD EPYC, SRResNet with 64 features and
-16 blocks, batch 4 of 48 x 48 px: docs/performance.md.
+two: cores meet once per step instead of in every operation, where another program on a core would stop both. Numbers are
+in docs/training.md.
 """
 
 from __future__ import annotations
