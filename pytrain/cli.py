@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,13 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         code = cli.main(args=arguments, prog_name="pytrain", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        code = 2
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        name = context.command_path if context else "pytrain"
-        code = _complain(f"{name}: {error.format_message()} (see {name} --help)", 2)
+        code = _usage_error(error)
     except (KeyboardInterrupt, click.Abort):
         code = _complain("pytrain: interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -52,6 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         code = _complain(f"pytrain: {_text(error)}", known)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_error(error: click.ClickException) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":  # click has it since 8.2
+        click.echo(error.format_message(), err=True)
+        return 2
+    context = getattr(error, "ctx", None)
+    name = context.command_path if context else "pytrain"
+    return _complain(f"{name}: {error.format_message()} (see {name} --help)", 2)
+
+
+def _version() -> str:
+    try:
+        return version("pydegrade")
+    except PackageNotFoundError:  # the source tree on PYTHONPATH, not installed
+        return "0+source"
 
 
 def _complain(line: str, code: int) -> int:
@@ -93,7 +105,7 @@ def _text(error: Exception) -> str:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="pydegrade", prog_name="pytrain")
+@click.version_option(_version(), prog_name="pytrain")
 def cli() -> None:
     """Train super-resolution networks on degradations that are drawn per image.
 

@@ -374,6 +374,12 @@ def test_commands_in_the_documents_exist():
 # ---- Weight of the command itself
 
 
+def test_without_arguments_it_says_what_there_is(pytrain):
+    result = pytrain()
+    assert "First steps:" in result.out + result.err
+    assert pytrain("--version").out.startswith("pytrain, version ")
+
+
 def test_help_does_not_wait_for_torch():
     code = (
         "import sys; from pytrain import cli\n"
