@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING
@@ -134,7 +135,7 @@ def _option_lines(name: str, value: Any, text: str) -> Iterator[str]:
     if len(line) <= WIDTH:
         yield line
     else:
-        yield f"# {text}:"
+        yield from (f"# {part}" for part in textwrap.wrap(f"{text}:", WIDTH - 2))
         yield assignment
 
 

@@ -47,6 +47,23 @@ _REALESRNET = {
 }
 """From the released options train_realesrnet_x4plus.yml: 12 images on each of 4 GPUs."""
 
+_ECO = {
+    "net.type": "edsr",
+    "run.steps": 125_000,
+    "method.loss_scale": 255.0,
+    "data.batch": 128,
+    "optimizer.type": "lamb",
+    "optimizer.learning_rate": 3.2e-3,
+    "optimizer.eps": 1e-6,
+    "optimizer.bias_correction": False,
+    "optimizer.max_weight_norm": 10.0,
+    "optimizer.clip_value": 0.1,
+    "schedule.type": "cosine",
+    "train.ema_decay": 0.0,
+    "train.skip_above": 5.0,
+}
+"""From the released options for EDSR; see configs/eco_edsr_x2.toml."""
+
 METHODS: dict[str, MethodEntry] = {
     "psnr": MethodEntry(
         PsnrConfig,
@@ -73,9 +90,14 @@ METHODS: dict[str, MethodEntry] = {
         DASRMethod,
         "a network of mixed experts that adapts to the degradation it predicts",
         "DASR, ECCV 2022, arXiv:2203.14216",
+        {**_REALESRNET, "net.type": "dasr", "run.steps": 500_000, "data.batch": 24, "optimizer.learning_rate": 1e-4},
     ),
     "eco": MethodEntry(
-        ECOConfig, ECO, "noise-free pairs of a frozen teacher first, real pairs last", "ECO, AAAI 2024, arXiv:2312.17526"
+        ECOConfig,
+        ECO,
+        "noise-free pairs of a frozen teacher first, real pairs last",
+        "ECO, AAAI 2024, arXiv:2312.17526",
+        _ECO,
     ),
     "tgsr": MethodEntry(
         TgsrConfig,

@@ -15,6 +15,7 @@ import pytest
 from pydegrade.toml_lines import key_lines
 from pytrain import config, describe
 from pytrain.errors import CheckpointError, ConfigError
+from pytrain.methods.contract import Setup
 from pytrain.nets import NETS
 from pytrain.parsing import options, without_none
 from pytrain.registry import METHODS
@@ -393,12 +394,31 @@ def test_init_writes_every_option_with_its_help_and_the_file_loads(method):
         loaded = config.loads(text, needed)
         assert loaded.net == NETS[net].config(scale=2)
         assert config.method_name(loaded.method) == method
+        unbroken = " ".join(text.replace("\n# ", " ").split())
         kinds = {**config.SECTIONS, "method": METHODS[method].config, "net": NETS[net].config}
         for name, kind in kinds.items():
             for option in options(kind):
                 assert f"{option.name} =" in text or f"[{name}.{option.name}]" in text, option.name
-                assert option.name == "sets" or describe.help_text(kind, option).split("; one of")[0] in text
+                assert option.name == "sets" or describe.help_text(kind, option).split("; one of")[0] in unbroken
     assert max(map(len, text.splitlines())) <= 124
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_init_suggests_options_that_exist_and_a_network_that_the_method_takes(method):
+    entry = METHODS[method]
+    loaded = load(describe.template(method), *needed_files(method))
+    values = config.to_dict(loaded)
+    for key, value in entry.suggested.items():
+        section, name = key.split(".")
+        assert values[section][name] == value, key
+    setup = Setup(loaded.net, 0, loaded.data.crop_px, loaded.data.batch, loaded.run.steps)
+    problem = ""
+    try:
+        entry.build(loaded.method, setup)
+    except ConfigError as error:
+        problem = str(error)
+    # Files that are only named here are missing; the network must not be what is wrong.
+    assert "net." not in problem
 
 
 def test_init_takes_what_the_method_was_published_with():
