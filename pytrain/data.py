@@ -471,7 +471,10 @@ def _collect(part: _Part, processes: list[BaseProcess], connections: list[Connec
 def _died(process: BaseProcess, number: int) -> DataError:
     process.join(timeout=5)
     code = process.exitcode
-    how = "without a word" if code is None else f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    if code is not None and code > 0:
+        # Python has printed why. The usual reason is a script that lacks `if __name__ == "__main__":`.
+        return DataError(f"data: decoding process {number} ended with code {code}; what it says above is the reason")
+    how = "without a word" if code is None else f"killed by signal {-code}"
     return DataError(
         f"data: decoding process {number} died ({how}); if memory ran out, lower data.workers or data.cache_mb"
     )
