@@ -254,6 +254,7 @@ def _findings(config: Config) -> list[str]:
     log.check_packages(config.log)
     method = loop.build_method(config)
     loop.check_phases(config, method)
+    loop.check_groups(config, method)
     scale = int(config.net.scale)
     source = open_source(config.data, method.images, scale, config.run.seed)
     sets = open_sets(config.evaluate, scale)

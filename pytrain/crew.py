@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import Batch
-from .methods.contract import Method, Nets, Terms
+from .methods.contract import Method, Nets, Terms, group_rows
 
 MOST = 4
 """Slices at most: Python runs one thread at a time, and every slice costs it some milliseconds per step."""
@@ -77,13 +77,14 @@ def is_separable(method: Method, nets: Nets, batch: Batch) -> bool:
     """Whether slices of a batch may be computed at the same time and averaged.
 
     They may not where the loss compares images of a batch with each other, draws random numbers (drop path) or changes
-    buffers (spectral norm): which thread comes first would change the result. Found out by trying, on two halves.
+    buffers (spectral norm): which thread comes first would change the result. Found out by trying, on two halves. A
+    method whose samples belong together in groups says so itself.
 
     Args:
         nets: copies that nobody needs afterwards.
         batch: at least two rows, prepared.
     """
-    if len(method.phases) != 1:
+    if len(method.phases) != 1 or group_rows(method) > 1:
         return False
     loss = method.phases[0].loss
     buffers = [buffer for net in nets.values() for buffer in net.buffers()]

@@ -37,7 +37,7 @@ from .distributed import World, join
 from .errors import CheckpointError, ConfigError, PytrainError, nearest
 from .evaluate import EvalResult, EvalSet, evaluate, open_sets
 from .log import Log
-from .methods.contract import Method, Nets, Phase, Setup, Terms
+from .methods.contract import Method, Nets, Phase, Setup, Terms, group_rows
 from .precision import PLAIN, Precision, choose_precision
 from .registry import METHODS
 from .schedule import rate_factor
@@ -290,6 +290,7 @@ class _Run:
             )
         method = build_method(config)
         check_phases(config, method)
+        check_groups(config, method, world.size)
         source = open_source(config.data, method.images, int(config.net.scale), config.run.seed)
         sets = open_sets(config.evaluate, int(config.net.scale)) if world.is_main else ()
         made = log(folder, world.is_main) if log else Log(folder, config.log, config.run.steps, world.is_main)
@@ -584,6 +585,24 @@ def check_phases(config: Config, method: Method) -> None:
             raise ConfigError(
                 f"optimizer.learning_rates: must name phases ({', '.join(phases)}), got {name!r}{nearest(name, phases)}"
             )
+
+
+def check_groups(config: Config, method: Method, processes: int = 1) -> None:
+    """ConfigError when a batch would be cut within groups of samples that the method needs together."""
+    group = group_rows(method)
+    if group == 1:
+        return
+    groups, parts = config.data.batch // group, config.train.accumulate * processes
+    if groups % parts:
+        told = f" times {processes} processes" if processes > 1 else ""
+        raise ConfigError(
+            f"train.accumulate{told} must divide the {groups} groups of {group} samples that this method needs together, "
+            f"got {config.train.accumulate}"
+        )
+    if config.train.crew > 1:
+        raise ConfigError(f"train.crew must be 0 or 1 for this method, got {config.train.crew}")
+    if config.train.compile != "off":
+        raise ConfigError(f"train.compile must be 'off' for this method, got {config.train.compile!r}")
 
 
 def fresh_nets(config: Config, method: Method, device: torch.device) -> dict[str, nn.Module]:

@@ -10,6 +10,7 @@ from typing import Any
 from .methods.contract import Method, Setup
 from .methods.dasr import DASRMethod, DASRMethodConfig
 from .methods.eco import ECO, ECOConfig
+from .methods.mzsr import MZSRMethod, MZSRMethodConfig
 from .methods.psnr import Psnr, PsnrConfig
 from .methods.realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
 from .methods.tgsr import Tgsr, TgsrConfig
@@ -105,5 +106,20 @@ METHODS: dict[str, MethodEntry] = {
         "realesrnet or realesrgan on groups of tasks that the network does not master (`pytrain group` finds them)",
         "TGSR 2023",
         {**_REALESRNET, "net.type": "srresnet", "run.steps": 400_000, "optimizer.learning_rate": 1e-4},
+    ),
+    "mzsr": MethodEntry(
+        MZSRMethodConfig,
+        MZSRMethod,
+        "a start from which a few gradient steps fit a network to one image and its kernel (`pytrain adapt`)",
+        "MZSR, CVPR 2020, arXiv:2002.12213",
+        {
+            "net.type": "mzsr",
+            "run.steps": 100_000,
+            "data.crop_px": 64,
+            "data.batch": 80,
+            "optimizer.learning_rate": 1e-4,
+            "optimizer.betas": (0.9, 0.999),
+            "train.ema_decay": 0.0,
+        },
     ),
 }

@@ -94,6 +94,10 @@ class Method(Protocol):
             "lr") for pairs from disk; ECO's pairs have four.
         averaged: names of the nets of which a moving average is kept (where the configuration asks for one); the first is
             the model that is evaluated and published.
+
+    Optional members:
+        group_rows: int; the loss compares samples of a group, which are as many consecutive sample numbers: batches are
+            cut between groups only, and never computed by several threads at once. `group_rows` (below) reads it.
     """
 
     @property
@@ -121,6 +125,11 @@ class Method(Protocol):
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The batch as the phases see it: blended targets, labels. Runs without gradient and
         in float32, once per step."""
+
+
+def group_rows(method: Method) -> int:
+    """Consecutive samples that the method's loss needs together; 1 for most methods."""
+    return int(getattr(method, "group_rows", 1))
 
 
 def frozen(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
