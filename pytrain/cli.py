@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .cli_adapt import adapt
 from .cli_group import group
 from .cli_sweep import sweep_command
 
@@ -674,5 +675,6 @@ def export(model_path: Path, target: Path) -> None:
     click.echo(str(target.resolve()))
 
 
+cli.add_command(adapt)
 cli.add_command(group)
 cli.add_command(sweep_command)
