@@ -118,7 +118,7 @@ METHODS: dict[str, MethodEntry] = {
             "data.crop_px": 64,
             "data.batch": 80,
             "optimizer.learning_rate": 1e-4,
-            "optimizer.betas": (0.9, 0.999),
+            "optimizer.betas": [0.9, 0.999],
             "train.ema_decay": 0.0,
         },
     ),
