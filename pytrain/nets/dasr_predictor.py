@@ -25,7 +25,8 @@ class DASRPredictorConfig:
     num_features: int = 64
     num_hidden: int = 15  # between vector and shares
     in_channels: int = 3
-    mapping_init: Literal["equal", "released"] = "equal"  # equal: shares start near 1/K, so experts start as their mean
+    # equal: shares start near 1/K, so experts start as their mean, and convolutions as He's; released: torch's own draws
+    mapping_init: Literal["equal", "released"] = "equal"
 
     def __post_init__(self) -> None:
         require("net.mapping_init", self.mapping_init, ("equal", "released"))
@@ -64,7 +65,17 @@ class DASRPredictor(nn.Module):
         last = nn.Linear(config.num_hidden, config.num_experts)
         self.MappingNet = nn.Sequential(nn.Linear(config.num_entries, config.num_hidden), last)
         if config.mapping_init == "equal":
+            # Labels lie in [0, 1] around 0.3. From torch's own draw, which halves the signal per layer, a small predictor
+            # needs two to three times the steps to leave the constant.
+            convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+            for layer in convolutions:
+                nn.init.kaiming_normal_(layer.weight, a=0.2)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
             with torch.no_grad():
+                convolutions[-1].weight.mul_(0.3)
+                assert convolutions[-1].bias is not None
+                convolutions[-1].bias.fill_(0.3)
                 last.weight.mul_(0.1)
                 last.bias.fill_(1 / config.num_experts)
 
