@@ -83,7 +83,7 @@ def quiet(folder: Path, is_main: bool) -> Log:
 def configuration(out: Path, train: tuple[Path, ...], test: tuple[Path, ...], *overrides: str) -> Config:
     """The common settings with a run's own; every level is measured on the same central squares."""
     images = json.dumps([str(path) for path in test])
-    sets = ", ".join(f"{{name='{level}', hr={images}, space='{level}', crop_px=256}}" for level in LEVELS)
+    sets = ", ".join(f"{{name='{level}', hr={images}, space='{level}', crop_px=240}}" for level in LEVELS)
     hr = json.dumps([str(path) for path in train])
     common = [f"run.out='{out}'", f"run.name='{out.name}'", f"data.hr={hr}", f"evaluate.sets=[{sets}]"]
     return loads(CONFIG, [*common, *overrides])
