@@ -73,8 +73,6 @@ class DASRMethodConfig:
             gan=self.gan,
             gan_real="target",  # the release's option gan_gt_usm = False is never read
             gan_start_step=self.gan_start_step,
-            # The release trains all losses on sharpened images, the discriminator's too.
-            gan_real="target",
             vgg19=self.vgg19,
             discriminator=self.discriminator,
             discriminator_pretrained=self.discriminator_pretrained,
