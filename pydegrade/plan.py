@@ -111,14 +111,22 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
             chosen = np.nonzero(kept[rows, at])[0]
             if len(chosen) == 0:
                 continue
-            parts.append((rows[chosen], at[chosen], {name: column[chosen] for name, column in columns[slot].items()}))
-            keyed.append(combine_slot(keys[rows[chosen]], slots[slot].name))
+            if len(chosen) == len(rows):
+                part = (rows, at, columns[slot])
+            else:
+                part = (rows[chosen], at[chosen], {name: column[chosen] for name, column in columns[slot].items()})
+            parts.append(part)
+            keyed.append(combine_slot(keys[part[0]], slots[slot].name))
         if not parts:
             continue
         rows = np.concatenate([part[0] for part in parts])
         at = np.concatenate([part[1] for part in parts])
         item_of[rows, at] = np.arange(len(rows))
-        values = {column.name: np.concatenate([part[2][column.name] for part in parts]) for column in op.columns}
+        values = (
+            parts[0][2]
+            if len(parts) == 1
+            else {column.name: np.concatenate([part[2][column.name] for part in parts]) for column in op.columns}
+        )
         sizes_before, sizes_after = before[rows, at].astype(np.int32), after[rows, at].astype(np.int32)
         items = Items(
             src_height=np.ascontiguousarray(sizes_before[:, 0]),
@@ -154,7 +162,11 @@ def _op_of(name: str) -> Op:
 
 def _slot_columns(tasks: TaskBatch, slot: str, op: Op, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """All columns of the slot's op for the given rows; what the space does not draw is neutral."""
-    return {column.name: tasks.column(f"{slot}.{column.name}")[rows] for column in op.columns}
+    columns: dict[str, NDArray[Any]] = {}
+    for column in op.columns:
+        drawn = tasks.columns.get(f"{slot}.{column.name}")
+        columns[column.name] = np.full(len(rows), column.neutral_value, column.dtype) if drawn is None else drawn[rows]
+    return columns
 
 
 def _by_ratio(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
