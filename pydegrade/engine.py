@@ -189,7 +189,7 @@ class Prepared:
 
 
 def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | str = "cuda") -> Prepared:
-    """Plan tasks for HR images of one size, for many runs.
+    """Plan tasks for HR images of one size, for many runs on any stream.
 
     Args:
         tasks: B tasks.
@@ -202,8 +202,12 @@ def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | st
     plan = make_plan(tasks, Layout.of_sizes(*sides))
     has_target = tasks.space.target != "hr"
     scale = tasks.space.scale
+    program = _record(_chain_fields(plan), torch.device(device), has_target)
+    if program.device.is_cuda:
+        # Runs may follow on any stream.
+        torch.cuda.current_stream(program.device.device).synchronize()
     return Prepared(
-        program=_record(_chain_fields(plan), torch.device(device), has_target),
+        program=program,
         shape=(len(tasks), 3, height, width),
         lr_shape=(len(tasks), 3, height // scale, width // scale),
         has_target=has_target,

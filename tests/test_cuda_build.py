@@ -128,6 +128,18 @@ def test_machine_code():
     assert code["noise"]["STG.E.128"] >= 3
 
 
+def test_library_stands_alone():
+    """No CUDA runtime, driver or torch beside it: it loads where none of them is installed."""
+    if not _device.has_cuda_kernels():
+        pytest.skip("this installation was built without CUDA kernels")
+    if shutil.which("readelf") is None:
+        pytest.skip("readelf is not installed (binutils)")
+    said = subprocess.run(["readelf", "-d", _device.library_path()], capture_output=True, text=True, check=True).stdout
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", said)
+    assert needed
+    assert all(re.match(r"(libstdc\+\+|libm|libgcc_s|libc|libpthread|libdl|librt|ld-linux)", name) for name in needed)
+
+
 def test_library_explains_itself_without_a_driver():
     if not _device.has_cuda_kernels():
         pytest.skip("this installation was built without CUDA kernels")

@@ -39,6 +39,7 @@ def test_chains_can_be_captured_in_a_graph():
     hr = hr_batch(6).to(CUDA)
     lr, target, arena = prepared.empty()
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         prepared.run(hr, lr, target, arena)
     stream.synchronize()

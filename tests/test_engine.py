@@ -134,7 +134,9 @@ def _child(connection, space):
     connection.close()
 
 
-def test_forked_worker_gives_the_same_bits():
+def test_forked_worker_gives_the_same_bits(device):
+    if device.type != "cpu":
+        pytest.skip("CUDA does not survive a fork")
     pydegrade.set_num_threads(2)
     here = digest(pydegrade.degrade(hr_batch(9), pydegrade.sample("realesrgan-x4", 7, range(9))))
     context = multiprocessing.get_context("fork")
@@ -156,7 +158,9 @@ class _Degraded(torch.utils.data.Dataset):
         return pydegrade.degrade(hr_batch(6)[index : index + 1], pydegrade.sample("realesrgan-x4", 7, [index]))[0]
 
 
-def test_data_loader_workers_give_the_same_bits():
+def test_data_loader_workers_give_the_same_bits(device):
+    if device.type != "cpu":
+        pytest.skip("CUDA does not survive a fork")
     expected = pydegrade.degrade(hr_batch(6), pydegrade.sample("realesrgan-x4", 7, range(6)))
     loader = torch.utils.data.DataLoader(_Degraded(), batch_size=2, num_workers=2)
     assert torch.equal(torch.cat(list(loader)), expected)
