@@ -82,7 +82,7 @@ def image_data(rows: Layout, seed: int, values: str = "pixels") -> torch.Tensor:
 
 
 SMALL = [(height, width) for height in (1, 2, 3, 5, 8) for width in (1, 2, 4, 7, 9)]
-# Around the tiles of the filters (32 x 64), of resize (16 x 64) and of JPEG (16 x 64).
+# Around the tiles of the filters (32 x 64), of resize (16 x 128) and of JPEG (16 x 64).
 EDGES = [(31, 65), (33, 63), (32, 64), (17, 66), (15, 129), (70, 16), (64, 3)]
 TINY = [(1, 1), (3, 2), (18, 67)]
 

@@ -170,7 +170,7 @@ DEFECTS = [
     ("noise.cu", "const bool gray = row.gray != 0;\n  const int64_t plane", "GUARD", "noise"),
     ("rain.cu", "if (i >= plane) return;", "if (i > plane) return;", "rain"),
     ("rain.cu", "i / row.src.width, i % row.src.width", "i / row.src.width, i % row.src.width + 1", "rain"),
-    ("resize.cu", "middle.get(y * span + at - low)", "middle.get(y * columns + at - low)", "resize"),
+    ("resize.cu", "middle.get(y * span + i - low)", "middle.get(y * columns + i - low)", "resize"),
     ("resize.cu", "range.get(1) - low + 1", "range.get(1) - low", "resize"),
     ("point.cu", "if (j >= row.count) return;", "if (j > row.count) return;", "resize"),
     ("point.cu", "i >= row.count) return;", "i > row.count) return;", "noise"),

@@ -20,13 +20,19 @@ PYD_KERNEL(levels) {
   const bool gray = row.gray != 0;
   const int64_t plane = pixels_of(row.src);
   const int64_t count = gray ? plane : plane * row.src.channels;
+  // Every thread collects for itself: hundreds of threads would queue for the same few words of shared memory.
+  uint32_t own[8] = {};
   for (int32_t k = 0; k < kLevelsPerBlock / kThreads_levels; ++k) {
     const int64_t i = int64_t{share.block} * kLevelsPerBlock + k * kThreads_levels + thread_index();
-    if (i < count) {
-      const float value = gray ? gray_of(src.get(i), src.get(plane + i), src.get(2 * plane + i)) : src.get(i);
-      const int32_t level = level_of(value);
-      seen.bits_or(level / 32, 1u << (level % 32));
-    }
+    if (i >= count) break;
+    const float value = gray ? gray_of(src.get(i), src.get(plane + i), src.get(2 * plane + i)) : src.get(i);
+    const int32_t level = level_of(value);
+#pragma unroll
+    for (int32_t word = 0; word < 8; ++word) own[word] |= level / 32 == word ? 1u << (level % 32) : 0u;
+  }
+#pragma unroll
+  for (int32_t word = 0; word < 8; ++word) {
+    if (own[word] != 0) seen.bits_or(word, own[word]);
   }
   PYD_BARRIER();
   if (thread_index() < 8) all.bits_or(thread_index(), seen.get(thread_index()));

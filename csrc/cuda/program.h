@@ -185,7 +185,7 @@ struct NoiseRow {
   float matrix[9];
   int32_t unused;
 };
-constexpr int32_t kLevelsPerBlock = 4096;  // px
+constexpr int32_t kLevelsPerBlock = 16384;  // px
 
 struct RainRow {
   Picture src;

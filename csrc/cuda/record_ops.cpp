@@ -112,7 +112,7 @@ Status record_sharpen(Recorder& recorder, const SharpenParams& params, const std
 
 namespace {
 
-constexpr int32_t kTileWidthPx = 64, kTileHeightPx = 16;
+constexpr int32_t kTileWidthPx = 128, kTileHeightPx = 16;
 
 struct Axes {
   Axis vertical, horizontal;

@@ -37,6 +37,62 @@ PYD_DEVICE float sum_of_taps(const TapView& taps, int32_t j, const Value& value)
   return sum;
 }
 
+// The taps of one output in registers, for the modes that have at most four: read once, used for many rows or columns.
+constexpr int32_t kFewTaps = 4;
+struct FewTaps {
+  int32_t count;
+  int32_t index[kFewTaps];
+  float weight[kFewTaps];
+};
+PYD_DEVICE FewTaps few_taps(const TapView& taps, int32_t j) {
+  FewTaps few;
+  few.count = taps.stride <= kFewTaps ? taps.count(j) : 0;
+#pragma unroll
+  for (int32_t t = 0; t < kFewTaps; ++t) {
+    few.index[t] = t < few.count ? taps.index(j, t) : 0;
+    few.weight[t] = t < few.count ? taps.weight(j, t) : 0.0f;
+  }
+  return few;
+}
+
+// Sum over the taps of output j, which are `few` where there are few.
+template <typename Value>
+PYD_DEVICE float sum_of(const TapView& taps, const FewTaps& few, int32_t j, const Value& value) {
+  if (taps.stride > kFewTaps) return sum_of_taps(taps, j, value);
+  float sum = 0.0f;
+#pragma unroll
+  for (int32_t t = 0; t < kFewTaps; ++t) {
+    if (t < few.count) sum = pyd_fma(value(few.index[t]), few.weight[t], sum);
+  }
+  return sum;
+}
+
+// Threads stand in lines of 64. store(y, x, sum of value(y, index)) for rows x columns outputs from `first` on along x ...
+constexpr int32_t kLine = 64;
+template <typename Value, typename Store>
+PYD_DEVICE void pass_along_x(const TapView& taps, int32_t first, int32_t rows, int32_t columns, const Value& value,
+                             const Store& store) {
+  for (int32_t x = thread_index() % kLine; x < columns; x += kLine) {
+    const FewTaps few = few_taps(taps, first + x);
+    PYD_ROLLED
+    for (int32_t y = thread_index() / kLine; y < rows; y += kThreads_resize / kLine) {
+      store(y, x, sum_of(taps, few, first + x, [&](int32_t i) { return value(y, i); }));
+    }
+  }
+}
+// ... and along y, of value(index, x).
+template <typename Value, typename Store>
+PYD_DEVICE void pass_along_y(const TapView& taps, int32_t first, int32_t rows, int32_t columns, const Value& value,
+                             const Store& store) {
+  for (int32_t y = thread_index() / kLine; y < rows; y += kThreads_resize / kLine) {
+    const FewTaps few = few_taps(taps, first + y);
+    PYD_ROLLED
+    for (int32_t x = thread_index() % kLine; x < columns; x += kLine) {
+      store(y, x, sum_of(taps, few, first + y, [&](int32_t i) { return value(i, x); }));
+    }
+  }
+}
+
 PYD_KERNEL(resize) {
   const Share share = share_of_block(bases, stage);
   const ResizeRow& row = descriptor<ResizeRow>(bases, stage, share.row);
@@ -67,41 +123,42 @@ PYD_KERNEL(resize) {
   PYD_BARRIER();
   const int32_t low = range.get(0), span = larger(range.get(1) - low + 1, 0);
 
-  const auto vertical_sum = [&](int32_t y, int32_t x) {
-    return sum_of_taps(vertical, y, [&](int32_t i) { return src.get(src_plane + static_cast<int64_t>(i) * src_width + x); });
-  };
-  const auto horizontal_sum = [&](int32_t y, int32_t x) {
-    return sum_of_taps(horizontal, x, [&](int32_t i) { return src.get(src_plane + static_cast<int64_t>(y) * src_width + i); });
+  const auto pixel = [&](int32_t y, int32_t x) { return src.get(src_plane + static_cast<int64_t>(y) * src_width + x); };
+  const auto result = [&](int32_t y, int32_t x, float sum) {
+    dst.set(dst_plane + static_cast<int64_t>(top + y) * dst_width + left + x, sum);
   };
 
   // A range that does not fit, as in extreme shrinking, is worked out again for every pixel.
   if (int64_t{span} * (vertical_first ? rows : columns) > kResizeShared) {
     PYD_ROLLED
     for (int32_t i = thread_index(); i < rows * columns; i += kThreads_resize) {
-      const int32_t y = top + i / columns, x = left + i % columns;
-      const float sum = vertical_first ? sum_of_taps(horizontal, x, [&](int32_t at) { return vertical_sum(y, at); })
-                                       : sum_of_taps(vertical, y, [&](int32_t at) { return horizontal_sum(at, x); });
-      dst.set(dst_plane + static_cast<int64_t>(y) * dst_width + x, sum);
+      const int32_t y = i / columns, x = i % columns;
+      const auto vertical_sum = [&](int32_t at) {
+        return sum_of_taps(vertical, top + y, [&](int32_t from) { return pixel(from, at); });
+      };
+      const auto horizontal_sum = [&](int32_t at) {
+        return sum_of_taps(horizontal, left + x, [&](int32_t from) { return pixel(at, from); });
+      };
+      result(y, x, vertical_first ? sum_of_taps(horizontal, left + x, vertical_sum)
+                                  : sum_of_taps(vertical, top + y, horizontal_sum));
     }
     return;
   }
 
-  // [rows][span] after a vertical first pass, [span][columns] after a horizontal one.
+  // Between the passes: [rows][span] after a vertical first one, [span][columns] after a horizontal one.
   const Shared<float> middle = shared_memory<float>(16, kResizeShared);
-  const int32_t stride = vertical_first ? span : columns, values = vertical_first ? rows * span : span * columns;
-  PYD_ROLLED
-  for (int32_t i = thread_index(); i < values; i += kThreads_resize) {
-    const int32_t y = i / stride, x = i % stride;
-    middle.set(i, vertical_first ? vertical_sum(top + y, low + x) : horizontal_sum(low + y, left + x));
-  }
-  PYD_BARRIER();
-  PYD_ROLLED
-  for (int32_t i = thread_index(); i < rows * columns; i += kThreads_resize) {
-    const int32_t y = i / columns, x = i % columns;
-    const float sum = vertical_first
-                          ? sum_of_taps(horizontal, left + x, [&](int32_t at) { return middle.get(y * span + at - low); })
-                          : sum_of_taps(vertical, top + y, [&](int32_t at) { return middle.get((at - low) * columns + x); });
-    dst.set(dst_plane + static_cast<int64_t>(top + y) * dst_width + left + x, sum);
+  if (vertical_first) {
+    pass_along_y(vertical, top, rows, span, [&](int32_t i, int32_t x) { return pixel(i, low + x); },
+                 [&](int32_t y, int32_t x, float sum) { middle.set(y * span + x, sum); });
+    PYD_BARRIER();
+    pass_along_x(horizontal, left, rows, columns, [&](int32_t y, int32_t i) { return middle.get(y * span + i - low); },
+                 result);
+  } else {
+    pass_along_x(horizontal, left, span, columns, [&](int32_t y, int32_t i) { return pixel(low + y, i); },
+                 [&](int32_t y, int32_t x, float sum) { middle.set(y * columns + x, sum); });
+    PYD_BARRIER();
+    pass_along_y(vertical, top, rows, columns, [&](int32_t i, int32_t x) { return middle.get((i - low) * columns + x); },
+                 result);
   }
 }
 
