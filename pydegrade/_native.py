@@ -81,3 +81,9 @@ def program(name: str, **fields: Any) -> bytes:
     """The program of a function of csrc/ops.h for the CUDA backend. Fields as for `call`, without those of pixels."""
     pixels = {field: 0 for field in ("src", "dst", "target", "grad") if field not in fields}
     return bytes(getattr(_C, f"{name}_program")(_field({**pixels, **fields})))
+
+
+def call_plain(name: str, fields: dict[str, int | float]) -> Any:
+    """`call` for fields that are numbers and addresses already: a few microseconds less, which small images notice."""
+    _C.set_num_threads(get_num_threads())
+    return getattr(_C, name)(fields)

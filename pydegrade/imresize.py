@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,7 +25,11 @@ SEMANTICS: tuple[Semantics, ...] = ("class", "im2double")
 LOWEST_SCALE, HIGHEST_SCALE = 1e-6, 1e6
 MAX_SIDE_PX = 2**24
 
-_DTYPES = ("uint8", "uint16", "float32", "float64")  # numbered as PixelType in csrc/ops.h
+_DTYPES = ("uint8", "uint16", "float32", "float64")
+_PIXEL_TYPES: dict[Any, int] = {  # PixelType of csrc/ops.h
+    dtype: code for code, name in enumerate(_DTYPES) for dtype in (np.dtype(name), getattr(torch, name))
+}
+_MODES: dict[str, int] = {kernel: MODES.index(f"matlab_{kernel}") for kernel in KERNELS}  # type: ignore[arg-type]
 _WIDEST_KERNEL_PX = 6
 _DEFAULTS = ("bicubic", True, "symmetric", "class")
 
@@ -34,8 +37,7 @@ _DEFAULTS = ("bicubic", True, "symmetric", "class")
 # ---- How the samples of an image lie in memory
 
 
-@dataclass(frozen=True)
-class _View:
+class _View(NamedTuple):
     """Strides in samples; pixels of a row and channels of a pixel are contiguous."""
 
     planes: int
@@ -44,16 +46,6 @@ class _View:
     width: int
     row_stride: int
     plane_stride: int
-
-    def fields(self) -> dict[str, int]:
-        return {
-            "planes": self.planes,
-            "channels": self.channels,
-            "src_height": self.height,
-            "src_width": self.width,
-            "src_row_stride": self.row_stride,
-            "src_plane_stride": self.plane_stride,
-        }
 
 
 def _array_view(image: NDArray[Any]) -> _View | None:
@@ -104,55 +96,61 @@ LIBRARY.define(f"imresize(Tensor image, SymInt height, SymInt width, {_PARAMETER
 LIBRARY.define(f"imresize_adjoint(Tensor grad, SymInt height, SymInt width, {_PARAMETERS}) -> Tensor")
 
 
-def _fields(dtype: str, scale_y: float, scale_x: float, kernel: str, antialias: bool, border: str) -> dict[str, Any]:
-    """What `ImresizeArgs` holds beside memory and sizes."""
-    return {
-        "type": _DTYPES.index(dtype),
-        "mode": MODES.index(f"matlab_{kernel}"),  # type: ignore[arg-type]
-        "antialias": int(antialias),
-        "replicate": int(border == "replicate"),
-        "scale_y": scale_y,
-        "scale_x": scale_x,
-    }
-
-
-def _dtype_name(image: Any) -> str:
-    return str(image.dtype).removeprefix("torch.")
+def _call(
+    name: str,
+    dtype: Any,
+    view: _View,
+    src: int,
+    dst: int,
+    size: tuple[int, int],
+    scale_y: float,
+    scale_x: float,
+    kernel: str,
+    antialias: bool,
+    border: str,
+    semantics: str = "class",
+) -> None:
+    """Run a function with `ImresizeArgs` between two addresses."""
+    planes, channels, height, width, row_stride, plane_stride = view
+    _native.call_plain(
+        name,
+        {
+            "type": _PIXEL_TYPES[dtype],
+            "mode": _MODES[kernel],
+            "antialias": int(antialias),
+            "replicate": int(border == "replicate"),
+            "im2double": int(semantics == "im2double"),
+            "planes": planes,
+            "channels": channels,
+            "src_height": height,
+            "src_width": width,
+            "src_row_stride": row_stride,
+            "src_plane_stride": plane_stride,
+            "dst_height": size[0],
+            "dst_width": size[1],
+            "scale_y": scale_y,
+            "scale_x": scale_x,
+            "src": src,
+            "dst": dst,
+        },
+    )
 
 
 def _imresize_cpu(image: torch.Tensor, height: int, width: int, *parameters: Any) -> torch.Tensor:
-    *others, semantics = parameters
     out = _empty_like(image, height, width)
     view = _tensor_view(image)
     if view is None:
         image = image.contiguous()
         view = cast(_View, _tensor_view(image))
-    _native.call(
-        "imresize",
-        **_fields(_dtype_name(image), *others),
-        **view.fields(),
-        im2double=int(semantics == "im2double"),
-        dst_height=height,
-        dst_width=width,
-        src=image.data_ptr(),
-        dst=out.data_ptr(),
-    )
+    _call("imresize", image.dtype, view, image.data_ptr(), out.data_ptr(), (height, width), *parameters)
     return out
 
 
 def _imresize_adjoint_cpu(grad: torch.Tensor, height: int, width: int, *parameters: Any) -> torch.Tensor:
     grad = grad.contiguous()
     out = grad.new_empty((*grad.shape[:-2], height, width))
-    _native.call(
-        "imresize_adjoint",
-        **_fields(_dtype_name(grad), *parameters),
-        **cast(_View, _tensor_view(grad)).fields(),
-        im2double=0,
-        dst_height=height,
-        dst_width=width,
-        src=grad,
-        dst=out,
-    )
+    view = cast(_View, _tensor_view(grad))
+    _call("imresize_adjoint", grad.dtype, view, grad.data_ptr(), out.data_ptr(), (height, width), *parameters)
     return out
 
 
@@ -169,7 +167,7 @@ def _taps(
     start, index, weight = np.empty(out_px + 1, np.int32), np.empty(room, np.int32), np.empty(room)
     _native.call(
         "imresize_taps",
-        mode=MODES.index(f"matlab_{kernel}"),  # type: ignore[arg-type]
+        mode=_MODES[kernel],
         antialias=antialias,
         replicate=border == "replicate",
         in_px=in_px,
@@ -341,25 +339,18 @@ def imresize(
         rule = kernel, bool(antialias), border, semantics
         out = torch.ops.pydegrade.imresize(image, height, width, scale_y, scale_x, *rule)
         return cast(ImageT, out)
-    if not image.dtype.isnative:
+    if image.dtype not in _PIXEL_TYPES:
         image = image.astype(image.dtype.newbyteorder("="))
-    result = np.empty((height, width, *image.shape[2:]), image.dtype)
+    result: NDArray[Any] = np.empty((height, width, *image.shape[2:]), image.dtype)
     if result.size == 0:  # no channels
         return result
     view = _array_view(image)
     if view is None:
         image = np.ascontiguousarray(image)
         view = cast(_View, _array_view(image))
-    _native.call(
-        "imresize",
-        **_fields(image.dtype.name, scale_y, scale_x, kernel, antialias, border),
-        **view.fields(),
-        im2double=int(semantics == "im2double"),
-        dst_height=height,
-        dst_width=width,
-        src=image.__array_interface__["data"][0],
-        dst=result,
-    )
+    places = image.__array_interface__["data"][0], result.__array_interface__["data"][0]
+    size = height, width
+    _call("imresize", image.dtype, view, *places, size, scale_y, scale_x, kernel, bool(antialias), border, semantics)
     return result
 
 
@@ -379,14 +370,14 @@ def _check_names(kernel: Any, antialias: Any, border: Any, semantics: Any) -> No
 def _check_image(image: Any, is_tensor: bool) -> None:
     if not is_tensor and not isinstance(image, np.ndarray):
         raise TypeError(f"imresize: image must be an array or a tensor, got {type(image).__name__}")
-    dtype = _dtype_name(image) if is_tensor else image.dtype.name
-    if dtype not in _DTYPES:
+    if image.dtype not in _PIXEL_TYPES and (is_tensor or image.dtype.newbyteorder("=") not in _PIXEL_TYPES):
+        dtype = str(image.dtype).removeprefix("torch.")
         raise TypeError(f"imresize: image must be {', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}, got {dtype}")
-    shape = list(image.shape)
+    shape = tuple(image.shape)
     sides, dimensions = (shape[-2:], (2, 3, 4)) if is_tensor else (shape[:2], (2, 3))
     if len(shape) not in dimensions or 0 in sides:
         expected = "[H, W], [C, H, W] or [N, C, H, W]" if is_tensor else "[H, W] or [H, W, C]"
-        raise ValueError(f"imresize: image must be {expected} with H, W >= 1, got shape {shape}")
+        raise ValueError(f"imresize: image must be {expected} with H, W >= 1, got shape {list(shape)}")
 
 
 def _scales_and_sizes(height: int, width: int, scale: Any, size: Any) -> tuple[tuple[float, float], tuple[int, int]]:

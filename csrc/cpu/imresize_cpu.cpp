@@ -29,7 +29,7 @@ constexpr int kRows = 16;                            // rows turned into lanes a
 constexpr int kRowVectors = kRows / kLanes;          // float
 constexpr int kDoubleLanes = kLanes / 2;
 constexpr int kDoubleRowVectors = kRows / kDoubleLanes;
-constexpr int64_t kStripRows = 64;                   // rows of the result per task when the horizontal pass is first
+constexpr int64_t kStripRows = 64;                   // rows of the result per task, at most
 constexpr float kMaxSlack = 1.0f / 32;
 
 typedef double DoubleLanes __attribute__((vector_size(8 * kDoubleLanes)));
@@ -260,10 +260,10 @@ PYD_HD void fast_rows_at(const StagedRows& src, const Table& table, int64_t j, i
   }
 }
 
-// Output rows [begin, end) of `samples` samples.
+// Output rows [begin, end) of `samples` samples. Meanwhile the input rows of output rows [end, next) are asked for.
 template <bool Exact>
 bool fast_rows_of(const uint8_t* src, int64_t stride, int64_t samples, const Table& table, int64_t begin, int64_t end,
-                  uint8_t* dst, int64_t dst_stride) {
+                  int64_t next, uint8_t* dst, int64_t dst_stride) {
   constexpr int kPieces = kLanes == 16 ? 8 : kLanes == 8 ? 4 : 2;  // as many sums as there are registers for
   int64_t low, high;
   input_range(table, begin, end, low, high);
@@ -274,8 +274,14 @@ bool fast_rows_of(const uint8_t* src, int64_t stride, int64_t samples, const Tab
   Scratch scratch;
   float* const levels = scratch.take<float>(inputs * chunk);
   if (!levels) return false;
+  int64_t next_low = 0, next_high = -1;
+  if (next > end) input_range(table, end, next, next_low, next_high);
   for (int64_t first = 0; first < samples; first += chunk) {
     const int64_t here = samples - first < chunk ? samples - first : chunk;
+    // Pieces of rows are too short for the processor to guess where the next one lies.
+    for (int64_t i = next_low > high ? next_low : high + 1; i <= next_high; ++i) {
+      for (int64_t x = 0; x < here; x += 64) __builtin_prefetch(src + i * stride + first + x, 0, 2);
+    }
     for (int64_t i = 0; i < inputs; ++i) {
       const uint8_t* const from = src + (low + i) * stride + first;
       float* const to = levels + i * chunk;
@@ -303,9 +309,9 @@ bool fast_rows_of(const uint8_t* src, int64_t stride, int64_t samples, const Tab
 }
 
 bool fast_rows(const uint8_t* src, int64_t stride, int64_t samples, const Table& table, int64_t begin, int64_t end,
-               uint8_t* dst, int64_t dst_stride) {
-  return table.slack < 0.0f ? fast_rows_of<true>(src, stride, samples, table, begin, end, dst, dst_stride)
-                            : fast_rows_of<false>(src, stride, samples, table, begin, end, dst, dst_stride);
+               int64_t next, uint8_t* dst, int64_t dst_stride) {
+  return table.slack < 0.0f ? fast_rows_of<true>(src, stride, samples, table, begin, end, next, dst, dst_stride)
+                            : fast_rows_of<false>(src, stride, samples, table, begin, end, next, dst, dst_stride);
 }
 
 PYD_HD void interleave_bytes(const Bytes16& a, const Bytes16& b, Bytes16& low, Bytes16& high) {
@@ -453,7 +459,10 @@ bool fast_strip(const Plan& plan, const uint8_t* src, int64_t src_stride, uint8_
         rows[r] = sums + row * plan.src_samples;
         to[r] = dst + (y + row) * dst_stride;
       }
-      if (!fast_rows(src, src_stride, plan.src_samples, plan.vertical, y, y + valid, sums, plan.src_samples)) return false;
+      const int64_t next = end - y < 2 * kRows ? end : y + 2 * kRows;
+      if (!fast_rows(src, src_stride, plan.src_samples, plan.vertical, y, y + valid, next, sums, plan.src_samples)) {
+        return false;
+      }
       levels_to_columns(rows, plan.src_samples, columns);
       fast_columns(columns, rows, valid, plan.horizontal, plan.channels, to);
     }
@@ -477,7 +486,9 @@ bool fast_strip(const Plan& plan, const uint8_t* src, int64_t src_stride, uint8_
   for (int64_t y = begin; y < end; y += kRows) {
     const int64_t last = end - y < kRows ? end : y + kRows;
     uint8_t* const rows_to = dst + y * dst_stride;
-    if (!fast_rows(origin, plan.dst_samples, plan.dst_samples, plan.vertical, y, last, rows_to, dst_stride)) return false;
+    if (!fast_rows(origin, plan.dst_samples, plan.dst_samples, plan.vertical, y, last, last, rows_to, dst_stride)) {
+      return false;
+    }
   }
   return true;
 }
@@ -665,7 +676,10 @@ bool double_strip(const Plan& plan, int32_t rounding, const T* src, int64_t src_
 // strip(src of the plane, dst of the plane, first row, last row + 1) for every strip of every plane, on all threads.
 template <typename T, typename Strip>
 Status for_each_strip(const ImresizeArgs& args, const Plan& plan, const Strip& strip) {
-  const int64_t rows = plan.vertical_first ? kRows : kStripRows;
+  // With the vertical pass first strips share no work, so they may be small enough for two per thread.
+  const int64_t share = args.planes * args.dst_height / (2 * num_threads()) / kRows * kRows;
+  const int64_t small = share < kRows ? kRows : (share < kStripRows ? share : kStripRows);
+  const int64_t rows = plan.vertical_first ? small : kStripRows;
   const int64_t strips = (args.dst_height + rows - 1) / rows;
   int32_t failed = 0;
   parallel_for(args.planes * strips, [&](int64_t task) {

@@ -134,17 +134,14 @@ PYD_HD int64_t tap_bound(const Axis& axis) {
 }
 
 // Taps of one output sample in the order in which they are summed.
-template <typename Weight>
-struct TapsOf {
+struct Taps {
   int32_t* index;
-  Weight* weight;
+  float* weight;
   int64_t count;
 };
-using Taps = TapsOf<float>;
-template <typename Weight>
-PYD_HD void add_tap(TapsOf<Weight>& taps, int64_t index, double weight) {
-  const Weight rounded = static_cast<Weight>(weight);
-  if (rounded == 0) return;
+PYD_HD void add_tap(Taps& taps, int64_t index, double weight) {
+  const float rounded = static_cast<float>(weight);
+  if (rounded == 0.0f) return;
   taps.index[taps.count] = static_cast<int32_t>(index);
   taps.weight[taps.count] = rounded;
   ++taps.count;
@@ -255,18 +252,6 @@ PYD_HD void matlab_taps(const Axis& axis, MatlabRule rule, int64_t j, Taps& taps
     add_tap(taps, matlab_place(axis, rule, i), matlab_value(axis, window, i) / sum);
   }
 }
-// The same weights in double, where they have room to be kept until their sum is known.
-PYD_HD void matlab_taps(const Axis& axis, MatlabRule rule, int64_t j, TapsOf<double>& taps) {
-  const MatlabWindow window = matlab_window(axis, rule, j);
-  double sum = 0.0;
-  for (int64_t i = window.first; i < window.first + window.count; ++i) {
-    const double value = matlab_value(axis, window, i);
-    sum += value;
-    add_tap(taps, matlab_place(axis, rule, i), value);
-  }
-  for (int64_t t = 0; t < taps.count; ++t) taps.weight[t] /= sum;
-}
-
 // Whether sides and scale are such that positions fit 64-bit and numbers of taps 32-bit integers.
 PYD_HD bool matlab_axis_is_sound(const Axis& axis, MatlabRule rule) {
   const int64_t limit_px = int64_t{1} << 30;
@@ -276,16 +261,53 @@ PYD_HD bool matlab_axis_is_sound(const Axis& axis, MatlabRule rule) {
   if (!(axis.given_scale > 1e-9 && axis.given_scale < 1e9)) return false;
   return axis.out_px * matlab_tap_bound(axis, rule) < 0x7fffffff;
 }
-// All taps of a sound axis, one output sample behind the other; index and weight have out_px * matlab_tap_bound places.
+// All taps of a sound axis in double, one output sample behind the other; index and weight have out_px *
+// matlab_tap_bound places.
+//
+// Most scales of practice repeat their weights every one to four samples. The fraction of the centre (> 1/2) is exact, so
+// where it and the window's place around it repeat, the same real distances are rounded to the same doubles.
 PYD_HD void matlab_table(const Axis& axis, MatlabRule rule, int32_t* start, int32_t* index, double* weight) {
+  constexpr int kPeriods = 4;
+  double fraction[kPeriods] = {-1.0, -1.0, -1.0, -1.0};  // of the last outputs, j at j % kPeriods
+  int64_t reach[kPeriods] = {};                          // from the window's begin to the px of the centre
   int64_t count = 0;
   for (int64_t j = 0; j < axis.out_px; ++j) {
+    const MatlabWindow window = matlab_window(axis, rule, j);
+    const int64_t whole = floor_int(window.centre), here_reach = whole - window.first;
+    const double here = window.centre - static_cast<double>(whole);
     start[j] = static_cast<int32_t>(count);
-    TapsOf<double> taps = {index + count, weight + count, 0};
-    matlab_taps(axis, rule, j, taps);
-    count += taps.count;
+    int period = 1;
+    for (; period <= kPeriods; ++period) {
+      const int64_t place = (j + kPeriods - period) % kPeriods;
+      if (fraction[place] == here && reach[place] == here_reach) break;
+    }
+    fraction[j % kPeriods] = here;
+    reach[j % kPeriods] = here_reach;
+    // The index of a tap is its number in the window until all weights are there.
+    if (period <= kPeriods) {
+      for (int32_t k = start[j - period]; k < start[j - period + 1]; ++k, ++count) {
+        index[count] = index[k];
+        weight[count] = weight[k];
+      }
+      continue;
+    }
+    double sum = 0.0;
+    for (int64_t t = 0; t < window.count; ++t) {
+      const double value = matlab_value(axis, window, window.first + t);
+      sum += value;
+      if (value == 0.0) continue;
+      index[count] = static_cast<int32_t>(t);
+      weight[count++] = value;
+    }
+    for (int64_t k = start[j]; k < count; ++k) weight[k] /= sum;
   }
   start[axis.out_px] = static_cast<int32_t>(count);
+  for (int64_t j = 0; j < axis.out_px; ++j) {
+    const int64_t first = matlab_window(axis, rule, j).first;
+    for (int32_t k = start[j]; k < start[j + 1]; ++k) {
+      index[k] = static_cast<int32_t>(matlab_place(axis, rule, first + index[k]));
+    }
+  }
 }
 
 // Every n-th sample, beginning with the first.
