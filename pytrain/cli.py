@@ -258,7 +258,7 @@ def _findings(config: Config) -> list[str]:
     loop.check_groups(config, method)
     scale = int(config.net.scale)
     source = open_source(config.data, method.images, scale, config.run.seed)
-    sets = open_sets(config.evaluate, scale)
+    sets = open_sets(config.evaluate, scale, nets.task_scales(config.net))
     with torch.random.fork_rng(devices=[]):
         networks = loop.fresh_nets(config, method, torch.device("cpu"))
 
@@ -347,7 +347,7 @@ def _write(path: Path, text: str) -> None:
 @cli.command()
 def methods() -> None:
     """List training methods and networks."""
-    from .config import UPSCALERS
+    from .config import TRAINABLE
     from .log import text_table
     from .registry import METHODS
 
@@ -357,7 +357,7 @@ def methods() -> None:
     for name, text in rows:
         click.echo(f"  {name:<{width}}  {text}")
     click.echo("Networks (net.type):")
-    for line in text_table("", ["", "parameters", "scale"], [_net_row(name) for name in UPSCALERS])[1:]:
+    for line in text_table("", ["", "parameters", "scale"], [_net_row(name) for name in TRAINABLE])[1:]:
         click.echo(f"  {line}")
 
 
@@ -434,6 +434,7 @@ def evaluate_models(
     from . import evaluate as measuring
     from .checkpoint import load_model
     from .errors import ConfigError
+    from .nets import task_scales
 
     # What to measure, and on what.
     where = _device(device)
@@ -463,7 +464,10 @@ def evaluate_models(
         settings = replace(settings, save_images=2**31)
 
     # Measure.
-    sets = measuring.open_sets(settings, scales.pop())
+    configs = [model.config for model in loaded.values() if model is not None]
+    configs += [config.net] if config_path is not None else []
+    tasks = {task: own for one in configs for task, own in task_scales(one).items()}
+    sets = measuring.open_sets(settings, scales.pop(), tasks)
     progress = Progress(len(models) * sum(len(one.hr.images) for one in sets), 0, "images")
     results = []
     try:
@@ -546,6 +550,7 @@ def _labels(models: Sequence[str]) -> list[str]:
 @click.option("--force", is_flag=True, help="Make results again that are there already.")
 @click.option("--vector", "vector_texts", multiple=True, metavar="NAME=VALUE[,...]",
               help="dasr models: entries of the degradation vector set by you: blur1.sigma_x_px=2.5,noise1.sigma_8bit=5.")
+@click.option("--task", metavar="NAME", help="ipt models of several tasks: which one, sr-x2 or denoise-30.")
 @_model_options
 def infer(
     inputs: tuple[Path, ...],
@@ -556,6 +561,7 @@ def infer(
     max_megapixels: float | None,
     force: bool,
     vector_texts: tuple[str, ...],
+    task: str | None,
     tile_px: int,
     overlap_px: int,
     device: str,
@@ -576,6 +582,7 @@ def infer(
     from pydegrade.progress import Progress
 
     from .checkpoint import load_model
+    from .nets import task_scales
 
     where = _device(device)
     if 0 < tile_px <= overlap_px:
@@ -583,6 +590,8 @@ def infer(
     files = _named_inputs(inputs, suffix)
     loaded = load_model(model_path)
     net = loaded.net.to(where)
+    if task is not None or len(task_scales(loaded.config)) > 1:
+        net = _of_task(net, task, str(model_path))
     if vector_texts:
         from .steering import Steered, adaptive, parse_changes
 
@@ -607,6 +616,18 @@ def infer(
         progress.close()
     click.echo(f"  {out.resolve()}")
     return _complain(f"pytrain: {failed} of {len(files)} images skipped", 2) if failed else 0
+
+
+def _of_task(net: Any, task: str | None, where: str) -> Any:
+    """A network of several tasks as a network of one."""
+    from .errors import ConfigError
+    from .nets import IPT
+
+    if not isinstance(net, IPT):
+        raise ConfigError(f"--task: must be left out, {where} has no tasks; got {task!r}")
+    if task is None:
+        raise ConfigError(f"--task: must be one of {', '.join(net.tasks)}, the tasks of {where}; got none")
+    return net.one_task(task)
 
 
 def _named_inputs(inputs: tuple[Path, ...], suffix: str) -> list[tuple[str, Path]]:

@@ -34,7 +34,19 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["SECTIONS", "UPSCALERS", "Config", "digest", "load", "loads", "located", "method_name", "to_dict", "to_toml"]
+__all__ = [
+    "SECTIONS",
+    "TRAINABLE",
+    "UPSCALERS",
+    "Config",
+    "digest",
+    "load",
+    "loads",
+    "located",
+    "method_name",
+    "to_dict",
+    "to_toml",
+]
 
 SECTIONS: Mapping[str, type[Any]] = {
     "run": RunConfig,
@@ -51,7 +63,10 @@ SECTIONS: Mapping[str, type[Any]] = {
 UPSCALERS = tuple(
     name for name, net in NETS.items() if "scale" in {member.name for member in dataclasses.fields(net.config)}
 )
-"""The networks that a run can train as its model: those that have a scale."""
+"""The networks whose configuration has a scale."""
+
+TRAINABLE = tuple(name for name, net in NETS.items() if hasattr(net.config, "scale") or name in UPSCALERS)
+"""The networks that a run can train as its model, with those whose scale belongs to their tasks (IPT)."""
 
 FREE = {
     "run": ("name", "out", "device"),
@@ -89,7 +104,7 @@ class Config:
     places: Places = field(default_factory=Places, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        require(self.net.type in UPSCALERS, "net.type", f"one of {', '.join(UPSCALERS)}", self.net.type)
+        require(self.net.type in TRAINABLE, "net.type", f"one of {', '.join(TRAINABLE)}", self.net.type)
         scale = int(self.net.scale)
         require(scale >= 1, "net.scale", "given (spandrel reads the file only later)", scale)
         crop_px = self.data.crop_px
@@ -149,7 +164,7 @@ def _config(data: dict[str, Any], reader: Reader) -> Config:
         if name not in data:
             raise places.error((), f"the section [{name}] is missing; its type is one of {', '.join(known)}")
     values: dict[str, Any] = {"places": places}
-    values["net"] = reader.net(Any, None, data["net"], ("net",), UPSCALERS)
+    values["net"] = reader.net(Any, None, data["net"], ("net",), TRAINABLE)
     values["method"] = _method(data["method"], reader)
     for name, section in SECTIONS.items():
         if name in data:

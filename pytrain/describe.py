@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from typing import Any, Literal, get_args, get_origin
 
-from .config import SECTIONS, UPSCALERS, Config, toml_key, toml_value
+from .config import SECTIONS, TRAINABLE, UPSCALERS, Config, toml_key, toml_value
 from .errors import ConfigError, nearest
 from .nets import NETS
 from .parsing import Option, options, without_none
@@ -67,11 +67,11 @@ def template(method: str, net: str | None = None, scale: int = 4, schema: str | 
         raise ConfigError(f"--method: must be a known method, got {method!r}{nearest(method, METHODS)}")
     entry = METHODS[method]
     net = net or str(entry.suggested.get("net.type", NET_OF_METHOD))
-    if net not in UPSCALERS:
-        raise ConfigError(f"--net: must be a known network, got {net!r}{nearest(net, UPSCALERS)}")
+    if net not in TRAINABLE:
+        raise ConfigError(f"--net: must be a known network, got {net!r}{nearest(net, TRAINABLE)}")
     crop_px = int(entry.suggested.get("data.crop_px", SECTIONS["data"]().crop_px))
     chosen: dict[str, dict[str, Any]] = {
-        "net": {"type": net, "scale": scale},
+        "net": {"type": net, "scale": scale} if net in UPSCALERS else {"type": net},
         "method": {"type": method},
         "data": {"crop_px": crop_px - crop_px % scale},
     }
@@ -157,7 +157,7 @@ def schema() -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for name in (member.name for member in dataclasses.fields(Config) if member.name != "places"):
         if name == "net":
-            properties[name] = _net_schema(UPSCALERS, True)
+            properties[name] = _net_schema(TRAINABLE, True)
         elif name == "method":
             kinds = [_record(entry.config, kind, True) for kind, entry in METHODS.items()]
             properties[name] = {"description": "What a step learns from and what it minimises.", "oneOf": kinds}

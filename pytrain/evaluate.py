@@ -28,7 +28,7 @@ from pydegrade.metrics import SSIM_WINDOW_PX, Protocol, Score, bicubic_scores, p
 from pydegrade.sheet import Cell, SheetRow, render_sheet
 
 from .data import chosen, find_partners, size_factor
-from .errors import ConfigError, DataError, one_line
+from .errors import ConfigError, DataError, nearest, one_line
 from .infer import upscale
 from .settings import option, require
 
@@ -60,6 +60,7 @@ class EvalSetConfig:
     exclude: tuple[str, ...] = option((), "all but these images, by name")
     seed: int = option(0, "of the tasks drawn from space: image i gets task i")
     crop_px: int = option(0, "only the central square of this side of every image; 0: whole images", "px")
+    task: str = option("", "which task of a network of several (ipt) is measured, at its scale; empty: the first")
 
     def __post_init__(self) -> None:
         require(bool(self.name) and "/" not in self.name, "evaluate.sets.name", "a plain name, without /", self.name)
@@ -175,18 +176,30 @@ class EvalSet:
                 yield _pair(self, position)
 
 
-def open_sets(config: EvaluateConfig, scale: int) -> tuple[EvalSet, ...]:
+def open_sets(
+    config: EvaluateConfig, scale: int, task_scales: Mapping[str, int] = MappingProxyType({})
+) -> tuple[EvalSet, ...]:
     """Find the images of all sets, read and degrade what fits into memory.
 
     Args:
         config: the table `[evaluate]`.
         scale: of the network.
+        task_scales: scale by task, of a network that has several; sets that name a task have its scale.
     Raises:
-        ConfigError: a space of another scale, no such image, a crop that is no multiple of the scale.
+        ConfigError: a space of another scale, no such image or task, a crop that is no multiple of the scale.
         DataError: nothing usable, partners missing or of another size, an image too small to measure. One line.
     """
-    borders = [protocol_of(name, scale).border for name in config.protocols]
-    return tuple(_open_set(one, scale, SSIM_WINDOW_PX + 2 * max(borders)) for one in config.sets)
+    opened = []
+    for one in config.sets:
+        if one.task and one.task not in task_scales:
+            known = f"one of {', '.join(task_scales)}" if task_scales else "empty, this network has no tasks"
+            raise ConfigError(
+                f"evaluate.sets ({one.name}): task must be {known}, got {one.task!r}{nearest(one.task, task_scales)}"
+            )
+        own_scale = task_scales[one.task] if one.task else scale
+        borders = [protocol_of(name, own_scale).border for name in config.protocols]
+        opened.append(_open_set(one, own_scale, SSIM_WINDOW_PX + 2 * max(borders)))
+    return tuple(opened)
 
 
 def _open_set(config: EvalSetConfig, scale: int, least_px: int) -> EvalSet:
@@ -399,14 +412,15 @@ def evaluate(
             net.eval()
         for eval_set in sets:
             protocols = [protocol_of(name, eval_set.scale) for name in config.protocols]
-            _check(net, eval_set, protocols)
+            own = _for_task(net, eval_set.config.task)
+            _check(own, eval_set, protocols)
             measured: list[list[Score]] = []
             rows: list[SheetRow] = []
             for pair in eval_set.pairs():
-                if net == "bicubic-y-double":
+                if own == "bicubic-y-double":
                     measured.append([s for p in protocols for s in bicubic_scores(pair.hr, eval_set.scale, protocol=p)])
                 else:
-                    image = _enlarged(net, pair, config)
+                    image = _enlarged(own, pair, config)
                     measured.append(_measured(image, pair, protocols))
                     if folder is not None and len(rows) < config.save_images:
                         pixels = _as_pixels(image)
@@ -434,6 +448,18 @@ def evaluate(
         for module in training:
             module.training = True
     return EvalResult(label, sets[0].scale if sets else 0, tuple(results))
+
+
+def _for_task(net: nn.Module | Baseline, task: str) -> nn.Module | Baseline:
+    """The network as one of the task that a set is about."""
+    if not task or not isinstance(net, nn.Module):
+        return net
+    one_task: Callable[[str], nn.Module] | None = getattr(net, "one_task", None)
+    if one_task is None:
+        raise ConfigError(
+            f"evaluate: a set of task {task!r} must meet a network of several tasks, got {type(net).__name__}"
+        )
+    return one_task(task)
 
 
 def _check(net: nn.Module | Baseline, eval_set: EvalSet, protocols: Sequence[Protocol]) -> None:

@@ -37,7 +37,7 @@ from .distributed import World, join
 from .errors import CheckpointError, ConfigError, PytrainError, nearest
 from .evaluate import EvalResult, EvalSet, evaluate, open_sets
 from .log import Log
-from .methods.contract import Method, Nets, Phase, Setup, Terms, group_rows
+from .methods.contract import Method, Nets, Phase, Setup, Terms, group_rows, hr_side_px
 from .precision import PLAIN, Precision, choose_precision
 from .registry import METHODS
 from .schedule import rate_factor
@@ -125,6 +125,9 @@ def assemble(method: Method, raw: RawBatch, step: int, device: torch.device) -> 
     """
     images = {name: to_float(image.to(device, non_blocking=True)) for name, image in raw.images.items()}
     hr = images.pop("hr")
+    side_px = hr_side_px(method, step)
+    if side_px is not None:
+        hr = hr[..., :side_px, :side_px].contiguous()
     tasks = method.select(step, raw.indices)
     if tasks is None:
         lr = images.pop("lr")
@@ -292,7 +295,7 @@ class _Run:
         check_phases(config, method)
         check_groups(config, method, world.size)
         source = open_source(config.data, method.images, int(config.net.scale), config.run.seed)
-        sets = open_sets(config.evaluate, int(config.net.scale)) if world.is_main else ()
+        sets = open_sets(config.evaluate, int(config.net.scale), networks.task_scales(config.net)) if world.is_main else ()
         made = log(folder, world.is_main) if log else Log(folder, config.log, config.run.steps, world.is_main)
 
         nets = fresh_nets(config, method, world.device)
@@ -601,8 +604,6 @@ def check_groups(config: Config, method: Method, processes: int = 1) -> None:
         )
     if config.train.crew > 1:
         raise ConfigError(f"train.crew must be 0 or 1 for this method, got {config.train.crew}")
-    if config.train.compile != "off":
-        raise ConfigError(f"train.compile must be 'off' for this method, got {config.train.compile!r}")
 
 
 def fresh_nets(config: Config, method: Method, device: torch.device) -> dict[str, nn.Module]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .batch import Batch
 from .config import Config
-from .methods.contract import Method
+from .methods.contract import Method, hr_side_px
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,18 @@ def _activations(config: Config, method: Method, nets: Mapping[str, nn.Module], 
     """Bytes that autograd keeps between forward and backward, of the phase that keeps most."""
     shapes = {name: copy.deepcopy(net).to("meta") for name, net in nets.items()}
     indices = np.arange(images, dtype=np.int64)
-    crop_px, scale = config.data.crop_px, int(config.net.scale)
+    # The last step of a run: every loss that starts later than the others has started.
+    step = config.run.steps - 1
+    tasks = method.select(step, indices)
+    crop_px = hr_side_px(method, step) or config.data.crop_px
+    scale = int(config.net.scale) if tasks is None else tasks.space.scale
     hr = torch.empty(images, 3, crop_px, crop_px, device="meta")
     lr = torch.empty(images, 3, crop_px // scale, crop_px // scale, device="meta")
     extra = {name: lr if name.startswith("lr") else hr for name in method.images if name not in ("hr", "lr")}
-    batch = Batch(indices, lr, hr, hr, method.select(0, indices), extra)
+    batch = Batch(indices, lr, hr, hr, tasks, extra)
     with torch.no_grad():
         batch = method.prepare(shapes, batch, 0)
     largest = 0
-    # The last step of a run: every loss that starts later than the others has started.
-    step = config.run.steps - 1
     for phase in method.phases:
         trained = set(phase.trains)
         for name, net in shapes.items():

@@ -10,6 +10,7 @@ from typing import Any
 from .methods.contract import Method, Setup
 from .methods.dasr import DASRMethod, DASRMethodConfig
 from .methods.eco import ECO, ECOConfig
+from .methods.ipt import IPTMethod, IPTMethodConfig
 from .methods.mzsr import MZSRMethod, MZSRMethodConfig
 from .methods.psnr import Psnr, PsnrConfig
 from .methods.realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
@@ -118,6 +119,22 @@ METHODS: dict[str, MethodEntry] = {
             "data.crop_px": 64,
             "data.batch": 80,
             "optimizer.learning_rate": 1e-4,
+            "optimizer.betas": [0.9, 0.999],
+            "train.ema_decay": 0.0,
+        },
+    ),
+    "ipt": MethodEntry(
+        IPTMethodConfig,
+        IPTMethod,
+        "a transformer that learns many restoration tasks at once, then is fine-tuned on one",
+        "IPT, CVPR 2021, arXiv:2012.00364",
+        {
+            "net.type": "ipt",
+            "net.tasks": ["sr-x2", "sr-x3", "sr-x4", "denoise-30", "denoise-50", "derain"],
+            "net.scales": [2, 3, 4, 1, 1, 1],
+            "data.crop_px": 192,
+            "data.batch": 256,
+            "optimizer.learning_rate": 5e-5,
             "optimizer.betas": [0.9, 0.999],
             "train.ema_decay": 0.0,
         },

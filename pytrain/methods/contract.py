@@ -98,6 +98,8 @@ class Method(Protocol):
     Optional members:
         group_rows: int; the loss compares samples of a group, which are as many consecutive sample numbers: batches are
             cut between groups only, and never computed by several threads at once. `group_rows` (below) reads it.
+        hr_side_px: (step) -> int; the step learns from the top left square of this side of every crop, where tasks of
+            different scale share one size of the network's input. `hr_side_px` (below) reads it.
     """
 
     @property
@@ -130,6 +132,12 @@ class Method(Protocol):
 def group_rows(method: Method) -> int:
     """Consecutive samples that the method's loss needs together; 1 for most methods."""
     return int(getattr(method, "group_rows", 1))
+
+
+def hr_side_px(method: Method, step: int) -> int | None:
+    """Side of the part of every HR crop that a step learns from; None for most methods: all of it."""
+    side_px = getattr(method, "hr_side_px", None)
+    return None if side_px is None else int(side_px(step))
 
 
 def frozen(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

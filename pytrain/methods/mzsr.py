@@ -129,8 +129,10 @@ class MZSRMethod:
             batch: prepared, whole groups of `group_rows` samples.
             batched: compute all tasks at once by `torch.vmap`, else one after the other.
         Raises:
-            ConfigError: a batch that begins or ends within a group.
+            ConfigError: another network (a compiled one), or a batch that begins or ends within a group.
         """
+        if not isinstance(net, networks.MZSR):
+            raise ConfigError("train.compile must be 'off' for method mzsr: compiled networks have no second derivatives")
         rows = self.group_rows
         if len(batch) % rows or batch.indices[0] % rows:
             raise ConfigError(

@@ -84,6 +84,7 @@ __all__ = [
     "load_vgg19",
     "num_parameters",
     "published",
+    "task_scales",
     "vgg",
 ]
 
@@ -229,6 +230,11 @@ def _converted(where: str, value: Any, default: Any) -> Any:
     if type(value) is not type(default):
         raise ConfigError(f"{where} must be of type {type(default).__name__}, got {value!r}")
     return value
+
+
+def task_scales(config: Any) -> dict[str, int]:
+    """Scale by task of a network that has several (IPT); empty for others."""
+    return dict(zip(config.tasks, config.scales)) if isinstance(config, IPTConfig) else {}
 
 
 def num_parameters(net: nn.Module) -> int:
