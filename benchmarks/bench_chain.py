@@ -69,7 +69,7 @@ def _compare(
         images=images,
         target=target,
         against=("torch eager",),
-        seconds=10.0,
+        seconds=6.0,
     )
 
 
@@ -131,7 +131,7 @@ def test_roofline(compare: Any, space: str, threads: int) -> None:
     used = {slot.op for slot in tasks[0].space.slots} - {"resize"}
     variants = {op: tuple(floors.without(batch, op) for batch in tasks) for op in sorted(used)}
     contenders = {op: functools.partial(run, chosen) for op, chosen in variants.items()}
-    times = measure.race({"all": lambda: run(tasks), **contenders}, seconds=8.0)
+    times = measure.race({"all": lambda: run(tasks), **contenders}, seconds=5.0)
     # Processor seconds over threads: differences of clock times would drown in what neighbours do.
     whole_s = times["all"].least_busy_s / threads
     cost_s = {op: whole_s - times[op].least_busy_s / threads for op in contenders}
@@ -155,7 +155,7 @@ def test_roofline(compare: Any, space: str, threads: int) -> None:
             "wanted_factor": 2.5,
             "ceilings": asdict(measure.ceilings(threads)),
         },
-        seconds=4.0,
+        seconds=1.5,
     )
 
 
@@ -176,7 +176,7 @@ def test_scaling_batch(compare: Any, threads: int) -> None:
         for begin in range(0, total, batch):
             pydegrade.degrade(images[begin : begin + batch], tasks.take(np.arange(begin, begin + batch)))
 
-    times = measure.race({str(size): functools.partial(run, size) for size in sizes}, seconds=15.0)
+    times = measure.race({str(size): functools.partial(run, size) for size in sizes}, seconds=12.0)
     table = {size: 1e3 * timing.minimum_s / total for size, timing in times.items()}
     compare(
         lambda: run(sizes[-1]),
