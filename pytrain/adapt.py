@@ -102,6 +102,7 @@ def adapt(
     steps: Sequence[int],
     down: Down = "direct",
     tile_px: int = TILE_PX,
+    rate: float | None = None,
 ) -> Iterator[Adapted]:
     """MZSR's meta-test: full-image gradient descent on (son, image), then the image enlarged.
 
@@ -111,6 +112,7 @@ def adapt(
         kernel, down: see `make_son`.
         steps: after how many steps a result is wanted, rising; 0 is the network as it is.
         tile_px: side of the parts that are computed at a time.
+        rate: learning rate of every step; None: the published ones of `learning_rate`.
     Raises:
         ConfigError: another network, shape, or list of steps, or an image smaller than the kernel.
         pydegrade.KernelError: an even or unnormalised kernel.
@@ -130,11 +132,11 @@ def adapt(
         if step == max(steps):
             return
         loss = _full_gradient(moved, enlarged, father, tile_px)
-        rate = learning_rate(net.scale, down if kernel is not None else "bicubic", step)
+        published = learning_rate(net.scale, down if kernel is not None else "bicubic", step)
         with torch.no_grad():
             for weight in weights:
                 assert weight.grad is not None
-                weight.sub_(weight.grad, alpha=rate)
+                weight.sub_(weight.grad, alpha=published if rate is None else rate)
 
 
 def zssr(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @click.option("--down", type=click.Choice(["direct", "bicubic"]), default="direct", show_default=True,
               help="How pixels were kept after the kernel: every scale-th one, or by MATLAB's bicubic.")  # fmt: skip
 @click.option("--steps", default="1,5,10", show_default=True, metavar="N,N", help="Write a result after so many steps.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True),
+              help="Learning rate of every step, as method.inner_rate was.  [default: published, falling]")  # fmt: skip
 @click.option("--scale", type=click.IntRange(2, 4), help="Factor.  [default: the model's; 2 for none]")
 @click.option("--reference", type=click.Path(path_type=Path), metavar="HR", help="The clean image: PSNR is printed.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of ZSSR's weights and crops.")
@@ -37,6 +39,7 @@ def adapt(
     kernel: str,
     down: str,
     steps: str,
+    rate: float | None,
     scale: int | None,
     reference: Path | None,
     seed: int,
@@ -67,7 +70,7 @@ def adapt(
     counts = _counts(steps)
     pixels = read_image(image_path)
     weights = None if kernel == "bicubic" else _kernel(kernel)
-    factor, made = _adaptation(model, scale, weights, counts, down, seed, tile_px, where, to_float(pixels)[None])
+    factor, made = _adaptation(model, scale, weights, counts, down, rate, seed, tile_px, where, to_float(pixels)[None])
     clean = None if reference is None else _clean(reference, factor, pixels.shape[:2])
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: must be a folder, {out} is a file")
@@ -93,6 +96,7 @@ def _adaptation(
     kernel: NDArray[Any] | None,
     steps: tuple[int, ...],
     down: Any,
+    rate: float | None,
     seed: int,
     tile_px: int,
     device: Any,
@@ -104,10 +108,12 @@ def _adaptation(
     from . import adapt as adapting
     from . import nets
     from .checkpoint import load_into, load_model
-    from .errors import CheckpointError
+    from .errors import CheckpointError, ConfigError
 
     image = image.to(device)
     if model == "none":
+        if rate is not None:
+            raise ConfigError(f"--rate: must be left out for --model none, ZSSR has its own; got {rate}")
         config = nets.MZSRConfig(scale=scale or 2)
         adapting.make_son(image, kernel, config.scale, down)
         return config.scale, adapting.zssr(config, image, kernel, steps, down, seed, tile_px)
@@ -118,7 +124,7 @@ def _adaptation(
     net = nets.build(config)
     load_into(net, config, model)
     adapting.make_son(image, kernel, config.scale, down)
-    return config.scale, adapting.adapt(net.to(device), image, kernel, steps, down, tile_px)
+    return config.scale, adapting.adapt(net.to(device), image, kernel, steps, down, tile_px, rate)
 
 
 def _counts(steps: str) -> tuple[int, ...]:

@@ -70,6 +70,10 @@ def test_steps_are_plain_gradient_descent_at_the_published_rates():
     torch.testing.assert_close(results[3].image, wanted, rtol=0, atol=1e-5)  # sums in another order, three steps
     assert results[3].loss == pytest.approx(float(loss.detach()), rel=1e-5)
     assert not torch.equal(results[0].image, results[3].image)
+    (own_rate,) = adapting.adapt(net, image, KERNEL, (1,), rate=2e-2)
+    assert torch.equal(own_rate.image, results[1].image)
+    (larger,) = adapting.adapt(net, image, KERNEL, (1,), rate=5e-2)
+    assert not torch.equal(larger.image, results[1].image)
 
 
 def test_published_learning_rates():
@@ -178,12 +182,13 @@ def test_what_cannot_be_is_refused_in_one_line(files, capsys):
         ({"--model": "other.safetensors"}, "must be a network of type mzsr, got a srresnet"),
         ({"--model": "none", "--kernel": "large.npy"}, "adapt: image must be at least 33x33 px"),
         ({"--steps": "1;2"}, "--steps: must be numbers >= 0 with commas between them, got '1;2'"),
+        ({"--model": "none", "--rate": "0.1"}, "--rate: must be left out for --model none"),
         ({"--steps": "-1"}, "--steps: must be numbers >= 0"),
     ):
         given = {**good, **change}
         arguments = [files / given.pop("image")]
         for name, value in given.items():
-            is_file = name != "--steps" and value not in ("none", "bicubic")
+            is_file = name not in ("--steps", "--rate") and value not in ("none", "bicubic")
             arguments += [name, files / value if is_file else value]
         code, _, err = run(capsys, *arguments, "--out", files / "out")
         assert (code, err.count("\n")) == (2, 1), err
