@@ -655,11 +655,15 @@ def _tile_progress() -> Callable[[int, int], None]:
     from pydegrade.progress import Progress
 
     bars: list[Progress] = []
+    counted = 0
 
     def note(done: int, total: int) -> None:
-        if done == 1:
+        nonlocal counted
+        if not bars or done <= counted:
             bars.append(Progress(total, 0, "tiles"))
-        bars[-1].advance(1)
+            counted = 0
+        bars[-1].advance(done - counted)
+        counted = done
         if done == total:
             bars[-1].close()
 
