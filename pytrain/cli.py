@@ -592,11 +592,13 @@ def infer(
     if len(todo) < len(files):
         click.echo(f"{len(files) - len(todo)} results are there already (--force makes them again)")
     progress = Progress(len(files), len(files) - len(todo), "images")
+    # One large image: its tiles say how far it is.
+    tiles = _tile_progress() if len(todo) == 1 else None
     failed = 0
     try:
         for name, path in todo:
             try:
-                _upscale_file(net, path, out / name, tile_px, overlap_px, precision, max_megapixels)
+                _upscale_file(net, path, out / name, tile_px, overlap_px, precision, max_megapixels, tiles)
             except (ImageError, OSError) as error:
                 progress.close()
                 _warn(f"skipped: {error}")
@@ -627,8 +629,31 @@ def _named_inputs(inputs: tuple[Path, ...], suffix: str) -> list[tuple[str, Path
     return list(named.items())
 
 
+def _tile_progress() -> Callable[[int, int], None]:
+    """A bar over the tiles of an image; alpha starts another one."""
+    from pydegrade.progress import Progress
+
+    bars: list[Progress] = []
+
+    def note(done: int, total: int) -> None:
+        if done == 1:
+            bars.append(Progress(total, 0, "tiles"))
+        bars[-1].advance(1)
+        if done == total:
+            bars[-1].close()
+
+    return note
+
+
 def _upscale_file(
-    net: Any, path: Path, target: Path, tile_px: int, overlap_px: int, precision: str, max_megapixels: float | None
+    net: Any,
+    path: Path,
+    target: Path,
+    tile_px: int,
+    overlap_px: int,
+    precision: str,
+    max_megapixels: float | None,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     import contextlib
 
@@ -643,7 +668,7 @@ def _upscale_file(
     numbers = {"bf16": torch.bfloat16, "fp16": torch.float16}
     cast = torch.autocast(device.type, numbers[precision]) if precision in numbers else contextlib.nullcontext()
     with cast:
-        result = upscale_array(net, array, tile_px or None, overlap_px)
+        result = upscale_array(net, array, tile_px or None, overlap_px, progress)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(target, encode_png_array(result))
 

@@ -303,6 +303,18 @@ def test_infer_keeps_channels_depth_and_folders_and_skips_what_is_there(pytrain,
     assert read_array(tmp_path / "out" / "gray.png").shape == (18, 14)
 
 
+def test_one_large_image_shows_its_tiles(pytrain, tmp_path, model, monkeypatch):
+    from pydegrade import progress
+
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOG_LINES", 0.0)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 8, 4), np.uint8)).save(tmp_path / "in.png")
+    tiles = ("--tile", 12, "--overlap", 4)
+    result = pytrain("infer", tmp_path / "in.png", "--model", model, "--out", tmp_path / "out", *tiles)
+    assert result.code == 0
+    # Two tiles of the colours, then two of alpha.
+    assert [line.split()[0] for line in result.err.splitlines() if "tiles" in line] == ["1/2", "2/2", "1/2", "2/2"]
+
+
 def test_eval_of_several_spaces_gives_a_row_for_each(pytrain, project, model):
     spaces = ("--space", "bicubic", "--space", "realesrgan-x2", "--seed", "3")
     models = ("--model", model, "--model", "bicubic")
