@@ -37,11 +37,14 @@ def machine_flags() -> list[str]:
 
 def _compile(source: Path, target: Path, flags: list[str], include: Path) -> None:
     language = ["-x", "c++"] if source.suffix == ".cu" else []
+    # Another test process may be at the same file.
+    partial = target.with_suffix(f".{os.getpid()}")
     command = [str(compiler()), *FLAGS, *WARNINGS, *flags, "-DPYD_EMULATED", f"-I{include}", f"-I{ROOT / 'csrc'}"]
     done = subprocess.run(
-        [*command, *language, "-c", str(source), "-o", str(target)], capture_output=True, text=True, check=False
+        [*command, *language, "-c", str(source), "-o", str(partial)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    partial.replace(target)
 
 
 def build(

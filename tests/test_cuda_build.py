@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -42,13 +43,15 @@ def compiled(kind: str, *flags: str) -> tuple[Path, str]:
         words.update(path.read_bytes())
     folder = ROOT / "build" / "gate" / words.hexdigest()[:16]
     result, said = folder / f"kernels.{kind}", folder / "said.txt"
+    partial = folder / f"kernels-{os.getpid()}.{kind}"  # another test process may be at the same
     if not said.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        command = [nvcc, *FLAGS, *flags, f"--{kind}", str(ROOT / "csrc/cuda/kernels.cu"), "-o", str(result)]
+        command = [nvcc, *FLAGS, *flags, f"--{kind}", str(ROOT / "csrc/cuda/kernels.cu"), "-o", str(partial)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if "Unsupported gpu architecture" in done.stderr:
             pytest.skip("this nvcc is too old for sm_120")
         assert done.returncode == 0, done.stderr[-4000:]
+        partial.replace(result)
         said.write_text(done.stderr)
     return result, said.read_text()
 

@@ -123,12 +123,12 @@ print("compared" if not wrong else wrong)
 
 
 def test_no_undefined_behaviour_under_sanitizers():
-    library = emulated.build(("-O0", *emulated.SANITIZERS))
     runtime = subprocess.run(
         [str(emulated.compiler()), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
     if not os.path.isabs(runtime):
         pytest.skip("the compiler has no AddressSanitizer library")
+    library = emulated.build(("-O0", *emulated.SANITIZERS))
     environment = os.environ | {
         "LD_PRELOAD": runtime,
         # Python itself does not free everything.
