@@ -73,6 +73,7 @@ def _run(
     indicator: str | None,
     workers: int | None,
     redo: bool,
+    report: bool = False,
 ) -> int:
     from .config import load, located
     from .errors import PytrainError
@@ -83,7 +84,13 @@ def _run(
         from .grouping import stages as grouping
 
         plan = grouping.plan_of(config, workers, redo)
-        grouping.run(plan, tuple(stages), lambda line: click.echo(line))
+        if stages:
+            grouping.run(plan, tuple(stages), lambda line: click.echo(line))
+        if report:
+            from .grouping.report import write_report
+
+            for path in write_report(plan):
+                click.echo(str(path))
     except PytrainError as error:
         raise located(config, error) from None
     except KeyboardInterrupt:
@@ -95,10 +102,17 @@ def _run(
 @group.command("all")
 @_options
 def all_stages(**options: Any) -> int:
-    """All stages, and the report."""
+    """All stages: what `pytrain group CONFIG` means."""
     from .grouping.stages import STAGES
 
     return _run(STAGES, **options)
+
+
+@group.command()
+@_options
+def report(**options: Any) -> int:
+    """Figures and one page from what the stages left: report/index.html."""
+    return _run((), report=True, **options)
 
 
 @group.command()

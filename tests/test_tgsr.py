@@ -97,7 +97,14 @@ def write_groups(
 
 def method_of(path: Path, **changes: object) -> Tgsr:
     config = TgsrConfig(**{"groups": str(path), "network": "any", **changes})  # type: ignore[arg-type]
-    return Tgsr(config, Setup(tgsr.NET, seed=5, crop_px=16, batch=4, steps=10))
+    return opened(config, Setup(tgsr.NET, seed=5, crop_px=16, batch=4, steps=10))
+
+
+def opened(config: TgsrConfig, setup: Setup) -> Tgsr:
+    """The method as the loop opens it: files are read when the nets are made."""
+    method = Tgsr(config, setup)
+    method.nets()
+    return method
 
 
 def test_groups_are_drawn_uniformly_and_tasks_uniformly_within(tmp_path: Path):
@@ -170,21 +177,21 @@ def test_groups_of_something_else_are_refused(tmp_path: Path):
     write_groups(path, network=network_digest(model, tgsr.NET))
     config = TgsrConfig(groups=str(path))
     setup = Setup(tgsr.NET, 0, 16, 4, 10, str(model))
-    Tgsr(config, setup)
+    opened(config, setup)
     with pytest.raises(
         ConfigError, match=r"^net\.num_features must be 4 as in .*, got 8; train that network, or set met"
     ):
-        Tgsr(config, replace(setup, net=SRResNetConfig(num_features=8, num_blocks=1)))
+        opened(config, replace(setup, net=SRResNetConfig(num_features=8, num_blocks=1)))
     with pytest.raises(ConfigError, match=r"^train\.pretrained must name the network with digest [0-9a-f]{8}, got ''"):
-        Tgsr(config, replace(setup, pretrained=""))
+        opened(config, replace(setup, pretrained=""))
     tgsr.write_network(tmp_path / "other.safetensors", seed=1)
     with pytest.raises(ConfigError, match=r"^train\.pretrained must have the weights that .* digest [0-9a-f]{8}, got "):
-        Tgsr(config, replace(setup, pretrained=str(tmp_path / "other.safetensors")))
+        opened(config, replace(setup, pretrained=str(tmp_path / "other.safetensors")))
     # The same weights in another kind of file are the same.
     from pytrain.checkpoint import load_model, save_model
 
     save_model(tmp_path / "start.pth", tgsr.NET, load_model(model).net)
-    Tgsr(config, replace(setup, pretrained=str(tmp_path / "start.pth")))
+    opened(config, replace(setup, pretrained=str(tmp_path / "start.pth")))
 
 
 def test_damaged_groups_are_named(tmp_path: Path):
@@ -395,6 +402,59 @@ def test_training_with_groups_resumes_bit_for_bit(grouped: Path, tmp_path: Path)
     assert all(torch.equal(whole[key], halves[key]) for key in whole)
     start = configs.load(path).train.pretrained
     assert network_digest(tmp_path / "whole/models/last.safetensors", tgsr.NET) != network_digest(start, tgsr.NET)
+
+
+# ---- Report and demonstration
+
+
+def test_the_report_is_one_page_with_everything_in_it(grouped: Path, tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    from pytrain.grouping.report import differing_parameters, write_report
+
+    plan = stages.plan_of(configs.load(copied(grouped, tmp_path)))
+    page, *pictures = write_report(plan)
+    names = ["scores.png", "improvements.png", "parameters.png", "G1.png", "G2.png"]
+    assert [path.name for path in pictures] == names
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") == 5
+    assert "http" not in text
+    first = read_groups(tmp_path / "groups" / "groups.toml", SPACE).groups[0].tasks.addresses[0]
+    assert first in text
+
+    # Of two groups, one cut at a parameter: that parameter comes first.
+    tasks = pydegrade.sample(SPACE, 0, range(400))
+    quality = tasks.column("jpeg2.quality")
+    cut = [Group("G1", "", tasks.take(quality < 45), {}), Group("G2", "", tasks.take(slice(0, 100)), {})]
+    assert differing_parameters(tasks, tuple(cut))[0] == "jpeg2.quality"
+
+
+def test_the_demonstration_runs(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    from click.testing import CliRunner
+
+    from benchmarks.demo_tgsr import main as demonstrate
+
+    tgsr.write_project(tmp_path)
+    small = {"tasks": 8, "iterations": 2, "average": 1, "crop_px": 16, "batch": 2, "validation_crops": 1,
+             "validation_px": 32, "joint_steps": 2, "shares": "[0.4, 0.4]", "indicator": "full"}  # fmt: skip
+    arguments = ["--out", tmp_path / "out", "--hr", tmp_path / "hr", "--validation", tmp_path / "hr"]
+    arguments += ["--pretrained", tmp_path / "start.safetensors", "--steps", 2, "--seeds", 1, "--workers", 1]
+    for name, value in small.items():
+        arguments += ["--set", f"method.grouping.{name}={value}"]
+    for setting in (
+        "net.num_features=4",
+        "net.num_blocks=1",
+        "data.crop_px=16",
+        "data.batch=2",
+        "train.precision=fp32",
+    ):
+        arguments += ["--set", setting]
+    run = CliRunner().invoke(demonstrate, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert run.exit_code == 0
+    lines = run.output.splitlines()
+    assert any(line.startswith("| G2 | 1 | ") for line in lines)
+    again = CliRunner().invoke(demonstrate, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert again.output.splitlines()[-5:] == lines[-5:]
 
 
 # ---- The command

@@ -206,13 +206,12 @@ def test_the_last_convolution_is_the_one_that_runs_last():
 
 def test_the_regression_follows_a_smooth_function():
     generator = np.random.default_rng(0)
-    table, noise = generator.normal(size=(120, 2)), generator.normal(size=(120, 5))
+    table = generator.normal(size=(120, 2))
     truth = np.sin(table[:, 0]) + 0.3 * table[:, 1] ** 2
     known = np.arange(60)
-    found = indicators.regress([table, noise], known, truth[known])
+    found = indicators.regress(table, known, truth[known])
     assert indicators.spearman(found[60:], truth[60:]) > 0.97
-    constant = indicators.regress([table], known, np.ones(60))
-    np.testing.assert_allclose(constant, 1)
+    np.testing.assert_allclose(indicators.regress(table, known, np.ones(60)), 1)
 
 
 def test_spearman_and_recall():
@@ -247,12 +246,12 @@ def test_indicators_measure_in_full_only_what_they_say(name: str):
     full = calls.get("full", [])
     assert np.nonzero(found.measured)[0].tolist() == full
     np.testing.assert_array_equal(found.values[full], truth[full])
-    assert len(full) == {"full": 200, "steps": 0, "halving": 60, "surrogate": 20}[name]
+    assert len(full) == {"full": 200, "steps": 0, "halving": 40, "surrogate": 20}[name]
     assert indicators.recall_of_top(found.values, truth, 0.4) > 0.9
     if name == "halving":
         # Beyond the window nobody changes sides.
         short = truth / 3
-        assert set(np.argsort(-short)[:40].tolist()) <= set(np.argsort(-found.values)[:80].tolist())
+        assert set(np.argsort(-short)[:55].tolist()) <= set(np.argsort(-found.values)[:80].tolist())
 
 
 # ---- Shards

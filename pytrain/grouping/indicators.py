@@ -6,7 +6,7 @@ common crops and noise numbers, and that a value depends on nothing but weights,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 
 import numpy as np
 import torch
@@ -14,13 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pydegrade import TaskBatch
-
 from ..errors import ConfigError
 from .scoring import Scorer, luma_psnr
 
 # Ridge of the last layer's least squares, as a share of the features' mean square.
-RIDGE = 1e-3
+RIDGE = 0.1
 
 
 # ---- One backward pass
@@ -141,35 +139,19 @@ def _patches(convolution: nn.Conv2d, features: Tensor) -> Tensor:
 # ---- Regression from cheap numbers to the full score
 
 
-def task_features(tasks: TaskBatch) -> NDArray[np.float64]:
-    """Tasks as numbers for regression: columns as they are, choices as one column per name, [N, D]."""
-    features = []
-    for name in tasks.columns:
-        column, values = tasks.space.column(name), tasks.column(name)
-        if column.choices:
-            features += [(values == code).astype(np.float64) for code in range(len(column.choices))]
-        else:
-            features.append(values.astype(np.float64))
-    features += list((tasks.program.T == -1).astype(np.float64)) + list(tasks.program.T.astype(np.float64))
-    table = np.stack(features, axis=1)
-    return table[:, table.std(axis=0) > 0]
-
-
 def standardized(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """Columns with mean 0 and standard deviation 1."""
     return (table - table.mean(axis=0)) / np.maximum(table.std(axis=0), 1e-12)
 
 
-def regress(
-    tables: list[NDArray[np.float64]], known: NDArray[np.int64], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def regress(table: NDArray[np.float64], known: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Gaussian process regression: predictions for all rows from values of some.
 
-    The kernel is a sum over tables of squared exponentials plus a linear term of each; length scales, weights and noise
-    are those of a small grid with the least leave-one-out error (Rasmussen and Williams 2006, eq. 5.12).
+    The kernel is a squared exponential plus a linear term; length, weight and noise are those of a small grid with the
+    least leave-one-out error (Rasmussen and Williams 2006, eq. 5.12).
 
     Args:
-        tables: features [N, D] each, standardized.
+        table: features [N, D], standardized.
         known: rows with values, [n].
         values: theirs.
     Returns:
@@ -177,45 +159,23 @@ def regress(
     """
     mean, spread = values.mean(), max(values.std(), 1e-12)
     wanted = (values - mean) / spread
-    distances = [_squared_distances(table) / table.shape[1] for table in tables]
-    products = [table @ table.T / table.shape[1] for table in tables]
+    distance = _squared_distances(table, table[known]) / table.shape[1]
+    product = table @ table[known].T / table.shape[1]
     best: tuple[float, NDArray[np.float64]] | None = None
-    for kernel in _kernels(distances, products):
-        inside = kernel[np.ix_(known, known)]
-        for noise in (1e-3, 1e-2, 3e-2, 1e-1, 3e-1):
-            inverse = np.linalg.inv(inside + noise * np.eye(len(known)))
-            weights = inverse @ wanted
-            error = float(np.mean((weights / np.diagonal(inverse)) ** 2))
-            if best is None or error < best[0]:
-                best = error, kernel[:, known] @ weights
+    for length, linear, noise in itertools.product((0.5, 1.0, 2.0, 4.0), (0.1, 1.0), (1e-3, 1e-2, 3e-2, 0.1, 0.3)):
+        kernel = np.exp(-0.5 * distance / length**2) + linear * product
+        inverse = np.linalg.inv(kernel[known] + noise * np.eye(len(known)))
+        weights = inverse @ wanted
+        error = float(np.mean((weights / np.diagonal(inverse)) ** 2))
+        if best is None or error < best[0]:
+            best = error, kernel @ weights
     assert best is not None
-    return mean + spread * best[1]
+    return np.asarray(mean + spread * best[1])
 
 
-def _kernels(
-    distances: list[NDArray[np.float64]], products: list[NDArray[np.float64]]
-) -> Iterator[NDArray[np.float64]]:
-    """Kernels to choose from: one length scale and weight per table."""
-    options = [
-        [
-            weight * (np.exp(-0.5 * distance / length**2) + linear * product)
-            for length in (0.5, 1.0, 2.0, 4.0)
-            for weight in (0.3, 1.0)
-            for linear in (0.1, 1.0)
-        ]
-        for distance, product in zip(distances, products)
-    ]
-    if len(options) == 1:
-        yield from options[0]
-        return
-    for first in options[0]:
-        for second in options[1]:
-            yield first + second
-
-
-def _squared_distances(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    squares = (table**2).sum(axis=1)
-    return np.maximum(squares[:, None] + squares[None, :] - 2 * table @ table.T, 0)
+def _squared_distances(some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    squares = (some**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None, :]
+    return np.maximum(squares - 2 * some @ others.T, 0)
 
 
 # ---- How faithful an indicator is

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -114,19 +115,23 @@ class Tgsr:
         name = f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space
         self.space = load_space(name, setup.scale)
         self.base = _base_method(config, setup)
-        if not config.groups:
+        self.config = config
+        self.setup = setup
+
+    @cached_property
+    def members(self) -> tuple[TaskBatch, NDArray[np.int64]]:
+        """Tasks of all groups in order, and the number of each group's tasks; read and checked at first use."""
+        path = self.config.groups
+        if not path:
             raise ConfigError("method.groups must name the file that `pytrain group` wrote, got ''")
         try:
-            found = read_groups(config.groups, self.space)
+            found = read_groups(path, self.space)
         except DataError as error:
             raise ConfigError(f"method.groups: {error}") from None
-        if config.network == "same":
-            check_network(found, setup, config.groups)
-        self.seed = setup.seed
-        self.whole_space = config.whole_space
-        self.tasks = TaskBatch.concat([group.tasks for group in found.groups])
-        self.sizes = np.array([len(group.tasks) for group in found.groups], np.int64)
-        self.starts = np.cumsum(self.sizes) - self.sizes
+        if self.config.network == "same":
+            check_network(found, self.setup, path)
+        sizes = np.array([len(group.tasks) for group in found.groups], np.int64)
+        return TaskBatch.concat([group.tasks for group in found.groups]), sizes
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -134,7 +139,8 @@ class Tgsr:
         return self.base.phases
 
     def nets(self) -> dict[str, nn.Module]:
-        """Those of the base method."""
+        """Those of the base method; a groups file that does not fit is refused here, before the first step."""
+        assert len(self.members[1])
         return self.base.nets()
 
     def configs(self) -> Mapping[str, Any]:
@@ -146,15 +152,16 @@ class Tgsr:
         return self.base.pretrained()
 
     def draw(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What every sample number draws: (group, row of `tasks`), int64 [B] each.
+        """What every sample number draws: (group, row of the groups' tasks), int64 [B] each.
 
         Groups count from 0 when the whole space is one of them, which is then number 0 and has row -1; else from 1.
         """
-        first = 0 if self.whole_space else 1
-        count = len(self.sizes) + 1 - first
-        group = first + _whole(named_uniform(self.seed, indices, "tgsr.group"), count)
+        _, sizes = self.members
+        first = 0 if self.config.whole_space else 1
+        group = first + _whole(named_uniform(self.setup.seed, indices, "tgsr.group"), len(sizes) + 1 - first)
         listed = np.maximum(group - 1, 0)
-        member = self.starts[listed] + _whole(named_uniform(self.seed, indices, "tgsr.task"), self.sizes[listed])
+        starts = np.cumsum(sizes) - sizes
+        member = starts[listed] + _whole(named_uniform(self.setup.seed, indices, "tgsr.task"), sizes[listed])
         return group, np.where(group == 0, -1, member)
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
@@ -163,11 +170,11 @@ class Tgsr:
         fresh, listed = np.nonzero(member < 0)[0], np.nonzero(member >= 0)[0]
         parts = []
         if len(fresh):
-            parts.append(sample_rows(self.space, self.seed, np.ascontiguousarray(indices[fresh])))
+            parts.append(sample_rows(self.space, self.setup.seed, np.ascontiguousarray(indices[fresh])))
         if len(listed):
-            parts.append(self.tasks.take(member[listed]).with_noise(indices[listed]))
+            parts.append(self.members[0].take(member[listed]).with_noise(indices[listed]))
         if not parts:
-            return sample_rows(self.space, self.seed, indices)
+            return sample_rows(self.space, self.setup.seed, indices)
         return TaskBatch.concat(parts).take(np.argsort(np.concatenate([fresh, listed])))
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:

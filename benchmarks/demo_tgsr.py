@@ -1,0 +1,205 @@
+"""TGSR against plain fine-tuning at equal iterations: `python -m benchmarks.demo_tgsr`.
+
+Trains a small network on the whole space, finds the tasks that it does not master, groups them (`pytrain group`), and
+then fine-tunes it three ways, over several seeds: with the groups, plainly on the whole space, and with random groups of
+the same sizes. Every result is measured on crops that took no part in training or grouping. Unfinished work goes on when
+the command is given again.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+import pydegrade
+from pytrain import loop
+from pytrain.checkpoint import load_model
+from pytrain.config import Config, load
+from pytrain.grouping import stages
+from pytrain.grouping.inputs import validation_crops
+from pytrain.grouping.report import write_report
+from pytrain.grouping.scoring import Scorer
+from pytrain.groups import Group, groups_record, read_groups
+from pytrain.log import Log
+from pytrain.precision import PLAIN
+from pytrain.records import write_record
+from pytrain.settings import LogConfig
+
+CONFIG = Path(__file__).resolve().parent.parent / "configs" / "tgsr_tiny.toml"
+ARMS = ("tgsr", "plain", "random")
+FRESH_SEED = 10**9
+"""Seed of the tasks that stand for the whole space in the final measurement: none of them was trained or scored on."""
+SHOWN_FRESH = 40
+REST = 40
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/demo_tgsr"), show_default=True)
+@click.option("--hr", multiple=True, help="Training images, repeatable.  [default: photographs of scikit-image]")
+@click.option("--validation", multiple=True, help="Images to measure on, repeatable.  [default: the same photographs]")
+@click.option("--pretrained", type=click.Path(path_type=Path), help="Begin with this network instead of training one.")
+@click.option("--pretrain-steps", type=click.IntRange(1), default=3000, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=600, show_default=True, help="Of each fine-tuning.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--set", "overrides", multiple=True, help="Change an option of configs/tgsr_tiny.toml.")
+def main(
+    out: Path,
+    hr: tuple[str, ...],
+    validation: tuple[str, ...],
+    pretrained: Path | None,
+    pretrain_steps: int,
+    steps: int,
+    seeds: int,
+    workers: int,
+    overrides: tuple[str, ...],
+) -> None:
+    """Show what TGSR's groups are worth on this machine, or that they are worth nothing."""
+    pydegrade.set_num_threads(1)
+    config = base_config(out, hr, validation, overrides)
+    model = pretrained or trained_network(config, out, pretrain_steps)
+    config = replace(config, train=replace(config.train, pretrained=str(model)))
+    plan = stages.plan_of(config, workers)
+    stages.run(plan, say=click.echo)
+    for path in write_report(plan)[:1]:
+        click.echo(f"report   {path}")
+
+    random_groups(plan)
+    nets = {("start", 0): model}
+    for seed in range(seeds):
+        for arm in ARMS:
+            nets[arm, seed] = fine_tuned(plan, out, arm, seed, steps)
+            click.echo(f"trained  {arm}, seed {seed}")
+    scores = measured(plan, nets)
+    (out / "scores.json").write_text(json.dumps(scores, indent=1))
+    text = table(scores, seeds)
+    (out / "table.md").write_text(text)
+    click.echo(text)
+
+
+def base_config(out: Path, hr: tuple[str, ...], validation: tuple[str, ...], overrides: tuple[str, ...]) -> Config:
+    """The tiny configuration with other images and another place."""
+    config = load(CONFIG, overrides)
+    grouping = replace(config.method.grouping, validation_hr=tuple(validation))
+    method = replace(config.method, groups=str(out / "groups" / "groups.toml"), grouping=grouping)
+    data = replace(config.data, hr=tuple(hr), exclude=() if hr else config.data.exclude)
+    train = replace(config.train, threads=1)
+    return replace(config, method=method, data=data, train=train, evaluate=replace(config.evaluate, sets=()))
+
+
+def trained_network(config: Config, out: Path, steps: int) -> Path:
+    """A network trained on the whole space: large rate, cosine."""
+    from pytrain.methods.realesrgan import RealESRNetConfig
+    from pytrain.schedule import ScheduleConfig
+
+    run = replace(
+        config,
+        run=replace(config.run, name="pretrained", out=str(out / "pretrained"), steps=steps, seed=1),
+        method=RealESRNetConfig(),
+        data=replace(config.data, crop_px=72, batch=12),
+        optimizer=replace(config.optimizer, learning_rate=5e-4),
+        schedule=ScheduleConfig("cosine", warmup_steps=100, floor=0.2),
+        train=replace(config.train, pretrained="", ema_decay=0.0),
+    )
+    return fitted(run)
+
+
+def fine_tuned(plan: stages.Plan, out: Path, arm: str, seed: int, steps: int) -> Path:
+    """The pretrained network after some steps of one arm."""
+    from pytrain.methods.realesrgan import RealESRNetConfig
+
+    method: Any = plan.method if arm == "tgsr" else replace(plan.method, groups=str(plan.path("random.toml")))
+    if arm == "plain":
+        method = RealESRNetConfig()
+    # Seeds away from that of the scores' crops.
+    name = f"{arm}_{seed}"
+    run = replace(plan.config.run, name=name, out=str(out / "arms" / name), steps=steps, seed=100 + seed)
+    return fitted(replace(plan.config, run=run, method=method))
+
+
+def fitted(config: Config) -> Path:
+    """Train, or go on, or find it done; the model file."""
+    folder = Path(config.run.out)
+    model = folder / "models" / "last.safetensors"
+    if not (folder / "done").exists():
+        resume = "auto" if list(folder.glob("states/step_*.safetensors")) else None
+
+        def log(where: Path, is_main: bool) -> Log:
+            return Log(where, LogConfig(), config.run.steps, is_main, stream=StringIO())
+
+        if loop.fit(config, resume=resume, log=log).interrupted:
+            raise click.Abort
+        (folder / "done").touch()
+    return model
+
+
+def random_groups(plan: stages.Plan) -> None:
+    """random.toml: groups of the same sizes, from all scored tasks."""
+    found = read_groups(plan.method.groups, plan.space, ("groups",))
+    tasks = pydegrade.TaskBatch.load(plan.path("tasks.npz"))
+    order = np.argsort(pydegrade.rng.named_uniform(plan.options.seed, tasks.indices, "demo.random"), kind="stable")
+    groups, begin = [], 0
+    for group in found.groups:
+        rows = order[begin : begin + len(group.tasks)]
+        groups.append(Group(group.name, "drawn at random", tasks.take(rows), {}))
+        begin += len(rows)
+    record = groups_record("groups", {"network": plan.network}, plan.space, plan.net, groups)
+    write_record(plan.path("random.toml"), record, "Groups of the same sizes, drawn at random, for comparison.")
+
+
+def measured(plan: stages.Plan, nets: dict[tuple[str, int], Path]) -> dict[str, dict[str, list[float]]]:
+    """PSNR per set of tasks and network: {"G1": {"plain_0": [dB per task], ...}}; crops that grouping did not see."""
+    options = plan.options
+    crops = validation_crops(options.validation_hr, options.validation_crops, options.validation_px, options.seed + 1)
+    found = read_groups(plan.method.groups, plan.space, ("groups",))
+    worst = read_groups(plan.path("unsatisfactory.toml"), plan.space, ("unsatisfactory",)).groups[0].tasks
+    everything = pydegrade.TaskBatch.load(plan.path("tasks.npz"))
+    satisfied = everything.take(~np.isin(everything.indices, worst.indices)).take(slice(0, REST))
+    sets = {group.name: group.tasks for group in found.groups}
+    sets["all unsatisfactory"] = worst
+    sets["satisfactory"] = satisfied
+    sets["fresh draws (G0)"] = pydegrade.sample(plan.space, FRESH_SEED, range(SHOWN_FRESH))
+    scores: dict[str, dict[str, list[float]]] = {}
+    for name, tasks in sets.items():
+        scorers = {
+            f"{arm}_{seed}": Scorer(load_model(path).net, tasks, crops, crops, plan.tune, PLAIN)
+            for (arm, seed), path in nets.items()
+        }
+        scores[name] = {key: [] for key in scorers}
+        torch.set_num_threads(1)
+        for row in range(len(tasks)):
+            lr, wanted = next(iter(scorers.values())).validation_pair(row)
+            for key, scorer in scorers.items():
+                scores[name][key].append(scorer.psnr(lr, wanted))
+    return scores
+
+
+def table(scores: dict[str, dict[str, list[float]]], seeds: int) -> str:
+    """Markdown: PSNR at the start, and the change of each arm: mean over seeds, least and largest."""
+    lines = ["| tasks | number | start, dB | " + " | ".join(ARMS) + " | tgsr - plain | tgsr - random |"]
+    lines.append("| --- " * (6 + len(ARMS) - 1) + "|")
+    for name, found in scores.items():
+        start = statistics.fmean(found["start_0"])
+        means = {arm: [statistics.fmean(found[f"{arm}_{seed}"]) for seed in range(seeds)] for arm in ARMS}
+        cells = [_spread([value - start for value in means[arm]]) for arm in ARMS]
+        cells += [
+            _spread([one - other for one, other in zip(means["tgsr"], means[arm])]) for arm in ("plain", "random")
+        ]
+        lines.append(f"| {name} | {len(found['start_0'])} | {start:.2f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.fmean(values):+.3f} ({min(values):+.3f} to {max(values):+.3f})"
+
+
+if __name__ == "__main__":
+    main()
