@@ -191,9 +191,15 @@ def swapped(model: Path, test: tuple[Path, ...]) -> float:
 
 
 def run(
-    out: Path, train: tuple[Path, ...], test: tuple[Path, ...], start_steps: int, steps: int, seeds: int
+    out: Path,
+    train: tuple[Path, ...],
+    test: tuple[Path, ...],
+    start_steps: int,
+    steps: int,
+    seeds: int,
+    crops: int = 960,
 ) -> dict[str, Any]:
-    """The whole demonstration; returns what it measured as plain values."""
+    """The whole demonstration; returns what it measured as plain values. `crops`: on which predictors are judged."""
     started_s = time.perf_counter()
     train_all(out, train, test, start_steps, steps, seeds)
     kinds = [f"{kind}_{seed}" for seed in range(seeds) for kind in ("plain", "dasr")] + ["shuffled_0"]
@@ -203,7 +209,7 @@ def run(
         "steps": steps,
         "psnr": {name: psnr_of(out / name) for name in ["start", *kinds]},
         "predictor": {
-            name: measured(predictions(path, test, 960))
+            name: measured(predictions(path, test, crops))
             for name, path in models.items()
             if not name.startswith("plain")
         },

@@ -126,7 +126,7 @@ def train_student(
         f"run.steps={steps}",
         f"run.seed={seed}",
         f"optimizer.learning_rate={rate}",
-        f"evaluate.every_steps={max(1, steps // 12)}",
+        f"evaluate.every_steps={max(1, steps // 6)}",
     )
     loop.fit(config, log=quiet)
     return Curve(mix, rate, seed, curve_of(folder))
@@ -167,7 +167,7 @@ def _paths(paths: tuple[Path, ...]) -> str:
 
 def run(
     out: Path, train: tuple[Path, ...], test: tuple[Path, ...], steps: int, teacher_steps: int, seeds: int,
-    rates: tuple[float, ...],
+    rates: tuple[float, ...], batches: int = 40,
 ) -> dict[str, Any]:  # fmt: skip
     """The whole demonstration; returns what it measured as plain values."""
     started_s = time.perf_counter()
@@ -184,7 +184,7 @@ def run(
     ratios = []
     for seed in range(seeds):
         student = out / f"vanilla_{rates[0]:g}_{seed}" / "models" / "last.safetensors"
-        found = [signal_to_noise(out, out / "pairs", test, student, mix, 40) for mix in ("sigmoid", "vanilla")]
+        found = [signal_to_noise(out, out / "pairs", test, student, mix, batches) for mix in ("sigmoid", "vanilla")]
         ratios.append(found[0] / found[1])
     measuring = configuration(out, test).evaluate
     bicubic = loop.evaluate("bicubic", loop.open_sets(measuring, 2), measuring)
@@ -265,8 +265,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
     "--test", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Held-out images."
 )
 @click.option("--out", default="out/demo_eco", show_default=True, type=click.Path(path_type=Path))
-@click.option("--steps", default=600, show_default=True, help="Of every student.")
-@click.option("--teacher-steps", default=2400, show_default=True)
+@click.option("--steps", default=400, show_default=True, help="Of every student.")
+@click.option("--teacher-steps", default=1500, show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--rate", "rates", multiple=True, type=float, default=(1e-3, 2e-3), show_default=True)
 @click.option("--image", type=click.Path(path_type=Path), help="Where the plot goes.  [default: OUT/eco.png]")

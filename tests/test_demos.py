@@ -1,0 +1,47 @@
+"""The demonstrations' scripts run from start to table; a few steps show that they work, not what they show."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import demo_dasr, demo_eco
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """(images to train on, images to measure on)."""
+    rng = np.random.default_rng(0)
+    found = []
+    for name, count in (("train", 3), ("test", 2)):
+        folder = tmp_path_factory.mktemp(name)
+        for number in range(count):
+            coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8))
+            coarse.resize((256, 248), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+        found.append(folder)
+    return tuple(found)
+
+
+def test_eco_demonstration_runs_to_its_table(folders, tmp_path):
+    train, test = folders
+    result = demo_eco.run(tmp_path, (train,), (test,), 2, 2, 1, (1e-3,), batches=3)
+    text = demo_eco.tables(json.loads(json.dumps(result)))
+    finals = [line.split("|")[3].strip() for line in text.splitlines() if line.startswith(("| van", "| sig", "| lin"))]
+    assert len(finals) == 3
+    assert "| vanilla | 0.001 | " in text
+    assert "| +0.000 | +0.000 |" in text, "vanilla minus itself"
+    assert len(set(finals)) > 1, "schedules see different pairs"
+    assert all(ratio > 0 for ratio in result["signal_to_noise_ratios"])
+
+
+def test_dasr_demonstration_runs_to_its_table(folders, tmp_path):
+    train, test = folders
+    result = demo_dasr.run(tmp_path, (train,), (test,), 2, 2, 1, crops=64)
+    text = demo_dasr.tables(json.loads(json.dumps(result)))
+    for line in ("| start |", "| plain_0 |", "| dasr_0 |", "| shuffled_0 |", "| dasr - plain, mean |", "| regression L1 |"):
+        assert line in text
+    # Two steps cannot tell a predictor more than the constant knows.
+    assert 0.5 < result["predictor"]["dasr_0"]["regression_l1"] / result["predictor"]["dasr_0"]["constant_l1"] < 3
