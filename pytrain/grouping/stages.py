@@ -224,15 +224,17 @@ def tasks(plan: Plan, world: World, say: Say) -> TaskBatch:
     """tasks.npz: N tasks of the space, with their addresses."""
     path = plan.path("tasks.npz")
     wanted = sample(plan.space, plan.options.seed, range(plan.options.tasks))
-    if path.exists():
+
+    def check() -> None:
         try:
             found = TaskBatch.load(path)
         except TaskError as error:
             raise DataError(str(error)) from None
-        if tasks_digest(found) == tasks_digest(wanted):
-            return wanted
-        if not plan.redo:
+        if tasks_digest(found) != tasks_digest(wanted):
             raise DataError(f"{path}: must hold {_named(wanted)}, got {_named(found)}; use another folder, or --redo")
+
+    if _is_done(plan, world, path, check):
+        return wanted
     if world.is_main:
         atomic_write(path, wanted.save)
     world.wait()
@@ -267,7 +269,7 @@ def score(plan: Plan, world: World, say: Say) -> Record:
             [_plain(plan.tune), *scores.settings_of(plan.options.indicator, plan.options.share, effort)]
         ),
     }
-    there = _there(plan, path, "scores", made_from)
+    there = _there(plan, world, path, "scores", made_from)
     if there is not None:
         return there
 
@@ -324,16 +326,11 @@ def _scoring_precision(
     plan: Plan, parts: Path, batch: TaskBatch, made_from: Mapping[str, str], world: World
 ) -> Precision:
     path = parts / "run.toml"
-    if path.exists():
-        try:
-            record = read_record(path, "scoring", made_from)
-            return Precision(**record.values["precision"])
-        except DataError:
-            if not plan.redo:
-                raise
-            if world.is_main:
-                shutil.rmtree(parts, ignore_errors=True)
-            world.wait()
+    begun = _there(plan, world, path, "scoring", made_from)
+    if begun is not None:
+        return Precision(**begun.values["precision"])
+    if world.is_main:
+        shutil.rmtree(parts, ignore_errors=True)
     chosen = PLAIN
     if world.is_main:
         open_scorer = partial(make_scorer, plan.model, plan.config.net, batch, plan.crops, plan.validation, plan.tune)
@@ -353,7 +350,7 @@ def select(plan: Plan, world: World, say: Say) -> Record:
     batch = tasks(plan, world, say)
     path = plan.path("unsatisfactory.toml")
     made_from = {"scores": scored.digest, "network": plan.network, "settings": digest_of([plan.options.share])}
-    there = _there(plan, path, "unsatisfactory", made_from)
+    there = _there(plan, world, path, "unsatisfactory", made_from)
     if there is not None:
         return there
     gain = np.array(scored.values["gain"], np.float64)
@@ -395,7 +392,7 @@ def rest(plan: Plan, number: int, world: World, say: Say) -> Record:
         "network": plan.network,
         "settings": digest_of([list(plan.bounds[: number - 1]), bool(plan.options.shares)]),
     }
-    there = _there(plan, path, "unsatisfactory", made_from)
+    there = _there(plan, world, path, "unsatisfactory", made_from)
     if there is not None:
         return there
     members = read_groups(rest_path(plan, number - 1), plan.space, ("unsatisfactory",)).groups[0]
@@ -506,7 +503,7 @@ def improve(plan: Plan, number: int, world: World, say: Say) -> Record:
         "joint": network_digest(tuned, plan.config.net),
         "validation": plan.validation.digest,
     }
-    there = _there(plan, path, "improvements", made_from)
+    there = _there(plan, world, path, "improvements", made_from)
     if there is not None:
         return there
     opened = partial(open_improvement, plan.model, tuned, plan.config.net, batch, plan.validation, plan.tune)
@@ -577,7 +574,7 @@ def group(plan: Plan, world: World, say: Say) -> Record:
         "network": plan.network,
         "settings": digest_of([list(plan.bounds), bool(plan.options.shares), plan.options.regroup]),
     }
-    there = _there(plan, path, "groups", made_from)
+    there = _there(plan, world, path, "groups", made_from)
     if there is not None:
         return there
     groups = []
@@ -626,16 +623,29 @@ def _bound_text(plan: Plan, number: int) -> str:
 # ---- Files
 
 
-def _there(plan: Plan, path: Path, stage: str, made_from: Mapping[str, str]) -> Record | None:
+def _there(plan: Plan, world: World, path: Path, stage: str, made_from: Mapping[str, str]) -> Record | None:
     """The record of a stage that is done; None where it is to be done."""
-    if not path.exists():
-        return None
-    try:
-        return read_record(path, stage, made_from)
-    except DataError:
-        if plan.redo:
-            return None
-        raise
+
+    def check() -> None:
+        read_record(path, stage, made_from)
+
+    return read_record(path, stage, made_from) if _is_done(plan, world, path, check) else None
+
+
+def _is_done(plan: Plan, world: World, path: Path, check: Callable[[], object]) -> bool:
+    """Whether a file is there and passes a check. The main process looks, the others hear: while they looked, it might
+    already write."""
+    found = "no"
+    if world.is_main and path.exists():
+        try:
+            check()
+            found = "yes"
+        except DataError as error:
+            found = "no" if plan.redo else str(error)
+    found = world.from_main(found)
+    if found not in ("yes", "no"):
+        raise DataError(found)
+    return found == "yes"
 
 
 def _write(world: World, path: Path, record: Record, about: str) -> None:
