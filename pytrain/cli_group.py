@@ -35,7 +35,7 @@ def group() -> None:
       pytrain group --workers 2 my.toml --set method.grouping.indicator=full
       pytrain group score my.toml              one stage: score, select, joint, improve, group
       pytrain group report my.toml             figures and a page
-      torchrun --nproc-per-node=8 -m pytrain group my.toml
+      torchrun --nproc-per-node=8 -m pytrain group score my.toml
     """
 
 
