@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from itertools import count
@@ -18,6 +19,10 @@ from pydegrade import _device, engine
 from . import emulated
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A shell's background jobs have Ctrl-C ignored, and their children inherit that; tests send it to children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def shared_folder() -> Path | None:
