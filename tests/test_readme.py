@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pydegrade
 from pydegrade.space import preset_names
+from pytrain.registry import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -21,11 +22,22 @@ def test_the_example_runs():
     assert done.stdout.startswith(pydegrade.sample("realesrgan-x4", 7, [123]).addresses[0])
 
 
+def section(title: str) -> str:
+    """The text of the README under a heading, up to the next one."""
+    return README.split(f"# {title}\n", 1)[1].split("\n#", 1)[0]
+
+
 def test_presets_and_files_exist():
-    named = set(re.findall(r"`((?:bicubic|realesrgan|bsrgan|dasr)[a-z0-9-]*)`", README))
-    assert named - {"realesrgan-x4"} <= set(preset_names())
-    for path in re.findall(r"\b((?:docs|tests)/[A-Za-z0-9_/.]+\.[a-z]+)", README):
+    named = set(re.findall(r"`([a-z]+[a-z0-9-]*)`", section("Presets"))) - {"imresize"}
+    assert "realesrgan-x4" in named
+    assert named <= set(preset_names())
+    for path in re.findall(r"\b((?:docs|tests|configs)/[A-Za-z0-9_/.]+\.[a-z]+)", README):
         assert (ROOT / path).exists(), path
+
+
+def test_every_method_is_in_the_readme():
+    named = set(re.findall(r"`([a-z]+)`", "".join(re.findall(r"^\|([^|]+)\|", section("Methods"), re.M))))
+    assert named == set(METHODS)
 
 
 def test_spaces_document_parses():
