@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,12 @@ import torch
 from numpy.typing import NDArray
 
 import pydegrade
+from benchmarks.quiet import quiet
 from pydegrade.vectors import ENTRIES
 from pytrain import loop, nets
 from pytrain.checkpoint import load_model
 from pytrain.config import Config, loads
 from pytrain.data import DataConfig, open_source, stream
-from pytrain.log import Log
-from pytrain.settings import LogConfig
 
 LEVELS = ("dasr-weak", "dasr-standard", "dasr-severe")
 SHOWN = (
@@ -73,11 +71,6 @@ every_steps = 100
 """
 
 DASR_NET = "net={type='dasr', scale=4, num_features=24, num_blocks=3, num_experts=5, predictor_features=32}"
-
-
-def quiet(folder: Path, is_main: bool) -> Log:
-    """A log that only writes its file."""
-    return Log(folder, LogConfig(), 1, is_main, stream=StringIO())
 
 
 def configuration(out: Path, train: tuple[Path, ...], test: tuple[Path, ...], *overrides: str) -> Config:

@@ -11,19 +11,17 @@ import json
 import statistics
 import time
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
+from benchmarks.quiet import quiet
 from pytrain import loop, nets
 from pytrain.checkpoint import load_model
 from pytrain.config import Config, loads
-from pytrain.log import Log
 from pytrain.pairs import plan_pairs, write_pairs
-from pytrain.settings import LogConfig
 
 MIXES = ("vanilla", "sigmoid", "linear")
 
@@ -70,11 +68,6 @@ class Curve:
     def final(self) -> float:
         """PSNR after the last step."""
         return self.psnr[max(self.psnr)]
-
-
-def quiet(folder: Path, is_main: bool) -> Log:
-    """A log that only writes its file."""
-    return Log(folder, LogConfig(), 1, is_main, stream=StringIO())
 
 
 def configuration(out: Path, test: tuple[Path, ...], *overrides: str) -> Config:

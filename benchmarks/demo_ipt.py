@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
+from benchmarks.quiet import quiet
 from pytrain import loop
 from pytrain.config import loads
-from pytrain.log import Log
-from pytrain.settings import LogConfig
 
 TASKS = ("sr-x2", "denoise-50")
 
@@ -74,11 +72,6 @@ every_steps = 50
 
 FEW = ("data.exclude=[]", "data.images=['coffee.png']")
 """What one task is learned from; the pretraining has all photographs but the two of the test."""
-
-
-def quiet(folder: Path, is_main: bool) -> Log:
-    """A log that only writes its file."""
-    return Log(folder, LogConfig(), 1, is_main, stream=StringIO())
 
 
 def run(out: Path, *overrides: str) -> tuple[Path, dict[str, float]]:

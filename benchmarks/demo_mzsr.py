@@ -11,7 +11,6 @@ import json
 import statistics
 import tempfile
 import time
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 import pydegrade
+from benchmarks.quiet import quiet
 from pydegrade import kernels
 from pydegrade.io import to_float
 from pytrain import loop, nets
 from pytrain.adapt import adapt, zssr
 from pytrain.checkpoint import load_model
 from pytrain.config import loads
-from pytrain.log import Log
-from pytrain.settings import LogConfig
 
 CONFIG = """
 [run]
@@ -70,11 +68,6 @@ KERNELS = {
     "round, variance 4.5": kernels.gaussian(15, 4.5**0.5),
 }
 """Variances in HR px^2; the kernels of training have 1 to 5."""
-
-
-def quiet(folder: Path, is_main: bool) -> Log:
-    """A log that only writes its file."""
-    return Log(folder, LogConfig(), 1, is_main, stream=StringIO())
 
 
 def trained(out: Path, *overrides: str) -> Path:

@@ -43,6 +43,7 @@ __all__ = [
     "LoadedModel",
     "Weights",
     "atomic_write",
+    "atomic_write_text",
     "digest",
     "load_into",
     "load_model",
@@ -86,6 +87,15 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """`atomic_write` of a UTF-8 text."""
+    atomic_write(path, lambda temporary: _write_text(temporary, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _sync_folder(folder: Path) -> None:

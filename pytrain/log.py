@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from .checkpoint import atomic_write
+from .checkpoint import atomic_write_text
 from .errors import ConfigError, one_line
 from .settings import LogConfig
 
@@ -138,11 +138,7 @@ def cut_back(path: Path, step: int) -> None:
         return
     kept = [] if step == 0 else [line for line in path.read_text(encoding="utf-8").splitlines() if _at(line) <= step]
     text = "".join(f"{line}\n" for line in kept)
-    atomic_write(path, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    atomic_write_text(path, text)
 
 
 def _at(line: str) -> float:

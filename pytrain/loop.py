@@ -28,7 +28,7 @@ import pydegrade
 from . import nets as networks
 from . import state as states
 from .batch import Batch
-from .checkpoint import atomic_write, load_into, save_model
+from .checkpoint import atomic_write_text, load_into, save_model
 from .clock import Clock
 from .config import Config, method_name, to_dict, to_toml
 from .crew import Computed, Crew, add_gradients, crew_size, gradients_of, is_separable
@@ -274,7 +274,7 @@ class _Run:
         self.clock = Clock(world.device)
         self.best: dict[str, float] = {}
         self.scores: dict[str, float] = {}
-        self.rolled_back_at = -1
+        self.rolled_back_at = -1  # the step whose state was returned to; -1 once a good step has followed
         self.hinted: set[str] = set()
         self.nets = _compiled(config, method, state)
         self.crew = Crew(precision.crew) if precision.crew > 1 else None
@@ -295,7 +295,9 @@ class _Run:
         check_phases(config, method)
         check_groups(config, method, world.size)
         source = open_source(config.data, method.images, int(config.net.scale), config.run.seed)
-        sets = open_sets(config.evaluate, int(config.net.scale), networks.task_scales(config.net)) if world.is_main else ()
+        sets = (
+            open_sets(config.evaluate, int(config.net.scale), networks.task_scales(config.net)) if world.is_main else ()
+        )
         made = log(folder, world.is_main) if log else Log(folder, config.log, config.run.steps, world.is_main)
 
         nets = fresh_nets(config, method, world.device)
@@ -315,8 +317,7 @@ class _Run:
         elif world.is_main:
             folder.mkdir(parents=True, exist_ok=True)
         if world.is_main:
-            text = to_toml(config)
-            atomic_write(folder / "config.toml", lambda temporary: _write_text(temporary, text))
+            atomic_write_text(folder / "config.toml", to_toml(config))
         made.event(
             "start",
             step=state.step,
@@ -405,6 +406,7 @@ class _Run:
             with self.clock.part("optimizer"):
                 state.update_averages(config.train.ema_decay)
         state.bad_steps = 0
+        self.rolled_back_at = -1
         state.step += 1
         return values
 
@@ -419,26 +421,25 @@ class _Run:
             "addresses": batch.addresses(),
             "seed": self.config.run.seed,
         }
-        atomic_write(path, lambda temporary: _write_text(temporary, json.dumps(described, indent=1)))
+        atomic_write_text(path, json.dumps(described, indent=1))
         self.log.event("nonfinite", step=state.step, what=where, file=str(path))
         state.bad_steps += 1
         state.step += 1
         if state.bad_steps < self.config.train.bad_steps:
             return
-        saved = [step for step, _ in states.saved_states(self.folder / "states")]
-        if not saved:
+        if not states.saved_states(self.folder / "states"):
             raise PytrainError(
                 f"step {state.step}: {where} for {state.bad_steps} steps in a row and no checkpoint to return to; lower "
                 f"optimizer.learning_rate or set optimizer.clip_norm; the batches are in {path.parent}"
             )
-        if saved[0] == self.rolled_back_at:
+        if self.rolled_back_at >= 0:
             raise PytrainError(
-                f"step {state.step}: {where}, again after a rollback to step {saved[0]}; lower optimizer.learning_rate "
-                f"or set optimizer.clip_norm; the batches are in {path.parent}"
+                f"step {state.step}: {where}, again after a rollback to step {self.rolled_back_at}; lower "
+                f"optimizer.learning_rate or set optimizer.clip_norm; the batches are in {path.parent}"
             )
         here = state.step
         source, _, _ = states.restore_newest(self.folder / "states", state)
-        self.rolled_back_at = saved[0]
+        self.rolled_back_at = state.step
         # The weights go back, the position does not: the same images would bring the same trouble.
         state.step, state.bad_steps = here, 0
         self.log.event("rollback", step=here, file=str(source))
@@ -729,10 +730,6 @@ def _slices(count: int, parts: int) -> Iterator[slice]:
     """`parts` consecutive ranges that cover `count` rows, none empty."""
     bounds = [count * number // parts for number in range(parts + 1)]
     return (slice(begin, end) for begin, end in itertools.pairwise(bounds) if end > begin)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _fork_devices(world: World) -> list[int]:

@@ -28,7 +28,7 @@ from pydegrade.dataset import find_images
 from pydegrade.errors import ImageError
 from pydegrade.io import decode_image, path_inside, write_png
 
-from .checkpoint import atomic_write
+from .checkpoint import atomic_write_text
 from .errors import CheckpointError, DataError, one_line
 from .infer import upscale_array
 
@@ -173,7 +173,7 @@ def _claim(out: Path, identity: PairsIdentity) -> None:
     if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise DataError(f"{out}: must be new, empty or a folder of an earlier run, got other files")
     text = json.dumps(asdict(identity), indent=2) + "\n"
-    atomic_write(path, lambda temporary: _write_text(temporary, text))
+    atomic_write_text(path, text)
 
 
 def _files(out: Path, name: str) -> dict[str, Path]:
@@ -207,11 +207,7 @@ def _write_manifest(out: Path, job: PairsJob) -> None:
     }
     content = {"format": FORMAT, "version": VERSION, **asdict(job.identity), "files": images}
     text = json.dumps(content, indent=1) + "\n"
-    atomic_write(out / MANIFEST_FILE, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    atomic_write_text(out / MANIFEST_FILE, text)
 
 
 # Reading.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pydegrade import TaskError, vectors
@@ -16,8 +15,6 @@ from pydegrade import TaskError, vectors
 from .errors import ConfigError
 from .infer import upscale
 from .nets import DASR, SRResNet
-
-Vector = NDArray[np.float32]
 
 
 class Steered(nn.Module):

@@ -24,6 +24,7 @@ PART = "(blur_dense and 13) or jpeg_one or (preset and bicubic) or (roofline and
 
 def test_smoke_run_writes_tables(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    environment.pop("PYTEST_XDIST_WORKER", None)  # under it pytest-benchmark switches itself off
     command = [sys.executable, "-m", "benchmarks", "--smoke", "-k", PART, "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

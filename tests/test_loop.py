@@ -311,6 +311,13 @@ def test_trouble_that_stays_rolls_back_once_then_ends_the_run(photographs_dir, t
     )  # fmt: skip
     with pytest.raises(PytrainError, match=r"again after a rollback to step \d+; lower optimizer.learning_rate"):
         loop.fit(config)
+    # Checkpoints in between bad steps are no progress.
+    config = configuration(
+        photographs_dir, tmp_path / "often", "method={type='faulty', bad_from=4, bad_until=100}", "train.bad_steps=1",
+        "run.steps=12", "checkpoint.every_steps=1",
+    )  # fmt: skip
+    with pytest.raises(PytrainError, match=r"again after a rollback to step 4; lower optimizer.learning_rate"):
+        loop.fit(config)
     config = configuration(photographs_dir, tmp_path / "c", "method={type='faulty', bad_until=100}", "train.bad_steps=2",
                            "checkpoint.every_steps=100")  # fmt: skip
     with pytest.raises(PytrainError, match=r"no checkpoint to return to"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -31,21 +31,7 @@ Mode = Literal[
     "decimate",
 ]
 
-MODES: tuple[Mode, ...] = (
-    "torch_area",
-    "torch_bilinear",
-    "torch_bicubic",
-    "cv2_linear",
-    "cv2_cubic",
-    "cv2_area",
-    "matlab_bicubic",
-    "matlab_bilinear",
-    "matlab_box",
-    "matlab_lanczos2",
-    "matlab_lanczos3",
-    "matlab_nearest",
-    "decimate",
-)
+MODES: tuple[Mode, ...] = get_args(Mode)
 RULES = ("input", "final")
 _INPUT = RULES.index("input")
 _LOWEST_FACTOR, _HIGHEST_FACTOR = 1 / 64, 16.0

@@ -125,8 +125,7 @@ class Method(Protocol):
         """The degradation of every sample, or None where the data supplies `lr`."""
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
-        """The batch as the phases see it: blended targets, labels. Runs without gradient and
-        in float32, once per step."""
+        """The batch as the phases see it: blended targets, labels. Without gradient, in float32, once per step."""
 
 
 def group_rows(method: Method) -> int:

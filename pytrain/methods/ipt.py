@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pydegrade import Space, TaskBatch
+from pydegrade import Space, TaskBatch, sample
 from pydegrade.rng import named_uniform
 
 from .. import losses
@@ -27,7 +27,7 @@ from ..batch import Batch
 from ..errors import ConfigError, nearest
 from ..settings import option, require
 from .contract import Nets, Phase, Setup, Terms
-from .parts import PIXEL_LOSSES, PixelLossName, load_space, sample_rows
+from .parts import PIXEL_LOSSES, PixelLossName, load_space
 
 Contrastive = Literal["paper", "released", "off"]
 
@@ -138,7 +138,7 @@ class IPTMethod:
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One degradation per sample, all of the step's task."""
-        return sample_rows(self.spaces[self.task_of(step)], self.setup.seed, indices)
+        return sample(self.spaces[self.task_of(step)], self.setup.seed, indices)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The batch as it is."""

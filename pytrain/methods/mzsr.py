@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from pydegrade import TaskBatch
+from pydegrade import TaskBatch, sample
 
 from .. import nets as networks
 from ..batch import Batch
@@ -30,7 +30,7 @@ from ..errors import ConfigError
 from ..nets.mzsr import enlarge
 from ..settings import option, require
 from .contract import Nets, Phase, Setup, Terms, frozen
-from .parts import PIXEL_LOSSES, PixelLossName, load_space, sample_rows
+from .parts import PIXEL_LOSSES, PixelLossName, load_space
 
 Shares = Literal["annealed", "uniform"]
 Weights = Mapping[str, Tensor]
@@ -105,7 +105,7 @@ class MZSRMethod:
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One degradation per group of consecutive sample numbers: that of the group's number."""
         groups, rows = np.unique(indices // self.group_rows, return_inverse=True)
-        return sample_rows(self.space, self.setup.seed, groups).take(rows)
+        return sample(self.space, self.setup.seed, groups).take(rows)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The batch with `enlarged`: lr, clipped as in the release, brought to the target's size once for all steps."""
@@ -132,7 +132,9 @@ class MZSRMethod:
             ConfigError: another network (a compiled one), or a batch that begins or ends within a group.
         """
         if not isinstance(net, networks.MZSR):
-            raise ConfigError("train.compile must be 'off' for method mzsr: compiled networks have no second derivatives")
+            raise ConfigError(
+                "train.compile must be 'off' for method mzsr: compiled networks have no second derivatives"
+            )
         rows = self.group_rows
         if len(batch) % rows or batch.indices[0] % rows:
             raise ConfigError(

@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pydegrade import Space, SpaceError, TaskBatch, sample
+from pydegrade import Space, SpaceError
 
 from .. import losses
 from ..errors import ConfigError
@@ -35,8 +33,3 @@ def load_space(name: str, scale: int, where: str = "method.space") -> Space:
     if space.scale != scale:
         raise ConfigError(f"{where} must have the network's scale x{scale}, got {space.name} x{space.scale}")
     return space
-
-
-def sample_rows(space: Space, seed: int, indices: NDArray[np.int64]) -> TaskBatch:
-    """The tasks that `degrade sample --space NAME --seed SEED` draws for these sample numbers."""
-    return sample(space, seed, indices)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from pydegrade import TaskBatch
+from pydegrade import TaskBatch, sample
 
 from ..batch import Batch
 from ..nets import build
 from ..settings import option, require
 from .contract import Nets, Phase, Setup, Terms
-from .parts import PIXEL_LOSSES, PixelLossName, load_space, sample_rows
+from .parts import PIXEL_LOSSES, PixelLossName, load_space
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Psnr:
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
         """One task per sample number, or None for pairs from disk."""
-        return None if self.space is None else sample_rows(self.space, self.setup.seed, indices)
+        return None if self.space is None else sample(self.space, self.setup.seed, indices)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The batch as it is."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pydegrade import TaskBatch
+from pydegrade import TaskBatch, sample
 
 from .. import losses
 from ..batch import Batch
@@ -24,7 +24,7 @@ from ..losses import GanKind
 from ..nets import UNetDiscriminatorConfig, VGG19Features, build, load_vgg19
 from ..settings import option, require
 from .contract import Nets, Phase, Setup, Terms, frozen
-from .parts import PIXEL_LOSSES, PixelLossName, load_space, sample_rows
+from .parts import PIXEL_LOSSES, PixelLossName, load_space
 from .psnr import Psnr, PsnrConfig
 
 
@@ -114,7 +114,7 @@ class RealESRGAN:
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One task per sample number."""
-        return sample_rows(self.space, self.setup.seed, indices)
+        return sample(self.space, self.setup.seed, indices)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The batch as it is."""

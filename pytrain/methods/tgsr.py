@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from pydegrade import TaskBatch
+from pydegrade import TaskBatch, sample
 from pydegrade.rng import named_uniform
 
 from ..batch import Batch
@@ -28,7 +28,7 @@ from ..groups import Groups, network_digest, read_groups
 from ..nets import config_to_dict
 from ..settings import option, require
 from .contract import Method, Nets, Phase, Setup
-from .parts import load_space, sample_rows
+from .parts import load_space
 from .realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
 
 IndicatorName = Literal["auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate"]
@@ -170,11 +170,11 @@ class Tgsr:
         fresh, listed = np.nonzero(member < 0)[0], np.nonzero(member >= 0)[0]
         parts = []
         if len(fresh):
-            parts.append(sample_rows(self.space, self.setup.seed, np.ascontiguousarray(indices[fresh])))
+            parts.append(sample(self.space, self.setup.seed, np.ascontiguousarray(indices[fresh])))
         if len(listed):
             parts.append(self.members[0].take(member[listed]).with_noise(indices[listed]))
         if not parts:
-            return sample_rows(self.space, self.setup.seed, indices)
+            return sample(self.space, self.setup.seed, indices)
         return TaskBatch.concat(parts).take(np.argsort(np.concatenate([fresh, listed])))
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
