@@ -6,8 +6,9 @@ One small SRResNet is trained on all three levels, then three continuations of e
 - `dasr`: five experts mixed by a predictor, labels of the image's own task;
 - `shuffled`: the same with labels of other samples, as in the released code (first seed only).
 
-Prints PSNR per level, the predictor's error against a constant, correlations per column, and how far the experts'
-shares of the levels lie apart; writes all of it as JSON and a plot.
+All are judged on the same held-out crops, each with its own degradation. Prints PSNR per level, the predictor's error
+against a constant, correlations per entry, how far the experts' shares of the levels lie apart, and what the vector of
+another image costs; writes all of it as JSON and a plot. The pixel loss is the squared error, because PSNR judges.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from numpy.typing import NDArray
 
 import pydegrade
 from benchmarks.quiet import quiet
+from pydegrade import Pair
 from pydegrade.vectors import ENTRIES
 from pytrain import loop, nets
 from pytrain.checkpoint import load_model
@@ -32,6 +36,7 @@ from pytrain.config import Config, loads
 from pytrain.data import DataConfig, open_source, stream
 
 LEVELS = ("dasr-weak", "dasr-standard", "dasr-severe")
+TEST_CROP_PX, TEST_SEED = 192, 4242
 SHOWN = (
     "blur1.sigma_x_px",
     "blur1.sigma_y_px",
@@ -47,15 +52,17 @@ device = "cpu"
 [net]
 type = "srresnet"
 scale = 4
-num_features = 24
-num_blocks = 3
+num_features = 16
+num_blocks = 2
 [method]
 type = "psnr"
 space = "dasr-mixed"
+loss = "mse"
 [data]
 crop_px = 128
 batch = 8
 [optimizer]
+learning_rate = 1e-3
 betas = [0.9, 0.99]
 [schedule]
 type = "cosine"
@@ -64,91 +71,108 @@ floor = 0.02
 [train]
 ema_decay = 0.99
 threads = 1
+[evaluate]
+every_steps = 1000000
 [checkpoint]
 every_steps = 1000000
 [log]
 every_steps = 100
 """
 
-DASR_NET = "net={type='dasr', scale=4, num_features=24, num_blocks=3, num_experts=5, predictor_features=32}"
+DASR_NET = (
+    "net={type='dasr', scale=4, num_features=16, num_blocks=2, num_experts=5, predictor_features=16, "
+    "predictor_input='high_pass'}"
+)
 
 
-def configuration(out: Path, train: tuple[Path, ...], test: tuple[Path, ...], *overrides: str) -> Config:
-    """The common settings with a run's own; every level is measured on the same central squares."""
-    images = json.dumps([str(path) for path in test])
-    sets = ", ".join(f"{{name='{level}', hr={images}, space='{level}', crop_px=240}}" for level in LEVELS)
+def configuration(out: Path, train: tuple[Path, ...], *overrides: str) -> Config:
+    """The common settings with a run's own."""
     hr = json.dumps([str(path) for path in train])
-    common = [f"run.out='{out}'", f"run.name='{out.name}'", f"data.hr={hr}", f"evaluate.sets=[{sets}]"]
-    return loads(CONFIG, [*common, *overrides])
+    return loads(CONFIG, [f"run.out='{out}'", f"run.name='{out.name}'", f"data.hr={hr}", *overrides])
 
 
-def psnr_of(out: Path) -> dict[str, float]:
-    """PSNR per level at the end of a run."""
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    scores = [line["scores"] for line in lines if line["kind"] == "evaluate"][-1]
-    return {level: scores[f"{level}/psnr"] for level in LEVELS}
-
-
-def train_all(
-    out: Path, train: tuple[Path, ...], test: tuple[Path, ...], start_steps: int, steps: int, seeds: int
-) -> None:
+def train_all(out: Path, train: tuple[Path, ...], start_steps: int, steps: int, seeds: int) -> None:
     """The common start, then every continuation."""
-    base = [
-        f"run.steps={start_steps}",
-        "run.seed=1000",
-        "optimizer.learning_rate=1e-3",
-        f"evaluate.every_steps={start_steps}",
-    ]
-    loop.fit(configuration(out / "start", train, test, *base), log=quiet)
-    start = out / "start" / "models" / "last.safetensors"
-    for seed in range(seeds):
-        kinds = ["plain", "dasr", *(["shuffled"] if seed == 0 else [])]
-        for kind in kinds:
-            own = [
-                f"run.steps={steps}",
-                f"run.seed={seed}",
-                "optimizer.learning_rate=1e-3",
-                f"train.pretrained='{start}'",
-            ]
-            own += [f"evaluate.every_steps={steps}"]
-            if kind != "plain":
-                flag = "true" if kind == "shuffled" else "false"
-                method = f"type='dasr', perceptual_weight=0.0, gan_weight=0.0, shuffled_labels={flag}"
-                own += [DASR_NET, f"method={{{method}}}"]
-            loop.fit(configuration(out / f"{kind}_{seed}", train, test, *own), log=quiet)
-            psnr = ", ".join(
-                f"{level.removeprefix('dasr-')} {value:.2f}" for level, value in psnr_of(out / f"{kind}_{seed}").items()
-            )
-            click.echo(f"seed {seed}  {kind:8s} {psnr}", err=True)
+    loop.fit(configuration(out / "start", train, f"run.steps={start_steps}", "run.seed=1000"), log=quiet)
+    start = model_of(out, "start")
+    for name in continuations(seeds):
+        kind, seed = name.split("_")
+        own = [f"run.steps={steps}", f"run.seed={seed}", f"train.pretrained='{start}'"]
+        if kind != "plain":
+            flag = "true" if kind == "shuffled" else "false"
+            method = f"type='dasr', loss='mse', perceptual_weight=0.0, gan_weight=0.0, shuffled_labels={flag}"
+            own += [DASR_NET, f"method={{{method}}}"]
+        started_s = time.perf_counter()
+        loop.fit(configuration(out / name, train, *own), log=quiet)
+        click.echo(f"{name} trained in {time.perf_counter() - started_s:.0f} s", err=True)
 
 
-def predictions(model: Path, test: tuple[Path, ...], count: int) -> dict[str, NDArray[Any]]:
-    """What a trained predictor says about `count` held-out crops, and the truth: vector, mask, estimate, shares, level."""
-    net = load_model(model).net
-    assert isinstance(net, nets.DASR)
-    source = open_source(DataConfig(hr=tuple(str(path) for path in test), crop_px=128, batch=16), ("hr",), 4, 4242)
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("vector", "mask", "estimate", "shares", "level")}
-    with torch.no_grad():
-        for raw in stream(source, range(count // 16), 0, 1):
-            tasks = pydegrade.sample("dasr-mixed", 4242, raw.indices)
-            lr = pydegrade.degrade(loop.to_float(raw.images["hr"]), tasks)
-            vector, mask = tasks.vector("dasr33-global")
-            estimate, shares = net.predictor(lr)
-            found = (vector, mask, estimate.numpy(), shares.numpy(), np.asarray(tasks.component))
-            for name, value in zip(parts, found):
-                parts[name].append(value)
-    return {name: np.concatenate(values) for name, values in parts.items()}
+def continuations(seeds: int) -> list[str]:
+    """Names of the runs, KIND_SEED."""
+    return [f"{kind}_{seed}" for seed in range(seeds) for kind in ("plain", "dasr")] + ["shuffled_0"]
 
 
-def measured(found: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Regression error against the best constant, correlation per column, distance of the levels' shares."""
-    vector, mask, estimate = found["vector"], found["mask"], found["estimate"]
+def model_of(out: Path, name: str) -> Path:
+    """The model file of a run."""
+    return out / name / "models" / "last.safetensors"
+
+
+def held_out(test: tuple[Path, ...], count: int) -> Iterator[tuple[pydegrade.TaskBatch, Pair]]:
+    """The tasks and pairs on which every network is judged: `count` crops, their levels and degradations drawn."""
+    rows = 16
+    data = DataConfig(hr=tuple(str(path) for path in test), crop_px=TEST_CROP_PX, batch=rows)
+    for raw in stream(open_source(data, ("hr",), 4, TEST_SEED), range(count // rows), 0, 1):
+        tasks = pydegrade.sample("dasr-mixed", TEST_SEED, raw.indices)
+        yield tasks, pydegrade.degrade_batch(loop.to_float(raw.images["hr"]), tasks)
+
+
+@torch.no_grad()
+def judge(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> dict[str, dict[str, NDArray[Any]]]:
+    """What the networks do with the same held-out crops.
+
+    Returns:
+        By name: `psnr` [N] in dB; of adaptive networks also `wrong` [N], PSNR with the predicted vector of a crop of
+        another level, `true` [N], with the task's own numbers, `estimate` [N, 33] and `shares` [N, 5]. Under "truth":
+        `vector` and `mask` [N, 33], `level` [N].
+    """
+    loaded = {name: load_model(model_of(out, name)).net.eval() for name in names}
+    found: dict[str, dict[str, list[Any]]] = {name: defaultdict(list) for name in ["truth", *names]}
+    for tasks, pair in held_out(test, count):
+        vector, mask = tasks.vector("dasr33-global")
+        level = np.asarray(tasks.component)
+        for key, value in {"vector": vector, "mask": mask, "level": level}.items():
+            found["truth"][key].append(value)
+        # For each row the next one of another level; rows of a batch are independent draws.
+        places = np.arange(len(level))
+        other = [next(k for k in np.roll(places, -row) if level[k] != level[row]) for row in places]
+        for name, net in loaded.items():
+            if not isinstance(net, nets.DASR):
+                found[name]["psnr"].append(psnr(net(pair.lr), pair.target))
+                continue
+            estimate, shares = net.predictor(pair.lr)
+            by_truth = net.predictor.shares(torch.from_numpy(vector))
+            for key, mixing in {"psnr": shares, "wrong": shares[other], "true": by_truth}.items():
+                found[name][key].append(psnr(net.generator(pair.lr, mixing), pair.target))
+            found[name]["estimate"].append(estimate.numpy())
+            found[name]["shares"].append(shares.numpy())
+    return {name: {key: np.concatenate(values) for key, values in by_key.items()} for name, by_key in found.items()}
+
+
+def psnr(image: torch.Tensor, target: torch.Tensor) -> NDArray[np.float64]:
+    """PSNR in dB per row: RGB, clipped, not rounded, without a border of 4 px."""
+    error = (image.clamp(0, 1) - target)[..., 4:-4, 4:-4].double().square().mean((1, 2, 3))
+    return np.asarray(-10 * torch.log10(error))
+
+
+def predictor_quality(truth: dict[str, NDArray[Any]], own: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Regression error against the best constant, correlation per entry, distance of the levels' shares."""
+    vector, mask, level = truth["vector"], truth["mask"], truth["level"]
+    estimate, shares = own["estimate"], own["shares"]
     correlations = {}
     for name in SHOWN:
         entry = ENTRIES.index(name)
         rows = mask[:, entry]
         correlations[name] = float(np.corrcoef(vector[rows, entry], estimate[rows, entry])[0, 1])
-    shares, level = found["shares"], found["level"]
     weak, severe = shares[level == 0], shares[level == 2]
     error = np.sqrt(weak.var(0, ddof=1) / len(weak) + severe.var(0, ddof=1) / len(severe))
     return {
@@ -160,70 +184,54 @@ def measured(found: dict[str, NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def swapped(model: Path, test: tuple[Path, ...]) -> float:
-    """Loss in dB when every image is restored with the vector of an image of another level; 96 held-out crops."""
-    net = load_model(model).net
-    assert isinstance(net, nets.DASR)
-    source = open_source(DataConfig(hr=tuple(str(path) for path in test), crop_px=128, batch=16), ("hr",), 4, 777)
-    losses: list[float] = []
-    with torch.no_grad():
-        for raw in stream(source, range(6), 0, 1):
-            tasks = pydegrade.sample("dasr-mixed", 777, raw.indices)
-            pair = pydegrade.degrade_batch(loop.to_float(raw.images["hr"]), tasks)
-            shares = net.predictor(pair.lr)[1]
-            level = torch.as_tensor(np.asarray(tasks.component))
-            for row in range(len(shares)):
-                others = torch.nonzero(level != level[row]).flatten()
-                if not len(others):
-                    continue
-                lr, target = pair.lr[row : row + 1], pair.target[row : row + 1]
-                own, wrong = (net.generator(lr, shares[number : number + 1]) for number in (row, int(others[0])))
-                error = [(image.clamp(0, 1) - target).square().mean() for image in (own, wrong)]
-                losses.append(float(10 * torch.log10(error[1] / error[0])))
-    return statistics.mean(losses)
+def by_level(values: NDArray[Any], level: NDArray[Any]) -> dict[str, float]:
+    """Mean per level."""
+    return {name: float(values[level == number].mean()) for number, name in enumerate(LEVELS)}
 
 
 def run(
-    out: Path,
-    train: tuple[Path, ...],
-    test: tuple[Path, ...],
-    start_steps: int,
-    steps: int,
-    seeds: int,
-    crops: int = 960,
-) -> dict[str, Any]:
-    """The whole demonstration; returns what it measured as plain values. `crops`: on which predictors are judged."""
+    out: Path, train: tuple[Path, ...], test: tuple[Path, ...], start_steps: int, steps: int, seeds: int, crops: int = 960
+) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
+    """The whole demonstration; returns what it measured as plain values, and what it was computed from."""
     started_s = time.perf_counter()
-    train_all(out, train, test, start_steps, steps, seeds)
-    kinds = [f"{kind}_{seed}" for seed in range(seeds) for kind in ("plain", "dasr")] + ["shuffled_0"]
-    models = {name: out / name / "models" / "last.safetensors" for name in kinds}
-    return {
+    train_all(out, train, start_steps, steps, seeds)
+    names = ["start", *continuations(seeds)]
+    found = judge(out, names, test, crops)
+    truth = found["truth"]
+    adaptive = [name for name in names if "estimate" in found[name]]
+    result = {
         "start_steps": start_steps,
         "steps": steps,
-        "psnr": {name: psnr_of(out / name) for name in ["start", *kinds]},
-        "predictor": {
-            name: measured(predictions(path, test, crops))
-            for name, path in models.items()
-            if not name.startswith("plain")
+        "crops": len(truth["level"]),
+        "psnr": {name: by_level(found[name]["psnr"], truth["level"]) for name in names},
+        "predictor": {name: predictor_quality(truth, found[name]) for name in adaptive},
+        **{
+            f"{key}_vector_db": {
+                name: by_level(found[name][key] - found[name]["psnr"], truth["level"]) for name in adaptive
+            }
+            for key in ("wrong", "true")
         },
-        "swapped_db": {name: swapped(path, test) for name, path in models.items() if not name.startswith("plain")},
         "seconds": time.perf_counter() - started_s,
     }
+    return result, found
+
+
+def gains(result: dict[str, Any], level: str) -> list[float]:
+    """PSNR of the adaptive network minus that of the plain one, dB, per seed."""
+    seeds = sorted(int(name[5:]) for name in result["psnr"] if name.startswith("dasr_"))
+    return [result["psnr"][f"dasr_{seed}"][level] - result["psnr"][f"plain_{seed}"][level] for seed in seeds]
 
 
 def tables(result: dict[str, Any]) -> str:
     """What came out, as Markdown."""
     lines = ["| run | weak | standard | severe |", "|---|---|---|---|"]
-    for name, psnr in result["psnr"].items():
-        lines.append(f"| {name} | " + " | ".join(f"{psnr[level]:.2f}" for level in LEVELS) + " |")
-    seeds = sorted(int(name[5:]) for name in result["psnr"] if name.startswith("dasr_"))
-    gains = {
-        level: [result["psnr"][f"dasr_{seed}"][level] - result["psnr"][f"plain_{seed}"][level] for seed in seeds]
-        for level in LEVELS
-    }
-    lines.append(
-        "| dasr - plain, mean | " + " | ".join(f"{statistics.mean(gains[level]):+.3f}" for level in LEVELS) + " |"
-    )
+    for name, scores in result["psnr"].items():
+        lines.append(f"| {name} | " + " | ".join(f"{scores[level]:.2f}" for level in LEVELS) + " |")
+    cells = []
+    for level in LEVELS:
+        each = gains(result, level)
+        cells.append(f"{statistics.mean(each):+.3f} ({min(each):+.3f} to {max(each):+.3f})")
+    lines.append(f"| dasr - plain, mean (range) | {' | '.join(cells)} |")
     lines += ["", "| | " + " | ".join(result["predictor"]) + " |", "|---" * (1 + len(result["predictor"])) + "|"]
     rows = {
         "regression L1": lambda one: f"{one['regression_l1']:.3f}",
@@ -233,12 +241,53 @@ def tables(result: dict[str, Any]) -> str:
     }
     for title, text in rows.items():
         lines.append(f"| {title} | " + " | ".join(text(one) for one in result["predictor"].values()) + " |")
-    lines.append(
-        "| vector of another level, dB | "
-        + " | ".join(f"{-value:+.2f}" for value in result["swapped_db"].values())
-        + " |"
-    )
+    for key, title in (("wrong", "vector of another level"), ("true", "the task's own numbers")):
+        for level in LEVELS:
+            values = " | ".join(f"{one[level]:+.2f}" for one in result[f"{key}_vector_db"].values())
+            lines.append(f"| {title}, {level.removeprefix('dasr-')}, dB | {values} |")
     return "\n".join(lines)
+
+
+def plot(result: dict[str, Any], found: dict[str, dict[str, NDArray[Any]]], path: Path) -> None:
+    """Gains per level; estimates against the truth; shares per level."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 5, figsize=(17, 3.5))
+    places = np.arange(len(LEVELS))
+    short = [level.removeprefix("dasr-") for level in LEVELS]
+    axes[0].bar(places, [statistics.mean(gains(result, level)) for level in LEVELS], color="tab:blue", alpha=0.5)
+    for place, level in zip(places, LEVELS):
+        axes[0].plot([place] * len(gains(result, level)), gains(result, level), "o", color="tab:blue")
+    axes[0].axhline(0, color="black", linewidth=0.8)
+    axes[0].set_xticks(places, short)
+    axes[0].set_title("PSNR, adaptive minus plain, dB")
+
+    truth, own = found["truth"], found["dasr_0"]
+    for axis, name in zip(axes[1:4], ("blur1.sigma_x_px", "noise1.level", "jpeg1.quality")):
+        entry = ENTRIES.index(name)
+        for number, colour in enumerate(("tab:green", "tab:orange", "tab:red")):
+            rows = truth["mask"][:, entry] & (truth["level"] == number)
+            axis.plot(truth["vector"][rows, entry], own["estimate"][rows, entry], ".", color=colour, markersize=3,
+                      label=short[number])  # fmt: skip
+        r = result["predictor"]["dasr_0"]["correlations"][name]
+        axis.plot([0, 1], [0, 1], color="black", linewidth=0.8)
+        axis.set_title(f"{name}, r = {r:.2f}")
+        axis.set_xlabel("truth, normalised")
+    axes[1].set_ylabel("estimate")
+    axes[1].legend(frameon=False, markerscale=3)
+
+    means = np.array(result["predictor"]["dasr_0"]["shares_by_level"])
+    for number, colour in enumerate(("tab:green", "tab:orange", "tab:red")):
+        axes[4].bar(np.arange(means.shape[1]) + 0.27 * (number - 1), means[number], 0.25, color=colour)
+    axes[4].set_title("mean share of each expert")
+    axes[4].set_xlabel("expert")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
 
 
 @click.command()
@@ -249,11 +298,13 @@ def tables(result: dict[str, Any]) -> str:
     "--test", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Held-out images."
 )
 @click.option("--out", default="out/demo_dasr", show_default=True, type=click.Path(path_type=Path))
-@click.option("--start-steps", default=1500, show_default=True, help="Of the network that all start from.")
+@click.option("--start-steps", default=800, show_default=True, help="Of the network that all start from.")
 @click.option("--steps", default=3000, show_default=True, help="Of every continuation.")
-@click.option("--seeds", default=2, show_default=True)
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--image", type=click.Path(path_type=Path), help="Where the plot goes.  [default: OUT/dasr.png]")
 def main(
-    train: tuple[Path, ...], test: tuple[Path, ...], out: Path, start_steps: int, steps: int, seeds: int
+    train: tuple[Path, ...], test: tuple[Path, ...], out: Path, start_steps: int, steps: int, seeds: int,
+    image: Path | None,
 ) -> None:  # fmt: skip
     """DASR against the same network without experts, at equal iterations, on your images.
 
@@ -263,10 +314,13 @@ def main(
     """
     out = out.resolve()
     train, test = (tuple(path.resolve() for path in paths) for paths in (train, test))
-    result = run(out, train, test, start_steps, steps, seeds)
+    result, found = run(out, train, test, start_steps, steps, seeds)
     (out / "result.json").write_text(json.dumps(result, indent=1))
+    np.savez_compressed(out / "judged.npz", **{f"{name}/{key}": value for name, by_key in found.items()
+                                               for key, value in by_key.items()})  # fmt: skip
     click.echo(tables(result))
-    click.echo(f"{result['seconds']:.0f} s; {out / 'result.json'}")
+    plot(result, found, image or out / "dasr.png")
+    click.echo(f"{result['seconds']:.0f} s; {out / 'result.json'}, {image or out / 'dasr.png'}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """DASR's predictor and mixture of experts: public keys, formulas in float64, mixing, starting from one checkpoint."""
 
+import dataclasses
 import math
 import re
 
@@ -9,7 +10,15 @@ import torch.nn.functional as F
 
 from pytrain import checkpoint, nets
 from pytrain.errors import CheckpointError, ConfigError
-from pytrain.nets import DASRPredictorConfig, DASRSRResNetConfig, SRResNetConfig, build, detect, experts_from_srresnet
+from pytrain.nets import (
+    DASRConfig,
+    DASRPredictorConfig,
+    DASRSRResNetConfig,
+    SRResNetConfig,
+    build,
+    detect,
+    experts_from_srresnet,
+)
 
 SMALL = [DASRSRResNetConfig(scale, 8, 2, experts) for scale, experts in ((1, 2), (2, 3), (3, 5), (4, 4))]
 
@@ -206,14 +215,46 @@ def test_predictor_equals_the_formula():
     torch.testing.assert_close(moved, 0.5 * net.sensitivity()[:, 2].expand(2, 3), rtol=1e-10, atol=1e-10)
 
 
+def test_high_pass_input_equals_the_formula():
+    config = DASRPredictorConfig(7, 3, 6, 4, input="high_pass")
+    net = randomised(build(config)).double()
+    with torch.no_grad():
+        net.high_pass_gain.fill_(10)
+    x = random(2, 3, 11, 8)
+    seen = torch.empty_like(x)
+    for row in range(11):
+        for column in range(8):
+            rows = torch.arange(row - 2, row + 3).clamp(0, 10)
+            columns = torch.arange(column - 2, column + 3).clamp(0, 7)
+            seen[..., row, column] = 10 * (x[..., row, column] - x[..., rows, :][..., columns].mean((2, 3)))
+    plain = build(dataclasses.replace(config, input="image")).double()
+    plain.load_state_dict({key: value for key, value in net.state_dict().items() if key != "high_pass_gain"})
+    with torch.no_grad():
+        torch.testing.assert_close(net(x)[0], plain(seen)[0], rtol=1e-10, atol=1e-10)
+        # A constant added to the image is not seen.
+        torch.testing.assert_close(net(x + 0.3)[0], net(x)[0], rtol=1e-9, atol=1e-9)
+    assert detect(net.state_dict()) == config
+
+
+def test_high_pass_is_part_of_the_file(tmp_path):
+    seen, plain = (DASRConfig(4, 6, 1, 3, predictor_features=4, predictor_input=kind) for kind in ("high_pass", "image"))
+    path = tmp_path / "model.safetensors"
+    checkpoint.save_model(path, seen, build(seen))
+    assert checkpoint.load_model(path).config == seen
+    with pytest.raises(CheckpointError, match="high_pass_gain"):
+        checkpoint.load_into(build(plain), plain, path)
+
+
 def test_shares_start_at_one_over_the_number_of_experts():
     torch.manual_seed(0)
     images = random(4, 3, 16, 16, dtype=torch.float32)
     with torch.no_grad():
         shares = build(DASRPredictorConfig())(images)[1]
         released = build(DASRPredictorConfig(mapping_init="released"))(images)[1]
-    # A tenth of torch's initial weights leaves the sum within a few hundredths of 1; the release's is near 0.
-    assert (shares.sum(1) - 1).abs().max() < 0.1
+    # Five float32 products of about 0.2 each; the release's sum is near 0.
+    assert (shares.sum(1) - 1).abs().max() < 1e-6
+    # They tell experts apart from the first step on.
+    assert shares.std(1, correction=0).min() > 0.02
     assert (released.sum(1) - 1).abs().min() > 0.1
 
 
@@ -222,6 +263,7 @@ def test_shares_start_at_one_over_the_number_of_experts():
     [
         (lambda: DASRSRResNetConfig(num_experts=0), "net.num_experts must be at least 1, got 0"),
         (lambda: DASRSRResNetConfig(scale=5), "net.scale must be one of 1, 2, 3, 4, got 5"),
+        (lambda: DASRPredictorConfig(input="edges"), "net.input must be one of 'image', 'high_pass', got 'edges'"),
         (lambda: DASRPredictorConfig(mapping_init="zero"), "net.mapping_init must be one of 'equal', 'released'"),
         (
             lambda: build(DASRSRResNetConfig(2, 4, 1, 3))(torch.zeros(2, 3, 4, 4), torch.zeros(2, 5)),

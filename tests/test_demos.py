@@ -39,9 +39,11 @@ def test_eco_demonstration_runs_to_its_table(folders, tmp_path):
 
 def test_dasr_demonstration_runs_to_its_table(folders, tmp_path):
     train, test = folders
-    result = demo_dasr.run(tmp_path, (train,), (test,), 2, 2, 1, crops=64)
+    result, found = demo_dasr.run(tmp_path, (train,), (test,), 2, 2, 1, crops=64)
     text = demo_dasr.tables(json.loads(json.dumps(result)))
-    for line in ("| start |", "| plain_0 |", "| dasr_0 |", "| shuffled_0 |", "| dasr - plain, mean |", "| regression L1 |"):
-        assert line in text
+    demo_dasr.plot(result, found, tmp_path / "dasr.png")
+    assert (tmp_path / "dasr.png").stat().st_size > 10_000
+    for row in ("start", "plain_0", "dasr_0", "shuffled_0", "dasr - plain, mean (range)", "regression L1"):
+        assert f"| {row} |" in text
     # Two steps cannot tell a predictor more than the constant knows.
     assert 0.5 < result["predictor"]["dasr_0"]["regression_l1"] / result["predictor"]["dasr_0"]["constant_l1"] < 3

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from . import dasr_predictor, dasr_srresnet, srresnet
 from ._parts import State
-from .dasr_predictor import DASRPredictor, DASRPredictorConfig
+from .dasr_predictor import DASRPredictor, DASRPredictorConfig, Input
 from .dasr_srresnet import DASRSRResNet, DASRSRResNetConfig, experts_from_srresnet
 from .srresnet import SRResNet
 
@@ -33,6 +33,7 @@ class DASRConfig:
     num_entries: int = 33  # of the degradation vector
     predictor_features: int = 64
     predictor_hidden: int = 15
+    predictor_input: Input = "image"  # as released; high_pass: without its local mean, which small predictors learn sooner
 
     def __post_init__(self) -> None:
         self.generator()
@@ -44,7 +45,13 @@ class DASRConfig:
 
     def predictor(self) -> DASRPredictorConfig:
         """The part that looks."""
-        return DASRPredictorConfig(self.num_entries, self.num_experts, self.predictor_features, self.predictor_hidden)
+        return DASRPredictorConfig(
+            self.num_entries,
+            self.num_experts,
+            self.predictor_features,
+            self.predictor_hidden,
+            input=self.predictor_input,
+        )
 
 
 class DASR(nn.Module):
@@ -107,6 +114,7 @@ def detect(state: State) -> DASRConfig | None:
         num_entries=predictor.num_entries,
         predictor_features=predictor.num_features,
         predictor_hidden=predictor.num_hidden,
+        predictor_input=predictor.input,
     )
 
 

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._parts import State, require, require_positive
+
+Input = Literal["image", "high_pass"]
+INPUTS: tuple[Input, ...] = get_args(Input)
+
+_MEAN_PX = 5
+_GAIN = 10.0
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,14 @@ class DASRPredictorConfig:
     num_features: int = 64
     num_hidden: int = 15  # between vector and shares
     in_channels: int = 3
-    # equal: shares start near 1/K, so experts start as their mean, and convolutions as He's; released: torch's own draws
+    # image: as released; high_pass: what is left of it after subtracting its local mean, so that nothing has to be
+    # learned before noise, blocks and edges are seen
+    input: Input = "image"
+    # equal: shares start around 1/K with a sum of 1, and convolutions as He's; released: torch's own draws
     mapping_init: Literal["equal", "released"] = "equal"
 
     def __post_init__(self) -> None:
+        require("net.input", self.input, INPUTS)
         require("net.mapping_init", self.mapping_init, ("equal", "released"))
         require_positive(
             "net",
@@ -43,9 +54,12 @@ class DASRPredictor(nn.Module):
     """Six 5x5 convolutions (the fourth with stride 2), a global mean, and two linear layers without activation.
 
     468,143 parameters at the default sizes. State-dict keys are the release's: `ConvNet.0|2|4|6|8|10`,
-    `MappingNet.0|1`. The shares are neither positive nor do they sum to one. With the released initialisation their sum
+    `MappingNet.0|1`. With `input = "high_pass"` the convolutions see 10 times the difference between the image and the mean
+    of its 5x5 neighbourhood (edges repeated), and the file has one more key, `high_pass_gain`.
+
+    The shares are neither positive nor do they sum to one. With the released initialisation their sum
     is about 0 +- 0.4, which multiplies every layer of pretrained experts by a small number and destroys what they know;
-    the default centres them at 1/K.
+    the default makes them sum to one.
 
     Source: Liang et al. 2022, arXiv:2203.14216, section 3.2, and its released code.
     """
@@ -56,6 +70,8 @@ class DASRPredictor(nn.Module):
         super().__init__()
         self.num_entries = config.num_entries
         self.num_experts = config.num_experts
+        self.high_pass_gain: Tensor | None
+        self.register_buffer("high_pass_gain", torch.tensor(_GAIN) if config.input == "high_pass" else None)
         widths = [config.in_channels, *[config.num_features] * 5, config.num_entries]
         layers: list[nn.Module] = []
         for place, (in_channels, out_channels) in enumerate(pairwise(widths)):
@@ -76,11 +92,18 @@ class DASRPredictor(nn.Module):
                 convolutions[-1].weight.mul_(0.3)
                 assert convolutions[-1].bias is not None
                 convolutions[-1].bias.fill_(0.3)
-                last.weight.mul_(0.1)
+                # Rows that sum to zero: whatever the vector, shares differ at full size and sum to one. Equal experts
+                # then are exactly the network they were copied from, and soon become different ones.
+                last.weight.sub_(last.weight.mean(0))
                 last.bias.fill_(1 / config.num_experts)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, H, W] float in [0, 1] -> the predicted vector [B, V] and the expert shares [B, K] that follow from it."""
+        if self.high_pass_gain is not None:
+            # Not as a convolution: under autocast that would round the image to bfloat16 first, coarser than its noise.
+            border = _MEAN_PX // 2
+            padded = F.pad(x_BCHW, (border, border, border, border), mode="replicate")
+            x_BCHW = (x_BCHW - F.avg_pool2d(padded, _MEAN_PX, 1)) * self.high_pass_gain
         vector_BV = self.ConvNet(x_BCHW).mean((2, 3))
         return vector_BV, self.shares(vector_BV)
 
@@ -108,4 +131,5 @@ def detect(state: State) -> DASRPredictorConfig | None:
         num_features=num_features,
         num_hidden=num_hidden,
         in_channels=in_channels,
+        input="high_pass" if "high_pass_gain" in state else "image",
     )
