@@ -12,6 +12,7 @@ from .blur_down import blur_down
 from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
 from .errors import ImageError, KernelError, PydegradeError, SpaceError, TaskError
 from .imresize import imresize
+from .kernel_estimate import EstimatedKernel, estimate_kernel
 from .metrics import psnr, ssim
 from .sampler import sample
 from .space import Space
@@ -23,6 +24,7 @@ except PackageNotFoundError:  # the source tree on PYTHONPATH, not installed
     __version__ = "0+source"
 
 __all__ = [
+    "EstimatedKernel",
     "ImageError",
     "KernelError",
     "Pair",
@@ -38,6 +40,7 @@ __all__ = [
     "degrade_batch",
     "degrade_list",
     "degrade_pairs",
+    "estimate_kernel",
     "get_num_threads",
     "imresize",
     "isa_name",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,18 @@ import click
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .adapt import Adapted
+    from pydegrade.blur_down import Subsampling
+
+    from .nets import MZSR, MZSRConfig
 
 
 @click.command()
 @click.argument("image_path", metavar="IMAGE", type=click.Path(path_type=Path))
 @click.option("--model", required=True, metavar="FILE|none", help="MZSR's model file; none: ZSSR, from scratch.")
 @click.option(
-    "--kernel", required=True, metavar="FILE|bicubic",
-    help="Blur kernel that made IMAGE (.npy, .mat, .png; odd side, sum 1); bicubic: MATLAB's antialiased bicubic.",
+    "--kernel", required=True, metavar="FILE|estimate|bicubic",
+    help="Blur kernel that made IMAGE (.npy, .mat, .png; odd side, sum 1); estimate: a Gaussian, from IMAGE's spectrum; "
+    "bicubic: MATLAB's antialiased bicubic.",
 )  # fmt: skip
 @click.option("--down", type=click.Choice(["direct", "bicubic"]), default="direct", show_default=True,
               help="How pixels were kept after the kernel: every scale-th one, or by MATLAB's bicubic.")  # fmt: skip
@@ -37,7 +40,7 @@ def adapt(
     image_path: Path,
     model: str,
     kernel: str,
-    down: str,
+    down: Subsampling,
     steps: str,
     rate: float | None,
     scale: int | None,
@@ -51,17 +54,21 @@ def adapt(
 
     The image is made smaller once more by the kernel, and the network learns to undo that: MZSR by a few steps of
     gradient descent from a start that was trained for it (method mzsr), ZSSR by hundreds or thousands of steps from
-    scratch. Writes NAME_STEPS.png per number of steps; 0 is the network as it is.
+    scratch. Writes NAME_STEPS.png per number of steps; 0 is the network as it is. An estimated kernel is printed and
+    kept as NAME_kernel.npy.
 
     \b
     Examples:
       pytrain adapt photo.png --model out/mzsr_x2/models/last.safetensors --kernel k.mat --out adapted
-      pytrain adapt photo.png --model none --kernel k.npy --steps 100,1000 --out zssr
+      pytrain adapt photo.png --model none --kernel estimate --steps 100,1000 --out zssr
       pytrain adapt lr.png --model mzsr.pth --kernel k.npy --steps 0,1,10 --reference hr.png --out adapted
     """
-    from pydegrade import imresize
+    import numpy as np
+
+    from pydegrade import estimate_kernel, imresize, kernels
     from pydegrade.io import read_image, to_float, to_uint8, write_png
 
+    from . import adapt as adapting
     from .cli import _device
     from .errors import ConfigError
 
@@ -69,62 +76,62 @@ def adapt(
     where = _device(device)
     counts = _counts(steps)
     pixels = read_image(image_path)
-    weights = None if kernel == "bicubic" else _kernel(kernel)
-    factor, made = _adaptation(model, scale, weights, counts, down, rate, seed, tile_px, where, to_float(pixels)[None])
+    config, net = _network(model, scale, rate)
+    factor = config.scale
+    found = estimate_kernel(pixels, factor, down) if kernel == "estimate" else None
+    weights = None if kernel == "bicubic" else found.kernel if found else kernels.load(kernel)
+    image = to_float(pixels)[None].to(where)
+    adapting.make_son(image, weights, factor, down)
     clean = None if reference is None else _clean(reference, factor, pixels.shape[:2])
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: must be a folder, {out} is a file")
 
     # Adapt.
     name = image_path.stem
+    if found is not None:
+        path = out / f"{name}_kernel.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, found.kernel)
+        click.echo(
+            f"  kernel  sigma {found.sigma_x_px:.2f} x {found.sigma_y_px:.2f} px, "
+            f"{math.degrees(found.angle_rad):+.0f} degrees  {path.resolve()}"
+        )
     if clean is not None:
         enlarged = imresize(pixels, factor)
         click.echo(f"{'bicubic':>8}  {_psnr(enlarged, clean, factor)}")
+    if net is None:
+        made = adapting.zssr(config, image, weights, counts, down, seed, tile_px)
+    else:
+        made = adapting.adapt(net.to(where), image, weights, counts, down, tile_px, rate)
     for result in made:
         loss = "" if result.loss is None else f"  loss {result.loss:.5f}"
-        image = to_uint8(result.image[0].cpu())
+        made_pixels = to_uint8(result.image[0].cpu())
         path = out / f"{name}_{result.steps}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, image)
-        score = "" if clean is None else f"  {_psnr(image, clean, factor)}"
+        write_png(path, made_pixels)
+        score = "" if clean is None else f"  {_psnr(made_pixels, clean, factor)}"
         click.echo(f"{result.steps:>8}{score}{loss}  {path.resolve()}")
 
 
-def _adaptation(
-    model: str,
-    scale: int | None,
-    kernel: NDArray[Any] | None,
-    steps: tuple[int, ...],
-    down: Any,
-    rate: float | None,
-    seed: int,
-    tile_px: int,
-    device: Any,
-    image: Any,
-) -> tuple[int, Iterator[Adapted]]:
-    """(factor, results to come)."""
+def _network(model: str, scale: int | None, rate: float | None) -> tuple[MZSRConfig, MZSR | None]:
+    """The network to adapt, at the wanted scale; None for ZSSR, which makes its own."""
     from dataclasses import replace
 
-    from . import adapt as adapting
     from . import nets
     from .checkpoint import load_into, load_model
     from .errors import CheckpointError, ConfigError
 
-    image = image.to(device)
     if model == "none":
         if rate is not None:
             raise ConfigError(f"--rate: must be left out for --model none, ZSSR has its own; got {rate}")
-        config = nets.MZSRConfig(scale=scale or 2)
-        adapting.make_son(image, kernel, config.scale, down)
-        return config.scale, adapting.zssr(config, image, kernel, steps, down, seed, tile_px)
+        return nets.MZSRConfig(scale=scale or 2), None
     loaded = load_model(model)
     if not isinstance(loaded.config, nets.MZSRConfig):
         raise CheckpointError(f"{model}: must be a network of type mzsr, got a {loaded.config.type}")
     config = replace(loaded.config, scale=scale or loaded.config.scale)
-    net = nets.build(config)
+    net = nets.MZSR(config)
     load_into(net, config, model)
-    adapting.make_son(image, kernel, config.scale, down)
-    return config.scale, adapting.adapt(net.to(device), image, kernel, steps, down, tile_px, rate)
+    return config, net
 
 
 def _counts(steps: str) -> tuple[int, ...]:
@@ -137,12 +144,6 @@ def _counts(steps: str) -> tuple[int, ...]:
     if not counts or counts[0] < 0:
         raise ConfigError(f"--steps: must be numbers >= 0 with commas between them, got {steps!r}")
     return counts
-
-
-def _kernel(path: str) -> NDArray[Any]:
-    from pydegrade import kernels
-
-    return kernels.load(path)
 
 
 def _clean(path: Path, scale: int, lr_sides: tuple[int, ...]) -> NDArray[Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage import data
 
 import pydegrade
 from pydegrade import kernels
@@ -165,6 +166,20 @@ def test_the_command_writes_results_and_scores(files, capsys):
     assert (code, len(out.splitlines())) == (0, 2), err
 
 
+def test_an_estimated_kernel_is_printed_used_and_kept(tmp_path, capsys):
+    write_png(tmp_path / "lr.png", pydegrade.blur_down(data.coffee()[:160, :200], kernels.gaussian(15, 1.8, 0.9, 0.6), 2))
+    command = (tmp_path / "lr.png", "--model", "none", "--steps", "3", "--out", tmp_path / "out", "--kernel")
+    code, out, err = run(capsys, *command, "estimate")
+    assert code == 0, err
+    found = pydegrade.estimate_kernel(read_image(tmp_path / "lr.png"), 2)
+    assert out.splitlines()[0].split()[:5] == ["kernel", "sigma", f"{found.sigma_x_px:.2f}", "x", f"{found.sigma_y_px:.2f}"]
+    kept = tmp_path / "out" / "lr_kernel.npy"
+    assert np.array_equal(kernels.load(kept), found.kernel)
+    made = read_image(tmp_path / "out" / "lr_3.png")
+    assert run(capsys, *command, kept)[0] == 0
+    assert np.array_equal(read_image(tmp_path / "out" / "lr_3.png"), made)
+
+
 def test_what_cannot_be_is_refused_in_one_line(files, capsys):
     np.save(files / "even.npy", np.full((4, 4), 1 / 16))
     np.save(files / "bright.npy", np.full((3, 3), 1.0))
@@ -177,6 +192,7 @@ def test_what_cannot_be_is_refused_in_one_line(files, capsys):
         ({"--kernel": "even.npy"}, "even.npy: size must be odd, got 4x4"),
         ({"--kernel": "bright.npy"}, "bright.npy: must sum to 1, got 9"),
         ({"--kernel": "large.npy"}, "adapt: image must be at least 33x33 px, the kernel, got 31x24"),
+        ({"--kernel": "estimate"}, "estimate_kernel: image must be [H, W] or [H, W, C] with sides of at least 32 px"),
         ({"--kernel": "missing.npy"}, "missing.npy: no such file"),
         ({"image": "small.png", "--kernel": "bicubic"}, "must be at least 4x4 px, two pixels of its son, got 3x40"),
         ({"--model": "other.safetensors"}, "must be a network of type mzsr, got a srresnet"),
@@ -188,7 +204,7 @@ def test_what_cannot_be_is_refused_in_one_line(files, capsys):
         given = {**good, **change}
         arguments = [files / given.pop("image")]
         for name, value in given.items():
-            is_file = name not in ("--steps", "--rate") and value not in ("none", "bicubic")
+            is_file = name not in ("--steps", "--rate") and value not in ("none", "bicubic", "estimate")
             arguments += [name, files / value if is_file else value]
         code, _, err = run(capsys, *arguments, "--out", files / "out")
         assert (code, err.count("\n")) == (2, 1), err

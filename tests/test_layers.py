@@ -18,6 +18,7 @@ LAYERS = [
     ["ops"],
     ["imresize", "metrics", "space"],
     ["blur_down"],
+    ["kernel_estimate"],
     ["drawing"],
     ["vectors", "task"],
     ["sampler"],
