@@ -97,7 +97,7 @@ def _activations(config: Config, method: Method, nets: Mapping[str, nn.Module], 
     extra = {name: lr if name.startswith("lr") else hr for name in method.images if name not in ("hr", "lr")}
     batch = Batch(indices, lr, hr, hr, tasks, extra)
     with torch.no_grad():
-        batch = method.prepare(shapes, batch, 0)
+        batch = method.prepare(shapes, batch, step)
     largest = 0
     for phase in method.phases:
         trained = set(phase.trains)

@@ -20,9 +20,9 @@ from pytrain.state import saved_states
 NET = nets.MZSRConfig(num_features=2, num_layers=2)
 
 
-def method_of(batch: int = 8, **options: object) -> MZSRMethod:
+def method_of(batch: int = 8, crop_px: int = 8, **options: object) -> MZSRMethod:
     chosen = {"tasks": 2, "inner_steps": 3, "inner_rate": 0.05, **options}
-    method = MZSRMethod(MZSRMethodConfig(**chosen), Setup(NET, seed=3, crop_px=8, batch=batch, steps=10))
+    method = MZSRMethod(MZSRMethodConfig(**chosen), Setup(NET, seed=3, crop_px=crop_px, batch=batch, steps=10))
     # Smooth, and in float64 where the images are.
     method.pixel_loss = torch.nn.functional.mse_loss
     return method
@@ -139,6 +139,22 @@ def test_a_group_shares_its_kernel_and_groups_differ():
     assert tasks.addresses[0].endswith("/s3/i2")
 
 
+def test_a_model_of_several_scales_has_one_per_step():
+    method = method_of(crop_px=50, scales=(2, 3, 4))
+    chosen = [method.scale_of(step) for step in range(300)]
+    # Multinomial with p = 1/3: 100 +- 8.2; four standard deviations.
+    assert all(abs(chosen.count(scale) - 100) < 33 for scale in (2, 3, 4))
+    for step, scale in enumerate(chosen[:20]):
+        side_px = method.hr_side_px(step)
+        assert (side_px, method.select(step, np.arange(8)).space.scale) == ({2: 50, 3: 48, 4: 48}[scale], scale)
+        target = torch.rand(8, 3, side_px, side_px)
+        lr = torch.rand(8, 3, side_px // scale, side_px // scale)
+        batch = method.prepare({}, Batch(np.arange(8), lr, target, target, None, {}), step)
+        assert batch.extra["enlarged"].shape == target.shape
+    named = method_of(crop_px=16, scales=(2, 4), space="mzsr-bicubic-x{scale}")
+    assert [named.spaces[scale].name for scale in (2, 4)] == ["mzsr-bicubic-x2", "mzsr-bicubic-x4"]
+
+
 def configuration(out, *overrides: str):
     text = f"""
         [run]
@@ -166,9 +182,8 @@ def configuration(out, *overrides: str):
     return loads(text, overrides)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_mzsr_resumes_bit_for_bit(tmp_path, accumulate):
-    change = f"train.accumulate={accumulate}"
+@pytest.mark.parametrize("change", ["train.accumulate=1", "train.accumulate=2", "method.scales=[2, 3, 4]"])
+def test_mzsr_resumes_bit_for_bit(tmp_path, change):
     loop.fit(configuration(tmp_path / "whole", change))
     loop.fit(configuration(tmp_path / "parts", "checkpoint.every_steps=3", change))
     for step, path in saved_states(tmp_path / "parts" / "states"):
@@ -195,6 +210,8 @@ def test_what_does_not_fit_is_refused(tmp_path):
         loop.build_method(configuration(tmp_path, "data.batch=6"))
     with pytest.raises(ConfigError, match=r"net\.type must be 'mzsr' for method mzsr, got 'srresnet'"):
         loop.build_method(configuration(tmp_path, "net={type='srresnet', scale=2}"))
+    with pytest.raises(ConfigError, match=r"data\.crop_px must be at least 4 times the largest scale, 36, got 32"):
+        loop.build_method(configuration(tmp_path, "method.scales=[2, 9]"))
     with pytest.raises(ConfigError, match=r"method\.space must have the network's scale x2, got mzsr-direct-x4 x4"):
         loop.build_method(configuration(tmp_path, "method.space=mzsr-direct-x4"))
     for change, message in (
@@ -205,6 +222,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
             loop.fit(configuration(tmp_path / "run", change))
     for change, message in (
         ({"tasks": 0}, r"method\.tasks must be >= 1, got 0"),
+        ({"scales": (2, 1)}, r"method\.scales must be whole numbers >= 2, got \[2, 1\]"),
         ({"inner_steps": 0}, r"method\.inner_steps must be >= 1, got 0"),
         ({"inner_rate": 0.0}, r"method\.inner_rate must be > 0, got 0\.0"),
     ):

@@ -7,11 +7,13 @@ gradient descent, the second half (query) says how good the moved weights are af
     sum over k of share_k * L1(query; w_k)
 
 The gradient of the loss with respect to w goes through the inner steps (second order) unless `first_order`. What comes
-out is adapted to an image by `pytrain adapt`. Start from a network trained by method `psnr` (`train.pretrained`).
+out is adapted to an image by `pytrain adapt`, at any of `method.scales`. Start from a network trained by method `psnr`
+(`train.pretrained`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from pydegrade import TaskBatch, sample
+from pydegrade.rng import named_uniform
 
 from .. import nets as networks
 from ..batch import Batch
@@ -40,7 +43,10 @@ Weights = Mapping[str, Tensor]
 class MZSRMethodConfig:
     """Options of method `mzsr`."""
 
-    space: str = option("auto", "preset or TOML file; auto: mzsr-direct-x<scale>", path="toml")
+    space: str = option(
+        "auto", "preset or TOML file; {scale} stands for the step's scale; auto: mzsr-direct-x{scale}", path="toml"
+    )
+    scales: tuple[int, ...] = option((), "of a model of several scales, one drawn per step; empty: net.scale")
     tasks: int = option(5, "kernels of a step; each has its part of data.batch, half support, half query")
     inner_steps: int = option(5, "steps of gradient descent on a task's support")
     inner_rate: float = option(0.01, "learning rate of these steps")
@@ -49,6 +55,7 @@ class MZSRMethodConfig:
     loss: PixelLossName = option("l1", "what is minimised between output and target")
 
     def __post_init__(self) -> None:
+        require(all(scale >= 2 for scale in self.scales), "method.scales", "whole numbers >= 2", list(self.scales))
         require(self.tasks >= 1, "method.tasks", ">= 1", self.tasks)
         require(self.inner_steps >= 1, "method.inner_steps", ">= 1", self.inner_steps)
         require(self.inner_rate > 0, "method.inner_rate", "> 0", self.inner_rate)
@@ -85,8 +92,12 @@ class MZSRMethod:
                 f"task, got {setup.batch}"
             )
         self.group_rows = setup.batch // config.tasks
-        name = f"mzsr-direct-x{setup.scale}" if config.space == "auto" else config.space
-        self.space = load_space(name, setup.scale)
+        self.scales = config.scales or (int(setup.scale),)
+        if 4 * max(self.scales) > setup.crop_px:
+            least_px = 4 * max(self.scales)
+            raise ConfigError(f"data.crop_px must be at least 4 times the largest scale, {least_px}, got {setup.crop_px}")
+        name = "mzsr-direct-x{scale}" if config.space == "auto" else config.space
+        self.spaces = {scale: load_space(name.replace("{scale}", str(scale)), scale) for scale in self.scales}
         self.pixel_loss = PIXEL_LOSSES[config.loss]
         self.phases = (Phase("generator", ("generator",), self.loss),)
 
@@ -102,14 +113,23 @@ class MZSRMethod:
         """None: the network's file is `train.pretrained`."""
         return {}
 
+    def scale_of(self, step: int) -> int:
+        """The scale of a step, each equally likely: the same on every process and after every resumption."""
+        uniform = float(named_uniform(self.setup.seed, [step], "mzsr.scale")[0])
+        return self.scales[min(math.floor(uniform * len(self.scales)), len(self.scales) - 1)]
+
+    def hr_side_px(self, step: int) -> int:
+        """The part of `data.crop_px` that is a multiple of the step's scale."""
+        return self.setup.crop_px // self.scale_of(step) * self.scale_of(step)
+
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One degradation per group of consecutive sample numbers: that of the group's number."""
         groups, rows = np.unique(indices // self.group_rows, return_inverse=True)
-        return sample(self.space, self.setup.seed, groups).take(rows)
+        return sample(self.spaces[self.scale_of(step)], self.setup.seed, groups).take(rows)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The batch with `enlarged`: lr, clipped as in the release, brought to the target's size once for all steps."""
-        return batch.with_extra({"enlarged": enlarge(batch.lr.clamp(0, 1).contiguous(), self.setup.scale)})
+        return batch.with_extra({"enlarged": enlarge(batch.lr.clamp(0, 1).contiguous(), self.scale_of(step))})
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """The weighted query losses, in float32: differences between w_k and w are too small for bfloat16."""
