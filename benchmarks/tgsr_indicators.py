@@ -72,17 +72,20 @@ def main(
     tasks = pydegrade.sample(plan.space, plan.options.seed, range(count))
     alone = World(0, 1, 1, torch.device("cpu"))
 
-    def measured(name: str, crops: Any, rows: range, precision: Precision, cheap: bool, workers: int) -> dict[int, Any]:
+    def measured(
+        name: str, crops: Any, rows: range, precision: Precision, cheap: bool, workers: int, steps_at_once: int = 10
+    ) -> dict[int, Any]:
         opened = partial(
-            stages.make_scorer, plan.model, plan.config.net, tasks, crops, plan.validation, plan.tune, precision
-        )
+            stages.make_scorer, plan.model, plan.config.net, tasks, crops, plan.validation, plan.tune, precision,
+            steps_at_once,
+        )  # fmt: skip
         job = Job(opened, partial(observe, cheap=cheap), name)
         return measure_rows(job, list(rows), out / name, workers, alone, lambda done: None)
 
     fast = Precision("bf16", True, "")
     found = measured("same", plan.crops, range(count), fast, True, workers)
     again = measured("other", other.crops, range(min(repeats, count)), fast, False, workers)
-    slow = measured("plain", plan.crops, range(min(plain, count)), PLAIN, False, 1)
+    slow = measured("plain", plan.crops, range(min(plain, count)), PLAIN, False, 1, steps_at_once=1)
     click.echo(table(tasks, found, again, slow, plan.options.share, plan.options.seed, plan.tune.iterations))
 
 

@@ -94,6 +94,15 @@ def test_a_score_does_not_depend_on_what_was_scored_before():
     assert len(set(first)) == 4
 
 
+def test_a_score_does_not_depend_on_how_many_steps_are_degraded_at_once():
+    scorer = make_scorer()
+    gains = {}
+    for count in (1, 3, 10):
+        scorer.steps_at_once = count
+        gains[count] = scorer.gain(2)
+    assert len(set(gains.values())) == 1, gains
+
+
 def test_flat_weights_keep_layout_and_come_back_bit_for_bit():
     for precision in (PLAIN, Precision("bf16", True, "")):
         net = precision.arranged(build(SRResNetConfig(num_features=6, num_blocks=1)))

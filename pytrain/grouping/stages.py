@@ -317,9 +317,11 @@ def make_scorer(
     validation: Crops,
     tune: TuneSettings,
     precision: Precision,
+    steps_at_once: int = 10,
 ) -> Scorer:
     """A scorer of the network in a model file; a function of this module, so that other processes find it."""
-    return Scorer(load_model(model, net).net, batch, crops, validation, tune, precision)
+    loaded = load_model(model, net).net
+    return Scorer(loaded, batch, crops, validation, tune, precision, steps_at_once=steps_at_once)
 
 
 def _scoring_precision(
