@@ -248,7 +248,7 @@ def _findings(config: Config) -> list[str]:
     from . import log, loop, memory, nets
     from .config import digest, method_name
     from .data import open_source
-    from .evaluate import open_sets
+    from .evaluate import open_sets, score_names
     from .registry import METHODS
 
     # Open everything, cheapest first; each of these raises one clear line.
@@ -259,6 +259,7 @@ def _findings(config: Config) -> list[str]:
     scale = int(config.net.scale)
     source = open_source(config.data, method.images, scale, config.run.seed)
     sets = open_sets(config.evaluate, scale, nets.task_scales(config.net))
+    loop.check_kept(config, score_names(config.evaluate, sets))
     with torch.random.fork_rng(devices=[]):
         networks = loop.fresh_nets(config, method, torch.device("cpu"))
 

@@ -112,6 +112,16 @@ def protocol_of(name: str, scale: int) -> Protocol:
         raise ConfigError(message) from None
 
 
+def score_names(config: EvaluateConfig, sets: Sequence[EvalSet]) -> list[str]:
+    """The names of `EvalResult.scores`, known before anything is measured."""
+    names = []
+    for one in sets:
+        protocols = [protocol_of(name, one.scale) for name in config.protocols]
+        names += [f"{one.name}/{kind}" for kind in ("psnr", "ssim")]
+        names += [f"{one.name}/{kind}-{protocol}" for protocol in protocols[1:] for kind in ("psnr", "ssim")]
+    return names
+
+
 # ---- sets
 
 

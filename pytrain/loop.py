@@ -13,7 +13,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,7 +35,7 @@ from .crew import Computed, Crew, add_gradients, crew_size, gradients_of, is_sep
 from .data import RawBatch, Source, open_source, stream
 from .distributed import World, join
 from .errors import CheckpointError, ConfigError, PytrainError, nearest
-from .evaluate import EvalResult, EvalSet, evaluate, open_sets
+from .evaluate import EvalResult, EvalSet, evaluate, open_sets, score_names
 from .log import Log
 from .methods.contract import Method, Nets, Phase, Setup, Terms, group_rows, hr_side_px
 from .precision import PLAIN, Precision, choose_precision
@@ -298,6 +298,8 @@ class _Run:
         sets = (
             open_sets(config.evaluate, int(config.net.scale), networks.task_scales(config.net)) if world.is_main else ()
         )
+        if world.is_main:
+            check_kept(config, score_names(config.evaluate, sets))
         made = log(folder, world.is_main) if log else Log(folder, config.log, config.run.steps, world.is_main)
 
         nets = fresh_nets(config, method, world.device)
@@ -485,11 +487,6 @@ class _Run:
     def keep_best(self, result: EvalResult) -> None:
         """Write the model file again when its score is the best so far."""
         wanted = self.config.checkpoint.keep_best or next(iter(result.scores))
-        if wanted not in result.scores:
-            raise ConfigError(
-                f"checkpoint.keep_best must be one of {', '.join(result.scores)}, got {wanted!r}"
-                f"{nearest(wanted, result.scores)}"
-            )
         score = result.scores[wanted]
         if score > self.best.get(wanted, -math.inf):
             self.best = {wanted: score, "step": float(self.state.step)}
@@ -605,6 +602,18 @@ def check_groups(config: Config, method: Method, processes: int = 1) -> None:
         )
     if config.train.crew > 1:
         raise ConfigError(f"train.crew must be 0 or 1 for this method, got {config.train.crew}")
+
+
+def check_kept(config: Config, scores: Sequence[str]) -> None:
+    """The score that decides which model is kept as the best must be measured.
+
+    Raises:
+        ConfigError: `checkpoint.keep_best` is none of `scores`.
+    """
+    wanted = config.checkpoint.keep_best
+    if wanted and wanted not in scores:
+        measured = f"one of {', '.join(scores)}" if scores else "empty where evaluate.sets has no set"
+        raise ConfigError(f"checkpoint.keep_best must be {measured}, got {wanted!r}{nearest(wanted, scores)}")
 
 
 def fresh_nets(config: Config, method: Method, device: torch.device) -> dict[str, nn.Module]:

@@ -439,3 +439,23 @@ def test_every_line_of_the_log_has_the_breakdown(photographs_dir, tmp_path):
         assert sum(shares) == pytest.approx(1, abs=1e-6)
         assert line["time_degrade"] > 0
         assert line["learning_rate"] == 2e-4
+
+
+def test_the_score_that_decides_what_is_best_is_checked_before_the_first_step(photographs_dir, tmp_path):
+    measured = (
+        f"evaluate.sets=[{{name='few', hr=['{photographs_dir}']}}]",
+        "evaluate.protocols=['y-uint8', 'rgb-uint8-border4']", "evaluate.every_steps=4",
+    )  # fmt: skip
+    kept = "checkpoint.keep_best=few/ssim-rgb-uint8-border4"
+    result = loop.fit(configuration(photographs_dir, tmp_path / "a", *measured, kept))
+    assert "few/ssim-rgb-uint8-border4" in result.scores
+    assert (tmp_path / "a" / "models" / "best.safetensors").is_file()
+    names = "few/psnr, few/ssim, few/psnr-rgb-uint8-border4, few/ssim-rgb-uint8-border4"
+    assert list(result.scores) == names.split(", ")
+    for change, message in (
+        ((*measured, "checkpoint.keep_best=few/pnsr"), rf"must be one of {names}, got 'few/pnsr'; did you mean 'few/psnr'"),
+        (("checkpoint.keep_best=few/psnr",), r"must be empty where evaluate\.sets has no set, got 'few/psnr'"),
+    ):
+        with pytest.raises(ConfigError, match=r"^checkpoint\.keep_best " + message):
+            loop.fit(configuration(photographs_dir, tmp_path / "b", *change))
+        assert not (tmp_path / "b").exists()
