@@ -1,9 +1,9 @@
 """TGSR against plain fine-tuning at equal iterations: `python -m benchmarks.demo_tgsr`.
 
 Trains a small network on the whole space, finds the tasks that it does not master, groups them (`pytrain group`), and
-then fine-tunes it three ways, over several seeds: with the groups, plainly on the whole space, and with random groups of
-the same sizes. Every result is measured on crops that took no part in training or grouping. Unfinished work goes on when
-the command is given again.
+then fine-tunes it four ways, over several seeds: with the groups as published, with the groups and half of the samples
+from the whole space, plainly on the whole space, and with random groups of the same sizes. Every result is measured on
+crops that took no part in training or grouping. Unfinished work goes on when the command is given again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 import pydegrade
+from benchmarks.quiet import quiet
 from pytrain import loop
 from pytrain.checkpoint import load_model
 from pytrain.config import Config, load
@@ -28,13 +28,11 @@ from pytrain.grouping.inputs import validation_crops
 from pytrain.grouping.report import write_report
 from pytrain.grouping.scoring import Scorer
 from pytrain.groups import Group, groups_record, read_groups
-from pytrain.log import Log
 from pytrain.precision import PLAIN
 from pytrain.records import write_record
-from pytrain.settings import LogConfig
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "tgsr_tiny.toml"
-ARMS = ("tgsr", "plain", "random")
+ARMS = ("tgsr", "half", "plain", "random")
 FRESH_SEED = 10**9
 """Seed of the tasks that stand for the whole space in the final measurement: none of them was trained or scored on."""
 SHOWN_FRESH = 40
@@ -73,7 +71,7 @@ def main(
         click.echo(f"report   {path}")
 
     random_groups(plan)
-    nets = {("start", 0): model}
+    nets = {("start", 0): model, ("joint", 0): plan.path("joint1.safetensors")}
     for seed in range(seeds):
         for arm in ARMS:
             nets[arm, seed] = fine_tuned(plan, out, arm, seed, steps)
@@ -116,13 +114,16 @@ def fine_tuned(plan: stages.Plan, out: Path, arm: str, seed: int, steps: int) ->
     """The pretrained network after some steps of one arm."""
     from pytrain.methods.realesrgan import RealESRNetConfig
 
-    method: Any = plan.method if arm == "tgsr" else replace(plan.method, groups=str(plan.path("random.toml")))
-    if arm == "plain":
-        method = RealESRNetConfig()
+    methods: dict[str, Any] = {
+        "tgsr": plan.method,
+        "half": replace(plan.method, whole_share=0.5),
+        "plain": RealESRNetConfig(),
+        "random": replace(plan.method, groups=str(plan.path("random.toml"))),
+    }
     # Seeds away from that of the scores' crops.
     name = f"{arm}_{seed}"
     run = replace(plan.config.run, name=name, out=str(out / "arms" / name), steps=steps, seed=100 + seed)
-    return fitted(replace(plan.config, run=run, method=method))
+    return fitted(replace(plan.config, run=run, method=methods[arm]))
 
 
 def fitted(config: Config) -> Path:
@@ -131,11 +132,7 @@ def fitted(config: Config) -> Path:
     model = folder / "models" / "last.safetensors"
     if not (folder / "done").exists():
         resume = "auto" if list(folder.glob("states/step_*.safetensors")) else None
-
-        def log(where: Path, is_main: bool) -> Log:
-            return Log(where, LogConfig(), config.run.steps, is_main, stream=StringIO())
-
-        if loop.fit(config, resume=resume, log=log).interrupted:
+        if loop.fit(config, resume=resume, log=quiet).interrupted:
             raise click.Abort
         (folder / "done").touch()
     return model
@@ -183,17 +180,20 @@ def measured(plan: stages.Plan, nets: dict[tuple[str, int], Path]) -> dict[str, 
 
 
 def table(scores: dict[str, dict[str, list[float]]], seeds: int) -> str:
-    """Markdown: PSNR at the start, and the change of each arm: mean over seeds, least and largest."""
-    lines = ["| tasks | number | start, dB | " + " | ".join(ARMS) + " | tgsr - plain | tgsr - random |"]
-    lines.append("| --- " * (6 + len(ARMS) - 1) + "|")
+    """Markdown: PSNR at the start, the change by the joint fine-tuning, and of each arm: mean over seeds, least and
+    largest."""
+    heads = [*ARMS, *(f"{one} - {other}" for one in ("tgsr", "half") for other in ("plain", "random"))]
+    lines = ["| tasks | number | start, dB | joint | " + " | ".join(heads) + " |"]
+    lines.append("| --- " * (4 + len(heads)) + "|")
     for name, found in scores.items():
         start = statistics.fmean(found["start_0"])
+        joint = statistics.fmean(found["joint_0"]) - start
         means = {arm: [statistics.fmean(found[f"{arm}_{seed}"]) for seed in range(seeds)] for arm in ARMS}
         cells = [_spread([value - start for value in means[arm]]) for arm in ARMS]
-        cells += [
-            _spread([one - other for one, other in zip(means["tgsr"], means[arm])]) for arm in ("plain", "random")
-        ]
-        lines.append(f"| {name} | {len(found['start_0'])} | {start:.2f} | " + " | ".join(cells) + " |")
+        for one in ("tgsr", "half"):
+            for other in ("plain", "random"):
+                cells.append(_spread([mine - theirs for mine, theirs in zip(means[one], means[other])]))
+        lines.append(f"| {name} | {len(found['start_0'])} | {start:.2f} | {joint:+.3f} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

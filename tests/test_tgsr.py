@@ -123,6 +123,15 @@ def test_groups_are_drawn_uniformly_and_tasks_uniformly_within(tmp_path: Path):
     only, rows = method_of(tmp_path / "groups.toml", whole_space=False).draw(np.arange(2000))
     assert set(only.tolist()) == {1, 2}
     assert rows.min() == 0
+    # Half for the whole space, a quarter for each group: deviations 87 and 75.
+    group, member = method_of(tmp_path / "groups.toml", whole_share=0.5).draw(np.arange(count))
+    assert abs((group == 0).sum() - count / 2) < 4 * 87
+    for number in (1, 2):
+        assert abs((group == number).sum() - count / 4) < 4 * 75
+    assert ((member == -1) == (group == 0)).all()
+    for change in ({"whole_share": 1.0}, {"whole_share": 0.5, "whole_space": False}):
+        with pytest.raises(ConfigError, match=r"^method\.whole_share must be "):
+            TgsrConfig(**change)
 
 
 def test_a_draw_depends_on_its_sample_number_alone(tmp_path: Path):

@@ -95,12 +95,18 @@ class TgsrConfig(RealESRGANConfig):
         path=True,
     )
     whole_space: bool = option(True, "whether G0, fresh draws from the whole space, is one of the groups")
+    whole_share: float = option(
+        0.0, "share of the samples that G0 gets, so that training forgets less; 0: as many as each group, as published"
+    )
     network: Literal["same", "any"] = option(
         "same", "same: training begins with the weights on which the groups were found; any: it need not"
     )
     grouping: GroupingConfig = option(GroupingConfig(), "how `pytrain group` finds the groups")
 
     def __post_init__(self) -> None:
+        require(0 <= self.whole_share < 1, "method.whole_share", "in [0, 1)", self.whole_share)
+        allowed = self.whole_space or self.whole_share == 0
+        require(allowed, "method.whole_share", "0 where method.whole_space is false", self.whole_share)
         if self.stage == "realesrgan":
             super().__post_init__()
 
@@ -157,8 +163,13 @@ class Tgsr:
         Groups count from 0 when the whole space is one of them, which is then number 0 and has row -1; else from 1.
         """
         _, sizes = self.members
-        first = 0 if self.config.whole_space else 1
-        group = first + _whole(named_uniform(self.setup.seed, indices, "tgsr.group"), len(sizes) + 1 - first)
+        chance = named_uniform(self.setup.seed, indices, "tgsr.group")
+        if share := self.config.whole_share:
+            rest = np.maximum(chance - share, 0) / (1 - share)
+            group = np.where(chance < share, 0, 1 + _whole(rest, len(sizes)))
+        else:
+            first = 0 if self.config.whole_space else 1
+            group = first + _whole(chance, len(sizes) + 1 - first)
         listed = np.maximum(group - 1, 0)
         starts = np.cumsum(sizes) - sizes
         member = starts[listed] + _whole(named_uniform(self.setup.seed, indices, "tgsr.task"), sizes[listed])
