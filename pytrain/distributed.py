@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -114,7 +115,8 @@ def join(device_name: DeviceName) -> Iterator[World]:
         return
     if dist.is_initialized():
         raise ConfigError("torchrun: a process group exists already; call pytrain once per process")
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Others wait while one process evaluates or scores its last tasks. One that dies is noticed by torchrun.
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
     try:
         yield World(rank, size, local_size, device)
     finally:

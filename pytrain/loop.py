@@ -6,6 +6,7 @@ that was killed and resumed gives the bits of one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -88,7 +89,11 @@ class Descent:
 
 
 def fit(
-    config: Config, *, resume: str | Path | None = None, log: Callable[[Path, bool], Log] | None = None
+    config: Config,
+    *,
+    resume: str | Path | None = None,
+    log: Callable[[Path, bool], Log] | None = None,
+    world: World | None = None,
 ) -> FitResult:
     """Train as a configuration says.
 
@@ -97,12 +102,14 @@ def fit(
         resume: None begins anew and refuses a folder that holds states; "auto" goes on from the newest readable state of
             the run's folder; a path from that state.
         log: (folder, is_main) -> where values and events go; None: console and log.jsonl as the configuration says.
+        world: processes that were joined already; None joins those that torchrun started.
     Raises:
         ConfigError, DataError, CheckpointError: bad input, one line.
         PytrainError: the loss stays non-finite after a rollback.
     """
     started_s = time.perf_counter()
-    with join(config.run.device) as world, torch.random.fork_rng(devices=_fork_devices(world)), _threads(config, world):
+    joined = join(config.run.device) if world is None else contextlib.nullcontext(world)
+    with joined as world, torch.random.fork_rng(devices=_fork_devices(world)), _threads(config, world):
         run = _Run.open(config, world, resume, log)
         try:
             with _stop_signals() as stop:

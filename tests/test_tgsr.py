@@ -337,6 +337,25 @@ def test_the_number_of_workers_changes_no_byte(grouped: Path, tmp_path: Path):
         assert (tmp_path / "groups" / "scores.toml").read_bytes() == expected
 
 
+def test_all_stages_run_in_one_command_under_torchrun(grouped: Path, tmp_path: Path):
+    path = copied(grouped, tmp_path)
+    expected = (tmp_path / "groups" / "scores.toml").read_bytes()
+    shutil.rmtree(tmp_path / "groups")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "pytrain", "group", str(path)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert (tmp_path / "groups" / "scores.toml").read_bytes() == expected
+    # Two processes add gradients in another order, so improvements may differ in their last digits: sizes, not bytes.
+    sizes = [
+        [len(one.tasks) for one in read_groups(folder / "groups" / "groups.toml", SPACE, ("groups",)).groups]
+        for folder in (grouped, tmp_path)
+    ]
+    assert sizes[0] == sizes[1]
+
+
 def test_a_killed_run_goes_on(grouped: Path, tmp_path: Path):
     path = copied(grouped, tmp_path)
     scores = tmp_path / "groups" / "scores.toml"

@@ -183,31 +183,24 @@ def run(plan: Plan, stages: tuple[str, ...] = STAGES, say: Say = print) -> None:
     """
     is_main = os.environ.get("RANK", "0") == "0"
     talk = say if is_main else _silent
-    device = plan.config.run.device
-    with locked(plan.folder) if is_main else nullcontext():
-        with join(device) as world:
-            for name, stage in (("tasks", tasks), ("score", score), ("select", select)):
-                if name in stages:
-                    stage(plan, world, talk)
+    with locked(plan.folder) if is_main else nullcontext(), join(plan.config.run.device) as world:
+        for name, stage in (("tasks", tasks), ("score", score), ("select", select)):
+            if name in stages:
+                stage(plan, world, talk)
         for number in range(1, plan.rounds + 1):
             if not _round_can_begin(plan, number):
                 break
             if "joint" in stages:
-                # `fit` joins the processes itself.
-                with join(device) as world:
-                    config = begin_joint(plan, number, world, talk)
+                config = begin_joint(plan, number, world, talk)
                 if config is not None:
                     resume = "auto" if list(Path(config.run.out).glob("states/step_*.safetensors")) else None
-                    if fit(config, resume=resume).interrupted:
+                    if fit(config, resume=resume, world=world).interrupted:
                         raise KeyboardInterrupt
-                    with join(device) as world:
-                        end_joint(plan, number, config, world, talk)
+                    end_joint(plan, number, config, world, talk)
             if "improve" in stages and joint_path(plan, number).exists():
-                with join(device) as world:
-                    improve(plan, number, world, talk)
+                improve(plan, number, world, talk)
         if "group" in stages:
-            with join(device) as world:
-                group(plan, world, talk)
+            group(plan, world, talk)
 
 
 def _round_can_begin(plan: Plan, number: int) -> bool:
