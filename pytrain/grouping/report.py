@@ -192,8 +192,9 @@ def _parameters_figure(tasks: TaskBatch, groups: tuple[Group, ...]) -> Any:
                 bars = axes.bar(labels, parts, bottom=bottom, color=colors, alpha=shade, edgecolor="white", width=0.7)
                 for bar, part, base in zip(bars, parts, bottom):
                     if part > 0.12:
-                        axes.text(bar.get_x() + bar.get_width() / 2, base + part / 2, column.choices[code],
-                                  ha="center", va="center", fontsize=6, color=INK)  # fmt: skip
+                        label = column.choices[code].removeprefix("torch_")
+                        axes.text(bar.get_x() + bar.get_width() / 2, base + part / 2, label, ha="center", va="center",
+                                  fontsize=6, color=INK)  # fmt: skip
                 bottom += parts
             axes.set_ylabel("share")
         else:
