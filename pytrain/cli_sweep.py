@@ -76,4 +76,6 @@ def _values(text: str) -> tuple[str, list[float]]:
         raise ConfigError(f"--vector must be NAME=LOW:HIGH[:COUNT], got {text!r}") from None
     if len(parts) > 3 or not 2 <= count <= 24:
         raise ConfigError(f"--vector must be NAME=LOW:HIGH[:COUNT] with 2 to 24 values, got {text!r}")
-    return name, [low + (high - low) * number / (count - 1) for number in range(count)]
+    # Both ends exactly: high = low + (high - low) may fall outside of an entry's range by a rounding.
+    weights = [number / (count - 1) for number in range(count)]
+    return name, [low * (1 - weight) + high * weight for weight in weights]

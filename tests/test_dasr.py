@@ -12,7 +12,7 @@ from PIL import Image
 
 import pydegrade
 from pydegrade import vectors
-from pytrain import cli, cli_estimate, loop, nets
+from pytrain import cli, cli_estimate, cli_sweep, loop, nets
 from pytrain.checkpoint import load_into, load_model, load_state, save_model
 from pytrain.config import loads
 from pytrain.data import DataConfig
@@ -362,6 +362,12 @@ def test_only_adaptive_models_take_a_vector(photo, tmp_path):
     plain = _saved(tmp_path / "plain.pth", nets.SRResNetConfig(num_features=4, num_blocks=1))
     failed = CliRunner().invoke(cli_estimate.command, [str(photo), "--model", str(plain)])
     assert "must be a dasr model, which predicts degradations, got SRResNet" in str(failed.exception)
+
+
+def test_a_sweep_keeps_the_ends_of_its_range():
+    name, values = cli_sweep._values("noise1.poisson_gain=0.05:3:4")
+    assert (name, values[0], values[-1]) == ("noise1.poisson_gain", 0.05, 3.0)
+    assert values == sorted(values)
 
 
 def test_a_sweep_is_one_row_per_entry(model, photo, tmp_path):
