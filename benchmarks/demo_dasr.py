@@ -168,20 +168,33 @@ def predictor_quality(truth: dict[str, NDArray[Any]], own: dict[str, NDArray[Any
     """Regression error against the best constant, correlation per entry, distance of the levels' shares."""
     vector, mask, level = truth["vector"], truth["mask"], truth["level"]
     estimate, shares = own["estimate"], own["shares"]
-    correlations = {}
+    correlations, within, spreads = {}, {}, {}
     for name in SHOWN:
         entry = ENTRIES.index(name)
         rows = mask[:, entry]
-        correlations[name] = float(np.corrcoef(vector[rows, entry], estimate[rows, entry])[0, 1])
+        correlations[name] = correlation(vector[rows, entry], estimate[rows, entry])
+        each = [rows & (level == number) for number in range(3)]
+        within[name] = [correlation(vector[own_rows, entry], estimate[own_rows, entry]) for own_rows in each]
+        # A correlation says nothing where the estimate hardly moves.
+        spreads[name] = float(estimate[rows, entry].std() / vector[rows, entry].std())
     weak, severe = shares[level == 0], shares[level == 2]
     error = np.sqrt(weak.var(0, ddof=1) / len(weak) + severe.var(0, ddof=1) / len(severe))
     return {
         "regression_l1": float(np.abs(vector - estimate).mean()),
         "constant_l1": float(np.abs(vector - np.median(vector, axis=0)).mean()),
         "correlations": correlations,
+        "correlations_within_levels": within,
+        "spreads": spreads,
         "shares_by_level": [shares[level == number].mean(0).tolist() for number in range(3)],
         "largest_distance_in_standard_errors": float((np.abs(weak.mean(0) - severe.mean(0)) / error).max()),
     }
+
+
+def correlation(first: NDArray[Any], second: NDArray[Any]) -> float | None:
+    """Pearson's, None where there is nothing to correlate."""
+    if len(first) < 3 or first.std() == 0 or second.std() == 0:
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def by_level(values: NDArray[Any], level: NDArray[Any]) -> dict[str, float]:
@@ -222,6 +235,11 @@ def gains(result: dict[str, Any], level: str) -> list[float]:
     return [result["psnr"][f"dasr_{seed}"][level] - result["psnr"][f"plain_{seed}"][level] for seed in seeds]
 
 
+def shown(correlations: list[float | None]) -> str:
+    """Two digits each."""
+    return ", ".join("-" if r is None else f"{r:+.2f}" for r in correlations)
+
+
 def tables(result: dict[str, Any]) -> str:
     """What came out, as Markdown."""
     lines = ["| run | weak | standard | severe |", "|---|---|---|---|"]
@@ -236,7 +254,14 @@ def tables(result: dict[str, Any]) -> str:
     rows = {
         "regression L1": lambda one: f"{one['regression_l1']:.3f}",
         "of the best constant": lambda one: f"{one['regression_l1'] / one['constant_l1']:.2f}",
-        **{f"r {name}": (lambda one, name=name: f"{one['correlations'][name]:+.2f}") for name in SHOWN},
+        **{f"r {name}": (lambda one, name=name: shown([one["correlations"][name]])) for name in SHOWN},
+        **{
+            f"r within weak, standard, severe, {name}": (
+                lambda one, name=name: shown(one["correlations_within_levels"][name])
+            )
+            for name in SHOWN
+        },
+        **{f"spread of the estimate, {name}": (lambda one, name=name: f"{one['spreads'][name]:.3f}") for name in SHOWN},
         "shares, weak - severe, standard errors": lambda one: f"{one['largest_distance_in_standard_errors']:.1f}",
     }
     for title, text in rows.items():
