@@ -158,10 +158,9 @@ def judge(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> di
     return {name: {key: np.concatenate(values) for key, values in by_key.items()} for name, by_key in found.items()}
 
 
-def psnr(image: torch.Tensor, target: torch.Tensor) -> NDArray[np.float64]:
+def psnr(image: torch.Tensor, target: torch.Tensor) -> tuple[float, ...]:
     """PSNR in dB per row: RGB, clipped, not rounded, without a border of 4 px."""
-    error = (image.clamp(0, 1) - target)[..., 4:-4, 4:-4].double().square().mean((1, 2, 3))
-    return np.asarray(-10 * torch.log10(error))
+    return pydegrade.psnr(image.clamp(0, 1), target, "rgb-unrounded-border4").values
 
 
 def predictor_quality(truth: dict[str, NDArray[Any]], own: dict[str, NDArray[Any]]) -> dict[str, Any]:

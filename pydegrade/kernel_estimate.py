@@ -48,8 +48,11 @@ def estimate_kernel(image: NDArray[Any], scale: int, subsampling: Subsampling = 
         image: [H, W] or [H, W, C], any real dtype; sides of at least 32 px.
         scale: whole number >= 1, by which the image was made smaller.
         subsampling: as in `blur_down`; with "bicubic" that filter's own response is taken out first.
+    Returns:
+        The kernel, of three standard deviations to each side, 15 to 51 px.
     Raises:
         KernelError: an image too small or without any texture, or another scale or subsampling.
+    Source: the power law is that of natural images (Field 1987, JOSA A 4, 2379); the fit is ours.
     """
     if image.ndim not in (2, 3) or min(image.shape[:2]) < _BLOCK_PX[-1]:
         raise KernelError(

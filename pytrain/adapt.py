@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,13 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pydegrade import blur_down, imresize
+from pydegrade.blur_down import Subsampling
 
 from . import nets
 from .errors import ConfigError
 from .infer import upscale
 from .nets.mzsr import MZSR, enlarge
-
-Down = Literal["direct", "bicubic"]
 
 TILE_PX = 512
 """Images with a longer side are computed in tiles; gradient and result are the same but for the order of sums."""
@@ -53,7 +51,7 @@ class Adapted:
     loss: float | None
 
 
-def learning_rate(scale: int, down: Down, step: int) -> float:
+def learning_rate(scale: int, down: Subsampling, step: int) -> float:
     """Learning rate of the release's SGD at the 0-based step.
 
     Scale 4 has rates of its own; 3, which the release does not have, gets those of its multi-scale model.
@@ -68,7 +66,7 @@ def learning_rate(scale: int, down: Down, step: int) -> float:
     return 2e-2 if step == 0 else 1e-2 if step < 4 else 5e-3
 
 
-def make_son(image: Tensor, kernel: NDArray[np.float64] | None, scale: int, down: Down) -> tuple[Tensor, Tensor]:
+def make_son(image: Tensor, kernel: NDArray[np.float64] | None, scale: int, down: Subsampling) -> tuple[Tensor, Tensor]:
     """The pair that an image teaches: itself, and itself made smaller by the kernel.
 
     Args:
@@ -100,7 +98,7 @@ def adapt(
     image: Tensor,
     kernel: NDArray[np.float64] | None,
     steps: Sequence[int],
-    down: Down = "direct",
+    down: Subsampling = "direct",
     tile_px: int = TILE_PX,
     rate: float | None = None,
 ) -> Iterator[Adapted]:
@@ -144,7 +142,7 @@ def zssr(
     image: Tensor,
     kernel: NDArray[np.float64] | None,
     steps: Sequence[int],
-    down: Down = "direct",
+    down: Subsampling = "direct",
     seed: int = 0,
     tile_px: int = TILE_PX,
 ) -> Iterator[Adapted]:

@@ -34,9 +34,9 @@ def test_a_picture_with_the_assumed_spectrum_gives_its_kernel(kind, scale):
     kernel = kernels.gaussian(25, sigma_x_px, sigma_y_px, angle_rad)
     lr = pydegrade.blur_down(power_law(720, 5), kernel, scale)
     found = estimate_kernel(lr, scale)
-    # Aliasing of the unblurred rest and Welch's finite count: a tenth of a low-resolution pixel squared.
+    # Aliasing of what the blur leaves and Welch's finite count: 0.031 low-resolution pixels squared at most were seen.
     expected = covariance(sigma_x_px, sigma_y_px, angle_rad)
-    assert np.abs(covariance(found.sigma_x_px, found.sigma_y_px, found.angle_rad) - expected).max() < 0.1 * scale**2
+    assert np.abs(covariance(found.sigma_x_px, found.sigma_y_px, found.angle_rad) - expected).max() < 0.05 * scale**2
     assert found.sigma_x_px >= found.sigma_y_px
     assert np.array_equal(
         found.kernel, kernels.gaussian(len(found.kernel), found.sigma_x_px, found.sigma_y_px, found.angle_rad)
@@ -48,8 +48,9 @@ def test_bicubic_subsampling_is_taken_out():
     lr = pydegrade.blur_down(power_law(480, 3), kernel, 2, "bicubic")
     found, without = (estimate_kernel(lr, 2, down) for down in ("bicubic", "direct"))
     error, worse = (abs(one.sigma_x_px * one.sigma_y_px - 1.5**2) for one in (found, without))
-    assert error < 0.4
-    assert error < worse
+    # 0.006 and 0.43 px^2 were seen: nearly all of what the filter does is taken out.
+    assert error < 0.05
+    assert worse > 0.3
 
 
 def test_photographs_come_near_their_kernel():
@@ -60,7 +61,7 @@ def test_photographs_come_near_their_kernel():
             found = estimate_kernel(pydegrade.blur_down(image, kernels.gaussian(15, *kind), 2), 2)
             difference = covariance(found.sigma_x_px, found.sigma_y_px, found.angle_rad) - covariance(*kind)
             errors.append(np.abs(difference).max())
-    # 0.33 px^2 was measured on 34 other photographs; not knowing the kernel and guessing the mean of KINDS costs 1.1.
+    # 0.58 px^2 was seen; to guess the mean of KINDS for all of them costs 0.95.
     assert np.mean(errors) < 0.7
 
 

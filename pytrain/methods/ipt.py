@@ -7,7 +7,6 @@ one image be more alike than tokens of different images.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pydegrade import Space, TaskBatch, sample
-from pydegrade.rng import named_uniform
 
 from .. import losses
 from .. import nets as networks
@@ -27,7 +25,7 @@ from ..batch import Batch
 from ..errors import ConfigError, nearest
 from ..settings import option, require
 from .contract import Nets, Phase, Setup, Terms
-from .parts import PIXEL_LOSSES, PixelLossName, load_space
+from .parts import PIXEL_LOSSES, PixelLossName, drawn_for_step, load_space
 
 Contrastive = Literal["paper", "released", "off"]
 
@@ -128,9 +126,8 @@ class IPTMethod:
         return {}
 
     def task_of(self, step: int) -> str:
-        """The task of a step, each equally likely: the same on every process and after every resumption."""
-        uniform = float(named_uniform(self.setup.seed, [step], "ipt.task")[0])
-        return self.tasks[min(math.floor(uniform * len(self.tasks)), len(self.tasks) - 1)]
+        """The task of a step."""
+        return drawn_for_step(self.setup.seed, step, "ipt.task", self.tasks)
 
     def hr_side_px(self, step: int) -> int:
         """Clean crops of this side give inputs of `patch_px`."""

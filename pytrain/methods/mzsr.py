@@ -13,7 +13,6 @@ out is adapted to an image by `pytrain adapt`, at any of `method.scales`. Start 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,7 +24,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from pydegrade import TaskBatch, sample
-from pydegrade.rng import named_uniform
 
 from .. import nets as networks
 from ..batch import Batch
@@ -33,7 +31,7 @@ from ..errors import ConfigError
 from ..nets.mzsr import enlarge
 from ..settings import option, require
 from .contract import Nets, Phase, Setup, Terms, frozen
-from .parts import PIXEL_LOSSES, PixelLossName, load_space
+from .parts import PIXEL_LOSSES, PixelLossName, drawn_for_step, load_space
 
 Shares = Literal["annealed", "uniform"]
 Weights = Mapping[str, Tensor]
@@ -114,13 +112,12 @@ class MZSRMethod:
         return {}
 
     def scale_of(self, step: int) -> int:
-        """The scale of a step, each equally likely: the same on every process and after every resumption."""
-        uniform = float(named_uniform(self.setup.seed, [step], "mzsr.scale")[0])
-        return self.scales[min(math.floor(uniform * len(self.scales)), len(self.scales) - 1)]
+        """The scale of a step."""
+        return drawn_for_step(self.setup.seed, step, "mzsr.scale", self.scales)
 
     def hr_side_px(self, step: int) -> int:
         """The part of `data.crop_px` that is a multiple of the step's scale."""
-        return self.setup.crop_px // self.scale_of(step) * self.scale_of(step)
+        return self.setup.crop_px - self.setup.crop_px % self.scale_of(step)
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One degradation per group of consecutive sample numbers: that of the group's number."""

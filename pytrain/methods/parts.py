@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from torch import Tensor
 
 from pydegrade import Space, SpaceError
+from pydegrade.rng import named_uniform
 
 from .. import losses
 from ..errors import ConfigError
@@ -18,6 +20,22 @@ PixelLossName = Literal["l1", "mse", "charbonnier"]
 PIXEL_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {"l1": losses.l1, "mse": losses.mse, "charbonnier": losses.charbonnier}
 )
+
+
+_Choice = TypeVar("_Choice")
+
+
+def drawn_for_step(seed: int, step: int, name: str, choices: Sequence[_Choice]) -> _Choice:
+    """One of the choices, each equally likely: the same on every process and after every resumption.
+
+    Args:
+        seed: of the run.
+        step: number of the step.
+        name: of the draw; other names draw independently.
+        choices: at least one.
+    """
+    uniform = float(named_uniform(seed, [step], name)[0])
+    return choices[min(math.floor(uniform * len(choices)), len(choices) - 1)]
 
 
 def load_space(name: str, scale: int, where: str = "method.space") -> Space:
