@@ -68,7 +68,15 @@ class CMakeBuild(build_ext):
 
     def build_cuda(self, library: Path) -> None:
         sources = [path for folder in ("cuda", "math", "core") for path in (ROOT / "csrc" / folder).iterdir()]
-        command = [str(NVCC), *NVCC_FLAGS, "-Xcompiler", HOST_FLAGS, *cuda_architectures(), f"-I{ROOT / 'csrc'}", "-shared"]
+        command = [
+            str(NVCC),
+            *NVCC_FLAGS,
+            "-Xcompiler",
+            HOST_FLAGS,
+            *cuda_architectures(),
+            f"-I{ROOT / 'csrc'}",
+            "-shared",
+        ]
         stamp = Path(self.build_temp).resolve() / "cuda_command.txt"
         newest = max(path.stat().st_mtime for path in [*sources, ROOT / "csrc/ops.h", ROOT / "setup.py"])
         built = library.exists() and library.stat().st_mtime > newest

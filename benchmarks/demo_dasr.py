@@ -202,7 +202,13 @@ def by_level(values: NDArray[Any], level: NDArray[Any]) -> dict[str, float]:
 
 
 def run(
-    out: Path, train: tuple[Path, ...], test: tuple[Path, ...], start_steps: int, steps: int, seeds: int, crops: int = 960
+    out: Path,
+    train: tuple[Path, ...],
+    test: tuple[Path, ...],
+    start_steps: int,
+    steps: int,
+    seeds: int,
+    crops: int = 960,
 ) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
     """The whole demonstration; returns what it measured as plain values, and what it was computed from."""
     started_s = time.perf_counter()

@@ -13,9 +13,7 @@ from .imresize import imresize
 Subsampling = Literal["direct", "bicubic"]
 
 
-def blur_down(
-    image: NDArray[Any], kernel: ArrayLike, scale: int, subsampling: Subsampling = "direct"
-) -> NDArray[Any]:
+def blur_down(image: NDArray[Any], kernel: ArrayLike, scale: int, subsampling: Subsampling = "direct") -> NDArray[Any]:
     """Correlate an image with a kernel, then keep every `scale`-th pixel.
 
     The arithmetic of the released MZSR test sets: uint8 images become doubles divided by 255; borders repeat the edge
@@ -35,7 +33,11 @@ def blur_down(
         ValueError: another shape, dtype or scale, an image smaller than the scale, or an unusable kernel.
     Source: Soh et al. 2020, arXiv:2002.12213, released code.
     """
-    if image.ndim not in (2, 3) or image.dtype.kind not in "uf" or (image.dtype.kind == "u" and image.dtype != np.uint8):
+    if (
+        image.ndim not in (2, 3)
+        or image.dtype.kind not in "uf"
+        or (image.dtype.kind == "u" and image.dtype != np.uint8)
+    ):
         raise ValueError(
             f"blur_down: image must be uint8 or float, [H, W] or [H, W, C], got {image.dtype} {list(image.shape)}"
         )

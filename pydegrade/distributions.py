@@ -279,8 +279,11 @@ def _covariance_entry(u: Float64Array, entry: str) -> Float64Array:
     """|U^T diag(d) U| at one entry; d = u[:, :3], U = left singular vectors of the matrix u[:, 3:12]."""
     d = u[:, :3]
     matrix = u[:, 3:12].reshape(-1, 3, 3)
+
     def product(i: int, j: int) -> Float64Array:
-        return (matrix[:, i, 0] * matrix[:, j, 0] + matrix[:, i, 1] * matrix[:, j, 1]) + matrix[:, i, 2] * matrix[:, j, 2]
+        return (matrix[:, i, 0] * matrix[:, j, 0] + matrix[:, i, 1] * matrix[:, j, 1]) + matrix[:, i, 2] * matrix[
+            :, j, 2
+        ]
 
     gram = [[product(i, j) for j in range(3)] for i in range(3)]
     values, vectors = symmetric_eigen3(gram)

@@ -182,7 +182,9 @@ class Prepared:
             backend: what runs the program; by default the device's own.
         """
         if tuple(hr.shape) != self.shape or hr.dtype != torch.float32 or not hr.is_contiguous():
-            raise ValueError(f"run: hr must be contiguous float32 of shape {self.shape}, got {hr.dtype} {tuple(hr.shape)}")
+            raise ValueError(
+                f"run: hr must be contiguous float32 of shape {self.shape}, got {hr.dtype} {tuple(hr.shape)}"
+            )
         if tuple(lr.shape) != self.lr_shape or (target is None) == self.has_target:
             raise ValueError("run: lr, target and arena must be those of Prepared.empty")
         _device.run(self.program, hr, lr, target=target, arena=arena, backend=backend)

@@ -107,7 +107,9 @@ def _bicubic_response(frequency: NDArray[np.float64], scale: int) -> NDArray[np.
     places = np.arange(-2 * scale, 2 * scale + 1) + (0.5 if scale % 2 == 0 else 0.0)
     near = np.abs(places) / scale
     weights = np.where(
-        near <= 1, 1.5 * near**3 - 2.5 * near**2 + 1, np.where(near < 2, -0.5 * near**3 + 2.5 * near**2 - 4 * near + 2, 0)
+        near <= 1,
+        1.5 * near**3 - 2.5 * near**2 + 1,
+        np.where(near < 2, -0.5 * near**3 + 2.5 * near**2 - 4 * near + 2, 0),
     )
     waves = np.cos(2 * np.pi * frequency[:, None] * places / scale)
     response: NDArray[np.float64] = waves @ weights / weights.sum()

@@ -76,7 +76,9 @@ def check(kernel: ArrayLike, name: str = "kernel") -> NDArray[np.float64]:
     if not np.isfinite(values).all():
         raise KernelError(f"{name}: must be finite, got NaN or infinity")
     if not abs(values.sum() - 1) <= 1e-3:
-        raise KernelError(f"{name}: must sum to 1, got {values.sum():.6g}; divide it by its sum if brightness is to stay")
+        raise KernelError(
+            f"{name}: must sum to 1, got {values.sum():.6g}; divide it by its sum if brightness is to stay"
+        )
     return values
 
 

@@ -126,7 +126,7 @@ def _config_options(command: Command) -> Command:
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Change an option: --set run.steps=500 --set 'data.hr=[\"a\", \"b\"]'. May be repeated.",
+        help='Change an option: --set run.steps=500 --set \'data.hr=["a", "b"]\'. May be repeated.',
     )
     return click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))(setting(command))
 
@@ -214,7 +214,9 @@ def fit(config_path: Path | None, overrides: tuple[str, ...], resume: str | None
     if result.files:  # only the main process has written any
         minutes, seconds = divmod(round(result.seconds), 60)
         scores = ", ".join(f"{name} {score:.4g}" for name, score in result.scores.items())
-        click.echo("; ".join(filter(None, (f"{minutes}:{seconds:02d} min", scores, f"try: pytrain eval {config_path}"))))
+        click.echo(
+            "; ".join(filter(None, (f"{minutes}:{seconds:02d} min", scores, f"try: pytrain eval {config_path}")))
+        )
     return 0
 
 
@@ -397,7 +399,9 @@ def _net_row(name: str) -> list[str]:
 @click.option("--scale", type=click.IntRange(1, 8), help="Needed where only baselines are measured without CONFIG.")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Such as y-uint8 or rgb-uint8-border0.")
 @click.option("--per-image", is_flag=True, help="A line for every image.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Also write all numbers here.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Also write all numbers here."
+)
 @click.option("--save-images", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write results here.")
 @_model_options
 def evaluate_models(
@@ -549,8 +553,13 @@ def _labels(models: Sequence[str]) -> list[str]:
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--max-megapixels", type=click.FloatRange(min=0, min_open=True), help="Refuse larger inputs.")
 @click.option("--force", is_flag=True, help="Make results again that are there already.")
-@click.option("--vector", "vector_texts", multiple=True, metavar="NAME=VALUE[,...]",
-              help="dasr models: entries of the degradation vector set by you: blur1.sigma_x_px=2.5,noise1.sigma_8bit=5.")
+@click.option(
+    "--vector",
+    "vector_texts",
+    multiple=True,
+    metavar="NAME=VALUE[,...]",
+    help="dasr models: entries of the degradation vector set by you: blur1.sigma_x_px=2.5,noise1.sigma_8bit=5.",
+)
 @click.option("--task", metavar="NAME", help="ipt models of several tasks: which one, sr-x2 or denoise-30.")
 @_model_options
 def infer(

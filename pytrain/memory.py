@@ -41,7 +41,12 @@ class MemoryEstimate:
 
     def describe(self) -> str:
         """One line for people."""
-        parts = {"weights": self.weights, "gradients": self.gradients, "moments": self.moments, "average": self.averages}
+        parts = {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "moments": self.moments,
+            "average": self.averages,
+        }
         text = ", ".join(f"{name} {size_text(size)}" for name, size in parts.items() if size)
         images = f"{self.slice_images} image{'s' * (self.slice_images > 1)} at once"
         if self.activations is None:

@@ -86,7 +86,9 @@ def upscale_patches(
             f"upscale: image must be at least {patch_px}x{patch_px} px, the network's patch, got {height}x{width}"
         )
     if patch_px % 4 or not 1 <= stride_px <= patch_px // 2:
-        raise ConfigError(f"upscale: stride_px must be in 1..{patch_px // 2} for patches of {patch_px}, got {stride_px}")
+        raise ConfigError(
+            f"upscale: stride_px must be in 1..{patch_px // 2} for patches of {patch_px}, got {stride_px}"
+        )
     if batch_size < 1:
         raise ConfigError(f"upscale: batch_size must be at least 1, got {batch_size}")
     device = next((parameter.device for parameter in net.parameters()), image.device)

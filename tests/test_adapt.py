@@ -167,12 +167,20 @@ def test_the_command_writes_results_and_scores(files, capsys):
 
 
 def test_an_estimated_kernel_is_printed_used_and_kept(tmp_path, capsys):
-    write_png(tmp_path / "lr.png", pydegrade.blur_down(data.coffee()[:160, :200], kernels.gaussian(15, 1.8, 0.9, 0.6), 2))
+    write_png(
+        tmp_path / "lr.png", pydegrade.blur_down(data.coffee()[:160, :200], kernels.gaussian(15, 1.8, 0.9, 0.6), 2)
+    )
     command = (tmp_path / "lr.png", "--model", "none", "--steps", "3", "--out", tmp_path / "out", "--kernel")
     code, out, err = run(capsys, *command, "estimate")
     assert code == 0, err
     found = pydegrade.estimate_kernel(read_image(tmp_path / "lr.png"), 2)
-    assert out.splitlines()[0].split()[:5] == ["kernel", "sigma", f"{found.sigma_x_px:.2f}", "x", f"{found.sigma_y_px:.2f}"]
+    assert out.splitlines()[0].split()[:5] == [
+        "kernel",
+        "sigma",
+        f"{found.sigma_x_px:.2f}",
+        "x",
+        f"{found.sigma_y_px:.2f}",
+    ]
     kept = tmp_path / "out" / "lr_kernel.npy"
     assert np.array_equal(kernels.load(kept), found.kernel)
     made = read_image(tmp_path / "out" / "lr_3.png")

@@ -118,7 +118,9 @@ def test_fit_eval_infer_and_export(pytrain, project):
     result = pytrain("fit", project / "cfg.toml", "--set", "run.seed=5")
     assert (result.code, result.err) == (0, "")
     assert "6/6  l1 " in result.out
-    assert re.search(r"^\d+:\d\d min; held/psnr [\d.]+, held/ssim [\d.]+; try: pytrain eval .*cfg\.toml$", result.out, re.M)
+    assert re.search(
+        r"^\d+:\d\d min; held/psnr [\d.]+, held/ssim [\d.]+; try: pytrain eval .*cfg\.toml$", result.out, re.M
+    )
     out = project / "out"
     assert [record["step"] for record in read_log(out / "log.jsonl") if record["kind"] == "step"] == [2, 4, 6]
     assert config.load(out / "config.toml") == config.load(project / "cfg.toml", ["run.seed=5"])
@@ -146,7 +148,10 @@ def test_fit_eval_infer_and_export(pytrain, project):
         assert large.size == (2 * small.width, 2 * small.height)
     result = pytrain("export", model, project / "copy.pth")
     assert (result.code, result.out.strip()) == (0, str(project / "copy.pth"))
-    one, two = checkpoint.load_model(model).net.state_dict(), checkpoint.load_model(project / "copy.pth").net.state_dict()
+    one, two = (
+        checkpoint.load_model(model).net.state_dict(),
+        checkpoint.load_model(project / "copy.pth").net.state_dict(),
+    )
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 

@@ -275,7 +275,9 @@ def test_errors_that_methods_find_later_get_their_place():
     error = ConfigError("data.hr must be folders, got nothing")
     assert str(config.located(loaded, error)) == "cfg.toml:15: data.hr must be folders, got nothing"
     assert str(config.located(loaded, ConfigError("run.steps: too few"))) == "--set run.steps=7: run.steps: too few"
-    assert str(config.located(loaded, ConfigError("optimizer.eps: too small"))) == "cfg.toml:19: optimizer.eps: too small"
+    assert (
+        str(config.located(loaded, ConfigError("optimizer.eps: too small"))) == "cfg.toml:19: optimizer.eps: too small"
+    )
     for other in (ConfigError("something else is wrong"), CheckpointError("data.hr: x"), ConfigError("image.png: bad")):
         assert config.located(loaded, other) is other
 

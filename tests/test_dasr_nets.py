@@ -237,7 +237,9 @@ def test_high_pass_input_equals_the_formula():
 
 
 def test_high_pass_is_part_of_the_file(tmp_path):
-    seen, plain = (DASRConfig(4, 6, 1, 3, predictor_features=4, predictor_input=kind) for kind in ("high_pass", "image"))
+    seen, plain = (
+        DASRConfig(4, 6, 1, 3, predictor_features=4, predictor_input=kind) for kind in ("high_pass", "image")
+    )
     path = tmp_path / "model.safetensors"
     checkpoint.save_model(path, seen, build(seen))
     assert checkpoint.load_model(path).config == seen

@@ -30,11 +30,17 @@ def opened(folder, stream=None, **options) -> Log:
 def test_every_record_is_in_the_file_before_the_log_is_closed(tmp_path):
     stream = io.StringIO()
     log = opened(tmp_path / "run", stream)
-    log.event("start", step=0, method="psnr", parameters={"generator": 1234567}, precision="fp32", out="/out", processes=2)
+    log.event(
+        "start", step=0, method="psnr", parameters={"generator": 1234567}, precision="fp32", out="/out", processes=2
+    )
     log.step(100, VALUES)
     log.event("checkpoint", step=100, file="/out/x")
     records = read(tmp_path / "run" / "log.jsonl")
-    assert [(record["kind"], record["step"]) for record in records] == [("start", 0), ("step", 100), ("checkpoint", 100)]
+    assert [(record["kind"], record["step"]) for record in records] == [
+        ("start", 0),
+        ("step", 100),
+        ("checkpoint", 100),
+    ]
     assert {key: records[1][key] for key in VALUES} == VALUES
     assert stream.getvalue().splitlines() == [
         "method     psnr",

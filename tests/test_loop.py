@@ -453,7 +453,10 @@ def test_the_score_that_decides_what_is_best_is_checked_before_the_first_step(ph
     names = "few/psnr, few/ssim, few/psnr-rgb-uint8-border4, few/ssim-rgb-uint8-border4"
     assert list(result.scores) == names.split(", ")
     for change, message in (
-        ((*measured, "checkpoint.keep_best=few/pnsr"), rf"must be one of {names}, got 'few/pnsr'; did you mean 'few/psnr'"),
+        (
+            (*measured, "checkpoint.keep_best=few/pnsr"),
+            rf"must be one of {names}, got 'few/pnsr'; did you mean 'few/psnr'",
+        ),
         (("checkpoint.keep_best=few/psnr",), r"must be empty where evaluate\.sets has no set, got 'few/psnr'"),
     ):
         with pytest.raises(ConfigError, match=r"^checkpoint\.keep_best " + message):

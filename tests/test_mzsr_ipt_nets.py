@@ -97,9 +97,7 @@ def test_mzsr_works_in_functional_inner_steps():
             parameters = {key: value.requires_grad_() if value.is_leaf else value for key, value in parameters.items()}
             out = torch.func.functional_call(net, parameters, (son,), {"enlarged": True})
             gradients = torch.autograd.grad((out - lr).square().mean(), parameters.values(), create_graph=True)
-            parameters = {
-                key: value - 0.01 * gradient for (key, value), gradient in zip(parameters.items(), gradients)
-            }
+            parameters = {key: value - 0.01 * gradient for (key, value), gradient in zip(parameters.items(), gradients)}
         out = torch.func.functional_call(net, parameters, (son,), {"enlarged": True})
         return (out - lr).square().mean()
 

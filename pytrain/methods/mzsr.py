@@ -93,7 +93,9 @@ class MZSRMethod:
         self.scales = config.scales or (int(setup.scale),)
         if 4 * max(self.scales) > setup.crop_px:
             least_px = 4 * max(self.scales)
-            raise ConfigError(f"data.crop_px must be at least 4 times the largest scale, {least_px}, got {setup.crop_px}")
+            raise ConfigError(
+                f"data.crop_px must be at least 4 times the largest scale, {least_px}, got {setup.crop_px}"
+            )
         name = "mzsr-direct-x{scale}" if config.space == "auto" else config.space
         self.spaces = {scale: load_space(name.replace("{scale}", str(scale)), scale) for scale in self.scales}
         self.pixel_loss = PIXEL_LOSSES[config.loss]

@@ -144,7 +144,9 @@ class DASRSRResNet(nn.Module):
             An `SRResNet` on this network's device, in evaluation mode.
         """
         if mixing_K.shape != (self.num_experts,):
-            raise ConfigError(f"dasr_srresnet: mixing must have shape ({self.num_experts},), got {tuple(mixing_K.shape)}")
+            raise ConfigError(
+                f"dasr_srresnet: mixing must have shape ({self.num_experts},), got {tuple(mixing_K.shape)}"
+            )
         # A fresh network draws weights that are overwritten at once: leave the caller's generator as it was.
         with torch.random.fork_rng(devices=[]):
             plain = SRResNet(self.config.plain())
