@@ -62,7 +62,7 @@ struct PsfArgs {
   const float* angle_rad;     // [count]
   const float* beta;          // [count]
   const float* cutoff_rad;    // [count]
-  const float* shift_px;      // [count] kernel moved by this much to the upper left (BSRGAN's aligned decimation)
+  const float* shift_px;      // [count] the blurred image moves by this much to the upper left (BSRGAN's aligned decimation)
   const int64_t* start;       // [count] where kernel i begins in `full` and in `weights`: size_px^2 places each
   double* full;               // [sum of size_px^2] untrimmed kernels, sum 1; may be null
   float* weights;             // [sum of size_px^2] what blur reads; may be null (then the next two are unused)

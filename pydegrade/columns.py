@@ -27,6 +27,8 @@ class Column:
         neutral: the value that means "no effect" or "not used"; for a choice, a name.
         choices: names of a choice column; stored as their position, which is also the value of the C++ enum.
         integer: whole numbers only.
+        version: raised when the same values begin to give other pixels. It is part of the digest of every space that draws
+            the column, so that addresses from before are refused instead of giving something else.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Column:
     neutral: float | str = 0.0
     choices: tuple[str, ...] = ()
     integer: bool = False
+    version: int = 1
 
     @property
     def dtype(self) -> np.dtype[Any]:

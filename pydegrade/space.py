@@ -163,7 +163,7 @@ def _digest(space: Space) -> str:
         "scale": space.scale,
         "target": space.target,
         "slots": [
-            [slot.name, slot.op, {name: [type(d).__name__, asdict(d)] for name, d in slot.columns}]
+            [slot.name, slot.op, {name: [type(d).__name__, asdict(d)] for name, d in slot.columns}, *_versions(slot)]
             for slot in space.slots
         ],
         "order": None if space.order is None else asdict(space.order),
@@ -172,6 +172,13 @@ def _digest(space: Space) -> str:
         "weights": space.weights,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _versions(slot: Slot) -> list[dict[str, int]]:
+    """Versions of the slot's columns that are not the first, in a list that is empty when there are none."""
+    op = _OPS[slot.op]
+    newer = {name: op.column(name).version for name, _ in slot.columns if op.column(name).version > 1}
+    return [newer] if newer else []
 
 
 # ---- Reading

@@ -68,7 +68,8 @@ OP = Op(
         Column("angle_rad", "Direction of sigma_x, from x towards y (down).", -_PI, _PI),
         Column("beta", "Exponent of generalized and plateau kernels.", 0.05, 16.0, neutral=1.0),
         Column("cutoff_rad", "Cut-off of sinc kernels.", 0.0, _PI),
-        Column("shift_px", "Moves the kernel to the upper left, for an aligned decimation.", 0.0, 4.0),
+        # Version 1 moved the image the other way.
+        Column("shift_px", "Moves the image to the upper left, for an aligned decimation.", 0.0, 4.0, version=2),
         Column(
             "border",
             "Mirrored about the outermost pixel (OpenCV's, torch's) or about its outer edge (SciPy's, MATLAB's).",

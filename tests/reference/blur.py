@@ -31,12 +31,13 @@ def kernel(shape, size, sigma_x=1.0, sigma_y=1.0, angle=0.0, beta=1.0, cutoff=1.
 
 
 def moved(values, shift):
-    """The kernel sampled at (x + shift, y + shift), clamped, bilinear; sum 1."""
+    """The kernel moved to the lower right; sum 1. It is sampled at (x + shift, y + shift), clamped, bilinear, as BSRGAN's
+    code does for its convolution; then turned by 180 degrees, since ours is a cross-correlation."""
     from scipy.ndimage import map_coordinates
 
     grid = np.clip(np.arange(len(values)) + shift, 0, len(values) - 1)
     out = map_coordinates(values, np.meshgrid(grid, grid, indexing="ij"), order=1)
-    return out / out.sum()
+    return out[::-1, ::-1] / out.sum()
 
 
 def blur(plane, values, border="reflect_101"):
