@@ -1,12 +1,17 @@
 # Two commands for a newcomer, each doing all of its own set-up:
 #   make sample    4000 degraded pairs from the photographs that ship with scikit-image
 #   make test      lint, types and tests
+# and three for whoever changes something (CONTRIBUTING.md):
+#   make quick     the tests that are not slow, in about a minute
+#   make lint      formatting, lint and types
+#   make hooks     lint what is committed, on every commit
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu csrc/*/*.cuh) CMakeLists.txt setup.py
+SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py
+CPP := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: all sample test lint bench clean
+.PHONY: all sample test quick lint hooks bench clean
 all: $(VENV)/built
 
 # The environment: once, and again when the requirements change.
@@ -28,11 +33,19 @@ sample: $(VENV)/built
 	$(BIN)/degrade sample --tasks 4000 --out out/sample
 
 test: $(VENV)/built lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+quick: $(VENV)/built
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
 	$(BIN)/mypy
+
+hooks: $(VENV)/ready
+	$(BIN)/pre-commit install
 
 bench: $(VENV)/built
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,25 @@ def photographs() -> list[torch.Tensor]:
         crop = image[top : top + height, left : left + width].astype(np.float32) / 255
         crops.append(torch.from_numpy(crop).permute(2, 0, 1).contiguous())
     return crops
+
+
+@pytest.fixture(scope="session")
+def spandrel() -> Iterator[ModuleType]:
+    """The package spandrel, also beside a CPU build of torch, where PyPI's torchvision does not import.
+
+    That torchvision is linked with CUDA, so its operators do not load, and its Python refuses to describe operators that
+    are not there. spandrel wants two functions of it that are plain Python; the operators are named, and never run.
+    """
+    operators = torch.library.Library("torchvision", "FRAGMENT")
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        for name in ("nms", "qnms"):
+            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import spandrel
+
+    yield spandrel
+    del operators  # holds the names for as long as it lives
 
 
 # ---- Devices. A test module lists the functions that its tests call in RUNS_ON_DEVICES (names in the module, or dotted);

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pytest_benchmark")
-
 import pydegrade
 from benchmarks import floors, inputs, measure, report
 
@@ -22,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PART = "(blur_dense and 13) or jpeg_one or (preset and bicubic) or (roofline and bsrgan) or scaling_side or sampler_kernels"
 
 
+@pytest.mark.slow
 def test_smoke_run_writes_tables(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment.pop("PYTEST_XDIST_WORKER", None)  # under it pytest-benchmark switches itself off
@@ -78,8 +77,6 @@ def test_ceilings_are_plausible():
 
 
 def test_plot_shows_slower_and_faster_peers(tmp_path):
-    pytest.importorskip("matplotlib")
-
     def bench(name: str, ours_s: float, **peers: float) -> dict[str, object]:
         described = {peer: {"min_s": seconds, "same_result": True, "note": ""} for peer, seconds in peers.items()}
         return {"name": name, "stats": {"min": ours_s}, "extra_info": {"peers": described}}

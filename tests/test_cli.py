@@ -146,7 +146,8 @@ def test_a_finished_run_is_not_done_again(degrade, photos, tmp_path):
 
 
 def test_npy_and_lmdb_hold_the_same_pixels(degrade, photos, tmp_path):
-    lmdb = pytest.importorskip("lmdb")
+    import lmdb
+
     for file_format in ("png", "npy", "lmdb"):
         arguments = ("sample", "--tasks", 9, "--hr", photos, "--out", tmp_path / file_format, "--format", file_format)
         assert degrade(*arguments, *SAMPLE).code == 0
@@ -212,6 +213,7 @@ def uninterrupted(photos, tmp_path_factory):
     return tree(out)
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_then_resume_equals_an_uninterrupted_run(degrade, photos, tmp_path, uninterrupted):
     out = tmp_path / "run"
     arguments = ["sample", *LONG, "--hr", photos, "--out", out]

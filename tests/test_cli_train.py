@@ -156,7 +156,6 @@ def test_fit_eval_infer_and_export(pytrain, project):
 
 
 def test_a_run_can_be_drawn(pytrain, project):
-    pytest.importorskip("matplotlib")
     from benchmarks import plot_training
 
     assert pytrain("fit", project / "cfg.toml", "--set", "evaluate.every_steps=3").code == 0

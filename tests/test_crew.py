@@ -133,6 +133,7 @@ def test_a_split_of_time_adds_up() -> None:
     assert 0.05 <= seconds["forward"] + seconds["backward"] <= seconds["total"]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_crew(photographs_dir: Path, tmp_path: Path) -> None:
     def run(name: str, threads: int, crew: int = 0, *more: str, resume: str | None = None) -> dict[str, Tensor]:
         overrides = (f"train.threads={threads}", f"train.crew={crew}", "train.precision=bf16", *more)

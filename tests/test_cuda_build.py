@@ -74,6 +74,7 @@ def resources() -> dict[str, dict[str, dict[str, int]]]:
     return found
 
 
+@pytest.mark.slow
 def test_registers_spills_and_stack():
     found = resources()
     assert sorted(found) == sorted(ARCHITECTURES)

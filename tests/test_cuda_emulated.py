@@ -122,6 +122,7 @@ print("compared" if not wrong else wrong)
 """
 
 
+@pytest.mark.slow
 def test_no_undefined_behaviour_under_sanitizers():
     runtime = subprocess.run(
         [str(emulated.compiler()), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True

@@ -132,6 +132,7 @@ def correlation_after_training(folder, shuffled):
     return np.mean([np.corrcoef(vector[mask[:, k], k], estimate[mask[:, k], k])[0, 1] for k in entries])
 
 
+@pytest.mark.slow
 def test_labels_of_other_images_teach_nothing(tmp_path):
     # About 0.3 after so few steps. Without relation, each of the three has a deviation of 1 / sqrt(256).
     assert correlation_after_training(tmp_path / "right", "false") > 0.2

@@ -190,7 +190,6 @@ def test_digest_says_whether_crops_are_the_same(tmp_path):
 
 
 def test_lmdb_gives_the_same_crops_as_its_folder(tmp_path):
-    pytest.importorskip("lmdb")
     folder = write_folder(tmp_path / "hr")
     path = write_lmdb(folder, tmp_path / "hr.lmdb")
     names = [image.name for image in find_images([path]).images]
@@ -211,7 +210,6 @@ def test_lmdb_gives_the_same_crops_as_its_folder(tmp_path):
 
 
 def test_what_degrade_sample_writes_as_lmdb_can_be_trained_on(tmp_path):
-    pytest.importorskip("lmdb")
     folder = write_folder(tmp_path / "hr")
     arguments = ["--tasks", "6", "--space", "bicubic-x4", "--hr", str(folder), "--hr-size", "32", "--format", "lmdb"]
     with pytest.raises(SystemExit):
@@ -224,7 +222,6 @@ def test_what_degrade_sample_writes_as_lmdb_can_be_trained_on(tmp_path):
 
 @pytest.mark.parametrize("damage", ["absent", "no list", "empty list", "bad line", "missing key", "cut", "no lmdb"])
 def test_a_bad_lmdb_gives_one_line(tmp_path, damage):
-    pytest.importorskip("lmdb")
     path = write_lmdb(write_folder(tmp_path / "hr"), tmp_path / "x.lmdb")
     listing = path / "meta_info.txt"
     expected = {
@@ -256,7 +253,6 @@ def test_a_bad_lmdb_gives_one_line(tmp_path, damage):
 
 
 def test_an_lmdb_whose_list_lies_about_sizes_is_noticed(tmp_path):
-    pytest.importorskip("lmdb")
     path = write_lmdb(write_folder(tmp_path / "hr"), tmp_path / "x.lmdb")
     (path / "meta_info.txt").write_text("a.png (60,60,3) 1\n")
     with pytest.raises(DataError, match=r"a.png: is 60 x 40 px, meta_info.txt says 60 x 60"):
@@ -507,6 +503,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["forget", "kill", "interrupt"])
 def test_workers_end_with_the_training_process(tmp_path, end):
     folder = write_folder(tmp_path / "hr")

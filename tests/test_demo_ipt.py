@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from benchmarks import demo_ipt
 
 
+@pytest.mark.slow
 def test_the_demonstration_runs_and_every_way_gives_its_own_numbers(tmp_path, monkeypatch):
     # Few patches per evaluation: the sets are 96 px wide otherwise.
     monkeypatch.setattr(demo_ipt, "CONFIG", demo_ipt.CONFIG.replace("crop_px = 96", "crop_px = 48"))

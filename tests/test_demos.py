@@ -37,6 +37,7 @@ def test_eco_demonstration_runs_to_its_table(folders, tmp_path):
     assert all(ratio > 0 for ratio in result["signal_to_noise_ratios"])
 
 
+@pytest.mark.slow
 def test_dasr_demonstration_runs_to_its_table(folders, tmp_path):
     train, test = folders
     result, found = demo_dasr.run(tmp_path, (train,), (test,), 2, 2, 1, crops=64)

@@ -177,6 +177,7 @@ for space in PRESETS:
 """
 
 
+@pytest.mark.slow
 def test_every_instruction_set_gives_the_same_bits():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     answers = {}

@@ -322,6 +322,7 @@ def digest_of_results() -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_same_bits_for_threads_and_instruction_sets() -> None:
     expected = digest_of_results()
     pydegrade.set_num_threads(3)

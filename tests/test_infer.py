@@ -294,6 +294,7 @@ def test_convert_between_model_files(tmp_path):
         export.convert(tmp_path / "a.pth", tmp_path / "d.bin")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
@@ -305,8 +306,8 @@ def test_convert_between_model_files(tmp_path):
     ids=lambda config: config.type,
 )
 def test_onnx_runs_at_other_sizes_with_equal_results(tmp_path, config):
-    pytest.importorskip("onnxscript", exc_type=ImportError)
-    onnxruntime = pytest.importorskip("onnxruntime", exc_type=ImportError)
+    import onnxruntime
+
     net = small(config).train()
     report = export.export_onnx(net, config, tmp_path / "net.onnx", {"step": 3})
     assert net.training
@@ -326,7 +327,6 @@ def test_onnx_runs_at_other_sizes_with_equal_results(tmp_path, config):
 
 
 def test_onnx_that_differs_is_not_written(tmp_path, monkeypatch):
-    pytest.importorskip("onnxscript", exc_type=ImportError)
     config = SRVGGConfig(2, 4, 1)
     monkeypatch.setattr(export, "_compare", lambda *arguments: (True, 0.5))
     with pytest.raises(

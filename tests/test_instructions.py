@@ -28,6 +28,7 @@ def major(version: str) -> str:
     return re.findall(r"(\d+)\.\d+", version)[-1]
 
 
+@pytest.mark.slow
 def test_no_case_needs_more_instructions_than_recorded():
     compiler = native.x86_compiler()
     if not X86 or compiler is None or shutil.which("valgrind") is None:

@@ -172,6 +172,18 @@ def test_other_programs_must_be_installed_where_asked_for(tmp_path, monkeypatch,
         check_packages(LogConfig(**options))
 
 
+def test_tensorboard_reads_what_was_written(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with opened(tmp_path / "run", tensorboard=True) as log:
+        for step, loss in ((1, 0.5), (2, 0.25)):
+            log.step(step, {"l1": loss})
+        log.event("evaluate", step=2, scores={"a/psnr": 30.0})
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("l1")] == [(1, 0.5), (2, 0.25)]
+    assert [(event.step, event.value) for event in events.Scalars("a/psnr")] == [(2, 30.0)]
+
+
 def test_values_go_to_tensorboard_and_wandb(tmp_path, monkeypatch):
     seen = []
 

@@ -173,6 +173,7 @@ def write_config(path: Path, folder: Path, out: Path, *lines: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_kill_and_resume_gives_the_bits_of_an_uninterrupted_run(photographs_dir, tmp_path):
     change = ("steps = 8", "steps = 60")
     text = CONFIG.replace(*change)
@@ -213,6 +214,7 @@ def test_a_signal_saves_and_says_how_to_go_on(photographs_dir, tmp_path, number)
     assert load_state(path)[1]["step"] == step > 0
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_weights_of_one(photographs_dir, tmp_path):
     loop.fit(configuration(photographs_dir, tmp_path / "one", "run.steps=3"))
     config = write_config(tmp_path / "two.toml", photographs_dir, tmp_path / "two", "steps = 8 => steps = 3")

@@ -738,8 +738,7 @@ SPANDREL = [
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("config", SPANDREL, ids=label)
-def test_files_load_in_spandrel_with_equal_outputs(config, suffix, tmp_path):
-    spandrel = pytest.importorskip("spandrel", exc_type=ImportError)
+def test_files_load_in_spandrel_with_equal_outputs(config, suffix, tmp_path, spandrel):
     net = randomised(build(config))
     path = tmp_path / f"model{suffix}"
     checkpoint.save_model(path, config, net, net)
@@ -755,8 +754,7 @@ def test_files_load_in_spandrel_with_equal_outputs(config, suffix, tmp_path):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max().item())
 
 
-def test_spandrel_network_is_trained_and_saved_under_its_own_keys(tmp_path):
-    pytest.importorskip("spandrel", exc_type=ImportError)
+def test_spandrel_network_is_trained_and_saved_under_its_own_keys(tmp_path, spandrel):
     config = SRVGGConfig(2, 8, 2)
     source = randomised(build(config))
     checkpoint.save_model(tmp_path / "source.pth", config, source)
@@ -777,8 +775,7 @@ def test_spandrel_network_is_trained_and_saved_under_its_own_keys(tmp_path):
         build(SpandrelConfig(str(tmp_path / "source.pth"), scale=4))
 
 
-def test_networks_that_only_spandrel_knows_load(tmp_path):
-    pytest.importorskip("spandrel", exc_type=ImportError)
+def test_networks_that_only_spandrel_knows_load(tmp_path, spandrel):
     from spandrel.architectures.SPAN import SPAN
 
     source = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2, norm=False).eval()

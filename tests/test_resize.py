@@ -121,7 +121,8 @@ def test_equals_torch_at_extreme_ratios(mode: str, size: tuple[int, int], out: t
 
 @pytest.mark.parametrize("mode", CV2_MODES)
 def test_equals_opencv(mode: str) -> None:
-    cv2 = pytest.importorskip("cv2")
+    import cv2
+
     method = {"cv2_linear": cv2.INTER_LINEAR, "cv2_cubic": cv2.INTER_CUBIC, "cv2_area": cv2.INTER_AREA}[mode]
     # OpenCV 5 keeps fractions of coordinates in double, as we do; OpenCV 4, and 5 for images narrower than the cubic
     # kernel, round coordinates to float32 first, which moves them by up to 200 * 2^-24 px at slopes up to 2.25.
@@ -271,6 +272,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_same_bits_on_every_instruction_set() -> None:
     levels = [level for level in ("v2", "v3", "v4") if level <= _native.isa_name()]
     if not levels:

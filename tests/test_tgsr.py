@@ -328,6 +328,7 @@ def test_improvements_are_psnr_after_minus_before(grouped: Path):
         assert values["improvement_db"][row] == pytest.approx(after - before, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_byte(grouped: Path, tmp_path: Path):
     path = copied(grouped, tmp_path)
     expected = (tmp_path / "groups" / "scores.toml").read_bytes()
@@ -337,6 +338,7 @@ def test_the_number_of_workers_changes_no_byte(grouped: Path, tmp_path: Path):
         assert (tmp_path / "groups" / "scores.toml").read_bytes() == expected
 
 
+@pytest.mark.slow
 def test_all_stages_run_in_one_command_under_torchrun(grouped: Path, tmp_path: Path):
     path = copied(grouped, tmp_path)
     expected = (tmp_path / "groups" / "scores.toml").read_bytes()
@@ -436,7 +438,6 @@ def test_training_with_groups_resumes_bit_for_bit(grouped: Path, tmp_path: Path)
 
 
 def test_the_report_is_one_page_with_everything_in_it(grouped: Path, tmp_path: Path):
-    pytest.importorskip("matplotlib")
     from pytrain.grouping.report import differing_parameters, write_report
 
     plan = stages.plan_of(configs.load(copied(grouped, tmp_path)))
@@ -457,7 +458,6 @@ def test_the_report_is_one_page_with_everything_in_it(grouped: Path, tmp_path: P
 
 
 def test_the_demonstration_runs(tmp_path: Path):
-    pytest.importorskip("matplotlib")
     from click.testing import CliRunner
 
     from benchmarks.demo_tgsr import main as demonstrate

@@ -297,6 +297,7 @@ def run(measure, folder: Path, workers: int, rows=range(8)):
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_its_task_and_the_rest_goes_on(tmp_path: Path):
     expected = {row: square(10, row) for row in range(8)}
     found = run(partial(die_once, marker=tmp_path / "died"), tmp_path / "parts", 2)
@@ -317,6 +318,7 @@ def test_a_torn_line_is_measured_again_and_finished_ones_are_not(tmp_path: Path)
     assert run(fail, tmp_path, 1) == {row: square(10, row) for row in range(8)}
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_says_why_in_one_line(tmp_path: Path):
     with pytest.raises(PytrainError, match=r"^test: ValueError: no luck with row [01]$"):
         run(fail, tmp_path, 2)

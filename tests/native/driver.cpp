@@ -28,7 +28,9 @@
 
 namespace pyd {
 #define PYD_DECLARE(name, Args) Status name##_cpu(const Args& args);
-namespace PYD_ISA { PYD_CPU_FUNCTIONS(PYD_DECLARE) }
+namespace PYD_ISA {
+PYD_CPU_FUNCTIONS(PYD_DECLARE)
+}
 #undef PYD_DECLARE
 }  // namespace pyd
 
@@ -96,9 +98,18 @@ void report(const std::string& name, const Picture& result, const std::function<
 // Kernels as the planner makes them, one shape after the other.
 struct Kernels {
   explicit Kernels(const std::vector<int32_t>& shapes, int32_t size)
-      : shape(shapes), size_px(shapes.size(), size), sigma_x(shapes.size()), sigma_y(shapes.size()),
-        angle(shapes.size()), beta(shapes.size()), cutoff(shapes.size()), shift(shapes.size()), start(shapes.size()),
-        full(shapes.size() * size * size), weights(shapes.size() * size * size), trimmed_px(shapes.size()),
+      : shape(shapes),
+        size_px(shapes.size(), size),
+        sigma_x(shapes.size()),
+        sigma_y(shapes.size()),
+        angle(shapes.size()),
+        beta(shapes.size()),
+        cutoff(shapes.size()),
+        shift(shapes.size()),
+        start(shapes.size()),
+        full(shapes.size() * size * size),
+        weights(shapes.size() * size * size),
+        trimmed_px(shapes.size()),
         path(shapes.size()) {
     for (size_t i = 0; i < shapes.size(); ++i) {
       sigma_x[i] = 2.5f + 0.25f * i;
@@ -147,10 +158,11 @@ struct Kernels {
 };
 
 void psf_cases() {
-  const std::vector<std::pair<const char*, int32_t>> shapes = {
-      {"iso", kPsfIso},           {"aniso", kPsfAniso},
-      {"generalized", kPsfGeneralizedAniso}, {"plateau", kPsfPlateauAniso},
-      {"sinc", kPsfSinc}};
+  const std::vector<std::pair<const char*, int32_t>> shapes = {{"iso", kPsfIso},
+                                                               {"aniso", kPsfAniso},
+                                                               {"generalized", kPsfGeneralizedAniso},
+                                                               {"plateau", kPsfPlateauAniso},
+                                                               {"sinc", kPsfSinc}};
   for (const auto& [name, shape] : shapes) {
     Kernels kernels(std::vector<int32_t>(8, shape), 21);
     report(std::string("psf_") + name, kernels.full.data(), kernels.full.size() * sizeof(double),
@@ -160,10 +172,11 @@ void psf_cases() {
 
 void blur_cases() {
   const Picture src = picture();
-  const std::vector<std::pair<std::string, std::pair<int32_t, int32_t>>> kinds = {
-      {"blur_dense_7", {kPsfPlateauAniso, 7}},   {"blur_dense_13", {kPsfPlateauAniso, 13}},
-      {"blur_dense_21", {kPsfPlateauAniso, 21}}, {"blur_separable_7", {kPsfIso, 7}},
-      {"blur_separable_21", {kPsfIso, 21}}};
+  const std::vector<std::pair<std::string, std::pair<int32_t, int32_t>>> kinds = {{"blur_dense_7", {kPsfPlateauAniso, 7}},
+                                                                                  {"blur_dense_13", {kPsfPlateauAniso, 13}},
+                                                                                  {"blur_dense_21", {kPsfPlateauAniso, 21}},
+                                                                                  {"blur_separable_7", {kPsfIso, 7}},
+                                                                                  {"blur_separable_21", {kPsfIso, 21}}};
   for (const auto& [name, kind] : kinds) {
     Kernels kernels({kind.first}, kind.second);
     if (kernels.make() != Status::kOk) ++failures;
@@ -335,8 +348,10 @@ void jpeg_cases() {
     int32_t mode, subsampling;
   };
   const Case cases[] = {
-      {"jpeg_libjpeg_444", kJpegLibjpeg, kJpeg444},        {"jpeg_libjpeg_422", kJpegLibjpeg, kJpeg422},
-      {"jpeg_libjpeg_420", kJpegLibjpeg, kJpeg420},        {"jpeg_diffjpeg_420", kJpegDiffjpeg, kJpeg420},
+      {"jpeg_libjpeg_444", kJpegLibjpeg, kJpeg444},
+      {"jpeg_libjpeg_422", kJpegLibjpeg, kJpeg422},
+      {"jpeg_libjpeg_420", kJpegLibjpeg, kJpeg420},
+      {"jpeg_diffjpeg_420", kJpegDiffjpeg, kJpeg420},
       {"jpeg_diffjpeg_basicsr", kJpegDiffjpegBasicsr, kJpeg420},
   };
   const float quality = 75.0f;
@@ -390,7 +405,7 @@ void chain_case() {
   Kernels kernels({kPsfAniso, kPsfIso, kPsfSinc}, 15);
   if (kernels.make() != Status::kOk) ++failures;
 
-  const std::vector<int32_t> op = {kOpSharpen, kOpBlur,   kOpResize, kOpNoise, kOpJpeg, kOpBlur,
+  const std::vector<int32_t> op = {kOpSharpen, kOpBlur,  kOpResize, kOpNoise, kOpJpeg, kOpBlur,
                                    kOpResize,  kOpNoise, kOpResize, kOpBlur,  kOpJpeg};
   const std::vector<int64_t> item = {0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 1};
   const std::vector<int32_t> height = {100, 100, 120, 120, 120, 120, 20, 20, 25, 25, 25};
