@@ -15,18 +15,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pytrain.batch import Batch
-from pytrain.clock import Clock
-from pytrain.crew import Crew
-from pytrain.data import DataConfig, open_source, stream
-from pytrain.distributed import World
-from pytrain.loop import assemble, descend
+from pytrain.data.batch import Batch
+from pytrain.data.source import DataConfig, open_source, stream
 from pytrain.methods.contract import Setup
 from pytrain.methods.psnr import Psnr, PsnrConfig
 from pytrain.nets import SRResNetConfig, build
-from pytrain.optim import OptimizerConfig
-from pytrain.precision import Precision
-from pytrain.state import new_state
+from pytrain.settings import OptimizerConfig
+from pytrain.training.clock import Clock
+from pytrain.training.crew import Crew
+from pytrain.training.distributed import World
+from pytrain.training.loop import assemble, descend
+from pytrain.training.precision import Precision
+from pytrain.training.state import new_state
 
 from . import inputs, measure, peers
 from .peers import Peer

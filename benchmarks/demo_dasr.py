@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 import pydegrade
 from benchmarks.quiet import quiet
 from pydegrade import Pair
-from pydegrade.vectors import ENTRIES
-from pytrain import loop, nets
-from pytrain.checkpoint import load_model
-from pytrain.config import Config, loads
-from pytrain.data import DataConfig, open_source, stream
+from pydegrade.tasks.vectors import ENTRIES
+from pytrain import nets
+from pytrain.config.config import Config, loads
+from pytrain.data.source import DataConfig, open_source, stream
+from pytrain.files.checkpoint import load_model
+from pytrain.training import loop
 
 LEVELS = ("dasr-weak", "dasr-standard", "dasr-severe")
 TEST_CROP_PX, TEST_SEED = 192, 4242

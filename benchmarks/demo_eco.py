@@ -18,10 +18,11 @@ import click
 import torch
 
 from benchmarks.quiet import quiet
-from pytrain import loop, nets
-from pytrain.checkpoint import load_model
-from pytrain.config import Config, loads
-from pytrain.pairs import plan_pairs, write_pairs
+from pytrain import nets
+from pytrain.config.config import Config, loads
+from pytrain.files.checkpoint import load_model
+from pytrain.methods.pairs import plan_pairs, write_pairs
+from pytrain.training import loop
 
 MIXES = ("vanilla", "sigmoid", "linear")
 

@@ -17,8 +17,8 @@ import click
 import torch
 
 from benchmarks.quiet import quiet
-from pytrain import loop
-from pytrain.config import loads
+from pytrain.config.config import loads
+from pytrain.training import loop
 
 TASKS = ("sr-x2", "denoise-50")
 

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 import pydegrade
 from benchmarks.quiet import quiet
 from pydegrade import kernels
-from pydegrade.io import to_float
-from pytrain import loop, nets
-from pytrain.adapt import adapt, zssr
-from pytrain.checkpoint import load_model
-from pytrain.config import loads
+from pydegrade.files.io import to_float
+from pytrain import nets
+from pytrain.config.config import loads
+from pytrain.evaluation.adapt import adapt, zssr
+from pytrain.files.checkpoint import load_model
+from pytrain.training import loop
 
 CONFIG = """
 [run]

@@ -20,16 +20,16 @@ import torch
 
 import pydegrade
 from benchmarks.quiet import quiet
-from pytrain import loop
-from pytrain.checkpoint import load_model
-from pytrain.config import Config, load
+from pytrain.config.config import Config, load
+from pytrain.files.checkpoint import load_model
+from pytrain.files.records import write_record
 from pytrain.grouping import stages
 from pytrain.grouping.inputs import validation_crops
 from pytrain.grouping.report import write_report
 from pytrain.grouping.scoring import Scorer
-from pytrain.groups import Group, groups_record, read_groups
-from pytrain.precision import PLAIN
-from pytrain.records import write_record
+from pytrain.methods.groups import Group, groups_record, read_groups
+from pytrain.training import loop
+from pytrain.training.precision import PLAIN
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "tgsr_tiny.toml"
 ARMS = ("tgsr", "half", "plain", "random")
@@ -96,7 +96,7 @@ def base_config(out: Path, hr: tuple[str, ...], validation: tuple[str, ...], ove
 def trained_network(config: Config, out: Path, steps: int) -> Path:
     """A network trained on the whole space: large rate, cosine."""
     from pytrain.methods.realesrgan import RealESRNetConfig
-    from pytrain.schedule import ScheduleConfig
+    from pytrain.settings import ScheduleConfig
 
     run = replace(
         config,
@@ -142,7 +142,9 @@ def random_groups(plan: stages.Plan) -> None:
     """random.toml: groups of the same sizes, from all scored tasks."""
     found = read_groups(plan.method.groups, plan.space, ("groups",))
     tasks = pydegrade.TaskBatch.load(plan.path("tasks.npz"))
-    order = np.argsort(pydegrade.rng.named_uniform(plan.options.seed, tasks.indices, "demo.random"), kind="stable")
+    order = np.argsort(
+        pydegrade.native.rng.named_uniform(plan.options.seed, tasks.indices, "demo.random"), kind="stable"
+    )
     groups, begin = [], 0
     for group in found.groups:
         rows = order[begin : begin + len(group.tasks)]

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 import pydegrade
+from pydegrade.native.packed import dense_layout
 from pydegrade.ops import OPS
 from pydegrade.ops.resize import MODES
-from pydegrade.packed import dense_layout
 from pydegrade.plan import Plan, make_plan
 
 from .measure import Ceilings

@@ -26,11 +26,12 @@ import torch
 import torch.nn.functional as F
 
 import pydegrade
-from pydegrade import _device, engine
+from pydegrade import engine
+from pydegrade.native import devices
+from pydegrade.native.packed import Layout, dense_layout
+from pydegrade.ops.psf import SHAPES, blur_params
 from pydegrade.ops.resize import MODES
-from pydegrade.packed import Layout, dense_layout
 from pydegrade.plan import make_plan
-from pydegrade.psf import SHAPES, blur_params
 from tests import device_cases, emulated
 
 from . import eager, floors
@@ -54,7 +55,7 @@ class Run:
     """
 
     device: torch.device
-    backend: _device.Backend | None
+    backend: devices.Backend | None
     batches: tuple[int, ...]
     side_px: int
     bit_tasks: int
@@ -334,12 +335,12 @@ def op_line(run: Run, limits: Limits, bench: OpBench, sets: Sequence[torch.Tenso
     side = max(1, int(run.side_px * bench.factor))
     dst = Layout.of_sizes(np.full(batch, side), np.full(batch, side))
     rows = {"src_rows": src.fields(), "dst_rows": dst.fields()} if bench.op == "resize" else {"rows": src.fields()}
-    program = _device.record(bench.op, run.device, **rows, **bench.fields)
+    program = devices.record(bench.op, run.device, **rows, **bench.fields)
     out = torch.empty(dst.total, device=run.device)
     arena = torch.empty(program.arena_bytes, dtype=torch.uint8, device=run.device)
 
     def work(images: torch.Tensor) -> Callable[[], None]:
-        return lambda: _device.run(program, images.view(-1), out, arena=arena, backend=run.backend)
+        return lambda: devices.run(program, images.view(-1), out, arena=arena, backend=run.backend)
 
     def torch_work(images: torch.Tensor) -> Callable[[], Any]:
         assert bench.torch_form is not None

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytrain import config as configs
-from pytrain import log
-from pytrain.evaluate import evaluate, open_sets
+from pytrain.config import config as configs
+from pytrain.evaluation.evaluate import evaluate, open_sets
+from pytrain.training import log
 
 LOSS_COLOR = "#4c72b0"
 SET_COLORS = ("#c44e52", "#55a868", "#8172b3", "#937860")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
-from pytrain.log import Log
 from pytrain.settings import LogConfig
+from pytrain.training.log import Log
 
 
 def quiet(folder: Path, is_main: bool) -> Log:

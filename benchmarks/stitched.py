@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import pydegrade
-from pydegrade.packed import dense_layout
+from pydegrade.native.packed import dense_layout
 from pydegrade.plan import make_plan
 
 from . import peers

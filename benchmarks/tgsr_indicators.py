@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 import pydegrade
-from pytrain.config import load
-from pytrain.distributed import World
+from pytrain.config.config import load
 from pytrain.grouping import scores, stages
 from pytrain.grouping.indicators import gradient_gain, last_layer_gain, recall_of_top, spearman
 from pytrain.grouping.scoring import Scorer
 from pytrain.grouping.shards import Job, measure_rows
-from pytrain.precision import PLAIN, Precision
+from pytrain.training.distributed import World
+from pytrain.training.precision import PLAIN, Precision
 
 CUTS = (0.1, 0.2, 0.3, 0.5)
 """Shares of the iterations after which the running fine-tuning is also looked at."""

@@ -6,17 +6,20 @@ engine runs one task per image. See `Space`, `sample`, `degrade`, and the comman
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import kernels, metrics, ops, vectors
-from ._native import get_num_threads, isa_name, set_num_threads
-from .blur_down import blur_down
+from . import ops
 from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
 from .errors import ImageError, KernelError, PydegradeError, SpaceError, TaskError
-from .imresize import imresize
-from .kernel_estimate import EstimatedKernel, estimate_kernel
-from .metrics import psnr, ssim
-from .sampler import sample
-from .space import Space
-from .task import TaskBatch
+from .images import metrics
+from .images.blur_down import blur_down
+from .images.imresize import imresize
+from .images.kernel_estimate import EstimatedKernel, estimate_kernel
+from .images.metrics import psnr, ssim
+from .native.binding import get_num_threads, isa_name, set_num_threads
+from .ops import kernels
+from .tasks import vectors
+from .tasks.sampler import sample
+from .tasks.space import Space
+from .tasks.task import TaskBatch
 
 try:
     __version__ = version("pydegrade")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import _device, _native
+from .native import binding, devices
+from .native.packed import Layout, dense_layout, pack, unpack
 from .ops import OPS
-from .packed import Layout, dense_layout, pack, unpack
 from .plan import Plan, make_plan
-from .task import TaskBatch
+from .tasks.task import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Prepared:
         has_target: whether the pair's target differs from the HR images.
     """
 
-    program: _device.Program
+    program: devices.Program
     shape: tuple[int, int, int, int]
     lr_shape: tuple[int, int, int, int]
     has_target: bool
@@ -172,7 +172,7 @@ class Prepared:
         lr: torch.Tensor,
         target: torch.Tensor | None,
         arena: torch.Tensor,
-        backend: _device.Backend | None = None,
+        backend: devices.Backend | None = None,
     ) -> None:
         """Degrade `hr` into `lr` and `target`, on the current stream. Pixels must lie in [0, 1]; nobody looks.
 
@@ -187,7 +187,7 @@ class Prepared:
             )
         if tuple(lr.shape) != self.lr_shape or (target is None) == self.has_target:
             raise ValueError("run: lr, target and arena must be those of Prepared.empty")
-        _device.run(self.program, hr, lr, target=target, arena=arena, backend=backend)
+        devices.run(self.program, hr, lr, target=target, arena=arena, backend=backend)
 
 
 def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | str = "cuda") -> Prepared:
@@ -217,7 +217,7 @@ def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | st
 
 
 def _run(
-    plan: Plan, data: torch.Tensor, want_target: bool, backend: _device.Backend | None = None
+    plan: Plan, data: torch.Tensor, want_target: bool, backend: devices.Backend | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Packed LR and, when asked for and not `data` itself in every row, packed target.
 
@@ -227,13 +227,13 @@ def _run(
     target = torch.empty_like(data) if want_target and plan.target_step.any() else None
     fields = _chain_fields(plan)
     if data.device.type == "cpu" and backend is None:
-        if not _native.call("chain", src=data, dst=lr, target=target, check_range=1, **fields):
+        if not binding.call("chain", src=data, dst=lr, target=target, check_range=1, **fields):
             _explain_range(unpack(data, plan.src))
         return lr, target
     if os.environ.get("PYDEGRADE_SYNC") == "1":
         _explain_range(unpack(data, plan.src))
     program = _record(fields, data.device, target is not None)
-    _device.run(program, data, lr, target=target, backend=backend)
+    devices.run(program, data, lr, target=target, backend=backend)
     return lr, target
 
 
@@ -258,15 +258,15 @@ def _run_steps(
     out = data.new_empty(dst.total)
     fields = _chain_fields(one_each)
     if data.device.type == "cpu":
-        _native.call("chain", src=data, dst=out, target=None, check_range=0, **fields)
+        binding.call("chain", src=data, dst=out, target=None, check_range=0, **fields)
     else:
-        _device.run(_record(fields, data.device, want_target=False), data, out)
+        devices.run(_record(fields, data.device, want_target=False), data, out)
     return unpack(out, dst)
 
 
-def _record(fields: dict[str, Any], device: torch.device, want_target: bool) -> _device.Program:
+def _record(fields: dict[str, Any], device: torch.device, want_target: bool) -> devices.Program:
     # The recorder only asks whether there is a target; where it lies is known when the program runs.
-    return _device.record("chain", device, target=int(want_target), check_range=0, **fields)
+    return devices.record("chain", device, target=int(want_target), check_range=0, **fields)
 
 
 def _chain_fields(plan: Plan) -> dict[str, Any]:
@@ -315,7 +315,7 @@ def _check_image(image: torch.Tensor, name: str, batch: int | None) -> None:
     if image.device.type not in ("cpu", "cuda"):
         raise ValueError(f"degrade: {name} must be on the CPU or on CUDA, got {image.device}")
     if image.device.type == "cuda":
-        _device.backend_of(image.device)
+        devices.backend_of(image.device)
     if image.dtype != torch.float32:
         hint = "; divide uint8 images by 255" if image.dtype == torch.uint8 else ""
         raise TypeError(f"degrade: {name} must be float32 in [0, 1], got {image.dtype}{hint}")

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Items, Op, same_size
 from .errors import TaskError
+from .native.packed import Layout
+from .native.rng import combine_slot
 from .ops import OPS
-from .packed import Layout
-from .rng import combine_slot
-from .task import TaskBatch
+from .ops.declaration import Items, Op, same_size
+from .tasks.task import TaskBatch
 
 _OP_BY_NAME = {op.name: op for op in OPS}
 

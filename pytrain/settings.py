@@ -95,3 +95,54 @@ class LogConfig:
 
     def __post_init__(self) -> None:
         require(self.every_steps > 0, "log.every_steps", "> 0", self.every_steps)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """One optimizer per phase, all of this kind."""
+
+    type: Literal["adam", "adamw", "lamb"] = option("adam", "kind")
+    learning_rate: float = option(2e-4, "of every phase that learning_rates does not name")
+    learning_rates: dict[str, float] = option({}, "by phase: { discriminator = 1e-4 }")
+    betas: tuple[float, float] = option((0.9, 0.99), "decay of the moments")
+    eps: float = option(1e-8, "added to the root of the second moment")
+    weight_decay: float = option(0.0, "adam: added to the gradient (L2); adamw, lamb: decoupled")
+    clip_norm: float = option(0.0, "largest norm of a phase's gradient; 0: no limit")
+    clip_value: float = option(0.0, "largest magnitude of a gradient's entries; 0: no limit")
+    bias_correction: bool = option(True, "lamb: moments corrected for their start from zero")
+    max_weight_norm: float = option(0.0, "lamb: limit of the weight norm in the ratio; 0: none")
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, "optimizer.learning_rate", "> 0", self.learning_rate)
+        for name, rate in self.learning_rates.items():
+            require(rate >= 0, f"optimizer.learning_rates.{name}", ">= 0", rate)
+        require(all(0 <= beta < 1 for beta in self.betas), "optimizer.betas", "in [0, 1)", self.betas)
+        require(self.eps > 0, "optimizer.eps", "> 0", self.eps)
+        require(self.weight_decay >= 0, "optimizer.weight_decay", ">= 0", self.weight_decay)
+        for name in ("clip_norm", "clip_value", "max_weight_norm"):
+            require(getattr(self, name) >= 0, f"optimizer.{name}", ">= 0", getattr(self, name))
+
+    def rate(self, phase: str) -> float:
+        """The learning rate of a phase before its schedule."""
+        return self.learning_rates.get(phase, self.learning_rate)
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate changes; every kind can begin with a linear warm-up."""
+
+    type: Literal["constant", "multistep", "cosine", "linear"] = option("constant", "shape over the run")
+    warmup_steps: int = option(0, "steps of linear rise from 0")
+    milestones: tuple[int, ...] = option((), "multistep: steps at which the rate is multiplied by gamma")
+    gamma: float = option(0.5, "multistep: the factor")
+    floor: float = option(0.0, "cosine, linear: last rate as a share of the first")
+    periods: tuple[int, ...] = option(
+        (), "cosine: lengths in steps of periods that each start anew; empty: one, the run"
+    )
+
+    def __post_init__(self) -> None:
+        require(self.warmup_steps >= 0, "schedule.warmup_steps", ">= 0", self.warmup_steps)
+        require(list(self.milestones) == sorted(set(self.milestones)), "schedule.milestones", "rising", self.milestones)
+        require(0 < self.gamma <= 1, "schedule.gamma", "in (0, 1]", self.gamma)
+        require(0 <= self.floor <= 1, "schedule.floor", "in [0, 1]", self.floor)
+        require(all(period > 0 for period in self.periods), "schedule.periods", "> 0", self.periods)

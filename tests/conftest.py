@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from pydegrade import _device, engine
+from pydegrade import engine
+from pydegrade.native import devices as native_devices
 
 from . import emulated
 
@@ -87,7 +88,7 @@ def devices() -> list[str]:
     wish = os.environ.get("PYDEGRADE_TEST_DEVICES")
     if wish:
         return wish.split(",")
-    return ["cpu", "cuda"] if torch.cuda.is_available() and _device.has_cuda_kernels() else ["cpu"]
+    return ["cpu", "cuda"] if torch.cuda.is_available() and native_devices.has_cuda_kernels() else ["cpu"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -133,15 +134,15 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
     return torch.device("cpu" if chosen == "emulated" else chosen)
 
 
-def use_emulator(monkeypatch: pytest.MonkeyPatch, backend: _device.Backend) -> None:
+def use_emulator(monkeypatch: pytest.MonkeyPatch, backend: native_devices.Backend) -> None:
     """Sends what belongs on CUDA to the emulator, and everything on the CPU there too."""
 
     def call(
         name: str, *, src: torch.Tensor, dst: torch.Tensor, grad: torch.Tensor | None = None, **named: Any
     ) -> None:
-        _device.run(_device.record(name, src.device, **named), src, dst, grad=grad, backend=backend)
+        native_devices.run(native_devices.record(name, src.device, **named), src, dst, grad=grad, backend=backend)
 
     run_chain = engine._run
-    monkeypatch.setattr(_device, "call", call)
+    monkeypatch.setattr(native_devices, "call", call)
     monkeypatch.setattr(engine, "_run", lambda *arguments, **named: run_chain(*arguments, **named, backend=backend))
     monkeypatch.setenv("PYDEGRADE_SYNC", "1")

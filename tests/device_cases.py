@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pydegrade import _device, _native
-from pydegrade.packed import Layout
+from pydegrade.native import binding, devices
+from pydegrade.native.packed import Layout
 
 CPU = torch.device("cpu")
 
@@ -41,17 +41,17 @@ def answer(case: Case) -> torch.Tensor:
     """The CPU's result."""
     out = poisoned(case.dst.total)
     grad = {} if case.grad is None else {"grad": case.grad}
-    _native.call(case.op, src=case.data, dst=out, **grad, **case.rows(), **case.fields, **case.numbers)
+    binding.call(case.op, src=case.data, dst=out, **grad, **case.rows(), **case.fields, **case.numbers)
     return out
 
 
-def device_answer(case: Case, backend: _device.Backend | None, device: torch.device = CPU) -> torch.Tensor:
+def device_answer(case: Case, backend: devices.Backend | None, device: torch.device = CPU) -> torch.Tensor:
     """The kernels' result, on the CPU; what they leave unwritten is NaN."""
-    program = _device.record(case.op, device, **case.rows(), **case.fields, **case.numbers)
+    program = devices.record(case.op, device, **case.rows(), **case.fields, **case.numbers)
     out = poisoned(case.dst.total).to(device)
     arena = torch.full((program.arena_bytes,), 255, dtype=torch.uint8, device=device)
     grad = None if case.grad is None else case.grad.to(device)
-    _device.run(program, case.data.to(device), out, grad=grad, arena=arena, backend=backend)
+    devices.run(program, case.data.to(device), out, grad=grad, arena=arena, backend=backend)
     return out.cpu()
 
 
@@ -117,8 +117,8 @@ def noise_case(sizes: list[tuple[int, int]], channels: int = 3, seed: int = 3) -
     rows = layout(sizes, channels)
     index = np.arange(len(sizes))
     kinds = [0, 1, 2, 3, 2, 1] if channels == 3 else [0, 1, 2]
-    tables = np.empty(_native.POISSON_WORDS, np.uint32)
-    _native.call("poisson_tables", out=tables)
+    tables = np.empty(binding.POISSON_WORDS, np.uint32)
+    binding.call("poisson_tables", out=tables)
     fields = {
         "kind": np.array(kinds, np.int32)[index % len(kinds)],
         "sigma": rng.random(len(sizes), dtype=np.float32) / 4,
@@ -225,13 +225,13 @@ def few_cases() -> Iterator[Case]:
         yield jpeg_case(sizes, adjoint)
 
 
-def compare(cases: Iterator[Case], backend: _device.Backend | None, device: torch.device = CPU) -> list[str]:
+def compare(cases: Iterator[Case], backend: devices.Backend | None, device: torch.device = CPU) -> list[str]:
     """Labels of cases whose result differs from the CPU's, or that stopped with an error."""
     wrong: list[str] = []
     for case in cases:
         try:
             got = device_answer(case, backend, device)
-        except _device.DeviceError as error:
+        except devices.DeviceError as error:
             wrong.append(f"{case.label}: {error}")
             continue
         expected = answer(case)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pydegrade import _device
+from pydegrade.native import devices
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ("point", "blur", "sharpen", "noise", "rain", "resize", "jpeg_libjpeg", "jpeg_diff")
@@ -90,6 +90,6 @@ def build(
     return library
 
 
-def load(library: Path, seed: Callable[[], int]) -> _device.Backend:
+def load(library: Path, seed: Callable[[], int]) -> devices.Backend:
     """The library as a backend; `seed` gives the orders of threads and blocks of each run (0: ascending)."""
-    return _device.Backend.load(library, lambda device: seed())
+    return devices.Backend.load(library, lambda device: seed())

@@ -17,7 +17,7 @@ import torch
 
 import pydegrade
 from pydegrade.ops import OPS
-from pydegrade.space import preset_names
+from pydegrade.tasks.space import preset_names
 
 STORED = Path(__file__).parent / "golden" / "pixels.json"
 TASKS_OF_A_PRESET = 10

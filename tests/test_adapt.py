@@ -11,11 +11,12 @@ from skimage import data
 import pydegrade
 from pydegrade import kernels
 from pydegrade.errors import KernelError
-from pydegrade.io import read_image, write_png
-from pytrain import adapt as adapting
-from pytrain import cli, nets
-from pytrain.checkpoint import save_model
+from pydegrade.files.io import read_image, write_png
+from pytrain import nets
+from pytrain.commands import cli
 from pytrain.errors import ConfigError
+from pytrain.evaluation import adapt as adapting
+from pytrain.files.checkpoint import save_model
 from pytrain.nets.mzsr import enlarge
 
 KERNEL = kernels.gaussian(7, 1.4, 1.0, 0.4)

@@ -8,7 +8,7 @@ import torch
 
 import pydegrade
 from pydegrade.ops import OPS
-from pydegrade.space import preset_names
+from pydegrade.tasks.space import preset_names
 
 SIDE_PX = 192
 TASKS = 400

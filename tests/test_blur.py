@@ -10,7 +10,7 @@ import torch
 
 import pydegrade
 from pydegrade import kernels, ops
-from pydegrade.psf import COLUMNS, SHAPES, blur_params, full_kernels
+from pydegrade.ops.psf import COLUMNS, SHAPES, blur_params, full_kernels
 
 from .reference import blur as reference
 
@@ -117,7 +117,7 @@ def test_odd_sizes_and_all_shapes_equal_float64(height, width):
     image = generator.uniform(size=(1, 1, height, width)).astype(np.float32)
     batch = torch.from_numpy(np.repeat(image, len(PARAMETERS), 0))
     params = blur_params(columns(PARAMETERS))
-    layout = pydegrade.packed.dense_layout(batch)
+    layout = pydegrade.native.packed.dense_layout(batch)
     tensors = [torch.from_numpy(values) for values in (layout.offset, layout.height, layout.width, *params.values())]
     made = torch.ops.pydegrade.blur(batch, *tensors[:3], 1, *tensors[3:]).numpy()
     for row, (shape, size, p) in enumerate(PARAMETERS):
@@ -220,7 +220,7 @@ def test_adjoint(height, width, size, shape, border):
 def test_opcheck():
     images = torch.rand(2, 3, 8, 9, requires_grad=True)
     params = blur_params(columns([PARAMETERS[2], PARAMETERS[3]]))
-    layout = pydegrade.packed.dense_layout(images)
+    layout = pydegrade.native.packed.dense_layout(images)
     tensors = [torch.from_numpy(values) for values in (layout.offset, layout.height, layout.width, *params.values())]
     torch.library.opcheck(torch.ops.pydegrade.blur, (images, *tensors[:3], 3, *tensors[3:]))
     sharpen = [torch.tensor([0.5, 0.0]), torch.tensor([50, 3], dtype=torch.int32), torch.tensor([10.0, 1.0])]

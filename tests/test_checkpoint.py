@@ -15,8 +15,9 @@ import safetensors
 import safetensors.torch
 import torch
 
-from pytrain import checkpoint, nets
+from pytrain import nets
 from pytrain.errors import CheckpointError
+from pytrain.files import checkpoint
 from pytrain.nets import EDSRConfig, SRResNetConfig, SRVGGConfig, UNetDiscriminatorConfig, build
 
 CONFIG = SRResNetConfig(2, 8, 2)
@@ -407,7 +408,8 @@ def test_a_full_disk_leaves_the_previous_file(tmp_path, kind):
     pytest.importorskip("resource")
     program = f"""
 import resource, signal, sys, torch
-from pytrain import checkpoint, nets
+from pytrain import nets
+from pytrain.files import checkpoint
 from pytrain.errors import CheckpointError
 config = nets.SRVGGConfig(2, 16, 2)
 net = nets.build(config)

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 
 import pydegrade
-from pydegrade import cli, io
+from pydegrade.commands import cli
+from pydegrade.files import io
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ["--hr-size", "48", "--batch", "7"]
@@ -64,7 +65,7 @@ def manifest(folder: Path) -> list[dict[str, str]]:
 def photos(tmp_path_factory):
     """Three photographs, as a folder."""
     folder = tmp_path_factory.mktemp("photos")
-    from pydegrade.dataset import photographs_folder
+    from pydegrade.files.dataset import photographs_folder
 
     for name, suffix in [("astronaut", "png"), ("coffee", "png"), ("rocket", "jpg")]:
         with Image.open(photographs_folder() / f"{name}.{suffix}") as image:
@@ -557,7 +558,7 @@ def test_an_unexpected_failure_is_not_hidden(degrade, monkeypatch, tmp_path):
 
 
 def test_sheet_places_every_image_unchanged_at_its_size():
-    from pydegrade.sheet import Cell, SheetRow, render_sheet
+    from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
 
     rng = np.random.default_rng(0)
     small, exact = (rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (32, 64))
@@ -578,7 +579,7 @@ def test_sheet_places_every_image_unchanged_at_its_size():
 def test_captions_are_wrapped_to_their_column():
     from PIL import ImageFont
 
-    from pydegrade.sheet import _wrapped
+    from pydegrade.commands.sheet import _wrapped
 
     font = ImageFont.load_default(13)
     text = "sigma_x 1.27 px sigma_y 0.44 px angle 1.2 rad beta 0.9"

@@ -17,10 +17,14 @@ import pytest
 import torch
 from PIL import Image
 
-from pydegrade.io import read_array
-from pytrain import checkpoint, cli, config, describe, loop, memory, nets
-from pytrain.log import read as read_log
+from pydegrade.files.io import read_array
+from pytrain import nets
+from pytrain.commands import cli
+from pytrain.config import config, describe
+from pytrain.files import checkpoint
 from pytrain.nets import SRResNetConfig
+from pytrain.training import loop, memory
+from pytrain.training.log import read as read_log
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -308,7 +312,7 @@ def test_infer_keeps_channels_depth_and_folders_and_skips_what_is_there(pytrain,
 
 
 def test_one_large_image_shows_its_tiles(pytrain, tmp_path, model, monkeypatch):
-    from pydegrade import progress
+    from pydegrade.commands import progress
 
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOG_LINES", 0.0)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 8, 4), np.uint8)).save(tmp_path / "in.png")
@@ -398,7 +402,7 @@ def test_without_arguments_it_says_what_there_is(pytrain):
 
 def test_help_does_not_wait_for_torch():
     code = (
-        "import sys; from pytrain import cli\n"
+        "import sys; from pytrain.commands import cli\n"
         "try: cli.main(['fit', '--help'])\n"
         "except SystemExit: pass\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'heavy imports'\n"

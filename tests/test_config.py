@@ -12,13 +12,13 @@ from typing import Any, get_args, get_origin
 import numpy as np
 import pytest
 
-from pydegrade.toml_lines import key_lines
-from pytrain import config, describe
+from pydegrade.tasks.toml_lines import key_lines
+from pytrain.config import config, describe
+from pytrain.config.parsing import options, without_none
 from pytrain.errors import CheckpointError, ConfigError
 from pytrain.methods.contract import Setup
+from pytrain.methods.registry import METHODS
 from pytrain.nets import NETS
-from pytrain.parsing import options, without_none
-from pytrain.registry import METHODS
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pytrain import loop
-from pytrain.batch import Batch
-from pytrain.clock import Clock
-from pytrain.crew import Crew, add_gradients, crew_size, gradients_of, is_separable
+from pytrain.data.batch import Batch
 from pytrain.methods.contract import Nets, Phase, Terms
+from pytrain.training import loop
+from pytrain.training.clock import Clock
+from pytrain.training.crew import Crew, add_gradients, crew_size, gradients_of, is_separable
 
 from .test_loop import assert_same, configuration, events, photographs_dir, weights_of
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pydegrade import _device
+from pydegrade.native import devices
 
 from . import device_cases
 
@@ -134,24 +134,24 @@ def test_machine_code():
 
 def test_library_stands_alone():
     """No CUDA runtime, driver or torch beside it: it loads where none of them is installed."""
-    if not _device.has_cuda_kernels():
+    if not devices.has_cuda_kernels():
         pytest.skip("this installation was built without CUDA kernels")
     if shutil.which("readelf") is None:
         pytest.skip("readelf is not installed (binutils)")
-    said = subprocess.run(["readelf", "-d", _device.library_path()], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(["readelf", "-d", devices.library_path()], capture_output=True, text=True, check=True).stdout
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", said)
     assert needed
     assert all(re.match(r"(libstdc\+\+|libm|libgcc_s|libc|libpthread|libdl|librt|ld-linux)", name) for name in needed)
 
 
 def test_library_explains_itself_without_a_driver():
-    if not _device.has_cuda_kernels():
+    if not devices.has_cuda_kernels():
         pytest.skip("this installation was built without CUDA kernels")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    backend = _device.Backend.load(_device.library_path(), lambda device: 0)
+    backend = devices.Backend.load(devices.library_path(), lambda device: 0)
     case = device_cases.sharpen_case([(1, 1)])
-    program = _device.record("sharpen", device_cases.CPU, **case.rows(), **case.fields)
-    with pytest.raises(_device.DeviceError, match=r"^pydegrade on cpu: .*driver") as caught:
-        _device.run(program, case.data, torch.zeros_like(case.data), backend=backend)
+    program = devices.record("sharpen", device_cases.CPU, **case.rows(), **case.fields)
+    with pytest.raises(devices.DeviceError, match=r"^pydegrade on cpu: .*driver") as caught:
+        devices.run(program, case.data, torch.zeros_like(case.data), backend=backend)
     assert "\n" not in str(caught.value)

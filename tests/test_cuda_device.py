@@ -6,13 +6,14 @@ import pytest
 import torch
 
 import pydegrade
-from pydegrade import _device, engine
+from pydegrade import engine
+from pydegrade.native import devices
 
 from . import device_cases
 from .test_engine import PRESETS, hr_batch
 
 pytestmark = pytest.mark.skipif(
-    not (torch.cuda.is_available() and _device.has_cuda_kernels()), reason="no GPU, or no build for it"
+    not (torch.cuda.is_available() and devices.has_cuda_kernels()), reason="no GPU, or no build for it"
 )
 CUDA = torch.device("cuda")
 

@@ -15,8 +15,9 @@ import torch
 
 import pydegrade
 from benchmarks import gpu_check
-from pydegrade import _device, engine
-from pydegrade.packed import Layout, dense_layout, pack
+from pydegrade import engine
+from pydegrade.native import devices
+from pydegrade.native.packed import Layout, dense_layout, pack
 from pydegrade.plan import make_plan
 
 from . import device_cases, emulated
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(emulated.compiler() is None, reason="no C++ comp
 
 
 @pytest.fixture(scope="module")
-def backend() -> _device.Backend:
+def backend() -> devices.Backend:
     """Every run in another random order; the first in ascending order."""
     seeds = count(0)
     return emulated.load(emulated.build(), lambda: next(seeds))
@@ -94,7 +95,7 @@ def test_launches_of_a_chain_do_not_grow_with_the_batch():
 def test_a_program_with_wrong_sizes_is_refused():
     rows = device_cases.layout([(4, 4)])
     with pytest.raises(ValueError, match="blur: sizes or codes are out of range"):
-        _device.record(
+        devices.record(
             "blur",
             device_cases.CPU,
             rows=rows.fields(),
@@ -107,7 +108,7 @@ def test_a_program_with_wrong_sizes_is_refused():
     huge = Layout(np.zeros(1, np.int64), np.full(1, 40000, np.int32), np.full(1, 40000, np.int32), 3)
     case = device_cases.sharpen_case([(1, 1)])
     with pytest.raises(ValueError, match="sharpen: sizes or codes are out of range"):
-        _device.record("sharpen", device_cases.CPU, rows=huge.fields(), **case.fields)
+        devices.record("sharpen", device_cases.CPU, rows=huge.fields(), **case.fields)
 
 
 # ---- Sanitizers

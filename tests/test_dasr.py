@@ -12,13 +12,16 @@ from PIL import Image
 
 import pydegrade
 from pydegrade import vectors
-from pytrain import cli, cli_estimate, cli_sweep, loop, nets
-from pytrain.checkpoint import load_into, load_model, load_state, save_model
-from pytrain.config import loads
-from pytrain.data import DataConfig
+from pytrain import nets
+from pytrain.commands import cli, sweep
+from pytrain.commands import estimate as cli_estimate
+from pytrain.config.config import loads
+from pytrain.data.source import DataConfig
 from pytrain.errors import CheckpointError, ConfigError
-from pytrain.infer import upscale
-from pytrain.state import saved_states
+from pytrain.evaluation.infer import upscale
+from pytrain.files.checkpoint import load_into, load_model, load_state, save_model
+from pytrain.training import loop
+from pytrain.training.state import saved_states
 
 SMALL = nets.DASRConfig(num_features=6, num_blocks=1, num_experts=3, predictor_features=4)
 
@@ -366,7 +369,7 @@ def test_only_adaptive_models_take_a_vector(photo, tmp_path):
 
 
 def test_a_sweep_keeps_the_ends_of_its_range():
-    name, values = cli_sweep._values("noise1.poisson_gain=0.05:3:4")
+    name, values = sweep._values("noise1.poisson_gain=0.05:3:4")
     assert (name, values[0], values[-1]) == ("noise1.poisson_gain", 0.05, 3.0)
     assert values == sorted(values)
 

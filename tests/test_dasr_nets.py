@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pytrain import checkpoint, nets
+from pytrain import nets
 from pytrain.errors import CheckpointError, ConfigError
+from pytrain.files import checkpoint
 from pytrain.nets import (
     DASRConfig,
     DASRPredictorConfig,

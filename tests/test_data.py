@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pydegrade.cli import main as degrade
-from pydegrade.dataset import find_images
-from pydegrade.io import read_image, write_png
-from pytrain.data import BATCHES_AHEAD, DataConfig, RawBatch, Source, open_source, step_indices, stream
+from pydegrade.commands.cli import main as degrade
+from pydegrade.files.dataset import find_images
+from pydegrade.files.io import read_image, write_png
+from pytrain.data.source import BATCHES_AHEAD, DataConfig, RawBatch, Source, open_source, step_indices, stream
 from pytrain.errors import ConfigError, DataError
 
 SIZES = [("a.png", 40, 60), ("b.png", 33, 47), ("sub/c.png", 64, 32), ("d2.png", 50, 50), ("d10.png", 36, 70)]
@@ -476,7 +476,7 @@ def test_a_script_that_workers_cannot_import_is_no_riddle(tmp_path):
     # Without a main guard every worker would start workers of its own; Python refuses and says so.
     script = tmp_path / "script.py"
     script.write_text(
-        "from pytrain.data import DataConfig, open_source, stream\n"
+        "from pytrain.data.source import DataConfig, open_source, stream\n"
         "source = open_source(DataConfig(crop_px=32, batch=6, workers=1), ('hr',), 4, 0)\n"
         "with stream(source, range(5)) as batches:\n"
         "    next(batches)\n"
@@ -490,7 +490,7 @@ def test_a_script_that_workers_cannot_import_is_no_riddle(tmp_path):
 
 SCRIPT = """
 import sys, time
-from pytrain.data import DataConfig, open_source, stream
+from pytrain.data.source import DataConfig, open_source, stream
 if __name__ == "__main__":
     config = DataConfig(hr=(sys.argv[1],), crop_px=32, batch=6, workers=2)
     batches = stream(open_source(config, ("hr",), 4, 0), range(10**9))

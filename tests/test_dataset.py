@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pydegrade import io
-from pydegrade.dataset import PHOTOGRAPHS, CropReader, draw_crops, find_images
 from pydegrade.errors import ImageError
+from pydegrade.files import io
+from pydegrade.files.dataset import PHOTOGRAPHS, CropReader, draw_crops, find_images
 
 
 def write_image(path: Path, height: int, width: int) -> np.ndarray:

@@ -13,16 +13,17 @@ from click.testing import CliRunner
 from PIL import Image
 
 import pydegrade
-from pydegrade.io import read_image, write_png
-from pytrain import loop, nets
-from pytrain.checkpoint import load_state, save_model
-from pytrain.cli_pairs import command
-from pytrain.config import loads
+from pydegrade.files.io import read_image, write_png
+from pytrain import nets
+from pytrain.commands.pairs import command
+from pytrain.config.config import loads
 from pytrain.errors import CheckpointError, ConfigError, DataError
+from pytrain.files.checkpoint import load_state, save_model
 from pytrain.methods.contract import Setup
 from pytrain.methods.eco import ECO, ECOConfig, real_share
-from pytrain.pairs import SETS, downscale, plan_pairs, read_manifest, write_pairs
-from pytrain.state import saved_states
+from pytrain.methods.pairs import SETS, downscale, plan_pairs, read_manifest, write_pairs
+from pytrain.training import loop
+from pytrain.training.state import saved_states
 
 NET = nets.SRResNetConfig(scale=2, num_features=4, num_blocks=1)
 

@@ -14,11 +14,20 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pydegrade import Space, TaskBatch, degrade_list, imresize, sample
-from pydegrade.io import read_image, to_float, to_uint8, write_png
-from pydegrade.metrics import bicubic_scores, psnr, ssim
-from pytrain import evaluate as evaluate_module
+from pydegrade.files.io import read_image, to_float, to_uint8, write_png
+from pydegrade.images.metrics import bicubic_scores, psnr, ssim
 from pytrain.errors import ConfigError, DataError
-from pytrain.evaluate import EvalResult, EvalSet, EvalSetConfig, EvaluateConfig, evaluate, open_sets, protocol_of, table
+from pytrain.evaluation import evaluate as evaluate_module
+from pytrain.evaluation.evaluate import (
+    EvalResult,
+    EvalSet,
+    EvalSetConfig,
+    EvaluateConfig,
+    evaluate,
+    open_sets,
+    protocol_of,
+    table,
+)
 
 
 class Nearest(nn.Module):

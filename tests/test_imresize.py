@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import pydegrade
-from pydegrade.imresize import _imresize_adjoint_elsewhere, _imresize_elsewhere, _taps, imresize
+from pydegrade.images.imresize import _imresize_adjoint_elsewhere, _imresize_elsewhere, _taps, imresize
 
 from .conftest import ROOT
 from .reference import imresize as twin

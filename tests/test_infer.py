@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pytrain import checkpoint, export, infer
 from pytrain.errors import CheckpointError, ConfigError
+from pytrain.evaluation import export, infer
+from pytrain.files import checkpoint
 from pytrain.nets import RCANConfig, RRDBNetConfig, SRResNetConfig, SRVGGConfig, SwinIRConfig, build
 
 

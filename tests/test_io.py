@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pydegrade import io
 from pydegrade.errors import ImageError
+from pydegrade.files import io
 
 
 def noise_image(height: int = 21, width: int = 34, channels: int = 3) -> np.ndarray:

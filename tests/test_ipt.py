@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from pydegrade.io import read_image, write_png
-from pytrain import cli, loop, memory, nets
-from pytrain.batch import Batch
-from pytrain.checkpoint import load_state, save_model
-from pytrain.config import loads
-from pytrain.crew import is_separable
+from pydegrade.files.io import read_image, write_png
+from pytrain import nets
+from pytrain.commands import cli
+from pytrain.config.config import loads
+from pytrain.data.batch import Batch
 from pytrain.errors import CheckpointError, ConfigError
-from pytrain.evaluate import evaluate, open_sets
+from pytrain.evaluation.evaluate import evaluate, open_sets
+from pytrain.files.checkpoint import load_state, save_model
 from pytrain.methods.contract import Setup, Terms
 from pytrain.methods.ipt import IPTMethod, IPTMethodConfig
-from pytrain.state import saved_states
+from pytrain.training import loop, memory
+from pytrain.training.crew import is_separable
+from pytrain.training.state import saved_states
 
 TASKS = ("sr-x2", "sr-x3", "denoise-30", "derain")
 NET = nets.IPTConfig(TASKS, (2, 3, 1, 1), num_features=4, patch_px=12, token_px=3, num_heads=2, num_layers=1)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pydegrade import _native
+from pydegrade.native import binding
 from pydegrade.ops import OPS, jpeg
 
 from .reference import jpeg as reference
@@ -381,13 +381,13 @@ def test_threads_change_nothing() -> None:
     results = []
     try:
         for threads in (1, 2, 7):
-            _native.set_num_threads(threads)
+            binding.set_num_threads(threads)
             leaf = large.clone().requires_grad_()
             out = jpeg(leaf, qualities[:3], modes[:3], subsamplings[:3], rounding="cubic")
             (out * large).sum().backward()
             results.append((jpeg(images, qualities, modes, subsamplings), out.detach(), leaf.grad))
     finally:
-        _native.set_num_threads(None)
+        binding.set_num_threads(None)
     for result in results[1:]:
         for one, other in zip(results[0], result):
             assert torch.equal(one, other)
@@ -396,7 +396,7 @@ def test_threads_change_nothing() -> None:
 PROBE = """
 import hashlib, json, sys
 import torch
-from pydegrade import _native
+from pydegrade.native import binding
 from pydegrade.ops import jpeg
 generator = torch.Generator().manual_seed(3)
 digest = hashlib.sha256()
@@ -409,7 +409,7 @@ for height, width in [(1, 1), (3, 18), (21, 34), (70, 53), (16, 150)]:
                 out = jpeg(leaf, [7, 61, 96], mode, subsampling, rounding=rounding, libjpeg_gradient=True)
                 (out * images).sum().backward()
                 digest.update(out.detach().numpy().tobytes() + leaf.grad.numpy().tobytes())
-print(json.dumps([_native.isa_name(), digest.hexdigest()]))
+print(json.dumps([binding.isa_name(), digest.hexdigest()]))
 """
 
 
@@ -452,7 +452,7 @@ def test_views_and_strides_are_understood() -> None:
 
 
 def packed_arguments(batch: int) -> tuple:
-    from pydegrade.packed import Layout
+    from pydegrade.native.packed import Layout
 
     height, width = np.array([9, 16, 1][:batch]), np.array([17, 5, 1][:batch])
     layout = Layout.of_sizes(height, width)
@@ -559,7 +559,7 @@ def test_messages(arguments: dict, error: type[Exception], message: str) -> None
 def test_chain_of_jpeg_steps_works_in_place_and_on_tiny_images() -> None:
     # Rows of 3, 1 and 2 steps: the first step reads the source, the others rewrite the chain's own buffer.
     from pydegrade.engine import _FIELDS as fields
-    from pydegrade.packed import pack, unpack
+    from pydegrade.native.packed import pack, unpack
 
     generator = torch.Generator().manual_seed(1)
     images = [torch.rand(3, height, width, generator=generator) for height, width in ((37, 50), (1, 1), (2, 19))]
@@ -569,7 +569,7 @@ def test_chain_of_jpeg_steps_works_in_place_and_on_tiny_images() -> None:
     data, layout = pack(images)
     out = torch.empty_like(data)
     rows = np.array([row for row, *_ in steps])
-    _native.call(
+    binding.call(
         "chain",
         src_rows=layout.fields(),
         dst_rows=layout.fields(),

@@ -8,7 +8,7 @@ from skimage import data
 
 import pydegrade
 from pydegrade import KernelError, estimate_kernel, kernels
-from pydegrade.kernel_estimate import SPECTRUM_EXPONENT
+from pydegrade.images.kernel_estimate import SPECTRUM_EXPONENT
 
 KINDS = ((1.0, 1.0, 0.0), (2.0, 1.0, -0.5), (1.2, 1.8, 0.9))
 

@@ -11,8 +11,8 @@ import types
 import pytest
 
 from pytrain.errors import ConfigError
-from pytrain.log import Log, breakdown, check_packages, cut_back, read, step_line, text_table
 from pytrain.settings import LogConfig
+from pytrain.training.log import Log, breakdown, check_packages, cut_back, read, step_line, text_table
 
 VALUES = {"l1": 0.03125, "learning_rate": 2e-4, "images_per_s": 312.4, "steps_per_s": 19.5,
           "time_read": 0.02, "time_forward": 0.41, "time_idle": 0.001}  # fmt: skip

@@ -16,15 +16,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pytrain import loop
-from pytrain import state as states
-from pytrain.checkpoint import load_model, load_state, read_weights
-from pytrain.config import Config, load, loads
+from pytrain.config.config import Config, load, loads
 from pytrain.errors import CheckpointError, ConfigError, PytrainError
+from pytrain.files.checkpoint import load_model, load_state, read_weights
 from pytrain.methods.contract import Phase, Terms
 from pytrain.methods.psnr import Psnr, PsnrConfig
-from pytrain.registry import METHODS, MethodEntry
+from pytrain.methods.registry import METHODS, MethodEntry
 from pytrain.settings import option
+from pytrain.training import loop
+from pytrain.training import state as states
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -408,9 +408,9 @@ def test_fine_tuning_starts_from_a_model_file(photographs_dir, tmp_path):
 def test_the_tasks_are_those_of_the_command_line(photographs_dir, tmp_path):
     """What the trainer sees is what `degrade sample` writes: same crops, same tasks, same pixels."""
     import pydegrade
-    from pydegrade.dataset import CropReader, draw_crops, find_images
-    from pydegrade.io import to_float
-    from pytrain.data import open_source, stream
+    from pydegrade.files.dataset import CropReader, draw_crops, find_images
+    from pydegrade.files.io import to_float
+    from pytrain.data.source import open_source, stream
 
     config = configuration(photographs_dir, tmp_path, *GAN, "net.scale=4", "data.augment=hflip")
     method = loop.build_method(config)

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pytrain import losses
 from pytrain.errors import ConfigError
+from pytrain.methods import losses
 from pytrain.nets.vgg import LAYERS, VGG19Features
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 import pydegrade
-from pydegrade.metrics import Protocol, Score, bicubic_scores, mean_score, psnr, rgb_to_y, ssim
+from pydegrade.images.metrics import Protocol, Score, bicubic_scores, mean_score, psnr, rgb_to_y, ssim
 
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
 

@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from pydegrade import kernels
-from pytrain import loop, nets
-from pytrain.batch import Batch
-from pytrain.checkpoint import load_state
-from pytrain.config import loads
-from pytrain.crew import is_separable
+from pytrain import nets
+from pytrain.config.config import loads
+from pytrain.data.batch import Batch
 from pytrain.errors import ConfigError
+from pytrain.files.checkpoint import load_state
 from pytrain.methods.contract import Setup
 from pytrain.methods.mzsr import MZSRMethod, MZSRMethodConfig, step_shares
-from pytrain.state import saved_states
+from pytrain.training import loop
+from pytrain.training.crew import is_separable
+from pytrain.training.state import saved_states
 
 NET = nets.MZSRConfig(num_features=2, num_layers=2)
 

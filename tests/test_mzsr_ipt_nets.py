@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import pydegrade
-from pytrain import checkpoint, infer, nets, patches
+from pytrain import nets
 from pytrain.errors import CheckpointError, ConfigError
+from pytrain.evaluation import infer, patches
+from pytrain.files import checkpoint
 from pytrain.nets import IPTConfig, MZSRConfig, build, detect, num_parameters
 
 # E = 4 * 2^2 = 16, 12 x 12 px, 36 tokens.
@@ -244,7 +246,9 @@ def test_other_sizes_only_on_request():
         assert net(random(1, 3, 8, 16, dtype=torch.float32), 1, interpolate=True).shape == (1, 3, 24, 48)
         same = random(1, 3, 12, 12, dtype=torch.float32)
         assert torch.equal(net(same, 1, interpolate=True), net(same, 1))
-        with pytest.raises(ConfigError, match=re.escape("ipt: input must be 12x12 px, got 8x16; use pytrain.patches")):
+        with pytest.raises(
+            ConfigError, match=re.escape("ipt: input must be 12x12 px, got 8x16; use pytrain.evaluation.patches")
+        ):
             net(random(1, 3, 8, 16, dtype=torch.float32))
         with pytest.raises(ConfigError, match=re.escape("ipt: sides must be multiples of 2 px, got 9x16")):
             net(random(1, 3, 9, 16, dtype=torch.float32), interpolate=True)

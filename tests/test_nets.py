@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pytrain import checkpoint, nets
+from pytrain import nets
 from pytrain.errors import CheckpointError, ConfigError
+from pytrain.files import checkpoint
 from pytrain.nets import (
     EDSRConfig,
     RCANConfig,
@@ -24,7 +25,7 @@ from pytrain.nets import (
     swinir,
     vgg,
 )
-from pytrain.nets._parts import conv3x3, conv_shuffle
+from pytrain.nets.parts import conv3x3, conv_shuffle
 
 # Two layers of everything: as many code paths as the published sizes, in milliseconds.
 SMALL = [

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import pydegrade
-from pydegrade import _native, ops, rng
+from pydegrade import ops
+from pydegrade.native import binding, rng
 from pydegrade.ops.noise import noise_matrix, poisson_tables
 
 from .reference import noise as reference
@@ -216,7 +217,7 @@ def test_promises(kind):
 
 def test_in_place_equals_out_of_place():
     images = batch(2)
-    layout = pydegrade.packed.dense_layout(images)
+    layout = pydegrade.native.packed.dense_layout(images)
     fields = {
         "kind": np.array([1, 2], np.int32),
         "sigma": np.float32([0.1, 0]),
@@ -227,8 +228,8 @@ def test_in_place_equals_out_of_place():
         "poisson_tables": poisson_tables(),
     }
     out, same = torch.empty_like(images), images.clone()
-    _native.call("noise", rows=layout.fields(), src=images, dst=out, **fields)
-    _native.call("noise", rows=layout.fields(), src=same, dst=same, **fields)
+    binding.call("noise", rows=layout.fields(), src=images, dst=out, **fields)
+    binding.call("noise", rows=layout.fields(), src=same, dst=same, **fields)
     assert torch.equal(out, same)
 
 
@@ -237,7 +238,7 @@ def test_gradient_and_opcheck():
     out = ops.noise(images, "gaussian", sigma_8bit=40.0)
     (gradient,) = torch.autograd.grad(out.sum(), images)
     assert torch.equal(gradient, ((out > 0) & (out < 1)).float())
-    layout = pydegrade.packed.dense_layout(images)
+    layout = pydegrade.native.packed.dense_layout(images)
     arrays = (
         layout.offset,
         layout.height,

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from pytrain.errors import ConfigError
-from pytrain.optim import Lamb, OptimizerConfig, build_optimizer
+from pytrain.settings import OptimizerConfig
+from pytrain.training.optim import Lamb, build_optimizer
 
 
 def lamb_twin(weight, gradients, rate, betas, eps, decay, correct=True, limit=np.inf):

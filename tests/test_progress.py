@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from pydegrade import progress
+from pydegrade.commands import progress
 
 
 class Terminal(io.StringIO):

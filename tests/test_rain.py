@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import pydegrade
-from pydegrade import ops, rng
+from pydegrade import ops
+from pydegrade.native import rng
 
 from .reference import rain as reference
 
@@ -134,7 +135,7 @@ def test_gradient_and_opcheck():
     made = make(images, brightness=0.5, streaks_per_kpx=20.0, width_px=3.0)
     made.sum().backward()
     assert torch.equal(images.grad, (made.detach() < 1).float())
-    layout = pydegrade.packed.dense_layout(images)
+    layout = pydegrade.native.packed.dense_layout(images)
     where = [torch.from_numpy(values) for values in (layout.offset, layout.height, layout.width)]
     values = [torch.full((2,), value) for value in parameters().values()]
     key = torch.zeros(2, 4, dtype=torch.int32)

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pydegrade
-from pydegrade.space import preset_names
-from pytrain.registry import METHODS
+from pydegrade.tasks.space import preset_names
+from pytrain.methods.registry import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

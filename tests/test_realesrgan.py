@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pytrain.batch import Batch
+from pytrain.data.batch import Batch
 from pytrain.methods.contract import Setup
 from pytrain.methods.dasr import DASRMethodConfig
 from pytrain.methods.realesrgan import RealESRGAN, RealESRGANConfig

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import pydegrade
-from pydegrade import rng
-from pydegrade.space import preset_names
+from pydegrade.native import rng
+from pydegrade.tasks.space import preset_names
 
 from .reference import chain
 

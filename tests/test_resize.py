@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pydegrade import _native
-from pydegrade.columns import Items
+from pydegrade.native import binding
 from pydegrade.ops import OPS
+from pydegrade.ops.declaration import Items
 from pydegrade.ops.resize import MODES, RULES, resize
 
 from .reference import resize as reference
@@ -255,9 +255,9 @@ def test_op_refuses_layouts_outside_its_memory() -> None:
 DIGEST = """
 import hashlib, sys, torch
 sys.path[:0] = {path!r}
-from pydegrade import _native
+from pydegrade.native import binding
 from pydegrade.ops.resize import MODES, resize
-print(_native.isa_name())
+print(binding.isa_name())
 digest = hashlib.sha256()
 for mode in MODES:
     for size, out in (
@@ -274,7 +274,7 @@ print(digest.hexdigest())
 
 @pytest.mark.slow
 def test_same_bits_on_every_instruction_set() -> None:
-    levels = [level for level in ("v2", "v3", "v4") if level <= _native.isa_name()]
+    levels = [level for level in ("v2", "v3", "v4") if level <= binding.isa_name()]
     if not levels:
         pytest.skip("one instruction set in this build")
     digests = set()
@@ -300,10 +300,10 @@ def test_same_bits_for_any_threads_and_batch(mode: str) -> None:
         assert torch.equal(together, torch.cat([resize(image[None], out, mode=mode) for image in images]))
         for threads in (1, 3):
             try:
-                _native.set_num_threads(threads)
+                binding.set_num_threads(threads)
                 assert torch.equal(resize(images, out, mode=mode), together)
             finally:
-                _native.set_num_threads(None)
+                binding.set_num_threads(None)
 
 
 def test_modes_and_factors_per_image() -> None:

@@ -10,8 +10,8 @@ from PIL import Image
 from skimage import data
 
 import pydegrade
-from pydegrade import cli, resize_folder
-from pydegrade.resize_folder import named_results, parse_scale, whole_shrinkage
+from pydegrade.commands import cli, resize_folder
+from pydegrade.commands.resize_folder import named_results, parse_scale, whole_shrinkage
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from pytrain.errors import ConfigError
-from pytrain.schedule import ScheduleConfig, rate_factor
+from pytrain.settings import ScheduleConfig
+from pytrain.training.schedule import rate_factor
 
 
 def factors(steps: int, **values: object) -> list[float]:

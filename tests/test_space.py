@@ -9,7 +9,7 @@ import pytest
 
 import pydegrade
 from pydegrade.errors import SpaceError
-from pydegrade.space import preset_names
+from pydegrade.tasks.space import preset_names
 
 HEAD = '[space]\nname = "t"\nscale = 4\nsource = "test"\n'
 BLUR = '[[slot]]\nname = "blur1"\nop = "blur"\nshape = "iso"\nsize_px = 7\n'

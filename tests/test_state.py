@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from pytrain import state as states
 from pytrain.errors import CheckpointError
 from pytrain.methods.contract import Phase, Setup, Terms
 from pytrain.methods.realesrgan import RealESRGAN, RealESRGANConfig
 from pytrain.nets import SRResNetConfig, UNetDiscriminatorConfig
-from pytrain.optim import OptimizerConfig
-from pytrain.precision import PLAIN
+from pytrain.settings import OptimizerConfig
+from pytrain.training import state as states
+from pytrain.training.precision import PLAIN
 
 NET = SRResNetConfig(num_features=4, num_blocks=1, scale=2)
 

@@ -13,7 +13,7 @@ import torch
 import pydegrade
 from pydegrade import TaskBatch
 from pydegrade.errors import SpaceError, TaskError
-from pydegrade.space import preset_names
+from pydegrade.tasks.space import preset_names
 
 
 def equal(a: TaskBatch, b: TaskBatch) -> bool:

@@ -17,16 +17,16 @@ import pytest
 import torch
 
 import pydegrade
-from pytrain import config as configs
-from pytrain.cli import main
+from pytrain.commands.cli import main
+from pytrain.config import config as configs
 from pytrain.errors import ConfigError, DataError
+from pytrain.files.records import Record, read_record, write_record
 from pytrain.grouping import stages
-from pytrain.groups import Group, groups_record, network_digest, read_groups
-from pytrain.loop import fit
 from pytrain.methods.contract import Setup
+from pytrain.methods.groups import Group, groups_record, network_digest, read_groups
 from pytrain.methods.tgsr import GroupingConfig, Tgsr, TgsrConfig
 from pytrain.nets import SRResNetConfig, config_to_dict
-from pytrain.records import Record, read_record, write_record
+from pytrain.training.loop import fit
 
 from . import tgsr
 
@@ -197,7 +197,7 @@ def test_groups_of_something_else_are_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"^train\.pretrained must have the weights that .* digest [0-9a-f]{8}, got "):
         opened(config, replace(setup, pretrained=str(tmp_path / "other.safetensors")))
     # The same weights in another kind of file are the same.
-    from pytrain.checkpoint import load_model, save_model
+    from pytrain.files.checkpoint import load_model, save_model
 
     save_model(tmp_path / "start.pth", tgsr.NET, load_model(model).net)
     opened(config, replace(setup, pretrained=str(tmp_path / "start.pth")))
@@ -312,7 +312,7 @@ def test_groups_follow_from_gains_and_improvements(grouped: Path):
 
 
 def test_improvements_are_psnr_after_minus_before(grouped: Path):
-    from pytrain.checkpoint import load_model
+    from pytrain.files.checkpoint import load_model
 
     plan = stages.plan_of(configs.load(grouped / "tgsr.toml"))
     members = read_groups(grouped / "groups" / "rest2.toml", SPACE, ("unsatisfactory",)).groups[0].tasks
@@ -420,7 +420,7 @@ def test_training_with_groups_resumes_bit_for_bit(grouped: Path, tmp_path: Path)
     path = copied(grouped, tmp_path)
 
     def trained(name: str, stop_at: int) -> dict[str, torch.Tensor]:
-        from pytrain.weights import read_weights
+        from pytrain.nets.weights import read_weights
 
         overrides = (f"run.name={name}", f"run.out={tmp_path / name}")
         if stop_at:

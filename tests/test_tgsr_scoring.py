@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from scipy import stats
 
 import pydegrade
-from pytrain.distributed import World
 from pytrain.errors import DataError, PytrainError
 from pytrain.grouping import indicators, scores, shards
 from pytrain.grouping.inputs import VALIDATION_NUMBER, Crops, validation_crops
 from pytrain.grouping.scoring import FlatWeights, Scorer, TuneSettings, luma_psnr
 from pytrain.nets import SRResNetConfig, build
-from pytrain.optim import OptimizerConfig
-from pytrain.precision import PLAIN, Precision
+from pytrain.settings import OptimizerConfig
+from pytrain.training.distributed import World
+from pytrain.training.precision import PLAIN, Precision
 
 from . import tgsr
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pytrain.checkpoint import save_model
+from pytrain.files.checkpoint import save_model
 from pytrain.nets import SRResNetConfig, build
 
 NET = SRResNetConfig(num_features=4, num_blocks=1)

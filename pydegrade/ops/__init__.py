@@ -1,6 +1,5 @@
 """Ops, one per file. OPS lists their declarations in the order of their codes in csrc/ops.h."""
 
-from ..columns import Op
 from . import blur as _blur
 from . import jpeg as _jpeg
 from . import noise as _noise
@@ -8,6 +7,7 @@ from . import rain as _rain
 from . import resize as _resize
 from . import sharpen as _sharpen
 from .blur import blur
+from .declaration import Op
 from .jpeg import jpeg
 from .noise import noise
 from .rain import rain

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _device
-from ..columns import BoolArray, Column, Columns, Items, Op, same_size
-from ..packed import dense_layout
-from ..psf import SHAPES, blur_params
-from ._arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
-from ._library import LIBRARY, layout_arguments
+from ..native import devices
+from ..native.packed import dense_layout
+from .arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
+from .declaration import BoolArray, Column, Columns, Items, Op, same_size
+from .library import LIBRARY, layout_arguments
+from .psf import SHAPES, blur_params
 
 Shape = Literal["delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"]
 Border = Literal["reflect_101", "symmetric"]
@@ -124,7 +124,7 @@ def _run(
     src = data.contiguous()
     out = torch.empty_like(src)
     params = {"weights": weights.contiguous(), "start": start, "size_px": size_px, "path": path, "border": border}
-    _device.call(function, rows=rows, src=src, dst=out, **params)
+    devices.call(function, rows=rows, src=src, dst=out, **params)
     return out
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _device
-from ..columns import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op, same_size
-from ..packed import dense_layout
-from ._arguments import beside, check_device
-from ._library import LIBRARY, layout_arguments
+from ..native import devices
+from ..native.packed import dense_layout
+from .arguments import beside, check_device
+from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op, same_size
+from .library import LIBRARY, layout_arguments
 
 Mode = Literal["off", "libjpeg", "diffjpeg", "diffjpeg_basicsr"]
 Subsampling = Literal["444", "422", "420"]
@@ -133,7 +133,7 @@ def _fields(
 def _jpeg(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
     fields = _fields(data, *arguments[:-1])
     out = torch.empty_like(fields["src"])
-    _device.call("jpeg", dst=out, **fields)
+    devices.call("jpeg", dst=out, **fields)
     return out
 
 
@@ -143,7 +143,7 @@ def _jpeg_adjoint(grad: torch.Tensor, data: torch.Tensor, *arguments: Any) -> to
         got = f"{grad.dtype} of shape {tuple(grad.shape)}"
         raise ValueError(f"jpeg: grad must be float32 of shape {tuple(data.shape)}, got {got}")
     out = torch.empty_like(fields["src"])
-    _device.call("jpeg_adjoint", dst=out, grad=grad.contiguous(), libjpeg_gradient=int(arguments[-1]), **fields)
+    devices.call("jpeg_adjoint", dst=out, grad=grad.contiguous(), libjpeg_gradient=int(arguments[-1]), **fields)
     return out
 
 

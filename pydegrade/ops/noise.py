@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _device, _native, rng
-from ..columns import BoolArray, Column, Columns, Items, Op, same_size
-from ..eigen import symmetric_eigen3
-from ..packed import dense_layout
-from ._arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
-from ._library import LIBRARY, layout_arguments
+from ..native import binding, devices, rng
+from ..native.packed import dense_layout
+from .arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
+from .declaration import BoolArray, Column, Columns, Items, Op, same_size
+from .eigen import symmetric_eigen3
+from .library import LIBRARY, layout_arguments
 
 Kind = Literal["off", "gaussian", "poisson", "correlated"]
 KINDS: tuple[Kind, ...] = ("off", "gaussian", "poisson", "correlated")
@@ -88,8 +88,8 @@ OP = Op(
 @cache
 def poisson_tables() -> NDArray[np.uint32]:
     """The alias tables, built once per process (about 20 ms, 2.3 MB)."""
-    tables = np.empty(_native.POISSON_WORDS, np.uint32)
-    _native.call("poisson_tables", out=tables)
+    tables = np.empty(binding.POISSON_WORDS, np.uint32)
+    binding.call("poisson_tables", out=tables)
     tables.flags.writeable = False
     return tables
 
@@ -148,7 +148,7 @@ def _noise(
         raise ValueError(f"noise: key must be [{count}, 4] and matrix [{count}, 9], got {key.shape} and {matrix.shape}")
     src = data.contiguous()
     out = torch.empty_like(src)
-    _device.call(
+    devices.call(
         "noise",
         rows=rows,
         src=src,

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _device, rng
-from ..columns import BoolArray, Column, Columns, Items, Op, same_size
-from ..packed import dense_layout
-from ._arguments import beside, check_images, check_layout, check_rows, like_data, numbers
-from ._library import LIBRARY, layout_arguments
+from ..native import devices, rng
+from ..native.packed import dense_layout
+from .arguments import beside, check_images, check_layout, check_rows, like_data, numbers
+from .declaration import BoolArray, Column, Columns, Items, Op, same_size
+from .library import LIBRARY, layout_arguments
 
 # ---- Declaration
 
@@ -85,7 +85,7 @@ def _rain(
     src = data.contiguous()
     out = torch.empty_like(src)
     fields = {column.name: value for column, value in zip(_COLUMNS, values)}
-    _device.call("rain", rows=rows, src=src, dst=out, **fields, key=key)
+    devices.call("rain", rows=rows, src=src, dst=out, **fields, key=key)
     return out
 
 

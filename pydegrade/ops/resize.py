@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _device
-from ..columns import BoolArray, Column, Columns, IntArray, Items, Op
-from ..packed import Layout, dense_layout
-from ._arguments import beside, check_device
-from ._library import LIBRARY, layout_arguments
+from ..native import devices
+from ..native.packed import Layout, dense_layout
+from .arguments import beside, check_device
+from .declaration import BoolArray, Column, Columns, IntArray, Items, Op
+from .library import LIBRARY, layout_arguments
 
 Mode = Literal[
     "torch_area",
@@ -179,7 +179,7 @@ def _resize(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
     out = data.new_empty(total)
     _checked(data, src, "data")
     _checked(out, dst, "the result")
-    _device.call("resize", src_rows=src.fields(), dst_rows=dst.fields(), src=data.contiguous(), dst=out, **params)
+    devices.call("resize", src_rows=src.fields(), dst_rows=dst.fields(), src=data.contiguous(), dst=out, **params)
     return out
 
 
@@ -189,7 +189,7 @@ def _resize_adjoint(grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
     out = grad.new_zeros(total)
     _checked(out, src, "the result")
     _checked(grad, dst, "grad")
-    _device.call(
+    devices.call(
         "resize_adjoint", src=grad.contiguous(), dst=out, src_rows=dst.fields(), dst_rows=src.fields(), **params
     )
     return out

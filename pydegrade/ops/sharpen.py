@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _device
-from ..columns import BoolArray, Column, Columns, Items, Op, same_size
-from ..packed import dense_layout
-from ._arguments import beside, check_images, check_layout, check_rows, like_data, numbers
-from ._library import LIBRARY, layout_arguments
+from ..native import devices
+from ..native.packed import dense_layout
+from .arguments import beside, check_images, check_layout, check_rows, like_data, numbers
+from .declaration import BoolArray, Column, Columns, Items, Op, same_size
+from .library import LIBRARY, layout_arguments
 
 # ---- Declaration
 
@@ -81,7 +81,7 @@ def _sharpen(
     )
     src = data.contiguous()
     out = torch.empty_like(src)
-    _device.call(
+    devices.call(
         "sharpen", rows=rows, src=src, dst=out, weight=weight, radius_px=radius_px, threshold_8bit=threshold_8bit
     )
     return out

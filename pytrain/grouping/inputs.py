@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pydegrade.dataset import CropReader, find_images
-from pydegrade.dataset import Crops as Squares
 from pydegrade.errors import ImageError
-from pydegrade.rng import named_uniform
+from pydegrade.files.dataset import CropReader, find_images
+from pydegrade.files.dataset import Crops as Squares
+from pydegrade.native.rng import named_uniform
 
 from ..errors import DataError
 

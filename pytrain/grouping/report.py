@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from pydegrade import TaskBatch, TaskError, degrade_batch
-from pydegrade.io import Pixels, to_uint8, write_png
-from pydegrade.sheet import pair_rows, render_sheet
+from pydegrade.commands.sheet import pair_rows, render_sheet
+from pydegrade.files.io import Pixels, to_uint8, write_png
 
 from ..errors import ConfigError, DataError
-from ..groups import Group, read_groups
-from ..records import read_record
+from ..files.records import read_record
+from ..methods.groups import Group, read_groups
 from .stages import Plan, pis_path, rest_path
 
 INK, FAINT, GRID = "#1f2328", "#6e7781", "#e6e8eb"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pydegrade import TaskBatch
-from pydegrade.rng import named_uniform
+from pydegrade.native.rng import named_uniform
 
 from ..methods.tgsr import IndicatorName
 from .indicators import gradient_gain, last_layer_gain, regress, standardized, top_count

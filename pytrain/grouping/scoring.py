@@ -22,9 +22,9 @@ import pydegrade
 
 from ..errors import PytrainError
 from ..methods.parts import PIXEL_LOSSES, PixelLossName
-from ..optim import OptimizerConfig, build_optimizer
-from ..precision import Precision, choose_precision
-from ..settings import PrecisionName
+from ..settings import OptimizerConfig, PrecisionName
+from ..training.optim import build_optimizer
+from ..training.precision import Precision, choose_precision
 from .inputs import Crops
 
 # ITU-R BT.601 luma of RGB in [0, 1], in levels of 255; the offset 16 cancels in differences. As pydegrade.metrics.

@@ -23,8 +23,8 @@ import torch
 
 import pydegrade
 
-from ..distributed import World
 from ..errors import DataError, PytrainError, one_line
+from ..training.distributed import World
 
 Values = Mapping[str, Any]
 Measure = Callable[[Any, int], Values]

@@ -29,24 +29,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pydegrade import Space, TaskBatch, TaskError, sample
-from pydegrade.progress import Progress
+from pydegrade.commands.progress import Progress
 
-from ..checkpoint import atomic_write, load_model, save_model
-from ..config import Config, to_dict
-from ..data import open_source, stream
-from ..distributed import World, join
+from ..config.config import Config, to_dict
+from ..data.source import open_source, stream
 from ..errors import ConfigError, DataError
-from ..evaluate import EvaluateConfig
-from ..groups import Group, groups_record, network_digest, read_groups
-from ..loop import fit
+from ..evaluation.evaluate import EvaluateConfig
+from ..files.checkpoint import atomic_write, load_model, save_model
+from ..files.records import Record, check_made_from, digest_of, read_record, write_record
+from ..methods.groups import Group, groups_record, network_digest, read_groups
 from ..methods.parts import load_space
 from ..methods.tgsr import GroupingConfig, TgsrConfig
 from ..nets import config_to_dict
-from ..optim import OptimizerConfig
-from ..precision import PLAIN, Precision
-from ..records import Record, check_made_from, digest_of, read_record, write_record
-from ..schedule import ScheduleConfig
-from ..weights import read_weights
+from ..nets.weights import read_weights
+from ..settings import OptimizerConfig, ScheduleConfig
+from ..training.distributed import World, join
+from ..training.loop import fit
+from ..training.precision import PLAIN, Precision
 from . import scores
 from .indicators import top_count
 from .inputs import Crops, gathered, validation_crops
@@ -142,7 +141,7 @@ def plan_of(config: Config, workers: int | None = None, redo: bool = False) -> P
     """Check a configuration and open what every stage needs.
 
     Args:
-        config: from `pytrain.config.load`.
+        config: from `pytrain.config.config.load`.
         workers: processes for scoring; None: as configured.
         redo: make files again that were made from something else.
     Raises:

@@ -1,1 +1,1 @@
-"""One training method per file; `contract` says what a method is, `pytrain.registry.METHODS` lists them."""
+"""One training method per file; `contract` says what a method is, `pytrain.methods.registry.METHODS` lists them."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pydegrade import TaskBatch
 
-from ..batch import NO_EXTRA, Batch
+from ..data.batch import NO_EXTRA, Batch
 
 Nets = Mapping[str, nn.Module]
 
@@ -86,7 +86,7 @@ class Phase:
 
 
 class Method(Protocol):
-    """What `pytrain.registry.METHODS[name].build(config, setup)` returns. Holds values, no changing state.
+    """What `pytrain.methods.registry.METHODS[name].build(config, setup)` returns. Holds values, no changing state.
 
     Members:
         phases: run in this order in every step.

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 import pydegrade
 
-from ..batch import Batch
+from ..data.batch import Batch
 from ..errors import ConfigError
-from ..losses import GanKind
 from ..nets import DASR, DASRConfig, UNetDiscriminatorConfig
 from ..settings import option, require
 from .contract import Nets, Setup, Terms, frozen
+from .losses import GanKind
 from .parts import PixelLossName
 from .realesrgan import RealESRGAN, RealESRGANConfig
 

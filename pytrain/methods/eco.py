@@ -25,13 +25,13 @@ from torch import Tensor, nn
 import pydegrade
 from pydegrade import TaskBatch
 
-from ..batch import Batch
-from ..checkpoint import load_model
+from ..data.batch import Batch
 from ..errors import CheckpointError, ConfigError
+from ..files.checkpoint import load_model
 from ..nets import build
-from ..pairs import Recipe, check_manifest, read_manifest, weights_sha256
 from ..settings import option, require
 from .contract import Nets, Phase, Setup, Terms
+from .pairs import Recipe, check_manifest, read_manifest, weights_sha256
 from .parts import PIXEL_LOSSES, PixelLossName, load_space
 
 Mix = Literal["sigmoid", "linear", "vanilla"]

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from pydegrade import Space, TaskBatch, sample
 
-from .. import losses
 from .. import nets as networks
-from ..batch import Batch
+from ..data.batch import Batch
 from ..errors import ConfigError, nearest
 from ..settings import option, require
+from . import losses
 from .contract import Nets, Phase, Setup, Terms
 from .parts import PIXEL_LOSSES, PixelLossName, drawn_for_step, load_space
 

@@ -26,7 +26,7 @@ from torch.func import functional_call, grad, vmap
 from pydegrade import TaskBatch, sample
 
 from .. import nets as networks
-from ..batch import Batch
+from ..data.batch import Batch
 from ..errors import ConfigError
 from ..nets.mzsr import enlarge
 from ..settings import option, require

@@ -10,10 +10,10 @@ from typing import Literal, TypeVar
 from torch import Tensor
 
 from pydegrade import Space, SpaceError
-from pydegrade.rng import named_uniform
+from pydegrade.native.rng import named_uniform
 
-from .. import losses
 from ..errors import ConfigError
+from . import losses
 
 PixelLossName = Literal["l1", "mse", "charbonnier"]
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from pydegrade import TaskBatch, sample
 
-from ..batch import Batch
+from ..data.batch import Batch
 from ..nets import build
 from ..settings import option, require
 from .contract import Nets, Phase, Setup, Terms

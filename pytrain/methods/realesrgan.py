@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from pydegrade import TaskBatch, sample
 
-from .. import losses
-from ..batch import Batch
+from ..data.batch import Batch
 from ..errors import ConfigError
-from ..losses import GanKind
 from ..nets import UNetDiscriminatorConfig, VGG19Features, build, load_vgg19
 from ..settings import option, require
+from . import losses
 from .contract import Nets, Phase, Setup, Terms, frozen
+from .losses import GanKind
 from .parts import PIXEL_LOSSES, PixelLossName, load_space
 from .psnr import Psnr, PsnrConfig
 

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pydegrade import TaskBatch, sample
-from pydegrade.rng import named_uniform
+from pydegrade.native.rng import named_uniform
 
-from ..batch import Batch
+from ..data.batch import Batch
 from ..errors import ConfigError, DataError
-from ..groups import Groups, network_digest, read_groups
 from ..nets import config_to_dict
 from ..settings import option, require
 from .contract import Method, Nets, Phase, Setup
+from .groups import Groups, network_digest, read_groups
 from .parts import load_space
 from .realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
 

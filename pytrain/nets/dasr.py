@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 from . import dasr_predictor, dasr_srresnet, srresnet
-from ._parts import State
 from .dasr_predictor import DASRPredictor, DASRPredictorConfig, Input
 from .dasr_srresnet import DASRSRResNet, DASRSRResNetConfig, experts_from_srresnet
+from .parts import State
 from .srresnet import SRResNet
 
 GENERATOR, PREDICTOR = "generator.", "predictor."

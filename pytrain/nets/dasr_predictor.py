@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._parts import State, require, require_positive
+from .parts import State, require, require_positive
 
 Input = Literal["image", "high_pass"]
 INPUTS: tuple[Input, ...] = get_args(Input)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError
 from . import srresnet
-from ._parts import State, count_indices, require, require_positive
+from .parts import State, count_indices, require, require_positive
 from .srresnet import SRResNet, SRResNetConfig
 
 

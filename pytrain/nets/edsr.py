@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._parts import (
+from .parts import (
     DIV2K_MEAN_RGB,
     ShuffleUpsampler,
     State,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError, nearest
-from ._parts import ShuffleUpsampler, State, conv3x3, count_indices, require, require_positive, shuffle_scale
+from .parts import ShuffleUpsampler, State, conv3x3, count_indices, require, require_positive, shuffle_scale
 from .rcan import MeanShift
 
 PIXEL_RANGE = 255.0
@@ -216,7 +216,7 @@ class IPT(nn.Module):
     for all six. State-dict keys are the release's (`head.T`, `body.encoder.layers.L`, `body.query_embed`, `tail.T`).
     Unlike the release, layers are initialised independently instead of as copies of one.
 
-    The net has one input size; `pytrain.patches` runs it on images.
+    The net has one input size; `pytrain.evaluation.patches` runs it on images.
 
     Attributes:
         tasks: names, in the order of heads.
@@ -291,7 +291,7 @@ class IPT(nn.Module):
         elif (height, width) != (self.patch_px, self.patch_px):
             raise ConfigError(
                 f"ipt: input must be {self.patch_px}x{self.patch_px} px, got {height}x{width}; "
-                "use pytrain.patches for whole images"
+                "use pytrain.evaluation.patches for whole images"
             )
 
 

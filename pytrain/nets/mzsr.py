@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import pydegrade
 
 from ..errors import ConfigError
-from ._parts import State, conv3x3, count_indices, require_positive
+from .parts import State, conv3x3, count_indices, require_positive
 
 
 @dataclass(frozen=True)

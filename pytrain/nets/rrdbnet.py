@@ -13,16 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._parts import (
-    State,
-    conv3x3,
-    count_indices,
-    pad_to_multiple,
-    rename,
-    require,
-    require_positive,
-    scaled_kaiming,
-)
+from .parts import State, conv3x3, count_indices, pad_to_multiple, rename, require, require_positive, scaled_kaiming
 
 
 @dataclass(frozen=True)

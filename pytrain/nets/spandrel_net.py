@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, one_line
-from ..weights import read_weights
-from ._parts import pad_to_multiple
+from .parts import pad_to_multiple
+from .weights import read_weights
 
 PREFIX = "model."
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._parts import State, conv3x3, conv_shuffle, count_indices, require, require_positive, scaled_kaiming
+from .parts import State, conv3x3, conv_shuffle, count_indices, require, require_positive, scaled_kaiming
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ._parts import State, conv3x3, count_indices, require_positive
+from .parts import State, conv3x3, count_indices, require_positive
 
 
 @dataclass(frozen=True)

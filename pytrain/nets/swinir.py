@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ._parts import (
+from .parts import (
     DIV2K_MEAN_RGB,
     ShuffleUpsampler,
     State,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 from ..errors import ConfigError
-from ._parts import State, require_positive
+from .parts import State, require_positive
 
 
 @dataclass(frozen=True)

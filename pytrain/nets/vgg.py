@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError
-from ..weights import read_weights
-from ._parts import conv3x3
+from .parts import conv3x3
+from .weights import read_weights
 
 # Output channels of the convolutions in each of the five stages (Simonyan and Zisserman 2014, configuration E).
 STAGES = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)

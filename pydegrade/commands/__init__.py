@@ -1,0 +1,1 @@
+"""The `degrade` command, its jobs over folders, and what commands show: progress, sheets of images."""

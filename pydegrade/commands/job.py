@@ -1,0 +1,153 @@
+"""Runs of `degrade sample`: crops, tasks and engine put together, written as pairs, interruptible at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..engine import Pair, degrade_pairs
+from ..errors import ImageError
+from ..files.dataset import CropReader, Crops, HrImages
+from ..files.io import Pixels, to_float, to_uint8
+from ..files.records import PairStore
+from ..native import binding
+from ..tasks.task import TaskBatch
+
+WINDOW = 4096
+"""Samples are worked on in the order of their images within windows of this many, so that each photograph of a large
+folder is decoded once per window; which sample gets which bits does not depend on it."""
+
+PIXELS_AT_ONCE = 2**24
+"""HR pixels that `degrade_one` gives to the engine at a time: 200 MB."""
+
+
+@dataclass(frozen=True)
+class PairJob:
+    """What is to be made: row r of `tasks` on row r of `crops`.
+
+    Attributes:
+        tasks: N tasks.
+        crops: N crops.
+        images: what the crops refer to.
+        batch: samples per call of the engine; memory, not results, depends on it.
+        device: "cpu" or "cuda".
+        cache_bytes: memory for decoded photographs.
+        max_pixels: limit of a single image.
+    """
+
+    tasks: TaskBatch
+    crops: Crops
+    images: HrImages
+    batch: int = 48
+    device: str = "cpu"
+    cache_bytes: int = 2**30
+    max_pixels: int = 2**27
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened beside the pairs.
+
+    Attributes:
+        skipped: row of the job -> why it was skipped: its photograph cannot be decoded.
+        notes: one line for each photograph that had to be converted ("a.png: alpha channel dropped").
+    """
+
+    skipped: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def kinds_of(tasks: TaskBatch) -> tuple[str, ...]:
+    """Names of the images of one sample: "hr" is the clean crop, "lr" the degraded image, and "target" (only in spaces
+    that sharpen) what a loss should compare with instead of hr."""
+    return ("hr", "lr") if tasks.space.target == "hr" else ("hr", "target", "lr")
+
+
+def write_pairs(
+    job: PairJob, store: PairStore, pending: NDArray[np.int64], finished: Callable[[NDArray[np.int64]], None]
+) -> Outcome:
+    """Make the pending samples and store them.
+
+    Decoding and cutting of the next batch, the engine, and encoding of the previous batch run at the same time.
+
+    Args:
+        job: what to make.
+        store: where to put it.
+        pending: rows of the job that are not stored yet.
+        finished: called with the rows of each batch once they are stored.
+    """
+    reader = CropReader(job.images, job.cache_bytes, job.max_pixels)
+    kinds = kinds_of(job.tasks)
+    skipped: dict[int, str] = {}
+    batches = list(_batches(job, pending))
+
+    def cut(rows: NDArray[np.int64]) -> list[Pixels | str]:
+        return [_crop_or_reason(reader, job.crops, int(row)) for row in rows]
+
+    def put(row: int, hr: Pixels, pair: Pair) -> None:
+        images = {"hr": hr, "lr": to_uint8(pair.lr)}
+        if "target" in kinds:
+            images["target"] = to_uint8(pair.target)
+        store.put(int(job.tasks.indices[row]), images)
+
+    def settle(rows: NDArray[np.int64], written: list[Future[None]]) -> None:
+        for future in written:
+            future.result()
+        store.flush()
+        finished(rows)
+
+    with ThreadPoolExecutor(max_workers=binding.get_num_threads() + 1) as pool:
+        next_crops = pool.submit(cut, batches[0]) if batches else None
+        previous: tuple[NDArray[np.int64], list[Future[None]]] | None = None
+        try:
+            for number, rows in enumerate(batches):
+                assert next_crops is not None
+                crops = next_crops.result()
+                next_crops = pool.submit(cut, batches[number + 1]) if number + 1 < len(batches) else None
+                skipped.update({int(row): crop for row, crop in zip(rows, crops) if isinstance(crop, str)})
+                usable = [(int(row), crop) for row, crop in zip(rows, crops) if not isinstance(crop, str)]
+                pairs = _degrade([crop for _, crop in usable], job, [row for row, _ in usable])
+                if previous is not None:
+                    settle(*previous)
+                written = [pool.submit(put, row, crop, pair) for (row, crop), pair in zip(usable, pairs)]
+                previous = (np.array([row for row, _ in usable], np.int64), written)
+        finally:
+            # Also after Ctrl-C: what is being encoded gets finished and counted.
+            if previous is not None:
+                settle(*previous)
+    return Outcome(skipped, tuple(sorted(reader.notes)))
+
+
+def degrade_one(hr: torch.Tensor, tasks: TaskBatch) -> Iterator[tuple[range, list[Pair]]]:
+    """Every task on one image [3, H, W], a few tasks at a time: (rows of `tasks`, their results)."""
+    at_once = max(1, PIXELS_AT_ONCE // (hr.shape[1] * hr.shape[2]))
+    for start in range(0, len(tasks), at_once):
+        rows = range(start, min(start + at_once, len(tasks)))
+        yield rows, degrade_pairs([hr] * len(rows), tasks.take(np.array(rows)))
+
+
+def _batches(job: PairJob, pending: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for begin in range(0, len(pending), WINDOW):
+        window = pending[begin : begin + WINDOW]
+        ordered = window[np.argsort(job.crops.image[window], kind="stable")]
+        for start in range(0, len(ordered), job.batch):
+            yield ordered[start : start + job.batch]
+
+
+def _crop_or_reason(reader: CropReader, crops: Crops, row: int) -> Pixels | str:
+    try:
+        return reader.read(crops, row)
+    except (ImageError, OSError) as error:
+        return str(error)
+
+
+def _degrade(crops: list[Pixels], job: PairJob, rows: list[int]) -> list[Pair]:
+    if not rows:
+        return []
+    images = [to_float(crop).to(torch.device(job.device)) for crop in crops]
+    return degrade_pairs(images, job.tasks.take(np.array(rows)))

@@ -1,0 +1,218 @@
+"""Contact sheets: rows of images with readable captions, as one RGB image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from ..engine import Stage
+from ..files.io import Pixels, to_uint8
+from ..ops import OPS
+from ..ops.declaration import Op
+from ..tasks.task import TaskBatch
+
+MARGIN_PX = 20
+GAP_PX = 12
+CAPTION_FONT_PX = 13
+TITLE_FONT_PX = 15
+HEADING_FONT_PX = 20
+LINE_FACTOR = 1.3
+PAIR_WIDTH_PX = 388
+"""Width of HR and LR side by side, 192 px each, and the gap between them."""
+
+PAPER = (252, 252, 250)
+INK = (25, 25, 28)
+FAINT_INK = (110, 110, 115)
+
+_OP_BY_NAME = {op.name: op for op in OPS}
+_UNITS = {"_px": " px", "_8bit": "/255", "_rad": " rad"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One image of a sheet.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], any size.
+        title: one line above the captions, e.g. the slot's name.
+        captions: short lines under it; wrapped to the width of the cell.
+    """
+
+    pixels: Pixels
+    title: str = ""
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """Images side by side under one line of text, e.g. a task's address."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+def render_sheet(
+    rows: Sequence[SheetRow], heading: str = "", cell_width_px: int = 192, cell_height_px: int = 192
+) -> Pixels:
+    """Draw a sheet.
+
+    Args:
+        rows: at least one; may differ in length.
+        heading: line at the top; it widens the sheet if it must.
+        cell_width_px, cell_height_px: each image is fitted into this rectangle; small ones are enlarged without
+            interpolation, so that their pixels stay visible.
+    Returns:
+        uint8 [H, W, 3].
+    """
+    heading_font, title_font, caption_font = (
+        ImageFont.load_default(size) for size in (HEADING_FONT_PX, TITLE_FONT_PX, CAPTION_FONT_PX)
+    )
+    heading_lines = _wrapped(heading, heading_font, 10**9)
+    heading_px = _height_px(len(heading_lines), HEADING_FONT_PX) + (GAP_PX if heading_lines else 0)
+
+    # Texts of each cell, and with them the height of each row.
+    texts = [[_cell_lines(cell, caption_font, cell_width_px) for cell in row.cells] for row in rows]
+    title_px = [_height_px(1, TITLE_FONT_PX) + 4 if row.title else 0 for row in rows]
+    text_px = [6 + _height_px(max((len(lines) for lines in row), default=0), CAPTION_FONT_PX) for row in texts]
+    row_px = [title + cell_height_px + text + GAP_PX for title, text in zip(title_px, text_px)]
+
+    columns = max(len(row.cells) for row in rows)
+    width_px = columns * (cell_width_px + GAP_PX) - GAP_PX
+    widest_line = max([heading_font.getlength(heading), *(title_font.getlength(row.title) for row in rows)])
+    width_px = max(width_px, int(widest_line) + 1) + 2 * MARGIN_PX
+    sheet = Image.new("RGB", (width_px, 2 * MARGIN_PX + heading_px + sum(row_px) - GAP_PX), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _draw_lines(draw, MARGIN_PX, MARGIN_PX, heading_lines, heading_font, HEADING_FONT_PX, INK)
+
+    top = MARGIN_PX + heading_px
+    for number, row in enumerate(rows):
+        draw.text((MARGIN_PX, top), row.title, fill=INK, font=title_font)
+        cell_top = top + title_px[number]
+        for column, (cell, lines) in enumerate(zip(row.cells, texts[number])):
+            left = MARGIN_PX + column * (cell_width_px + GAP_PX)
+            sheet.paste(_fitted(cell.pixels, cell_width_px, cell_height_px), (left, cell_top))
+            below = cell_top + cell_height_px + 6
+            _draw_lines(draw, left, below, lines[:1], caption_font, CAPTION_FONT_PX, INK)
+            below += _height_px(1, CAPTION_FONT_PX)
+            _draw_lines(draw, left, below, lines[1:], caption_font, CAPTION_FONT_PX, FAINT_INK)
+        top += row_px[number]
+    return np.array(sheet)
+
+
+def stage_rows(tasks: TaskBatch, traces: Sequence[Sequence[Stage]]) -> list[SheetRow]:
+    """One row per task: HR, the image after each slot with the slot's parameters, and LR."""
+    rows = []
+    for row, stages in enumerate(traces):
+        cells = []
+        for stage in stages:
+            height, width = stage.image.shape[1:]
+            captions: tuple[str, ...] = (f"{width} x {height} px",)
+            if stage.slot not in ("hr", "lr"):
+                captions += slot_captions(tasks, row, stage.slot)
+            title = stage.slot.upper() if stage.slot in ("hr", "lr") else stage.slot
+            cells.append(Cell(to_uint8(stage.image), title, captions))
+        rows.append(SheetRow(tasks.addresses[row], tuple(cells)))
+    return rows
+
+
+def pair_rows(tasks: TaskBatch, hr: Sequence[Pixels], lr: Sequence[Pixels], pairs_per_row: int = 4) -> list[SheetRow]:
+    """HR and LR of each task side by side at the same size, with a short account of the task under them."""
+    cells = []
+    for row, (clean, degraded) in enumerate(zip(hr, lr)):
+        scale = clean.shape[0] // degraded.shape[0]
+        enlarged = degraded.repeat(scale, axis=0).repeat(scale, axis=1)
+        between = np.full((clean.shape[0], max(1, clean.shape[1] // 48), 3), PAPER, np.uint8)
+        account = "  ".join(" ".join((name, *slot_captions(tasks, row, name))) for name in running_slots(tasks, row))
+        cells.append(
+            Cell(np.concatenate([clean, between, enlarged], axis=1), f"sample {tasks.indices[row]}", (account,))
+        )
+    return [SheetRow("", tuple(cells[at : at + pairs_per_row])) for at in range(0, len(cells), pairs_per_row)]
+
+
+def running_slots(tasks: TaskBatch, row: int) -> list[str]:
+    """Names of the slots that do something in a task, in running order."""
+    slots = tasks.space.slots
+    one = tasks.take([row])
+    names = [slots[slot].name for slot in tasks.program[row].tolist() if slot >= 0]
+    ops = {slot.name: _OP_BY_NAME[slot.op] for slot in slots}
+    return [name for name in names if not ops[name].neutral(_columns_of(one, name, ops[name]))[0]]
+
+
+def slot_captions(tasks: TaskBatch, row: int, slot: str) -> tuple[str, ...]:
+    """Parameters of one slot of a task that have an effect, one short text each: "iso", "sigma_x 1.27 px"."""
+    one = tasks.take([row])
+    op = next(_OP_BY_NAME[item.op] for item in tasks.space.slots if item.name == slot)
+    values = _columns_of(one, slot, op)
+    active = op.active(values)
+    texts = []
+    for column in op.columns:
+        value = values[column.name][0]
+        if column.name in active and not active[column.name][0]:
+            continue
+        texts.append(column.choices[value] if column.choices else _number_text(column.name, value))
+    return tuple(texts)
+
+
+def _columns_of(tasks: TaskBatch, slot: str, op: Op) -> dict[str, NDArray[Any]]:
+    return {column.name: tasks.column(f"{slot}.{column.name}") for column in op.columns}
+
+
+def _number_text(name: str, value: Any) -> str:
+    """A column's name and value, the unit behind the number: ("sigma_x_px", 1.2713) -> "sigma_x 1.27 px"."""
+    for suffix, unit in _UNITS.items():
+        if name.endswith(suffix):
+            return f"{name.removesuffix(suffix)} {value:.3g}{unit}"
+    return f"{name} {value:.3g}"
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _height_px(lines: int, font_px: int) -> int:
+    return int(lines * font_px * LINE_FACTOR + 0.5)
+
+
+def _cell_lines(cell: Cell, font: Font, width_px: int) -> list[str]:
+    """Title first, then captions, each no wider than the cell."""
+    lines = _wrapped(cell.title, font, width_px)[:1]
+    for caption in cell.captions:
+        lines += _wrapped(caption, font, width_px)
+    return lines
+
+
+def _wrapped(text: str, font: Font, width_px: int) -> list[str]:
+    """Greedy line breaking at spaces; a single word may stick out."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= width_px:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _draw_lines(
+    draw: ImageDraw.ImageDraw,
+    left: int,
+    top: int,
+    lines: Sequence[str],
+    font: Font,
+    font_px: int,
+    ink: tuple[int, int, int],
+) -> None:
+    for number, line in enumerate(lines):
+        draw.text((left, top + _height_px(number, font_px)), line, fill=ink, font=font)
+
+
+def _fitted(pixels: Pixels, width_px: int, height_px: int) -> Image.Image:
+    """The image at the largest size that fits the rectangle."""
+    image = Image.fromarray(pixels)
+    factor = min(width_px / image.width, height_px / image.height)
+    method = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST
+    return image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), method)

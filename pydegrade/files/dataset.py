@@ -1,0 +1,378 @@
+"""Where high-resolution crops come from: folders, files, LMDBs, or photographs that ship with scikit-image.
+
+Crop i is a pure function of (seed, i), the list of images and the side of the crop. Nothing is shuffled and no state is
+kept, so any worker can make any crop, in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ImageError
+from ..native import rng
+from .io import MAX_PIXELS, Decoded, Pixels, decode_image, image_size, list_images, path_inside
+from .lmdb_reader import LmdbReader, is_lmdb, open_lmdb, read_entries
+
+Augment = Literal["none", "hflip", "dihedral"]
+AUGMENTS: tuple[str, ...] = get_args(Augment)
+"""How crops are mirrored and turned: not at all, left to right, or all eight symmetries of the square."""
+
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "gravel.png",
+    "motorcycle_left.png",
+    "rocket.jpg",
+)
+"""Natural photographs inside the scikit-image wheel: no download, sides of at least 300 px."""
+
+
+@dataclass(frozen=True)
+class HrImage:
+    """One clean image.
+
+    Attributes:
+        name: in manifests: relative to the folder, "/" between parts; with several folders their names come first.
+        path: the file, or the LMDB that holds it.
+        height, width: px, upright.
+        size_bytes: of the image file when its header was read.
+        key: in the LMDB; "" for a file.
+    """
+
+    name: str
+    path: Path
+    height: int
+    width: int
+    size_bytes: int
+    key: str = ""
+
+    @property
+    def place(self) -> Path:
+        """What messages call it: the file, or LMDB and name."""
+        return self.path / self.name if self.key else self.path
+
+
+@dataclass(frozen=True)
+class HrImages:
+    """The clean images of a job, in the order in which `draw_crops` numbers them.
+
+    Attributes:
+        origin: where they come from, for people.
+        images: all images that can be cropped; never empty.
+        excluded: one line for each file that was left out, with the reason.
+    """
+
+    origin: str
+    images: tuple[HrImage, ...]
+    excluded: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over names, sizes in px and sizes in bytes: equal digests mean equal crops."""
+        lines = [f"{image.name}\t{image.height}\t{image.width}\t{image.size_bytes}\n" for image in self.images]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+    @cached_property
+    def sides_px(self) -> NDArray[np.int64]:
+        """Height and width of every image, int64 [N, 2]."""
+        return np.array([(image.height, image.width) for image in self.images], np.int64).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Squares cut from images; arrays of equal length, one entry per sample.
+
+    Attributes:
+        index: int64, sample number.
+        image: int64, position in `HrImages.images`.
+        top, left: int64, px in the upright image.
+        hflip: bool, mirrored left to right after cutting.
+        vflip: bool, then mirrored top to bottom.
+        transpose: bool, then rows and columns exchanged.
+        side_px: side of all squares.
+    """
+
+    index: NDArray[np.int64]
+    image: NDArray[np.int64]
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+    hflip: NDArray[np.bool_]
+    vflip: NDArray[np.bool_]
+    transpose: NDArray[np.bool_]
+    side_px: int
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, rows: Any) -> Crops:
+        """Crops at those positions (integers, slice or mask)."""
+        return Crops(
+            self.index[rows],
+            self.image[rows],
+            self.top[rows],
+            self.left[rows],
+            self.hflip[rows],
+            self.vflip[rows],
+            self.transpose[rows],
+            self.side_px,
+        )
+
+    def shrunk(self, factor: int) -> Crops:
+        """The same squares in images that are `factor` times smaller; positions and side must be multiples of it."""
+        return replace(self, top=self.top // factor, left=self.left // factor, side_px=self.side_px // factor)
+
+
+def photographs_folder() -> Path:
+    """Folder of scikit-image that holds PHOTOGRAPHS.
+
+    Raises:
+        ImageError: scikit-image is not installed.
+    """
+    found = importlib.util.find_spec("skimage")
+    if found is None or found.origin is None:
+        raise ImageError(
+            "no images given and scikit-image, whose photographs would serve, is not installed; "
+            "pass a folder (--hr DIR) or `pip install scikit-image`"
+        )
+    return Path(found.origin).parent / "data"
+
+
+def find_images(
+    sources: Sequence[str | os.PathLike[str]] = (),
+    *,
+    side_px: int = 1,
+    meta_info: str | os.PathLike[str] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> HrImages:
+    """Collect clean images large enough for crops.
+
+    Only headers are read here, of LMDBs only the list of sizes. Files that are no images, or smaller than the crop, are
+    left out and reported; a file whose pixels are damaged is noticed later, when it is decoded.
+
+    Args:
+        sources: folders (searched recursively), files, and LMDBs in BasicSR's layout; empty: photographs that ship with
+            scikit-image.
+        side_px: least side of an image.
+        meta_info: text file in BasicSR's form, "relative/name.png (480,480,3)" or "hr.png, lr.png" a line: which images
+            of the one folder or LMDB to use, in which order; text after the first space or comma is ignored.
+        max_pixels: limit of a single image.
+    Raises:
+        ImageError: nothing usable, names that leave the folder, or a source that does not exist.
+    """
+    origin, candidates = _candidates([Path(source) for source in sources], meta_info)
+    images, excluded = [], []
+    for candidate in candidates:
+        try:
+            image = candidate if isinstance(candidate, HrImage) else _with_size(*candidate, max_pixels)
+        except (ImageError, OSError) as error:
+            excluded.append(str(error))
+            continue
+        if min(image.height, image.width) < side_px:
+            excluded.append(f"{image.place}: {image.width} x {image.height} px, smaller than the crop of {side_px} px")
+        else:
+            images.append(image)
+    if not images:
+        more = f" (and {len(excluded) - 1} more)" if len(excluded) > 1 else ""
+        raise ImageError(f"{origin}: no usable image among {len(excluded)}: {excluded[0]}{more}")
+    return HrImages(origin, tuple(images), tuple(excluded))
+
+
+Candidate = HrImage | tuple[str, Path]
+"""An image of an LMDB, whose size the LMDB lists, or (name, path) of a file that is still to be looked at."""
+
+
+def _with_size(name: str, path: Path, max_pixels: int) -> HrImage:
+    height, width = image_size(path, max_pixels)
+    return HrImage(name, path, height, width, path.stat().st_size)
+
+
+def _candidates(sources: list[Path], meta_info: str | os.PathLike[str] | None) -> tuple[str, Sequence[Candidate]]:
+    """(origin, images) before any file is opened."""
+    if meta_info is not None:
+        return _listed(sources, Path(meta_info))
+    if not sources:
+        folder = photographs_folder()
+        return "photographs of scikit-image", [(name, folder / name) for name in PHOTOGRAPHS]
+    if len(sources) == 1 and not sources[0].is_file():
+        return str(sources[0]), _all_of(sources[0])
+    if all(source.is_file() for source in sources):
+        return f"{len(sources)} files", [(source.as_posix(), source) for source in sources]
+
+    # Names must tell the folders apart, and should not change when all folders move together.
+    found: list[Candidate] = []
+    short = [source.name for source in sources]
+    for source, name in zip(sources, short):
+        prefix = name if short.count(name) == 1 else source.as_posix()
+        found += [(prefix, source)] if source.is_file() else [_prefixed(prefix, one) for one in _all_of(source)]
+    return f"{len(sources)} sources, {sources[0]} and on", found
+
+
+def _all_of(source: Path) -> Sequence[Candidate]:
+    """Everything in one folder or LMDB."""
+    if not is_lmdb(source):
+        return [(path.relative_to(source).as_posix(), path) for path in list_images(source)]
+    entries = read_entries(source)
+    sizes = open_lmdb(source).sizes([entry.key for entry in entries])
+    return [
+        HrImage(entry.name, source, entry.height, entry.width, size_bytes, entry.key)
+        for entry, size_bytes in zip(entries, sizes)
+    ]
+
+
+def _prefixed(prefix: str, candidate: Candidate) -> Candidate:
+    if isinstance(candidate, HrImage):
+        return replace(candidate, name=f"{prefix}/{candidate.name}")
+    return f"{prefix}/{candidate[0]}", candidate[1]
+
+
+def _listed(sources: list[Path], meta_info: Path) -> tuple[str, Sequence[Candidate]]:
+    """What a meta_info file lists of one folder or LMDB."""
+    if len(sources) != 1 or not (sources[0].is_dir() or is_lmdb(sources[0])):
+        raise ImageError(f"{meta_info}: a list of files needs exactly one folder to look in (--hr DIR)")
+    if not meta_info.is_file():
+        raise ImageError(f"{meta_info}: must be a text file with one image name a line, got nothing")
+    lines = meta_info.read_text(encoding="utf-8").splitlines()
+    names = [line.split(" ")[0].rstrip(",") for line in lines if line.strip()]
+    if not names:
+        raise ImageError(f"{meta_info}: must list at least one file, got none")
+    if not is_lmdb(sources[0]):
+        return str(sources[0]), [(name, path_inside(sources[0], name)) for name in names]
+    known = {image.key: image for image in _all_of(sources[0]) if isinstance(image, HrImage)}
+    keys = [str(Path(name).with_suffix("")) for name in names]
+    missing = [name for name, key in zip(names, keys) if key not in known]
+    if missing:
+        raise ImageError(f"{meta_info}: lists {missing[0]!r}, {sources[0]} does not hold it ({len(missing)} such)")
+    return str(sources[0]), [known[key] for key in keys]
+
+
+def draw_crops(
+    images: HrImages, seed: int, indices: Any, side_px: int, augment: Augment = "hflip", step_px: int = 1
+) -> Crops:
+    """Which square of which image each sample is: pure in (seed, index), uniform over images, then over positions.
+
+    Args:
+        images: from `find_images` with the same side.
+        seed: the seed of the run, the same as for `pydegrade.sample`.
+        indices: sample numbers, integers [N].
+        side_px: side of the square, at most the shorter side of every image.
+        augment: one of AUGMENTS; every symmetry it allows is equally likely. What is drawn does not depend on it.
+        step_px: tops and lefts are multiples of this, so that a smaller image can be cut at the same place.
+    """
+    if augment not in AUGMENTS:
+        raise ImageError(f"draw_crops: augment must be one of {', '.join(AUGMENTS)}, got {augment!r}")
+    index = np.asarray(indices, np.int64).reshape(-1)
+    draws = [(f"data.{name}", 0) for name in ("image", "crop_top", "crop_left", "hflip", "vflip", "transpose")]
+    uniform = rng.uniforms(rng.check_seed(seed), rng.check_indices(index), draws)
+    image = _whole(uniform[:, 0], len(images.images))
+    positions = (images.sides_px[image] - side_px) // step_px + 1
+    return Crops(
+        index,
+        image,
+        top=step_px * _whole(uniform[:, 1], positions[:, 0]),
+        left=step_px * _whole(uniform[:, 2], positions[:, 1]),
+        hflip=(uniform[:, 3] < 0.5) & (augment != "none"),
+        vflip=(uniform[:, 4] < 0.5) & (augment == "dihedral"),
+        transpose=(uniform[:, 5] < 0.5) & (augment == "dihedral"),
+        side_px=side_px,
+    )
+
+
+def _whole(uniform: NDArray[Any], count: Any) -> NDArray[np.int64]:
+    """Whole numbers in [0, count) from numbers in [0, 1)."""
+    drawn = np.floor(uniform.astype(np.float64) * count).astype(np.int64)
+    return np.minimum(drawn, np.asarray(count, np.int64) - 1)
+
+
+def decode(image: HrImage, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """The whole image, 8-bit RGB.
+
+    Raises:
+        ImageError: the file cannot be decoded, or is not the one whose header was read.
+    """
+    content = open_lmdb(image.path).read(image.key) if image.key else None
+    decoded = decode_image(image.place, max_pixels, content)
+    height, width = decoded.pixels.shape[:2]
+    if (height, width) != (image.height, image.width):
+        if image.key:
+            stated = f"{image.width} x {image.height}"
+            raise ImageError(f"{image.place}: is {width} x {height} px, meta_info.txt says {stated}")
+        raise ImageError(f"{image.place}: changed since its header was read")
+    return decoded
+
+
+class CropReader:
+    """Cuts crops out of images; keeps decoded images in memory up to a budget, the least recently used leave first.
+
+    Args:
+        images: what crops refer to.
+        budget_bytes: memory for decoded images, 3 bytes per pixel; the image in use is kept even if it is larger.
+        max_pixels: limit of a single image.
+    """
+
+    def __init__(self, images: HrImages, budget_bytes: int = 2**30, max_pixels: int = MAX_PIXELS) -> None:
+        self._images = images.images
+        self._budget_bytes = budget_bytes
+        self._max_pixels = max_pixels
+        self._decoded: OrderedDict[int, Pixels] = OrderedDict()
+        self._bytes = 0
+        self._lmdbs: dict[Path, LmdbReader] = {}
+        self._lock = threading.Lock()
+        self.notes: set[str] = set()
+        """One line for each image that was not plain 8-bit RGB or gray: what was done to it."""
+
+    def read(self, crops: Crops, row: int) -> Pixels:
+        """One crop, uint8 [side, side, 3], contiguous. Any thread may call.
+
+        Raises:
+            ImageError: the file cannot be decoded, or is not the one whose header was read.
+        """
+        return np.array(self.view(crops, row), order="C")
+
+    def view(self, crops: Crops, row: int) -> Pixels:
+        """`read` without copying: a view into a decoded image that others share, not to be written to."""
+        pixels = self._image(int(crops.image[row]))
+        top, left, side = int(crops.top[row]), int(crops.left[row]), crops.side_px
+        square = pixels[top : top + side, left : left + side]
+        if crops.hflip[row]:
+            square = square[:, ::-1]
+        if crops.vflip[row]:
+            square = square[::-1]
+        return square.transpose(1, 0, 2) if crops.transpose[row] else square
+
+    def _image(self, position: int) -> Pixels:
+        with self._lock:
+            if position in self._decoded:
+                self._decoded.move_to_end(position)
+                return self._decoded[position]
+        image = self._images[position]
+        if image.key:
+            self._keep_open(image.path)
+        decoded = decode(image, self._max_pixels)
+        pixels = decoded.pixels
+        with self._lock:
+            self.notes.update(f"{image.place}: {note}" for note in decoded.notes)
+            if position not in self._decoded:
+                self._decoded[position] = pixels
+                self._bytes += pixels.nbytes
+            while self._bytes > self._budget_bytes and len(self._decoded) > 1:
+                _, oldest = self._decoded.popitem(last=False)
+                self._bytes -= oldest.nbytes
+        return pixels
+
+    def _keep_open(self, path: Path) -> None:
+        with self._lock:
+            if path not in self._lmdbs:
+                self._lmdbs[path] = open_lmdb(path)

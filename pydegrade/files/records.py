@@ -1,0 +1,332 @@
+"""The folder that `degrade sample` fills: files of pairs and tables about them, valid whenever the process ends.
+
+A file gets its final name only when it is complete, and a sample is finished when all of its files have theirs. Which
+samples are finished is therefore read from the folder itself; no journal can disagree with it. Tables are functions of
+the finished samples, written anew at the end of every run.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PydegradeError
+from ..tasks.task import TaskBatch
+from .dataset import Crops, HrImages
+from .io import ENCODERS, Pixels, encode_png, remove_partial_files, write_atomic
+
+FORMATS = ("png", "npy", "lmdb")
+RUN_FILE = "run.json"
+MANIFEST_FILE = "manifest.csv"
+
+
+class RecordError(PydegradeError):
+    """An output folder that cannot take the run."""
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What makes two runs the same job; everything else (batch, threads, versions) cannot change a bit.
+
+    Attributes:
+        space, digest, seed, start: the tasks; `start` is the index of the first.
+        hr_digest: `HrImages.digest`, "" when only parameters are written.
+        hr_size_px: side of the crops, 0 when only parameters are written.
+        format: one of FORMATS, or "none".
+        augment: how crops are mirrored and turned, one of `dataset.AUGMENTS`.
+    """
+
+    space: str
+    digest: str
+    seed: int
+    start: int
+    hr_digest: str
+    hr_size_px: int
+    format: str
+    augment: str = "hflip"
+
+
+def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str, Any]) -> None:
+    """Make the folder ready for a run: a new one, or the same job as before with at least as many tasks.
+
+    Raises:
+        RecordError: the folder holds a different job, or files of something else.
+    """
+    path = folder / RUN_FILE
+    if path.exists():
+        _check_same_run(path, identity, tasks)
+    elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise RecordError(
+            f"{folder}: must be new, empty or a folder of an earlier run, got other files (no {RUN_FILE})"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, (json.dumps({**asdict(identity), "tasks": tasks, **facts}, indent=2) + "\n").encode())
+
+
+def _check_same_run(path: Path, identity: RunIdentity, tasks: int) -> None:
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        tasks_before = int(before["tasks"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path}: not a description of a run ({error!r}); use another --out") from None
+    for name, value in asdict(identity).items():
+        if before.get(name) != value:
+            raise RecordError(
+                f"{path.parent}: holds a run with {name} {before.get(name)!r}, got {value!r}; use another --out"
+            )
+    if tasks < tasks_before:
+        raise RecordError(f"{path.parent}: holds a run of {tasks_before} tasks, got {tasks}; use another --out")
+
+
+# ---- pairs
+
+
+class PairStore(Protocol):
+    """Where the images of samples go. `put` may be called from any thread; the other methods from one."""
+
+    def name(self, kind: str, index: int) -> str:
+        """What a manifest calls the image, relative to the folder."""
+
+    def finished(self) -> set[int]:
+        """Samples of which all images are stored."""
+
+    def put(self, index: int, images: Mapping[str, Pixels]) -> None:
+        """Encode the images of one sample, by kind, and store them (at the latest at the next `flush`)."""
+
+    def flush(self) -> None:
+        """After this, a killed process does not lose what was put."""
+
+    def close(self) -> None:
+        """Write what readers of the format expect beside the images."""
+
+
+class FolderStore:
+    """One file per image: `<folder>/<kind>/00000012.png` (or `.npy`)."""
+
+    def __init__(self, folder: Path, kinds: Sequence[str], file_format: str) -> None:
+        self._folder, self._kinds, self._format = folder, tuple(kinds), file_format
+        self._encode: Callable[[Pixels], bytes] = ENCODERS[file_format]
+        for kind in self._kinds:
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            remove_partial_files(folder / kind)
+
+    def name(self, kind: str, index: int) -> str:
+        return f"{kind}/{index:08d}.{self._format}"
+
+    def finished(self) -> set[int]:
+        suffix = "." + self._format
+        found = [
+            {
+                int(path.stem)
+                for path in (self._folder / kind).iterdir()
+                if path.suffix == suffix and path.stem.isdigit() and path.stat().st_size > 0
+            }
+            for kind in self._kinds
+        ]
+        return set.intersection(*found)
+
+    def put(self, index: int, images: Mapping[str, Pixels]) -> None:
+        for kind in self._kinds:
+            write_atomic(self._folder / self.name(kind, index), self._encode(images[kind]))
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class LmdbStore:
+    """One LMDB per kind in BasicSR's layout: `<folder>/<kind>.lmdb/{data.mdb,lock.mdb,meta_info.txt}`.
+
+    Keys are names without extension, values are PNG files, and each line of meta_info.txt reads
+    `00000012.png (h,w,c) level`.
+    """
+
+    PNG_LEVEL = 1
+
+    def __init__(self, folder: Path, kinds: Sequence[str], capacity_bytes: int) -> None:
+        try:
+            import lmdb
+        except ImportError:
+            raise RecordError("--format lmdb needs the lmdb package: pip install lmdb") from None
+        self._folder, self._kinds = folder, tuple(kinds)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._environments = {
+            kind: lmdb.open(str(folder / f"{kind}.lmdb"), map_size=capacity_bytes) for kind in self._kinds
+        }
+        self._waiting: list[tuple[str, bytes, bytes]] = []
+        self._lock = threading.Lock()
+
+    def name(self, kind: str, index: int) -> str:
+        return f"{kind}.lmdb/{index:08d}"
+
+    def finished(self) -> set[int]:
+        found = []
+        for environment in self._environments.values():
+            with environment.begin() as transaction:
+                found.append({int(key) for key in transaction.cursor().iternext(values=False)})
+        return set.intersection(*found)
+
+    def put(self, index: int, images: Mapping[str, Pixels]) -> None:
+        key = f"{index:08d}".encode()
+        encoded = [(kind, key, encode_png(images[kind], self.PNG_LEVEL)) for kind in self._kinds]
+        with self._lock:
+            self._waiting += encoded
+
+    def flush(self) -> None:
+        with self._lock:
+            waiting, self._waiting = sorted(self._waiting), []
+        for kind, environment in self._environments.items():
+            with environment.begin(write=True) as transaction:
+                for kind_of_value, key, value in waiting:
+                    if kind_of_value == kind:
+                        transaction.put(key, value)
+
+    def close(self) -> None:
+        for kind, environment in self._environments.items():
+            lines = []
+            with environment.begin() as transaction:
+                for key, value in transaction.cursor():
+                    # Width and height stand at fixed places of a PNG file (ISO/IEC 15948 section 11.2.2).
+                    width, height = (int.from_bytes(value[at : at + 4], "big") for at in (16, 20))
+                    lines.append(f"{key.decode()}.png ({height},{width},3) {self.PNG_LEVEL}\n")
+            write_atomic(self._folder / f"{kind}.lmdb" / "meta_info.txt", "".join(lines).encode())
+            environment.close()
+
+
+def open_store(folder: Path, kinds: Sequence[str], file_format: str, raw_bytes: int) -> PairStore:
+    """The store of a format.
+
+    Args:
+        folder: of the run.
+        kinds: names of the images of a sample, e.g. ("hr", "lr").
+        file_format: one of FORMATS.
+        raw_bytes: size of all images of the run before encoding; an upper bound for LMDB's map.
+    """
+    if file_format != "lmdb":
+        return FolderStore(folder, kinds, file_format)
+    # A PNG can be slightly larger than its pixels, and LMDB stores values in whole pages.
+    return LmdbStore(folder, kinds, capacity_bytes=2 * raw_bytes + 2**28)
+
+
+# ---- tables
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of tables: tasks, where their crops come from, and what their files are called.
+
+    Attributes:
+        tasks: N tasks.
+        crops, images: the HR crop of each; None when only parameters are written.
+        names: for each kind of image, its name for a sample number; empty when only parameters are written.
+    """
+
+    tasks: TaskBatch
+    crops: Crops | None = None
+    images: HrImages | None = None
+    names: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
+
+    def take(self, rows: Any) -> Samples:
+        """The same for some rows."""
+        crops = None if self.crops is None else self.crops.take(rows)
+        return replace(self, tasks=self.tasks.take(rows), crops=crops)
+
+
+def manifest_columns(samples: Samples) -> dict[str, list[str]]:
+    """Texts of a manifest by column name: index, address, crop, file names, order of slots, every task column."""
+    tasks, crops = samples.tasks, samples.crops
+    index = tasks.indices.tolist()
+    columns = {"index": [str(number) for number in index], "address": list(tasks.addresses)}
+    if crops is not None and samples.images is not None:
+        columns["source"] = [samples.images.images[image].name for image in crops.image.tolist()]
+        columns["top_px"] = [str(value) for value in crops.top.tolist()]
+        columns["left_px"] = [str(value) for value in crops.left.tolist()]
+        columns["side_px"] = [str(crops.side_px)] * len(crops)
+        for name, flags in (("hflip", crops.hflip), ("vflip", crops.vflip), ("transpose", crops.transpose)):
+            columns[name] = [str(int(value)) for value in flags.tolist()]
+    for kind, name_of in samples.names.items():
+        columns[kind] = [name_of(number) for number in index]
+    slots = [slot.name for slot in tasks.space.slots]
+    columns["order"] = [" ".join(slots[slot] for slot in row if slot >= 0) for row in tasks.program.tolist()]
+    for name in tasks.columns:
+        columns[name] = column_texts(tasks, name)
+    return columns
+
+
+def column_texts(tasks: TaskBatch, name: str) -> list[str]:
+    """One task column as text: names of choices, and the shortest decimals that give back the same float32."""
+    return [str(value) for value in tasks.labels(name)]
+
+
+def manifest_header(samples: Samples) -> str:
+    """The first line of a manifest."""
+    return ",".join(manifest_columns(samples.take(np.zeros(0, np.int64)))) + "\n"
+
+
+def manifest_lines(samples: Samples) -> str:
+    """The rows of a manifest, without the header."""
+    stream = StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(zip(*manifest_columns(samples).values()))
+    return stream.getvalue()
+
+
+def append_manifest(folder: Path, samples: Samples) -> None:
+    """Add finished samples at the end, in one write. What a killed process leaves of a row is repaired at the next
+    start, which writes the manifest anew."""
+    with open(folder / MANIFEST_FILE, "ab", buffering=0) as stream:
+        stream.write(manifest_lines(samples).encode())
+
+
+def write_manifest(folder: Path, samples: Samples) -> None:
+    """The manifest of exactly these samples."""
+    write_atomic(folder / MANIFEST_FILE, (manifest_header(samples) + manifest_lines(samples)).encode())
+
+
+def write_tables(folder: Path, samples: Samples, reasons: Mapping[int, str]) -> list[Path]:
+    """Everything about the finished samples: manifest.csv, tasks.npz and, where the space has one, dasr33.npy with
+    dasr33_mask.npy; row r of each is the same sample. Missing samples and why are in skipped.csv.
+
+    Args:
+        folder: of the run.
+        samples: the finished ones, in the order of their indices.
+        reasons: sample number -> why it was skipped.
+    Returns:
+        The files written.
+    """
+    write_manifest(folder, samples)
+    written = [folder / MANIFEST_FILE, folder / "tasks.npz"]
+    temporary = folder / f".tasks.{os.getpid()}.npz"
+    samples.tasks.save(temporary)
+    os.replace(temporary, folder / "tasks.npz")
+    if "dasr33" in samples.tasks.space.vectors:
+        values, mask = samples.tasks.vector("dasr33")
+        for name, array in (("dasr33.npy", values), ("dasr33_mask.npy", mask)):
+            write_atomic(folder / name, _npy(array))
+            written.append(folder / name)
+    skipped = folder / "skipped.csv"
+    if reasons:
+        stream = StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([("index", "reason"), *sorted(reasons.items())])
+        write_atomic(skipped, stream.getvalue().encode())
+        written.append(skipped)
+    else:
+        skipped.unlink(missing_ok=True)
+    return written
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    stream = BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()

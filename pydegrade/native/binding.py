@@ -1,0 +1,89 @@
+"""The one door to the compiled module: tensors and arrays become addresses, thread counts are settled."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+
+try:
+    from .. import _C
+except ImportError as error:  # the source tree before a build
+    raise ImportError(
+        f"pydegrade's compiled module is missing ({error}); build it with `pip install .` or `make` in the source tree"
+    ) from error
+
+if not _C.isa_request_honoured():
+    warnings.warn(
+        f"PYDEGRADE_ISA={os.environ.get('PYDEGRADE_ISA')!r} is not available here; using {_C.isa_name()}", stacklevel=2
+    )
+
+# Words of the alias tables: 9 x 256 tables of 256 entries, then the first count of each (csrc/math/poisson.h).
+POISSON_WORDS = 9 * 256 * 256 + 9 * 256
+
+_threads_override: int | None = None
+
+
+def isa_name() -> str:
+    """Instruction set in use: "v2", "v3" or "v4" (the x86-64 psABI levels), "base" elsewhere."""
+    return str(_C.isa_name())
+
+
+def set_num_threads(threads: int | None) -> None:
+    """Fix the number of CPU threads used by pydegrade; None returns to the default.
+
+    The default is PYDEGRADE_NUM_THREADS if set, else `torch.get_num_threads()`, and never more than the processors this
+    process may run on. Inside a torch data-loader worker torch's number is 1, and so is ours. Results never depend on it.
+    """
+    global _threads_override
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"set_num_threads: threads must be an integer >= 1 or None, got {threads!r}")
+    _threads_override = threads
+
+
+def get_num_threads() -> int:
+    """Number of CPU threads the next call will use."""
+    if _threads_override is not None:
+        return _threads_override
+    requested = os.environ.get("PYDEGRADE_NUM_THREADS", "")
+    wanted = int(requested) if requested.isdigit() and int(requested) > 0 else torch.get_num_threads()
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(wanted, available))
+
+
+def _field(value: Any) -> Any:
+    """An address for a tensor or array, 0 for None, a nested dict for a dict, the value itself for a number."""
+    if value is None:
+        return 0
+    if isinstance(value, torch.Tensor):
+        assert value.is_contiguous()
+        assert value.device.type == "cpu"
+        return value.data_ptr()
+    if isinstance(value, np.ndarray):
+        assert value.flags.c_contiguous
+        return value.__array_interface__["data"][0]
+    if isinstance(value, dict):
+        return {name: _field(nested) for name, nested in value.items()}
+    return value
+
+
+def call(name: str, **fields: Any) -> Any:
+    """Run a function of csrc/ops.h. Fields are named as there; tensors and arrays must be contiguous and of the exact
+    dtype of the C++ field. Memory outlives the call because the caller's frame holds `fields`."""
+    _C.set_num_threads(get_num_threads())
+    return getattr(_C, name)(_field(fields))
+
+
+def program(name: str, **fields: Any) -> bytes:
+    """The program of a function of csrc/ops.h for the CUDA backend. Fields as for `call`, without those of pixels."""
+    pixels = {field: 0 for field in ("src", "dst", "target", "grad") if field not in fields}
+    return bytes(getattr(_C, f"{name}_program")(_field({**pixels, **fields})))
+
+
+def call_plain(name: str, fields: dict[str, int | float]) -> Any:
+    """`call` for fields that are numbers and addresses already: a few microseconds less, which small images notice."""
+    _C.set_num_threads(get_num_threads())
+    return getattr(_C, name)(fields)

@@ -1,0 +1,196 @@
+"""Blur kernels as arrays: float64 [k, k], sum 1, x to the right, y down, centre at (k // 2, k // 2).
+
+A kernel is used by cross-correlation, as `pydegrade.ops.blur`, SciPy's correlate and MATLAB's imfilter do; a file that was
+meant for convolution must be turned by half a turn (`kernel[::-1, ::-1]`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import KernelError
+from .psf import COLUMNS, SHAPES, full_kernels
+
+
+def gaussian(
+    size_px: int, sigma_x_px: float, sigma_y_px: float | None = None, angle_rad: float = 0.0
+) -> NDArray[np.float64]:
+    """exp(-D / 2), D = p^T S^-1 p, S = R(angle) diag(sigma_x^2, sigma_y^2) R(angle)^T; sigma_x lies along (cos, sin).
+
+    Args:
+        size_px: odd, 1 to 51.
+        sigma_x_px, sigma_y_px: > 0; without sigma_y the kernel is round.
+        angle_rad: turns the axes from x towards y, which points down.
+    Source: BasicSR, degradations.py, bivariate_Gaussian.
+    """
+    shape = "iso" if sigma_y_px is None else "aniso"
+    return _kernel(shape, size_px, sigma_x_px, sigma_y_px, angle_rad, 1.0)
+
+
+def generalized(
+    size_px: int, sigma_x_px: float, sigma_y_px: float | None = None, angle_rad: float = 0.0, beta: float = 1.0
+) -> NDArray[np.float64]:
+    """exp(-D^beta / 2), as `gaussian` for beta = 1; beta > 0. Source: BasicSR, bivariate_generalized_Gaussian."""
+    shape = "generalized_iso" if sigma_y_px is None else "generalized_aniso"
+    return _kernel(shape, size_px, sigma_x_px, sigma_y_px, angle_rad, beta)
+
+
+def plateau(
+    size_px: int, sigma_x_px: float, sigma_y_px: float | None = None, angle_rad: float = 0.0, beta: float = 1.0
+) -> NDArray[np.float64]:
+    """1 / (1 + D^beta), beta > 0. Source: BasicSR, bivariate_plateau."""
+    shape = "plateau_iso" if sigma_y_px is None else "plateau_aniso"
+    return _kernel(shape, size_px, sigma_x_px, sigma_y_px, angle_rad, beta)
+
+
+def sinc(size_px: int, cutoff_rad: float) -> NDArray[np.float64]:
+    """Circular low-pass cutoff J1(cutoff r) / (2 pi r); cutoff in (0, pi]. Source: BasicSR, circular_lowpass_kernel."""
+    if not 0 < cutoff_rad <= np.pi + 1e-6:
+        raise ValueError(f"kernels: cutoff_rad must be in (0, pi], got {cutoff_rad:g}")
+    return _kernel("sinc", size_px, 1.0, None, 0.0, 1.0, cutoff_rad)
+
+
+def check(kernel: ArrayLike, name: str = "kernel") -> NDArray[np.float64]:
+    """A kernel as float64 [k, k], its values unchanged.
+
+    Raises:
+        KernelError: not square, of even size (it has no centre, and would shift the image by half a pixel), not finite, or
+            with a sum further than 1e-3 from 1 (it would change the brightness); one line that begins with `name`.
+    """
+    values = np.asarray(kernel)
+    if values.dtype.kind not in "fiub":
+        raise KernelError(f"{name}: must hold numbers, got {values.dtype}")
+    values = values.astype(np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise KernelError(f"{name}: must be [k, k], got shape {list(values.shape)}")
+    if values.shape[0] % 2 == 0:
+        raise KernelError(
+            f"{name}: size must be odd, got {values.shape[0]}x{values.shape[0]}; pad one row and column of zeros on "
+            "the side that keeps the centre"
+        )
+    if not np.isfinite(values).all():
+        raise KernelError(f"{name}: must be finite, got NaN or infinity")
+    if not abs(values.sum() - 1) <= 1e-3:
+        raise KernelError(
+            f"{name}: must sum to 1, got {values.sum():.6g}; divide it by its sum if brightness is to stay"
+        )
+    return values
+
+
+def load(path: str | Path, variable: str | None = None) -> NDArray[np.float64]:
+    """A blur kernel from a file, checked by `check`.
+
+    Args:
+        path: `.npy` (never with pickled objects); `.mat` up to MATLAB's version 7, read by SciPy; or an 8- or 16-bit gray
+            `.png`, whose values are divided by their sum because a picture cannot hold one.
+        variable: which variable of a `.mat` file; None takes the only square matrix in it.
+    Returns:
+        float64 [k, k], k odd.
+    Raises:
+        KernelError: no such file, another kind of file, no or several matrices, SciPy missing, or not a usable kernel.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise KernelError(f"{path}: no such file")
+    match path.suffix.lower():
+        case ".npy":
+            values: NDArray[Any] = _read_npy(path)
+        case ".png":
+            values = _read_png(path)
+        case ".mat":
+            values = _read_mat(path, variable)
+        case other:
+            raise KernelError(f"{path}: a kernel file must end in .npy, .png or .mat, got {other!r}")
+    return check(values, str(path))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise KernelError(f"{path}: not a NumPy file of numbers ({_first_line(error)})") from None
+
+
+def _read_png(path: Path) -> NDArray[np.float64]:
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "I", "I;16"):
+                raise KernelError(f"{path}: a kernel picture must be gray, got mode {image.mode}")
+            values = np.asarray(image, np.float64)
+    except (OSError, UnidentifiedImageError, SyntaxError):
+        raise KernelError(f"{path}: not a picture that can be read") from None
+    if values.sum() <= 0:
+        raise KernelError(f"{path}: a kernel picture must not be black")
+    return values / values.sum()
+
+
+def _read_mat(path: Path, variable: str | None) -> NDArray[Any]:
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise KernelError(f"{path}: reading .mat files needs SciPy; install it with: pip install scipy") from None
+    try:
+        content = loadmat(path)
+    except NotImplementedError:
+        raise KernelError(f"{path}: is of MATLAB's version 7.3; save it with save -v7, or as .npy") from None
+    except Exception as error:
+        # On damaged bytes SciPy raises whatever it stumbles over: any class is possible.
+        raise KernelError(f"{path}: not a .mat file that can be read ({_first_line(error)})") from None
+    found = {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.ndim == 2 and value.size > 1
+    }
+    if variable is not None:
+        if variable not in content:
+            names = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+            raise KernelError(f"{path}: no variable {variable!r}; it holds {names}")
+        return np.asarray(content[variable])
+    square = {name: value for name, value in found.items() if value.shape[0] == value.shape[1]}
+    candidates = square or found
+    if len(candidates) != 1:
+        names = ", ".join(candidates) or "none"
+        raise KernelError(f"{path}: must hold one matrix, got {names}; name the one that is meant")
+    return next(iter(candidates.values()))
+
+
+class Tasks(Protocol):
+    """What `of_tasks` needs of a TaskBatch."""
+
+    def column(self, name: str) -> NDArray[Any]: ...
+
+
+def of_tasks(tasks: Tasks, slot: str) -> list[NDArray[np.float64]]:
+    """Kernels of a blur slot, one per task, in their true sizes; a slot that is off has the 1x1 kernel."""
+    return full_kernels({name: tasks.column(f"{slot}.{name}") for name in COLUMNS})
+
+
+def _kernel(
+    shape: str,
+    size_px: int,
+    sigma_x_px: float,
+    sigma_y_px: float | None,
+    angle_rad: float,
+    beta: float,
+    cutoff_rad: float = 0.0,
+) -> NDArray[np.float64]:
+    if not isinstance(size_px, (int, np.integer)) or not 1 <= size_px <= 51 or size_px % 2 == 0:
+        raise ValueError(f"kernels: size_px must be odd and in 1..51, got {size_px!r}")
+    sigma_y = sigma_x_px if sigma_y_px is None else sigma_y_px
+    for name, value in (("sigma_x_px", sigma_x_px), ("sigma_y_px", sigma_y), ("beta", beta)):
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"kernels: {name} must be > 0, got {value:g}")
+    if not np.isfinite(angle_rad):
+        raise ValueError(f"kernels: angle_rad must be finite, got {angle_rad:g}")
+    # One turn is enough; the sine of large angles loses digits.
+    values = (SHAPES.index(shape), size_px, sigma_x_px, sigma_y, angle_rad % (2 * np.pi), beta, cutoff_rad, 0.0)
+    return full_kernels({name: np.array([value]) for name, value in zip(COLUMNS, values)})[0]

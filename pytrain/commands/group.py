@@ -1,0 +1,150 @@
+"""`pytrain group`: find the tasks that a network does not master, and group them, for method `tgsr`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells number it (128 + SIGINT)."""
+
+
+class _AllByDefault(click.Group):
+    """A group of commands whose first word may also be a configuration: then it means the command `all`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["all", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_AllByDefault)
+def group() -> None:
+    """Find tasks that a network does not master and group them (TGSR).
+
+    CONFIG is a configuration of method tgsr: its [method.grouping] says how, train.pretrained names the network, and
+    method.groups the file that is written, with the files of the other stages beside it. Finished stages are not done
+    again; a killed run goes on where it was. Training follows with `pytrain fit CONFIG`.
+
+    \b
+    Examples:
+      pytrain group configs/tgsr_tiny.toml
+      pytrain group --workers 2 my.toml --set method.grouping.indicator=full
+      pytrain group score my.toml              one stage: score, select, joint, improve, group
+      pytrain group report my.toml             figures and a page
+      torchrun --nproc-per-node=8 -m pytrain group score my.toml
+    """
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = (
+        click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path)),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Change an option of the configuration. May be repeated.",
+        ),
+        click.option(
+            "--indicator",
+            metavar="NAME",
+            help="How tasks are scored: full, steps, halving, gradient, last_layer, surrogate, auto.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Scoring processes of one thread each.  [default: method.grouping.workers, else one per core]",
+        ),
+        click.option("--redo", is_flag=True, help="Make files again that were made from something else."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _run(
+    stages: Sequence[str],
+    config_path: Path,
+    overrides: tuple[str, ...],
+    indicator: str | None,
+    workers: int | None,
+    redo: bool,
+    report: bool = False,
+) -> int:
+    from ..config.config import load, located
+    from ..errors import PytrainError
+
+    more = (f"method.grouping.indicator={indicator}",) if indicator else ()
+    config = load(config_path, (*overrides, *more))
+    try:
+        from ..grouping import stages as grouping
+
+        plan = grouping.plan_of(config, workers, redo)
+        if stages:
+            grouping.run(plan, tuple(stages), lambda line: click.echo(line))
+        if report:
+            from ..grouping.report import write_report
+
+            for path in write_report(plan):
+                click.echo(str(path))
+    except PytrainError as error:
+        raise located(config, error) from None
+    except KeyboardInterrupt:
+        click.echo("pytrain group: interrupted; the same command goes on", err=True)
+        return INTERRUPTED
+    return 0
+
+
+@group.command("all")
+@_options
+def all_stages(**options: Any) -> int:
+    """All stages: what `pytrain group CONFIG` means."""
+    from ..grouping.stages import STAGES
+
+    return _run(STAGES, **options)
+
+
+@group.command()
+@_options
+def report(**options: Any) -> int:
+    """Figures and one page from what the stages left: report/index.html."""
+    return _run((), report=True, **options)
+
+
+@group.command()
+@_options
+def score(**options: Any) -> int:
+    """Draw the tasks and score them: tasks.npz, scores.toml."""
+    return _run(("tasks", "score"), **options)
+
+
+@group.command()
+@_options
+def select(**options: Any) -> int:
+    """Choose the tasks with the largest gains: unsatisfactory.toml."""
+    return _run(("select",), **options)
+
+
+@group.command()
+@_options
+def joint(**options: Any) -> int:
+    """Fine-tune on all of them: joint1.safetensors (with regroup: of every round that can begin)."""
+    return _run(("joint",), **options)
+
+
+@group.command()
+@_options
+def improve(**options: Any) -> int:
+    """Measure what that improved on each of them: pis1.toml."""
+    return _run(("improve",), **options)
+
+
+@group.command("group")
+@_options
+def group_stage(**options: Any) -> int:
+    """Form the groups: groups.toml."""
+    return _run(("group",), **options)

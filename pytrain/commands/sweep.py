@@ -1,0 +1,81 @@
+"""`pytrain sweep`: a contact sheet of one image restored under several degradations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+CELL_PX = 256
+
+
+@click.command(name="sweep", short_help="Contact sheet of a swept degradation vector (dasr models).")
+@click.argument("image", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--model", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="CKPT",
+              help="A model of method dasr.")  # fmt: skip
+@click.option("--vector", "swept", multiple=True, required=True, metavar="NAME=LOW:HIGH[:COUNT]",
+              help="Entry to sweep, in its unit; repeatable, one row each.")  # fmt: skip
+@click.option("--set", "fixed", multiple=True, metavar="NAME=VALUE", help="Entries that stay, as for infer --vector.")
+@click.option("--crop", "crop_px", default=64, show_default=True, type=click.IntRange(min=8),
+              help="Side of the central square that is shown, in LR px.")  # fmt: skip
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The sheet, a PNG.")
+def sweep_command(
+    image: Path, model: Path, swept: tuple[str, ...], fixed: tuple[str, ...], crop_px: int, out: Path
+) -> None:
+    """Restore IMAGE again and again while one entry of its degradation vector moves.
+
+    The network predicts the vector once; the swept entry is replaced, all others stay. Larger blur entries make the result
+    sharper, larger noise entries smoother.
+
+    \b
+    Example:
+      pytrain sweep photo.png --model dasr.safetensors --vector blur1.sigma_x_px=0.2:3:6 -o sweep.png
+    """
+    # Imported here: `pytrain --help` shall not wait for torch.
+    import numpy as np
+
+    from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
+    from pydegrade.files.io import read_image, to_float, to_uint8, write_png
+
+    from ..evaluation.steering import adaptive, estimate, parse_changes, sweep
+    from ..files.checkpoint import load_model
+
+    net = adaptive(load_model(model).net, str(model))
+    lr = to_float(read_image(image))[None]
+    changes = parse_changes(fixed, "--set")
+    believed = estimate(net, lr)["parameters"]
+    top, left = (max(0, (side - crop_px) // 2) for side in lr.shape[-2:])
+    box = tuple(slice(begin * net.scale, (begin + crop_px) * net.scale) for begin in (top, left))
+    rows = []
+    for text in swept:
+        name, values = _values(text)
+        results = sweep(net, lr, name, values, changes)
+        cells = [
+            Cell(np.ascontiguousarray(to_uint8(result[0].clamp(0, 1))[box]), f"{value:.3g}")
+            for value, result in zip(values, results)
+        ]
+        rows.append(SheetRow(f"{name}{_predicted(believed.get(name))}", tuple(cells)))
+    write_png(out, render_sheet(rows, f"{image.name}, {model.name}", CELL_PX, CELL_PX))
+    click.echo(str(out.resolve()))
+
+
+def _predicted(value: float | str | None) -> str:
+    return f", predicted {value:.3g}" if isinstance(value, float) else ""
+
+
+def _values(text: str) -> tuple[str, list[float]]:
+    """Name and values of "NAME=LOW:HIGH[:COUNT]"."""
+    from ..errors import ConfigError
+
+    name, _, span = text.partition("=")
+    parts = span.split(":")
+    try:
+        low, high = float(parts[0]), float(parts[1])
+        count = int(parts[2]) if len(parts) > 2 else 6
+    except (ValueError, IndexError):
+        raise ConfigError(f"--vector must be NAME=LOW:HIGH[:COUNT], got {text!r}") from None
+    if len(parts) > 3 or not 2 <= count <= 24:
+        raise ConfigError(f"--vector must be NAME=LOW:HIGH[:COUNT] with 2 to 24 values, got {text!r}")
+    # Both ends exactly: high = low + (high - low) may fall outside of an entry's range by a rounding.
+    weights = [number / (count - 1) for number in range(count)]
+    return name, [low * (1 - weight) + high * weight for weight in weights]

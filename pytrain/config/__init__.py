@@ -1,0 +1,1 @@
+"""A run as one value: every section, read from TOML with places for errors, and described for people."""

@@ -1,0 +1,602 @@
+"""Training images: which crop of which image sample i is, and a stream of batches of them.
+
+Everything that is drawn is a pure function of (seed, index), as `degrade sample` draws it, and the indices of a step
+follow from its number. So nothing is shuffled, no worker has a random state, and a stream may start at any step, with
+any number of workers and processes, and gives the same bytes.
+
+Workers only decode and cut; degradation happens on the training device. Image i belongs to worker i mod workers: each
+keeps its own images in its own part of the cache, and no image is held twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from multiprocessing import util
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pydegrade.errors import ImageError
+from pydegrade.files.dataset import Augment, CropReader, Crops, HrImage, HrImages, draw_crops, find_images
+
+from ..errors import ConfigError, DataError, nearest, one_line
+from ..settings import option, require
+
+BATCHES_AHEAD = 2
+"""Finished batches that wait for the training process; as many again may be half finished."""
+
+NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a run learns from."""
+
+    hr: tuple[str, ...] = option(
+        (),
+        "folders (searched recursively), files or .lmdb of clean images; empty: photographs of scikit-image",
+        path=True,
+    )
+    lr: str = option(
+        "", "folder or .lmdb of low-resolution partners of data.hr; empty: made from hr by the method", path=True
+    )
+    sets: dict[str, str] = option(
+        {}, "further folders aligned with data.hr, by the name that the method asks for", path=True
+    )
+    meta_info: str = option("", "BasicSR's list of the images of data.hr to use, one name a line", path=True)
+    images: tuple[str, ...] = option((), "only these images of data.hr, by name; empty: all")
+    exclude: tuple[str, ...] = option((), "all but these images of data.hr, by name")
+    crop_px: int = option(128, "side of the HR crops, a multiple of the scale", "px")
+    batch: int = option(16, "images of one optimizer step, over all training processes")
+    augment: Augment = option("dihedral", "hflip: mirrored left to right; dihedral: all 8 symmetries of the square")
+    workers: int = option(0, "decoding processes of each training process; 0: a thread")
+    cache_mb: int = option(512, "memory of each training process and its workers for decoded images", "MB")
+
+    def __post_init__(self) -> None:
+        require(self.crop_px > 0, "data.crop_px", "> 0", self.crop_px)
+        require(self.batch > 0, "data.batch", "> 0", self.batch)
+        require(0 <= self.workers <= 256, "data.workers", "in [0, 256]", self.workers)
+        require(self.cache_mb >= 0, "data.cache_mb", ">= 0", self.cache_mb)
+        pairs = [name for name, value in (("lr", self.lr), ("sets", self.sets)) if value]
+        if pairs and len(self.hr) != 1:
+            got = f"{len(self.hr)} sources" if self.hr else "none"
+            raise ConfigError(f"data.hr must be one folder or .lmdb where data.{pairs[0]} names partners, got {got}")
+        if self.meta_info and len(self.hr) != 1:
+            raise ConfigError(f"data.hr must be one folder or .lmdb where data.meta_info lists it, got {list(self.hr)}")
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """The images of one step and one training process.
+
+    Attributes:
+        step: number of the step.
+        indices: int64 [b], sample numbers.
+        images: uint8 [b, 3, H, W] RGB by name, contiguous; "hr" is always there.
+    """
+
+    step: int
+    indices: NDArray[np.int64]
+    images: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Opened training data; what `open_source` returns.
+
+    Attributes:
+        config: as configured.
+        seed: of the run.
+        images: by name, "hr" first; position i is the same picture in all of them.
+        factors: by name, how many times smaller than hr: 1 or the scale.
+        notes: one line for each image that was left out and each that has no partner.
+    """
+
+    config: DataConfig
+    seed: int
+    images: Mapping[str, HrImages]
+    factors: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits: equal digests and seeds mean equal crops."""
+        lines = [f"{self.config.crop_px} {self.config.augment}\n"]
+        lines += [f"{name} {self.factors[name]} {images.digest}\n" for name, images in self.images.items()]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Memory that all images would take, decoded."""
+        return 3 * sum(_pixels(images) for images in self.images.values())
+
+    def describe(self) -> str:
+        """One line for people."""
+        hr = self.images["hr"]
+        also = "".join(f", {name} {images.origin}" for name, images in self.images.items() if name != "hr")
+        cached = min(1.0, self.config.cache_mb * 1e6 / self.decoded_bytes)
+        readers = f"{self.config.workers} decoding processes" if self.config.workers else "one decoding thread"
+        return (
+            f"{len(hr.images)} images ({hr.origin}{also}), {_pixels(hr) / 1e6:.1f} megapixels, "
+            f"crops of {self.config.crop_px} px, {readers}, cache holds {cached:.0%}"
+        )
+
+    def crops(self, indices: NDArray[np.int64]) -> Crops:
+        """The HR crops of samples."""
+        step_px = max(self.factors.values())
+        return draw_crops(self.images["hr"], self.seed, indices, self.config.crop_px, self.config.augment, step_px)
+
+
+def step_indices(step: int, batch: int, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
+    """Sample numbers of one process in one step: together the processes have step * batch to (step + 1) * batch - 1.
+
+    Raises:
+        ConfigError: the batch cannot be divided among the processes.
+    """
+    if batch % world:
+        raise ConfigError(f"data.batch must be a multiple of the number of processes {world}, got {batch}")
+    rows = batch // world
+    return np.arange(step * batch + rank * rows, step * batch + (rank + 1) * rows, dtype=np.int64)
+
+
+# ---- opening
+
+
+def open_source(config: DataConfig, names: tuple[str, ...], scale: int, seed: int) -> Source:
+    """Find the images of a run, read their headers, match partners.
+
+    Args:
+        config: the table `[data]`.
+        names: images that the method wants per sample: "hr" first, then "lr" or names of `config.sets`.
+        scale: of the network.
+        seed: of the run.
+    Raises:
+        ConfigError: options that do not fit the method or each other.
+        DataError: nothing usable, images without partner, partners of another size. One line.
+    """
+    _check_names(config, names)
+    if config.crop_px % scale:
+        raise ConfigError(f"data.crop_px must be a multiple of the scale {scale}, got {config.crop_px}")
+    try:
+        sources = [Path(source).expanduser() for source in config.hr]
+        found = find_images(sources, side_px=config.crop_px, meta_info=config.meta_info or None)
+    except (ImageError, OSError) as error:
+        raise DataError(f"data.hr: {one_line(error, 400)}") from None
+    hr = chosen(found, config.images, config.exclude, "data")
+    notes = [f"left out: {line}" for line in hr.excluded]
+
+    # Plain dictionaries: they travel to workers, which read-only views cannot.
+    images, factors = {"hr": hr}, {"hr": 1}
+    for name in names[1:]:
+        where, folder = ("data.lr", config.lr) if name == "lr" else (f"data.sets.{name}", config.sets[name])
+        images[name], unused = find_partners(
+            where, hr, Path(folder).expanduser(), scale, _listed_partners(config, name)
+        )
+        factors[name] = size_factor(where, hr, images[name], scale, may_be_hr=name != "lr")
+        notes += [f"{where}: {line}" for line in unused]
+    return Source(config, seed, images, factors, tuple(notes))
+
+
+def _check_names(config: DataConfig, names: tuple[str, ...]) -> None:
+    """The method's images and the configured folders are the same."""
+    given = {"hr", *(["lr"] if config.lr else []), *config.sets}
+    for name in names:
+        if name not in given:
+            where = "data.lr" if name == "lr" else f"data.sets.{name}"
+            raise ConfigError(
+                f"{where} must name a folder or .lmdb, this method learns from {', '.join(names)}; got ''"
+            )
+    for name in sorted(given - set(names)):
+        if name == "lr":
+            raise ConfigError(
+                "data.lr must be empty where the method makes lr from hr (see method.space), got a folder"
+            )
+        raise ConfigError(f"data.sets: this method knows no images named {name!r}{nearest(name, names)}")
+
+
+def chosen(found: HrImages, images: tuple[str, ...], exclude: tuple[str, ...], where: str) -> HrImages:
+    """The images that two options leave.
+
+    Args:
+        found: all images.
+        images: names to keep, with or without extension; empty: all.
+        exclude: names to leave out.
+        where: table of the options, for messages: "data".
+    Raises:
+        ConfigError: a name that is not there, or nothing left.
+    """
+    left = found.images
+    for option_name, wanted, keep in (("images", images, True), ("exclude", exclude, False)):
+        if not wanted:
+            continue
+        names = {name: position for position, image in enumerate(left) for name in (_stem(image.name), image.name)}
+        for name in wanted:
+            if name not in names:
+                left_out = next((f" ({line})" for line in found.excluded if name in line), "")
+                known = nearest(name, [image.name for image in left[:1000]])
+                message = f"{where}.{option_name} must name images of {found.origin}, got {name!r}{left_out or known}"
+                raise ConfigError(message)
+        positions = {names[name] for name in wanted}
+        left = tuple(image for position, image in enumerate(left) if (position in positions) == keep)
+    if not left:
+        raise ConfigError(f"{where}.exclude must leave at least one image of {found.origin}, got all of them")
+    return replace(found, images=left)
+
+
+def _stem(name: str) -> str:
+    """A name without its extension."""
+    return name[: len(name) - len(Path(name).suffix)]
+
+
+def _listed_partners(config: DataConfig, name: str) -> Mapping[str, str]:
+    """hr name -> lr name, where meta_info has lines "hr.png, lr.png"."""
+    if not config.meta_info or name != "lr":
+        return {}
+    lines = [line.strip() for line in Path(config.meta_info).read_text(encoding="utf-8").splitlines()]
+    pairs = [line.split(", ") for line in lines if ", " in line and "(" not in line]
+    return {hr: lr for hr, lr, *_ in pairs}
+
+
+def find_partners(
+    where: str, hr: HrImages, folder: Path, scale: int, listed: Mapping[str, str]
+) -> tuple[HrImages, tuple[str, ...]]:
+    """The image of a folder that belongs to each HR image, and notes about those that belong to none."""
+    try:
+        found = find_images([folder])
+    except (ImageError, OSError) as error:
+        raise DataError(f"{where}: {one_line(error, 400)}") from None
+    by_stem = {_stem(image.name): image for image in found.images}
+    partners: list[HrImage] = []
+    missing = []
+    for image in hr.images:
+        stem = _stem(image.name)
+        stems = [_stem(listed[image.name])] if image.name in listed else [stem, f"{stem}x{scale}", f"{stem}_x{scale}"]
+        partner = next((by_stem[name] for name in stems if name in by_stem), None)
+        if partner is None:
+            missing.append(image.name)
+        else:
+            partners.append(partner)
+    if missing:
+        reason = (
+            f"; {found.excluded[0]}" if found.excluded else f"; looked for the same name, or with x{scale} behind it"
+        )
+        raise DataError(
+            f"{where}: {len(missing)} of {len(hr.images)} images of data.hr have no partner in {folder}: "
+            f"{_first(missing)}{reason}"
+        )
+    used = {id(partner) for partner in partners}
+    unused = [image.name for image in found.images if id(image) not in used]
+    notes = (f"{len(unused)} images belong to none of data.hr: {_first(unused)}",) if unused else ()
+    return HrImages(found.origin, tuple(partners), found.excluded), notes
+
+
+def size_factor(where: str, hr: HrImages, partners: HrImages, scale: int, may_be_hr: bool) -> int:
+    """How many times smaller than hr the partners are: 1 or the scale, the same for all.
+
+    A side of L px may be the floor or the ceiling of hr's side over the scale: both are in use for images whose sides
+    are no multiples, and in both pixel (0, 0) covers the same place.
+    """
+    first_hr, first = hr.images[0], partners.images[0]
+    same = (first.height, first.width) == (first_hr.height, first_hr.width)
+    factor = 1 if may_be_hr and same else scale
+    wrong = np.any(np.abs(factor * partners.sides_px - hr.sides_px) >= factor, axis=1)
+    if wrong.any():
+        position = int(np.argmax(wrong))
+        image, partner = hr.images[position], partners.images[position]
+        relation = "hr's size" if factor == 1 else f"1/{scale} of hr's {image.width} x {image.height} px"
+        more = f" ({int(wrong.sum())} such images)" if wrong.sum() > 1 else ""
+        raise DataError(f"{where}: {partner.name} must be {relation}, got {partner.width} x {partner.height} px{more}")
+    return factor
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+
+
+def _pixels(images: HrImages) -> int:
+    return int(np.prod(images.sides_px, axis=1).sum())
+
+
+# ---- cutting
+
+
+class _Cutter:
+    """Cuts the crops of all images of a sample."""
+
+    def __init__(self, source: Source, cache_bytes: int) -> None:
+        # Each set gets the part of the cache that it would fill.
+        total = sum(_pixels(images) for images in source.images.values())
+        self._factors = source.factors
+        self._readers = {
+            name: CropReader(images, cache_bytes * _pixels(images) // total) for name, images in source.images.items()
+        }
+
+    def cut(self, crops: Crops, row: int, out: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Fill uint8 [3, H, W] of every name."""
+        for name, reader in self._readers.items():
+            square = reader.view(crops.take([row]).shrunk(self._factors[name]), 0)
+            np.copyto(out[name], square.transpose(2, 0, 1))
+
+
+def _empty(source: Source, rows: int) -> dict[str, Tensor]:
+    """Room for the images of some samples."""
+    sides_px = {name: source.config.crop_px // factor for name, factor in source.factors.items()}
+    return {name: torch.empty((rows, 3, side, side), dtype=torch.uint8) for name, side in sides_px.items()}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Which part of the run one training process sees."""
+
+    source: Source
+    steps: range
+    rank: int
+    world: int
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        return step_indices(step, self.source.config.batch, self.rank, self.world)
+
+
+def _cut_here(part: _Part) -> Iterator[RawBatch]:
+    """The batches, decoded by the calling thread."""
+    cutter = _Cutter(part.source, part.source.config.cache_mb * 10**6)
+    for step in part.steps:
+        indices = part.indices(step)
+        crops = part.source.crops(indices)
+        images = _empty(part.source, len(indices))
+        arrays = {name: tensor.numpy() for name, tensor in images.items()}
+        for row in range(len(indices)):
+            try:
+                cutter.cut(crops, row, {name: array[row] for name, array in arrays.items()})
+            except (ImageError, OSError) as error:
+                raise _damaged(step, indices[row], str(error)) from None
+        yield RawBatch(step, indices, MappingProxyType(images))
+
+
+def _damaged(step: int, index: int, reason: str) -> DataError:
+    return DataError(f"data: step {step}, sample {index}: {one_line(reason, 400)}")
+
+
+# ---- worker processes
+
+
+def _work(part: _Part, number: int, connection: Connection) -> None:
+    """A worker: sends the crops of its images, step by step, until the training process hangs up or all are sent.
+
+    Per crop it sends an error text, empty where all is well, and then the pixels of every image. It asks for nothing,
+    so there is nothing to wait for but the reader, and a full pipe keeps it from running ahead.
+    """
+    # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the training process decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    source, workers = part.source, part.source.config.workers
+    cutter = _Cutter(source, source.config.cache_mb * 10**6 // workers)
+    out = {name: tensor[0].numpy() for name, tensor in _empty(source, 1).items()}
+    try:
+        for step in part.steps:
+            crops = source.crops(part.indices(step))
+            for row in np.flatnonzero(crops.image % workers == number).tolist():
+                reason = _reason(cutter, crops, row, out)
+                connection.send_bytes(reason.encode())
+                for array in out.values() if not reason else ():
+                    connection.send_bytes(array.data.cast("B"))
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the training process has gone
+
+
+def _reason(cutter: _Cutter, crops: Crops, row: int, out: Mapping[str, NDArray[np.uint8]]) -> str:
+    """Cut one crop; why that failed, or nothing."""
+    try:
+        cutter.cut(crops, row, out)
+    except (ImageError, OSError) as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+class _Filling:
+    """A batch whose crops are still arriving."""
+
+    def __init__(self, part: _Part, step: int) -> None:
+        self.step = step
+        self.indices = part.indices(step)
+        self.images = _empty(part.source, len(self.indices))
+        self.missing = len(self.indices)
+        self.errors: dict[int, str] = {}
+
+    def receive(self, row: int, connection: Connection) -> None:
+        """Take one crop from a worker."""
+        reason = connection.recv_bytes()
+        if reason:
+            self.errors[row] = reason.decode()
+        else:
+            for tensor in self.images.values():
+                connection.recv_bytes_into(tensor[row].numpy().data.cast("B"))
+        self.missing -= 1
+
+    def finished(self) -> RawBatch:
+        if self.errors:
+            row = min(self.errors)
+            raise _damaged(self.step, self.indices[row], self.errors[row])
+        return RawBatch(self.step, self.indices, MappingProxyType(self.images))
+
+
+def _collect(part: _Part, processes: list[BaseProcess], connections: list[Connection]) -> Iterator[RawBatch]:
+    """The batches, put together from what workers send. At most BATCHES_AHEAD are open at a time."""
+    workers = len(connections)
+    fillings: deque[_Filling] = deque()
+    expected: list[deque[tuple[_Filling, int]]] = [deque() for _ in connections]
+    to_open = iter(part.steps)
+
+    def open_next() -> None:
+        for step in to_open:
+            filling = _Filling(part, step)
+            fillings.append(filling)
+            owners = part.source.crops(filling.indices).image % workers
+            for row, owner in enumerate(owners.tolist()):
+                expected[owner].append((filling, row))
+            return
+
+    for _ in range(BATCHES_AHEAD):
+        open_next()
+    while fillings:
+        while fillings[0].missing:
+            ready = wait([connection for connection, rows in zip(connections, expected) if rows])
+            for number in [number for number, connection in enumerate(connections) if connection in ready]:
+                filling, row = expected[number].popleft()
+                try:
+                    filling.receive(row, connections[number])
+                except (EOFError, OSError):
+                    raise _died(processes[number], number) from None
+        batch = fillings.popleft().finished()
+        open_next()
+        yield batch
+
+
+def _died(process: BaseProcess, number: int) -> DataError:
+    process.join(timeout=5)
+    code = process.exitcode
+    if code is not None and code > 0:
+        # Python has printed why. The usual reason is a script that lacks `if __name__ == "__main__":`.
+        return DataError(f"data: decoding process {number} ended with code {code}; what it says above is the reason")
+    how = "without a word" if code is None else f"killed by signal {-code}"
+    return DataError(
+        f"data: decoding process {number} died ({how}); if memory ran out, lower data.workers or data.cache_mb"
+    )
+
+
+def _start_workers(part: _Part) -> tuple[list[BaseProcess], list[Connection]]:
+    """Start the workers; never by fork, which would copy locked locks of torch's threads."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["pytrain.data.source"])  # so that torch is imported once, not in every worker
+    processes, connections = [], []
+    for number in range(part.source.config.workers):
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_work, args=(part, number, sending), name=f"pytrain-data-{number}", daemon=True
+        )
+        process.start()
+        sending.close()  # the worker has its own; with ours open we would not notice its end
+        processes.append(process)
+        connections.append(receiving)
+    return processes, connections
+
+
+# ---- the stream
+
+
+class Stream:
+    """Batches of consecutive steps, made ahead of time. A context manager and an iterator; see `stream`."""
+
+    def __init__(self, part: _Part) -> None:
+        processes, connections = _start_workers(part) if part.source.config.workers else ([], [])
+        self.worker_pids = tuple(process.pid for process in processes)
+        """Process numbers of the workers."""
+        batches = _collect(part, processes, connections) if processes else _cut_here(part)
+        self._batches: queue.Queue[RawBatch | BaseException | None] = queue.Queue(BATCHES_AHEAD)
+        stop = threading.Event()
+        thread = threading.Thread(target=_feed, args=(batches, self._batches, stop), name="pytrain-data", daemon=True)
+        # Runs once: on close, when the stream is collected, or at exit before multiprocessing waits for its children.
+        self._finalize = util.Finalize(self, _shut_down, (stop, thread, processes, connections), exitpriority=10)
+        thread.start()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        return self
+
+    def __next__(self) -> RawBatch:
+        if not self._finalize.still_active():
+            raise StopIteration
+        item = self._batches.get()
+        if isinstance(item, RawBatch):
+            return item
+        self.close()
+        if item is None:
+            raise StopIteration
+        raise item
+
+    def close(self) -> None:
+        """Stop thread and workers; batches that are ready are dropped. May be called again."""
+        self._finalize()
+
+
+def _feed(
+    batches: Iterable[RawBatch], out: queue.Queue[RawBatch | BaseException | None], stop: threading.Event
+) -> None:
+    """The thread of a stream: moves batches, then the error or None that ends them, into its queue."""
+
+    def put(item: RawBatch | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                out.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    try:
+        for batch in batches:
+            put(batch)
+            if stop.is_set():
+                return
+        put(None)
+    except BaseException as error:
+        put(error)
+
+
+def _shut_down(
+    stop: threading.Event, thread: threading.Thread, processes: list[BaseProcess], connections: list[Connection]
+) -> None:
+    """End workers and thread. Workers hold nothing that a kill could damage."""
+    stop.set()
+    for process in processes:
+        process.kill()
+    thread.join(timeout=10)
+    for process in processes:
+        process.join(timeout=10)
+    for connection in connections:
+        connection.close()
+
+
+def stream(source: Source, steps: range, rank: int = 0, world: int = 1) -> Stream:
+    """The batches of some steps, for one of `world` training processes.
+
+    A pure function of its arguments: sample numbers are `step_indices`, pixels follow from (seed, sample number). Use it
+    in a `with` statement: workers start at once and end with it.
+
+    Args:
+        source: from `open_source`.
+        steps: numbers of the steps, in order.
+        rank: number of this process in [0, world).
+        world: number of training processes.
+    Returns:
+        A context manager and iterator of `RawBatch`. At most 2 BATCHES_AHEAD + 1 batches exist at a time.
+    Raises:
+        ConfigError: the batch cannot be divided among the processes.
+        DataError: from the iterator, at the step concerned: an image that cannot be decoded, a worker that died.
+    """
+    step_indices(0, source.config.batch, rank, world)
+    return Stream(_Part(source, steps, rank, world))

@@ -1,0 +1,556 @@
+"""Measuring a network: PSNR and SSIM on named sets, each number with the protocol it was measured under.
+
+HR images are cut at the bottom and the right to multiples of the scale. The LR of a set is made from them by MATLAB's
+bicubic on 8 bits (the classical setting), by a degradation space with a fixed seed (one task per image), or read from a
+folder. Files with a single channel are compared as they are, without conversion to luma, as the usual scripts do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pydegrade import Space, SpaceError, TaskBatch, degrade_list, imresize, sample
+from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
+from pydegrade.errors import ImageError
+from pydegrade.files.dataset import HrImages, decode, find_images
+from pydegrade.files.io import Pixels, to_float, to_uint8, write_png
+from pydegrade.images.metrics import SSIM_WINDOW_PX, Protocol, Score, bicubic_scores, psnr, ssim
+
+from ..data.source import chosen, find_partners, size_factor
+from ..errors import ConfigError, DataError, nearest, one_line
+from ..settings import option, require
+from .infer import upscale
+
+Baseline = Literal["bicubic", "bicubic-y-double"]
+"""What a network is compared with. "bicubic" enlarges the set's 8-bit LR by MATLAB's bicubic, rounded to 8 bits: what
+files give. "bicubic-y-double" is the first row of the literature's tables: luma alone, made smaller and larger in
+double; only for sets whose LR is MATLAB's bicubic."""
+
+HELD_BYTES = 2**28
+"""Sets up to this size stay in memory; larger ones are read and degraded anew for every evaluation."""
+
+STRIP_PX = 128
+"""Side of the squares in before-and-after pictures."""
+
+
+@dataclass(frozen=True)
+class EvalSetConfig:
+    """One set of images to measure on."""
+
+    name: str = option("photographs", "what tables and scores call it")
+    hr: tuple[str, ...] = option(
+        (), "folders, files or .lmdb of clean images; empty: photographs of scikit-image", path=True
+    )
+    lr: str = option("", "folder or .lmdb of low-resolution partners; empty: made from hr", path=True)
+    space: str = option(
+        "", "degradation preset or TOML file that makes lr; empty: MATLAB's bicubic on 8 bits", path="toml"
+    )
+    images: tuple[str, ...] = option((), "only these images, by name; empty: all")
+    exclude: tuple[str, ...] = option((), "all but these images, by name")
+    seed: int = option(0, "of the tasks drawn from space: image i gets task i")
+    crop_px: int = option(0, "only the central square of this side of every image; 0: whole images", "px")
+    task: str = option("", "which task of a network of several (ipt) is measured, at its scale; empty: the first")
+
+    def __post_init__(self) -> None:
+        require(bool(self.name) and "/" not in self.name, "evaluate.sets.name", "a plain name, without /", self.name)
+        require(0 <= self.seed < 2**63, "evaluate.sets.seed", "in [0, 2^63)", self.seed)
+        require(self.crop_px >= 0, "evaluate.sets.crop_px", ">= 0", self.crop_px)
+        if self.lr and self.space:
+            raise ConfigError(f"evaluate.sets.space must be empty where lr names a folder, got {self.space!r}")
+        if self.lr and len(self.hr) != 1:
+            raise ConfigError(f"evaluate.sets.hr must be one folder or .lmdb where lr is given, got {list(self.hr)}")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """When and how a run is measured."""
+
+    every_steps: int = option(5000, "steps between evaluations; there is one at the end as well")
+    sets: tuple[EvalSetConfig, ...] = option((), "what to measure on; empty: no evaluation")
+    protocols: tuple[str, ...] = option(
+        ("y-uint8",),
+        "channel (y, rgb) and rounding (uint8, double, unrounded); border: the scale, or -borderN behind it",
+    )
+    save_images: int = option(0, "images per set of which results and before-and-after strips are written")
+    tile_px: int = option(1024, "lr images with a longer side are run in tiles of this side; 0: always whole", "px")
+    overlap_px: int = option(32, "what neighbouring tiles share", "px")
+
+    def __post_init__(self) -> None:
+        require(self.every_steps > 0, "evaluate.every_steps", "> 0", self.every_steps)
+        require(self.save_images >= 0, "evaluate.save_images", ">= 0", self.save_images)
+        tiles = self.tile_px == 0 or self.tile_px > 2 * self.overlap_px >= 0
+        require(tiles, "evaluate.tile_px", "0 or more than twice overlap_px", self.tile_px)
+        names = [one.name for one in self.sets]
+        for name in names:
+            require(names.count(name) == 1, "evaluate.sets.name", "different for every set", name)
+        require(bool(self.protocols), "evaluate.protocols", "at least one", self.protocols)
+        for name in self.protocols:
+            protocol_of(name, scale=1)
+
+
+def protocol_of(name: str, scale: int) -> Protocol:
+    """The protocol of a name; without "-borderN" the border is the scale.
+
+    Raises:
+        ConfigError: no such protocol.
+    """
+    try:
+        return Protocol.parse(name if "-border" in name else f"{name}-border{scale}")
+    except ValueError:
+        message = f"evaluate.protocols must be like 'y-uint8' or 'rgb-uint8-border0', got {name!r}"
+        raise ConfigError(message) from None
+
+
+def score_names(config: EvaluateConfig, sets: Sequence[EvalSet]) -> list[str]:
+    """The names of `EvalResult.scores`, known before anything is measured."""
+    names = []
+    for one in sets:
+        protocols = [protocol_of(name, one.scale) for name in config.protocols]
+        names += [f"{one.name}/{kind}" for kind in ("psnr", "ssim")]
+        names += [f"{one.name}/{kind}-{protocol}" for protocol in protocols[1:] for kind in ("psnr", "ssim")]
+    return names
+
+
+# ---- sets
+
+
+@dataclass(frozen=True)
+class EvalPair:
+    """One image of a set.
+
+    Attributes:
+        name: of the HR image.
+        hr: uint8 [H, W, 3], or [H, W] where the file has a single channel.
+        lr: uint8 [H / scale, W / scale, 3].
+    """
+
+    name: str
+    hr: Pixels
+    lr: Pixels
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """An opened set; what `open_sets` returns.
+
+    Attributes:
+        config: as configured.
+        scale: HR side over LR side.
+        hr: the clean images.
+        lr: their partners in the same order, None where LR is made.
+        tasks: one per image, None without a space.
+        held: the pairs, if they fit into memory.
+    """
+
+    config: EvalSetConfig
+    scale: int
+    hr: HrImages
+    lr: HrImages | None
+    tasks: TaskBatch | None
+    held: tuple[EvalPair, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """As configured."""
+        return self.config.name
+
+    @property
+    def degradation(self) -> str:
+        """How LR is made, for people."""
+        if self.tasks is not None:
+            space = self.tasks.space
+            return f"{space.name}@{space.digest[:8]}/s{self.config.seed}"
+        return f"lr of {self.lr.origin}" if self.lr is not None else f"MATLAB bicubic x{self.scale}, 8 bits"
+
+    def pairs(self) -> Iterator[EvalPair]:
+        """All images, in order.
+
+        Raises:
+            DataError: an image that cannot be decoded.
+        """
+        if self.held is not None:
+            yield from self.held
+        else:
+            for position in range(len(self.hr.images)):
+                yield _pair(self, position)
+
+
+def open_sets(
+    config: EvaluateConfig, scale: int, task_scales: Mapping[str, int] = MappingProxyType({})
+) -> tuple[EvalSet, ...]:
+    """Find the images of all sets, read and degrade what fits into memory.
+
+    Args:
+        config: the table `[evaluate]`.
+        scale: of the network.
+        task_scales: scale by task, of a network that has several; sets that name a task have its scale.
+    Raises:
+        ConfigError: a space of another scale, no such image or task, a crop that is no multiple of the scale.
+        DataError: nothing usable, partners missing or of another size, an image too small to measure. One line.
+    """
+    opened = []
+    for one in config.sets:
+        if one.task and one.task not in task_scales:
+            known = f"one of {', '.join(task_scales)}" if task_scales else "empty, this network has no tasks"
+            raise ConfigError(
+                f"evaluate.sets ({one.name}): task must be {known}, got {one.task!r}{nearest(one.task, task_scales)}"
+            )
+        own_scale = task_scales[one.task] if one.task else scale
+        borders = [protocol_of(name, own_scale).border for name in config.protocols]
+        opened.append(_open_set(one, own_scale, SSIM_WINDOW_PX + 2 * max(borders)))
+    return tuple(opened)
+
+
+def _open_set(config: EvalSetConfig, scale: int, least_px: int) -> EvalSet:
+    where = f"evaluate.sets ({config.name})"
+    if config.crop_px % scale:
+        raise ConfigError(f"{where}: crop_px must be a multiple of the scale {scale}, got {config.crop_px}")
+    try:
+        found = find_images([Path(source).expanduser() for source in config.hr], side_px=config.crop_px or 1)
+    except (ImageError, OSError) as error:
+        raise DataError(f"{where}: {one_line(error, 400)}") from None
+    hr = chosen(found, config.images, config.exclude, where)
+    if hr.excluded:
+        # A mean over other images than the reader thinks would be a wrong number.
+        raise DataError(f"{where}: every image must be usable, got {len(hr.excluded)} that is not: {hr.excluded[0]}")
+
+    # Whole multiples of the scale, large enough for SSIM.
+    sides_px = np.minimum(hr.sides_px // scale * scale, config.crop_px or 2**62)
+    if sides_px.min() < least_px:
+        position = int(np.argmin(sides_px.min(axis=1)))
+        height, width = sides_px[position].tolist()
+        raise DataError(
+            f"{where}: {hr.images[position].name}: sides must be at least {least_px} px to measure SSIM inside the "
+            f"border, got {width} x {height}"
+        )
+
+    # LR.
+    lr, tasks = None, None
+    if config.lr:
+        lr, _ = find_partners(f"{where}: lr", hr, Path(config.lr).expanduser(), scale, {})
+        size_factor(f"{where}: lr", hr, lr, scale, may_be_hr=False)
+    elif config.space:
+        tasks = sample(_space(config.space, scale, where), config.seed, range(len(hr.images)))
+    opened = EvalSet(config, scale, hr, lr, tasks)
+    if 3 * int(sides_px.prod(axis=1).sum()) > HELD_BYTES:
+        return opened
+    return EvalSet(config, scale, hr, lr, tasks, tuple(opened.pairs()))
+
+
+def _space(name: str, scale: int, where: str) -> Space:
+    try:
+        space = Space.load(name)
+    except (SpaceError, OSError) as error:
+        raise ConfigError(f"{where}: {one_line(error, 400)}") from None
+    if space.scale != scale:
+        raise ConfigError(f"{where}: space must have the network's scale x{scale}, got {space.name} x{space.scale}")
+    return space
+
+
+def _pair(eval_set: EvalSet, position: int) -> EvalPair:
+    """Read, cut and degrade one image."""
+    scale, image = eval_set.scale, eval_set.hr.images[position]
+    try:
+        decoded = decode(image)
+        lr_file = None if eval_set.lr is None else decode(eval_set.lr.images[position]).pixels
+    except (ImageError, OSError) as error:
+        raise DataError(f"evaluate.sets ({eval_set.name}): {one_line(error, 400)}") from None
+    hr = decoded.pixels
+    top, left, height, width = _window(hr.shape[0] // scale, hr.shape[1] // scale, eval_set.config.crop_px // scale)
+    hr = np.ascontiguousarray(hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale])
+    if lr_file is not None:
+        lr = np.ascontiguousarray(lr_file[top : top + height, left : left + width])
+    elif eval_set.tasks is not None:
+        lr = to_uint8(degrade_list([to_float(hr)], eval_set.tasks.take(np.array([position])))[0])
+    else:
+        lr = np.asarray(imresize(hr, 1 / scale))
+    return EvalPair(image.name, np.ascontiguousarray(hr[..., 0]) if decoded.gray else hr, lr)
+
+
+def _window(height: int, width: int, side: int) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the central square of that side, or of everything for side 0."""
+    return ((height - side) // 2, (width - side) // 2, side, side) if side else (0, 0, height, width)
+
+
+# ---- results
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """Scores on one set.
+
+    Attributes:
+        name: of the set.
+        degradation: how its LR was made.
+        digest: of the list of its HR images.
+        images: their names.
+        scores: PSNR and SSIM of each protocol in turn; their `values` follow `images`. NaN where the network gave NaN.
+    """
+
+    name: str
+    degradation: str
+    digest: str
+    images: tuple[str, ...]
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """Scores of one model on all sets."""
+
+    model: str
+    scale: int
+    sets: tuple[SetResult, ...]
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Means by short name: "set5/psnr" and "set5/ssim" under the first protocol, "set5/psnr-rgb-uint8-border4" under
+        the others."""
+        values: dict[str, float] = {}
+        for one in self.sets:
+            for number, score in enumerate(one.scores):
+                kind = score.protocol.partition("-")[0]
+                values[f"{one.name}/{kind if number < 2 else score.protocol}"] = score.value
+        return MappingProxyType(values)
+
+    def table(self, per_image: bool = False) -> str:
+        """The scores as text; with `per_image` a line for every image as well."""
+        return table([self], per_image)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: `from_dict` restores the result."""
+        sets = [
+            {
+                "name": one.name,
+                "degradation": one.degradation,
+                "digest": one.digest,
+                "images": list(one.images),
+                "measured": [
+                    {"protocol": score.protocol, "value": score.value, "values": list(score.values)}
+                    for score in one.scores
+                ],
+            }
+            for one in self.sets
+        ]
+        return {"model": self.model, "scale": self.scale, "scores": dict(self.scores), "sets": sets}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EvalResult:
+        """The inverse of `to_dict`."""
+        sets = tuple(
+            SetResult(
+                one["name"],
+                one["degradation"],
+                one["digest"],
+                tuple(one["images"]),
+                tuple(Score(score["value"], score["protocol"], tuple(score["values"])) for score in one["measured"]),
+            )
+            for one in values["sets"]
+        )
+        return cls(values["model"], values["scale"], sets)
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text. Equal images have infinite PSNR, which JSON can only say as a number out of range."""
+        return json.dumps(self.to_dict(), indent=2).replace("Infinity", "1e999") + "\n"
+
+
+def table(results: Sequence[EvalResult], per_image: bool = False) -> str:
+    """Scores of several models as text with aligned columns, grouped by set and protocol."""
+    rows = [("set", "images", "degradation", "model", "PSNR dB", "SSIM", "protocol")]
+    names = list(dict.fromkeys(one.name for result in results for one in result.sets))
+    for name in names:
+        found = [(result.model, one) for result in results for one in result.sets if one.name == name]
+        for number in range(max(len(one.scores) for _, one in found) // 2):
+            for model, one in found:
+                first, second = one.scores[2 * number : 2 * number + 2]
+                protocol = first.protocol.partition("-")[2]
+                for position, image in enumerate(one.images) if per_image else ():
+                    values = f"{first.values[position]:.2f}", f"{second.values[position]:.4f}"
+                    rows.append((one.name, image, one.degradation, model, *values, protocol))
+                values = f"{first.value:.2f}", f"{second.value:.4f}"
+                rows.append((one.name, str(len(one.images)), one.degradation, model, *values, protocol))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "".join("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() + "\n" for row in rows)
+
+
+# ---- measuring
+
+
+def evaluate(
+    net: nn.Module | Baseline,
+    sets: Sequence[EvalSet],
+    config: EvaluateConfig,
+    folder: Path | None = None,
+    step: int | None = None,
+    label: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EvalResult:
+    """Run a network over sets and measure.
+
+    Args:
+        net: with an integer attribute `scale`, RGB [1, 3, h, w] -> [1, 3, H, W], on any device; or a baseline. Runs in
+            evaluation mode and gets its mode back.
+        sets: from `open_sets`.
+        config: the table `[evaluate]`: protocols, tiles, how many images to save.
+        folder: where results of the first `config.save_images` images of every set go (SET/NAME.png, written over by the
+            next evaluation) and one before-and-after sheet per set and evaluation (SET-STEP.png).
+        step: number in the name of the sheet.
+        label: what the result calls the model; default: the baseline's name, or "model".
+        progress: called with (images done, images in all).
+    Raises:
+        ConfigError: a network of another scale, or a baseline that a set or protocol does not have.
+        DataError: an image that cannot be decoded.
+    """
+    label = label or (net if isinstance(net, str) else "model")
+    total = sum(len(one.hr.images) for one in sets)
+    done = 0
+    results = []
+    training = [module for module in net.modules() if module.training] if isinstance(net, nn.Module) else []
+    try:
+        if isinstance(net, nn.Module):
+            net.eval()
+        for eval_set in sets:
+            protocols = [protocol_of(name, eval_set.scale) for name in config.protocols]
+            own = _for_task(net, eval_set.config.task)
+            _check(own, eval_set, protocols)
+            measured: list[list[Score]] = []
+            rows: list[SheetRow] = []
+            for pair in eval_set.pairs():
+                if own == "bicubic-y-double":
+                    measured.append([s for p in protocols for s in bicubic_scores(pair.hr, eval_set.scale, protocol=p)])
+                else:
+                    image = _enlarged(own, pair, config)
+                    measured.append(_measured(image, pair, protocols))
+                    if folder is not None and len(rows) < config.save_images:
+                        pixels = _as_pixels(image)
+                        write_image(folder / eval_set.name / f"{_file_stem(pair.name)}.png", pixels)
+                        rows.append(_strip(pair, pixels, eval_set.scale, label))
+                done += 1
+                if progress:
+                    progress(done, total)
+            if rows and folder is not None:
+                suffix = "" if step is None else f"-{step:08d}"
+                heading = f"{eval_set.name}, {eval_set.degradation}" + ("" if step is None else f", step {step}")
+                write_image(
+                    folder / f"{eval_set.name}{suffix}.png", render_sheet(rows, heading, 2 * STRIP_PX, 2 * STRIP_PX)
+                )
+            results.append(
+                SetResult(
+                    eval_set.name,
+                    eval_set.degradation,
+                    eval_set.hr.digest,
+                    tuple(image.name for image in eval_set.hr.images),
+                    tuple(_joined([scores[number] for scores in measured]) for number in range(2 * len(protocols))),
+                )
+            )
+    finally:
+        for module in training:
+            module.training = True
+    return EvalResult(label, sets[0].scale if sets else 0, tuple(results))
+
+
+def _for_task(net: nn.Module | Baseline, task: str) -> nn.Module | Baseline:
+    """The network as one of the task that a set is about."""
+    if not task or not isinstance(net, nn.Module):
+        return net
+    one_task: Callable[[str], nn.Module] | None = getattr(net, "one_task", None)
+    if one_task is None:
+        raise ConfigError(
+            f"evaluate: a set of task {task!r} must meet a network of several tasks, got {type(net).__name__}"
+        )
+    return one_task(task)
+
+
+def _check(net: nn.Module | Baseline, eval_set: EvalSet, protocols: Sequence[Protocol]) -> None:
+    """The network or baseline suits the set."""
+    if isinstance(net, nn.Module):
+        scale = getattr(net, "scale", None)
+        if scale != eval_set.scale:
+            raise ConfigError(f"evaluate: net must have the scale x{eval_set.scale} of the sets, got {scale!r}")
+    elif net == "bicubic-y-double":
+        if eval_set.tasks is not None or eval_set.lr is not None:
+            made = f"{eval_set.name} with {eval_set.degradation}"
+            raise ConfigError(f"evaluate: bicubic-y-double is for sets of MATLAB bicubic, got {made}; use bicubic")
+        wrong = [protocol for protocol in protocols if protocol.channel != "y"]
+        if wrong:
+            raise ConfigError(f"evaluate: bicubic-y-double has luma only, got protocol {wrong[0]}; use bicubic")
+    elif net != "bicubic":
+        raise ConfigError(f"evaluate: model must be a network, 'bicubic' or 'bicubic-y-double', got {net!r}")
+
+
+def _enlarged(net: nn.Module | str, pair: EvalPair, config: EvaluateConfig) -> Tensor:
+    """The network's output for one image, float32 [3, H, W] or, for gray HR, the mean of its channels [1, H, W]."""
+    scale = pair.hr.shape[0] // pair.lr.shape[0]
+    if isinstance(net, nn.Module):
+        tile_px = config.tile_px if 0 < config.tile_px < max(pair.lr.shape[:2]) else None
+        image = upscale(net, to_float(pair.lr)[None], tile_px, config.overlap_px)[0]
+    else:
+        image = to_float(np.asarray(imresize(pair.lr, scale)))
+    return image if pair.hr.ndim == 3 else image.mean(0, keepdim=True)
+
+
+def _measured(image: Tensor, pair: EvalPair, protocols: Sequence[Protocol]) -> list[Score]:
+    """PSNR and SSIM under each protocol."""
+    if not torch.isfinite(image).all():
+        names = [f"{kind}-{protocol}" for protocol in protocols for kind in ("psnr", "ssim")]
+        return [Score(math.nan, name, (math.nan,)) for name in names]
+    hr = torch.from_numpy(pair.hr[None] if pair.hr.ndim == 2 else np.ascontiguousarray(pair.hr.transpose(2, 0, 1)))
+    return [measure(image, hr, protocol) for protocol in protocols for measure in (psnr, ssim)]
+
+
+def _joined(scores: Sequence[Score]) -> Score:
+    """All images' scores of one protocol."""
+    values = tuple(value for score in scores for value in score.values)
+    return Score(float(np.mean(values)), scores[0].protocol, values)
+
+
+# ---- pictures
+
+
+def _as_pixels(image: Tensor) -> Pixels:
+    """uint8 [H, W, 3] of a network's output; what is not finite becomes black."""
+    return to_uint8(torch.nan_to_num(image, nan=0.0, posinf=1.0, neginf=0.0).expand(3, -1, -1))
+
+
+def _file_stem(name: str) -> str:
+    """A file name for an image's result, from a name that may hold folders."""
+    return str(Path(name).with_suffix("")).replace("/", "_").replace("\\", "_")
+
+
+def write_image(path: Path, pixels: Pixels) -> None:
+    """A PNG file for people to look at, in a folder that may not exist yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, pixels, level=6)
+
+
+def _strip(pair: EvalPair, result: Pixels, scale: int, label: str) -> SheetRow:
+    """Bicubic, the network and HR side by side, where bicubic is farthest from HR."""
+    hr = pair.hr if pair.hr.ndim == 3 else np.repeat(pair.hr[..., None], 3, axis=2)
+    bicubic = np.asarray(imresize(pair.lr, scale))
+    top, left = _worst_square(bicubic, hr)
+    window = slice(top, top + STRIP_PX), slice(left, left + STRIP_PX)
+    protocol = Protocol("y", border=scale)
+    titled = ((bicubic, "bicubic"), (result, label))
+    cells = [Cell(pixels[window], f"{name}, {psnr(pixels, hr, protocol).value:.2f} dB") for pixels, name in titled]
+    return SheetRow(pair.name, (*cells, Cell(hr[window], "HR")))
+
+
+def _worst_square(image: Pixels, reference: Pixels) -> tuple[int, int]:
+    """Top and left of the square of STRIP_PX with the largest sum of differences."""
+    difference: NDArray[Any] = np.abs(image.astype(np.int64) - reference).sum(axis=2)
+    sums = np.pad(difference.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    height, width = (min(STRIP_PX, side) for side in difference.shape)
+    squares = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    top, left = np.unravel_index(int(np.argmax(squares)), squares.shape)
+    return int(top), int(left)

@@ -1,0 +1,340 @@
+"""Model files and training states: written atomically, read without ever running code from them.
+
+Model files are `.safetensors` (flat, the architecture as JSON in the header) or `.pth` (a dictionary with `params` and
+`params_ema`), under the keys that spandrel, chaiNNer and the BasicSR family expect. Training states are one safetensors
+file with everything a resumed run needs. Every file is written beside its place and renamed into it, so a crash or a
+full disk leaves the previous file whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from .. import nets
+from ..errors import CheckpointError, ConfigError, one_line
+from ..nets.weights import (
+    FORMAT_VERSION,
+    HEADER_KEY,
+    MODEL_FORMAT,
+    STATE_FORMAT,
+    Weights,
+    Which,
+    digest,
+    is_safetensors,
+    read_metadata,
+    read_safetensors,
+    read_weights,
+)
+
+__all__ = [
+    "LoadedModel",
+    "Weights",
+    "atomic_write",
+    "atomic_write_text",
+    "digest",
+    "load_into",
+    "load_model",
+    "load_state",
+    "read_weights",
+    "save_model",
+    "save_state",
+]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network with its weights, in evaluation mode on the CPU."""
+
+    net: nn.Module
+    config: Any  # one of the dataclasses in `nets.NETS`
+    metadata: dict[str, Any]
+
+
+def atomic_write(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, then put it in the place of `path` in one step.
+
+    The temporary file lies in the same folder (created when missing) and is synced before the rename, so `path` is at
+    every moment either the old file or the whole new one.
+
+    Raises:
+        CheckpointError: the file cannot be written; what was at `path` is untouched and the temporary file removed.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        # torch's zip writer turns a full disk into a RuntimeError, safetensors' into its own class.
+        raise CheckpointError(_write_failure(path, error)) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """`atomic_write` of a UTF-8 text."""
+    atomic_write(path, lambda temporary: _write_text(temporary, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable where the system can sync folders."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_failure(path: Path, error: BaseException) -> str:
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else one_line(error)
+    free = ""
+    with contextlib.suppress(OSError):
+        free_bytes = shutil.disk_usage(path.parent).free
+        if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or free_bytes < 2**26:
+            free = f", {free_bytes / 1e6:.1f} MB free"
+    return f"{path}: cannot be written ({reason}{free}); what was saved there before is untouched"
+
+
+def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors that share no memory with each other, as the file formats demand."""
+    seen: set[int] = set()
+    detached: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        value = tensor.detach().to("cpu").contiguous()
+        storage = value.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != value.numel() * value.element_size():
+            value = value.clone()
+        seen.add(value.untyped_storage().data_ptr())
+        detached[key] = value
+    return detached
+
+
+# Training states.
+
+
+def save_state(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write a training state: named tensors and JSON values in one safetensors file, atomically.
+
+    Args:
+        path: where; the folder is created.
+        tensors: any dtypes, shapes and devices; names are free (`net.generator/conv_first.weight`).
+        meta: what JSON can hold: position, digests, loss scale.
+    Raises:
+        CheckpointError: the file cannot be written, or `meta` is not JSON; the previous file is untouched.
+    """
+    try:
+        text = json.dumps(dict(meta), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: meta must be plain JSON values, got {one_line(error)}") from None
+    detached = _detached(tensors)
+    described = {
+        "format": STATE_FORMAT,
+        "version": FORMAT_VERSION,
+        "crc32": digest(detached, text),
+        "meta": text,
+    }
+    header = {HEADER_KEY: json.dumps(described)}
+    atomic_write(path, lambda temporary: safetensors.torch.save_file(detached, temporary, header))
+
+
+def load_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_state` wrote: tensors on the CPU, bit for bit, and the JSON values.
+
+    Raises:
+        CheckpointError: missing, truncated or damaged file, or a file of another kind.
+    """
+    if not is_safetensors(Path(path)):
+        raise CheckpointError(f"{path}: must be a training state of pytrain, got another file")
+    tensors, header = read_safetensors(Path(path))
+    described = read_metadata(header.get(HEADER_KEY))
+    if described.get("format") != STATE_FORMAT:
+        kind = "a model" if described.get("format") == MODEL_FORMAT else "another"
+        raise CheckpointError(f"{path}: must be a training state of pytrain, got {kind} file")
+    if described.get("version") != FORMAT_VERSION:
+        found = described.get("version")
+        raise CheckpointError(f"{path}: format version must be {FORMAT_VERSION}, got {found}; update pytrain")
+    text = str(described.get("meta"))
+    if digest(tensors, text) != described.get("crc32"):
+        raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
+    meta: dict[str, Any] = json.loads(text)
+    return tensors, meta
+
+
+# Model files.
+
+
+def save_model(
+    path: str | Path,
+    config: Any,
+    params: nn.Module | Mapping[str, Tensor],
+    params_ema: nn.Module | Mapping[str, Tensor] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model file that this package and the field's tools load, atomically.
+
+    Args:
+        path: `.safetensors` holds one set of weights, the averaged one when given; `.pth` holds both.
+        config: the network's configuration, stored as JSON together with scale, parameter count and a checksum.
+        params: the network or its state dict, under the keys of `nets.build(config)`.
+        params_ema: the averaged weights, the same way.
+        metadata: further JSON values: digests of space and config, step, scores.
+    Raises:
+        CheckpointError: unknown suffix, values that JSON cannot hold, or the file cannot be written.
+    """
+    path = Path(path)
+    sets = {"params": _published(config, params)}
+    if params_ema is not None:
+        sets["params_ema"] = _published(config, params_ema)
+    chosen = "params_ema" if params_ema is not None else "params"
+    # A network taken from a file states its scale itself; a discriminator has none.
+    scale = params.scale if isinstance(params, nn.Module) else getattr(config, "scale", 1)
+    described = {
+        **(metadata or {}),
+        "format": MODEL_FORMAT,
+        "version": FORMAT_VERSION,
+        "architecture": config.type,
+        **({"scale": scale} if scale else {}),
+        "net": nets.config_to_dict(config),
+        "weights": chosen,
+        "num_weights": sum(value.numel() for value in sets["params"].values()),
+        "crc32": digest(sets[chosen]),
+    }
+    try:
+        text = json.dumps(described, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: metadata must be plain JSON values, got {one_line(error)}") from None
+
+    if path.suffix == ".safetensors":
+        header = {HEADER_KEY: text}
+        atomic_write(path, lambda temporary: safetensors.torch.save_file(sets[chosen], temporary, header))
+    elif path.suffix == ".pth":
+        atomic_write(path, lambda temporary: torch.save({**sets, "metadata": text}, temporary))
+    else:
+        raise CheckpointError(f"{path}: a model file must end in .safetensors or .pth, got {path.suffix!r}")
+
+
+def _published(config: Any, params: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state = params.state_dict() if isinstance(params, nn.Module) else params
+    return _detached(nets.published(config, state))
+
+
+def load_model(path: str | Path, config: Any = None, scale: int | None = None, which: Which = "auto") -> LoadedModel:
+    """The network of a model file, rebuilt from what the file says or from its keys and shapes.
+
+    Args:
+        path: any file that `read_weights` reads.
+        config: the configuration it must have; None finds it. Files of networks that are not in `nets.NETS` are left to
+            spandrel where that is installed.
+        scale: the super-resolution factor that it must have; None takes any.
+        which: see `read_weights`.
+    Returns:
+        The network on the CPU, float32, in evaluation mode.
+    Raises:
+        CheckpointError: unreadable file, unknown or other architecture, other scale; the message names the first keys.
+    """
+    weights = read_weights(path, which)
+    found = config if config is not None else _config_of(path, weights)
+    if found is None or isinstance(found, nets.SpandrelConfig):
+        wrapped = nets.spandrel_net.from_state(_float32(weights.state), str(path))
+        net: nn.Module = wrapped
+        found = nets.SpandrelConfig(path=str(path), scale=wrapped.scale)
+    else:
+        # A fresh network draws weights that are overwritten at once: leave the caller's generator as it was.
+        with torch.random.fork_rng(devices=[]):
+            net = nets.build(found)
+        load_into(net, found, weights, str(path))
+    if scale is not None and net.scale != scale:
+        raise CheckpointError(f"{path}: scale must be {scale}, got a {found.type} x{net.scale}")
+    return LoadedModel(net.eval(), found, weights.metadata)
+
+
+def load_into(net: nn.Module, config: Any, weights: Weights | str | Path, where: str = "weights") -> None:
+    """Put the weights of a model file into a network that exists already, for fine-tuning.
+
+    Args:
+        net: what `nets.build(config)` made.
+        config: its configuration.
+        weights: a path, or what `read_weights` returned (then `where` names it in messages).
+    Raises:
+        CheckpointError: another architecture, other sizes or another scale, naming the first missing, unexpected and
+            misshapen keys; the network is unchanged then.
+    """
+    if not isinstance(weights, Weights):
+        where = str(weights)
+        weights = read_weights(weights)
+    state = nets.canonical(config, weights.state)
+    own = net.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [key for key in own if key in state and state[key].shape != own[key].shape]
+    if missing or unexpected or misshapen:
+        problems = [
+            f"{kind} {keys[0]}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+            for kind, keys in (("missing", missing), ("unexpected", unexpected))
+            if keys
+        ]
+        if misshapen:
+            key = misshapen[0]
+            problems.append(f"{key} must have shape {tuple(own[key].shape)}, got {tuple(state[key].shape)}")
+        raise CheckpointError(
+            f"{where}: does not fit {config.type} x{net.scale}{_guess(config, weights)}: {'; '.join(problems)}"
+        )
+    net.load_state_dict(state)
+
+
+def _config_of(path: str | Path, weights: Weights) -> Any:
+    """The configuration that a file states or shows; None when only spandrel may know it."""
+    stated = weights.metadata.get("net")
+    if isinstance(stated, Mapping):
+        # A file of a newer version may state what this one does not know: then the keys decide.
+        with contextlib.suppress(ConfigError):
+            return nets.config_from_dict(stated)
+    try:
+        return nets.detect(weights.state)
+    except CheckpointError as error:
+        try:
+            import spandrel  # noqa: F401
+        except ImportError:
+            raise CheckpointError(f"{path}: {error}; spandrel knows more architectures: pip install spandrel") from None
+        return None
+
+
+def _guess(wanted: Any, weights: Weights) -> str:
+    """`" (it looks like edsr x2)"`, for the same kind with what differs: `" (... with num_experts 3, not 5)"`."""
+    try:
+        config = nets.detect(weights.state)
+    except CheckpointError:
+        return ""
+    differing = ""
+    if type(config) is type(wanted):
+        pairs = [(field.name, getattr(config, field.name), getattr(wanted, field.name)) for field in fields(config)]
+        named = [f"{name} {found}, not {expected}" for name, found, expected in pairs if found != expected]
+        differing = f" with {', '.join(named)}" if named else ""
+    return f" (it looks like {config.type} x{getattr(config, 'scale', 1)}{differing})"
+
+
+def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}

@@ -1,0 +1,170 @@
+"""Small readable files that say what they were made from: TOML with a digest, refused where they do not fit.
+
+Each stage of a longer work leaves one. `made_from` names the digests of everything the contents depend on; a reader
+that expects others gets an error naming the first that differs, so results of two settings never mix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, one_line
+from .checkpoint import atomic_write
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+VERSION = 1
+LINE_COLUMNS = 110
+_HEAD = ("stage", "version", "digest", "made_from")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One file.
+
+    Attributes:
+        stage: what wrote it: "scores", "groups".
+        made_from: digests by name.
+        values: texts, numbers, lists and tables by name.
+    """
+
+    stage: str
+    made_from: Mapping[str, str]
+    values: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over all of it."""
+        return digest_of([self.stage, VERSION, dict(self.made_from), dict(self.values)])
+
+
+def digest_of(value: Any) -> str:
+    """16 hex digits of plain values: texts, numbers, lists, tables."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def write_record(path: Path, record: Record, about: str) -> None:
+    """Write a record atomically.
+
+    Args:
+        path: where; the folder is created.
+        record: what.
+        about: one line for people, put above as a comment.
+    """
+    lines = [
+        f"# {about}",
+        f"stage = {_inline(record.stage)}",
+        f"version = {VERSION}",
+        f'digest = "{record.digest}"',
+        "",
+    ]
+    lines += ["[made_from]", *(f"{name} = {_inline(value)}" for name, value in record.made_from.items()), ""]
+    plain = {name: value for name, value in record.values.items() if not _is_table(value) and not _is_tables(value)}
+    text = "\n".join([*lines[:4], *_pairs(plain), *lines[4:]]) + "\n"
+    for name, value in record.values.items():
+        if _is_table(value):
+            text += f"[{name}]\n" + "\n".join(_pairs(value)) + "\n\n"
+        elif _is_tables(value):
+            text += "".join(f"[[{name}]]\n" + "\n".join(_pairs(table)) + "\n\n" for table in value)
+    atomic_write(path, lambda temporary: _write(temporary, text))
+
+
+def read_record(path: Path, stage: str, made_from: Mapping[str, str] | None = None) -> Record:
+    """Read what `write_record` wrote.
+
+    Args:
+        path: the file.
+        stage: which it must be.
+        made_from: the digests that its own must equal; None: any.
+    Raises:
+        DataError: missing, damaged or of another stage or version, or made from something else.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; `pytrain group` makes it") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: not a readable file of stage {stage} ({one_line(error, 120)})") from None
+    if values.get("stage") != stage:
+        raise DataError(f"{path}: must be a file of stage {stage}, got {values.get('stage')!r}")
+    if values.get("version") != VERSION:
+        raise DataError(f"{path}: version must be {VERSION}, got {values.get('version')!r}")
+    sources = values.get("made_from")
+    if not isinstance(sources, dict):
+        raise DataError(f"{path}: the table [made_from] is missing")
+    record = Record(stage, sources, {name: value for name, value in values.items() if name not in _HEAD})
+    if values.get("digest", record.digest) != record.digest:
+        raise DataError(
+            f"{path}: its contents do not match its digest; it is damaged, or was edited (then remove the line digest)"
+        )
+    if made_from is not None:
+        check_made_from(path, sources, made_from)
+    return record
+
+
+def check_made_from(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """DataError naming the first digest that differs."""
+    for name in {**expected, **found}:
+        if found.get(name) != expected.get(name):
+            got = f"{name} {found[name]}" if name in found else f"no {name}"
+            wanted = f"{name} {expected[name]}" if name in expected else f"no {name}"
+            raise DataError(f"{path}: must be made from {wanted}, got {got}; use another folder, or --redo")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(entry, Mapping) for entry in value)
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    return [f"{name} = {_wrapped(value)}" for name, value in table.items()]
+
+
+def _inline(value: Any) -> str:
+    """One value on one line of TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped too.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_inline(entry)}" for name, entry in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"a record's numbers must be finite, got {value}")
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"no TOML form of {value!r}")
+    return repr(value)
+
+
+def _wrapped(value: Any) -> str:
+    """A value; long lists over several lines."""
+    whole = _inline(value)
+    if len(whole) <= LINE_COLUMNS or not isinstance(value, Sequence) or isinstance(value, str):
+        return whole
+    lines, line = [], ""
+    for entry in map(_inline, value):
+        if line and len(line) + len(entry) + 2 > LINE_COLUMNS:
+            lines.append(line)
+            line = ""
+        line += f"{entry}, "
+    return "[\n" + "".join(f"  {text.rstrip()}\n" for text in [*lines, line]) + "]"

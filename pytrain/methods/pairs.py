@@ -1,0 +1,289 @@
+"""ECO's data: what a pretrained network makes of every image, and that image made small again, beside the real pair.
+
+For each clean image y four aligned PNG files of one name are written, in folders of these names:
+
+- `hr`: y, cropped at the right and at the bottom to a multiple of the scale
+- `lr`: D(hr), MATLAB's bicubic
+- `sr_pretrained`: the frozen teacher's output for `lr`, clipped and rounded to 8 bits
+- `lr_pretrained`: D(sr_pretrained), from the rounded output
+
+`manifest.json` names teacher, recipe and the pixels of every file. Source: ECO, AAAI 2024, arXiv:2312.17526.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import pydegrade
+from pydegrade.errors import ImageError
+from pydegrade.files.dataset import find_images
+from pydegrade.files.io import decode_image, path_inside, write_png
+
+from ..errors import CheckpointError, DataError, one_line
+from ..evaluation.infer import upscale_array
+from ..files.checkpoint import atomic_write_text
+
+Recipe = Literal["uint8", "im2double"]
+RECIPES = ("uint8", "im2double")
+SETS = ("hr", "lr", "sr_pretrained", "lr_pretrained")
+MANIFEST_FILE = "manifest.json"
+IDENTITY_FILE = "pairs.json"
+FORMAT = "pytrain-pairs"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class PairsIdentity:
+    """What makes two runs of `degrade pairs` the same job.
+
+    Attributes:
+        scale: of the teacher.
+        recipe: "uint8": MATLAB's imresize of 8-bit images, rounded after each direction, as ECO's authors made theirs;
+            "im2double": rounded once, as most training sets are.
+        teacher: SHA-256 of the teacher's weights.
+        images: digest of the clean images.
+    """
+
+    scale: int
+    recipe: Recipe
+    teacher: str
+    images: str
+
+
+@dataclass(frozen=True)
+class PairsJob:
+    """One shard of a job.
+
+    Attributes:
+        names: all images of the job, by the name that their files get, without extension.
+        paths: their files.
+        identity: see there.
+        shard: (number, count): this process makes images number, number + count, ...
+    """
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+    identity: PairsIdentity
+    shard: tuple[int, int] = (0, 1)
+
+
+def weights_sha256(net: nn.Module | Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of all weights: the same for every file that holds them."""
+    state = net.state_dict() if isinstance(net, nn.Module) else net
+    sha = hashlib.sha256()
+    for key in sorted(state):
+        value = state[key].detach().cpu().contiguous()
+        sha.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        sha.update(value.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def pixels_sha256(pixels: NDArray[np.uint8]) -> str:
+    """SHA-256 over shape and bytes of an image: the same however its file is compressed."""
+    return hashlib.sha256(f"{pixels.shape}\n".encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def downscale(pixels: NDArray[np.uint8], scale: int, recipe: Recipe) -> NDArray[np.uint8]:
+    """D: uint8 [H, W, 3] -> uint8 [H / scale, W / scale, 3], MATLAB's bicubic."""
+    semantics: Literal["class", "im2double"] = "class" if recipe == "uint8" else "im2double"
+    return pydegrade.imresize(pixels, scale=1 / scale, semantics=semantics)
+
+
+def plan_pairs(
+    sources: Sequence[str | Path], teacher: nn.Module, recipe: Recipe, shard: tuple[int, int] = (0, 1)
+) -> PairsJob:
+    """What is to be made.
+
+    Args:
+        sources: folders or files of clean images; empty: photographs of scikit-image.
+        teacher: with an integer attribute `scale`.
+        recipe: see `PairsIdentity`.
+        shard: (number, count).
+    Raises:
+        DataError: no images, two images of one name, an image smaller than the scale.
+    """
+    scale = int(teacher.scale)  # type: ignore[arg-type]
+    try:
+        found = find_images([Path(source) for source in sources], side_px=scale)
+    except (ImageError, OSError) as error:
+        raise DataError(f"--hr: {one_line(error)}") from None
+    names = tuple(str(Path(image.name).with_suffix("")) for image in found.images)
+    doubled = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if doubled is not None:
+        raise DataError(f"--hr: images must have different names before the extension, got two named {doubled}")
+    identity = PairsIdentity(scale, recipe, weights_sha256(teacher), found.digest)
+    return PairsJob(names, tuple(image.path for image in found.images), identity, shard)
+
+
+def write_pairs(
+    job: PairsJob,
+    teacher: nn.Module,
+    out: Path,
+    tile_px: int | None = None,
+    finished: Callable[[int], None] = lambda count: None,
+) -> bool:
+    """Make this shard's images that are not there yet.
+
+    Args:
+        job: from `plan_pairs`.
+        teacher: in evaluation mode; runs where its weights are.
+        out: the folder; new, empty, or of the same job.
+        tile_px: side of the teacher's tiles in LR pixels; None: whole images.
+        finished: called with the number of images done after each one.
+    Returns:
+        Whether all images of the job are there now, also those of other shards; the manifest is written then.
+    Raises:
+        DataError: the folder holds another job, or an image cannot be decoded.
+    """
+    _claim(out, job.identity)
+    number, count = job.shard
+    mine = [position for position in range(len(job.names)) if position % count == number]
+    for done, position in enumerate(mine, 1):
+        if not _is_complete(out, job.names[position]):
+            _write_one(job, position, teacher, out, tile_px)
+        finished(done)
+    if not all(_is_complete(out, name) for name in job.names):
+        return False
+    _write_manifest(out, job)
+    return True
+
+
+def _claim(out: Path, identity: PairsIdentity) -> None:
+    path = out / IDENTITY_FILE
+    if path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise DataError(f"{path}: not a description of pairs; use another --out") from None
+        for name, value in asdict(identity).items():
+            if before.get(name) != value:
+                raise DataError(
+                    f"{out}: holds pairs of another job, {name} is {before.get(name)!r}, got {value!r}; use another --out"
+                )
+        return
+    if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise DataError(f"{out}: must be new, empty or a folder of an earlier run, got other files")
+    text = json.dumps(asdict(identity), indent=2) + "\n"
+    atomic_write_text(path, text)
+
+
+def _files(out: Path, name: str) -> dict[str, Path]:
+    return {kind: path_inside(out / kind, f"{name}.png") for kind in SETS}
+
+
+def _is_complete(out: Path, name: str) -> bool:
+    # lr_pretrained is written last, and each file gets its name only when it is whole.
+    return all(path.exists() for path in _files(out, name).values())
+
+
+def _write_one(job: PairsJob, position: int, teacher: nn.Module, out: Path, tile_px: int | None) -> None:
+    scale, recipe = job.identity.scale, job.identity.recipe
+    try:
+        pixels = decode_image(job.paths[position]).pixels
+    except (ImageError, OSError) as error:
+        raise DataError(one_line(error)) from None
+    hr = pixels[: pixels.shape[0] // scale * scale, : pixels.shape[1] // scale * scale]
+    lr = downscale(hr, scale, recipe)
+    sr = upscale_array(teacher, lr, tile_px)
+    images = {"hr": hr, "lr": lr, "sr_pretrained": sr, "lr_pretrained": downscale(sr, scale, recipe)}
+    for kind, path in _files(out, job.names[position]).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(path, images[kind])
+
+
+def _write_manifest(out: Path, job: PairsJob) -> None:
+    images = {
+        name: {kind: pixels_sha256(decode_image(path).pixels) for kind, path in _files(out, name).items()}
+        for name in job.names
+    }
+    content = {"format": FORMAT, "version": VERSION, **asdict(job.identity), "files": images}
+    text = json.dumps(content, indent=1) + "\n"
+    atomic_write_text(out / MANIFEST_FILE, text)
+
+
+# Reading.
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` says.
+
+    Attributes:
+        identity: teacher, recipe, scale, images.
+        files: image name -> set name -> SHA-256 of its pixels.
+    """
+
+    identity: PairsIdentity
+    files: Mapping[str, Mapping[str, str]]
+
+    def damaged(self, folder: Path) -> Iterator[str]:
+        """One line for each file that is missing or has other pixels than the manifest says."""
+        for name, kinds in self.files.items():
+            for kind, wanted in kinds.items():
+                path = path_inside(folder / kind, f"{name}.png")
+                if not path.exists():
+                    yield f"{path}: is missing"
+                elif pixels_sha256(decode_image(path).pixels) != wanted:
+                    yield f"{path}: has other pixels than its manifest says"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a folder of pairs.
+
+    Raises:
+        DataError: missing, of another format, or incomplete.
+    """
+    if path.is_dir():
+        path = path / MANIFEST_FILE
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise DataError(
+            f"{path}: must be the manifest of finished pairs (degrade pairs writes it), got nothing"
+        ) from None
+    except ValueError:
+        raise DataError(f"{path}: must be a manifest of degrade pairs, got something else") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise DataError(f"{path}: must be a manifest of degrade pairs, version {VERSION}, got something else")
+    try:
+        identity = PairsIdentity(**{name: content[name] for name in PairsIdentity.__dataclass_fields__})
+        return Manifest(identity, content["files"])
+    except KeyError as error:
+        raise DataError(f"{path}: must name {error}, a manifest of degrade pairs does") from None
+
+
+def check_manifest(
+    manifest: Manifest, scale: int, recipe: Recipe, teacher: str | None, student: str | None, where: str
+) -> None:
+    """Refuse pairs that a run cannot learn from.
+
+    Args:
+        manifest: of the pairs.
+        scale, recipe: of the run.
+        teacher: SHA-256 of the weights that the configuration names as the teacher; None: any.
+        student: SHA-256 of the weights that the student starts from; None: fresh weights.
+        where: what to call the manifest in messages.
+    Raises:
+        DataError: another scale, recipe or teacher.
+        CheckpointError: the student starts from the teacher's weights.
+    """
+    identity = manifest.identity
+    if identity.scale != scale:
+        raise DataError(f"{where}: pairs must have the network's scale x{scale}, got x{identity.scale}")
+    if identity.recipe != recipe:
+        raise DataError(f"{where}: pairs must be made by the recipe {recipe!r}, got {identity.recipe!r}")
+    if teacher is not None and identity.teacher != teacher:
+        raise DataError(f"{where}: pairs must come from teacher {teacher[:12]}, got those of {identity.teacher[:12]}")
+    if student == identity.teacher:
+        raise CheckpointError(
+            f"{where}: the student must not start from its teacher's weights ({student[:12]}); ECO learns nothing then"
+        )

@@ -1,0 +1,1 @@
+"""The loop and its parts: steps, phases, schedules, precision, processes and threads, logs."""
