@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -552,6 +553,44 @@ def test_an_unexpected_failure_is_not_hidden(degrade, monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "sample_tasks", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         cli.main(["sample", "--tasks", "1", "--out", str(tmp_path / "out")])
+
+
+# ---- commands of other packages
+
+
+def test_the_trainer_declares_its_commands(degrade, monkeypatch):
+    tomli = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    declared = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][cli.ENTRY_POINTS]
+    entries = {name: EntryPoint(name, value, cli.ENTRY_POINTS) for name, value in declared.items()}
+    monkeypatch.setattr(cli, "_added_commands", lambda: entries)
+    assert sorted(entries) == ["estimate", "pairs"]
+    for name in entries:
+        result = degrade(name, "--help")
+        assert (result.code, result.err) == (0, "")
+        assert f"degrade {name} [OPTIONS]" in result.out
+        assert name in degrade("--help").out
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("no_such_package:command", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("pydegrade.engine:no_such_command", "AttributeError"),
+        ("pydegrade.engine:degrade", "must be a click.Command, got function"),
+    ],
+)
+def test_a_command_that_does_not_load_is_one_line_and_spoils_nothing(degrade, monkeypatch, value, message):
+    entries = {name: EntryPoint(name, value, cli.ENTRY_POINTS) for name in ("foreign", "spaces")}
+    monkeypatch.setattr(cli, "_added_commands", lambda: entries)
+    result = degrade("foreign", "photo.png", "--option", "1")
+    assert result.code == 1
+    assert result.err.startswith(f"degrade: foreign ({value}) cannot be loaded: ")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    listed = degrade("--help")
+    assert listed.code == 0
+    assert "foreign" in listed.out
+    assert degrade("spaces").code == 0, "a name that this package has stays its own"
 
 
 # ---- sheets

@@ -1,67 +1,197 @@
-"""Who may import whom (DESIGN.md section 3), read from the sources."""
+"""Who may import whom, read from the sources of every module."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Layers of pydegrade, lowest first; a module imports only from lower layers (or its own, without cycles).
-LAYERS = [
-    ["errors", "toml_lines", "_C"],
-    ["_native", "columns", "packed"],
-    ["_device"],
-    ["rng", "eigen", "psf"],
-    ["distributions", "kernels"],
-    ["ops"],
-    ["imresize", "metrics", "space"],
-    ["blur_down"],
-    ["kernel_estimate"],
-    ["drawing"],
-    ["vectors", "task"],
-    ["sampler"],
-    ["plan"],
-    ["engine"],
-]
+# Rooms of each package, lowest floor first: folders, and modules beside them. A module imports from lower floors
+# and from its own room, there without circles; rooms on one floor do not know each other. "__init__" is the package itself.
+FLOORS = {
+    "pydegrade": [
+        ["_C", "errors"],
+        ["native"],
+        ["ops"],
+        ["images", "tasks"],
+        ["plan"],
+        ["engine"],
+        ["__init__", "files"],
+        ["commands"],
+        ["__main__"],
+    ],
+    "pytrain": [
+        ["errors"],
+        ["__init__", "settings"],
+        ["nets"],
+        ["data", "files"],
+        ["evaluation"],
+        ["methods"],
+        ["config"],
+        ["training"],
+        ["grouping"],
+        ["commands"],
+        ["__main__"],
+    ],
+}
+# Folders whose __init__ hands names on; the others hold a docstring, so that importing one module loads little.
+FACES = {"pydegrade", "pydegrade.ops", "pytrain", "pytrain.nets"}
 
 
-def module_imports(path: Path, package: str) -> set[str]:
-    """Modules of `package` that a file imports, by the first part of their names; those for type checkers count."""
-    found = set()
-    depth = len(path.relative_to(ROOT / package).parts) - 1
-    for node in ast.walk(ast.parse(path.read_text())):
+@dataclass(frozen=True)
+class Import:
+    """One module that another one names.
+
+    Attributes:
+        target: dotted name of a module of either package, or of what it would be.
+        typing: whether only type checkers see it.
+    """
+
+    target: str
+    typing: bool = False
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def all_modules() -> dict[str, Path]:
+    found = {module_name(path): path for package in FLOORS for path in sorted((ROOT / package).rglob("*.py"))}
+    return {**found, "pydegrade._C": ROOT / "pydegrade" / "_C.pyi"}
+
+
+MODULES = all_modules()
+
+
+def imports_of(source: str, name: str, is_package: bool) -> Iterator[Import]:
+    """Modules of the two packages that a source names: by import statements, those for type checkers and inside functions
+    included, and by strings as importlib.import_module and tables of lazy imports take them (dotted, "package.module",
+    ".module" or "module:object")."""
+    package = name if is_package else name.rpartition(".")[0]
+    tree = ast.parse(source)
+    typing = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            if node.level == 0 and (node.module or "").split(".")[0] == package:
-                parts = (node.module or "").split(".")[1:]
-                found |= {parts[0]} if parts else {alias.name for alias in node.names}
-            elif node.level == depth + 1:
-                parts = (node.module or "").split(".")
-                found |= {parts[0]} if parts[0] else {alias.name for alias in node.names}
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            if base.split(".")[0] in FLOORS:
+                for alias in node.names:
+                    full = f"{base}.{alias.name}"
+                    yield Import(full if full in MODULES else base, id(node) in typing)
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith(f"{package}.")}
-    return found
+            yield from (Import(alias.name) for alias in node.names if alias.name.split(".")[0] in FLOORS)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {"import_module", "__import__"}:
+            yield from (Import(argument.value) for argument in node.args[:1] if is_text(argument) in FLOORS)
+        text = is_text(node)
+        if re.fullmatch(r"(pydegrade|pytrain)(\.\w+)+(:\w+)?", text):
+            module = text.partition(":")[0]
+            while module not in MODULES and module.count(".") > 1:  # the last part may be an object's name
+                module = module.rpartition(".")[0]
+            yield Import(module)
+        elif re.fullmatch(r"\.*\w+(\.\w+)*(:\w+)?", text) and "." in text:
+            dots = len(text) - len(text.lstrip("."))
+            above = package.split(".")[: len(package.split(".")) - max(dots - 1, 0)]
+            relative = ".".join([*above, text.lstrip(".").partition(":")[0]])
+            if relative in MODULES:
+                yield Import(relative)
 
 
-def test_pydegrade_imports_point_downwards():
-    rank = {name: level for level, names in enumerate(LAYERS) for name in names}
-    for path in sorted((ROOT / "pydegrade").rglob("*.py")):
-        name = path.relative_to(ROOT / "pydegrade").parts[0].removesuffix(".py")
-        if name not in rank:
-            continue
-        for imported in module_imports(path, "pydegrade"):
-            if imported not in rank:
-                assert not (ROOT / "pydegrade" / f"{imported}.py").exists(), f"{path}: {imported} stands above it"
-                continue
-            assert rank[imported] < rank[name] or imported == name or rank[imported] == rank[name] != rank["ops"], (
-                f"{path.relative_to(ROOT)} imports {imported}, which is not below it"
-            )
+def is_text(node: ast.AST) -> str:
+    """A constant text, or an empty one."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def imports_of_module(name: str) -> list[Import]:
+    path = MODULES[name]
+    return list(imports_of(path.read_text(), name, path.name == "__init__.py")) if path.suffix == ".py" else []
+
+
+def room_of(name: str) -> str:
+    package, _, rest = name.partition(".")
+    return f"{package}.{rest.partition('.')[0] or '__init__'}"
+
+
+RANKS = {
+    f"{package}.{room}": rank
+    for package, floors in FLOORS.items()
+    for rank, rooms in enumerate(floors)
+    for room in rooms
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from . import eigen", "pydegrade.ops.eigen"),
+        ("from .eigen import symmetric_eigen3", "pydegrade.ops.eigen"),
+        ("from .. import __version__", "pydegrade"),
+        ("from ..engine import degrade", "pydegrade.engine"),
+        ("from pydegrade import engine", "pydegrade.engine"),
+        ("import pydegrade.engine as e", "pydegrade.engine"),
+        ("def f():\n    from ..tasks.task import TaskBatch", "pydegrade.tasks.task"),
+        ("if TYPE_CHECKING:\n    from ..tasks import task", "pydegrade.tasks.task"),
+        ("importlib.import_module('pytrain.nets')", "pytrain.nets"),
+        ("importlib.import_module('pytrain')", "pytrain"),
+        ("import_module('..engine', __package__)", "pydegrade.engine"),
+        ("LAZY = {'estimate': 'pytrain.commands.estimate:command'}", "pytrain.commands.estimate"),
+        ("LAZY = {'open_source': 'pytrain.data.source.open_source'}", "pytrain.data.source"),
+        ("LAZY = {'eigen': '.eigen'}", "pydegrade.ops.eigen"),
+    ],
+)
+def test_every_kind_of_import_is_seen(source, expected):
+    assert {found.target for found in imports_of(source, "pydegrade.ops.blur", False)} == {expected}
+
+
+def test_every_module_stands_on_a_floor():
+    rooms = {room_of(name) for name in MODULES}
+    assert sorted(rooms - set(RANKS)) == [], "a room without a floor"
+    assert sorted(set(RANKS) - rooms) == [], "a floor lists what is not there"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_point_downwards(name):
+    for found in imports_of_module(name):
+        assert found.target in MODULES, f"{name} imports {found.target}, which is not there"
+        here, there = room_of(name), room_of(found.target)
+        if here.split(".")[0] == there.split(".")[0]:
+            assert here == there or RANKS[there] < RANKS[here], f"{name} imports {found.target}, which is not below it"
+
+
+def test_no_circles():
+    # What only type checkers see inside one room is no circle: nothing runs along it.
+    below = {name: {found.target for found in imports_of_module(name) if not found.typing} - {name} for name in MODULES}
+    while below:
+        ground = {name for name, imported in below.items() if not imported & below.keys()}
+        assert ground, f"circles among {sorted(below)}"
+        below = {name: imported for name, imported in below.items() if name not in ground}
+
+
+@pytest.mark.parametrize("name", sorted(name for name, path in MODULES.items() if path.name == "__init__.py"))
+def test_folders_load_nothing_of_their_own(name):
+    body = ast.parse(MODULES[name].read_text()).body
+    assert ast.get_docstring(ast.Module(body, [])), f"{name} does not say what it is for"
+    assert name in FACES or len(body) == 1, f"{name} must hold a docstring alone"
 
 
 def test_pydegrade_never_imports_pytrain():
-    for path in (ROOT / "pydegrade").rglob("*.py"):
-        assert not re.search(r"^\s*(from|import) pytrain", path.read_text(), re.M), path
+    for name in MODULES:
+        if name.startswith("pydegrade"):
+            assert not [found.target for found in imports_of_module(name) if found.target.startswith("pytrain")], name
 
 
 def test_pytrain_uses_public_names_of_pydegrade():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,20 +98,45 @@ def _warn(line: str) -> None:
     click.echo(f"warning: {line}", err=True)
 
 
-COMMANDS_WITH_NETWORKS = {"estimate": "pytrain.commands.estimate", "pairs": "pytrain.commands.pairs"}
-"""Commands that run a network: name -> module of the trainer that has it as `command`, loaded when it is asked for."""
+ENTRY_POINTS = "degrade.commands"
+"""Group of entry points by which an installed package adds a command: name -> module:object, a `click.Command`."""
+
+
+@cache
+def _added_commands() -> dict[str, EntryPoint]:
+    """Commands of other packages by name; none is loaded before it is asked for."""
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _unavailable(entry: EntryPoint, reason: str) -> click.Command:
+    """Stands for a command that does not load, so that all others and `degrade -h` go on working."""
+    line = " ".join(f"{entry.name} ({entry.value}) cannot be loaded: {reason}".split())
+
+    def fail(ignored: tuple[str, ...]) -> None:
+        raise OSError(line)
+
+    arguments = click.Argument(["ignored"], nargs=-1, type=click.UNPROCESSED)
+    settings = {"ignore_unknown_options": True}
+    return click.Command(entry.name, settings, fail, [arguments], short_help="Cannot be loaded.", help=line)
 
 
 class _Commands(click.Group):
-    """The commands of this file, and those that live in the trainer."""
+    """The commands of this file, and those that other packages add; a name that both have is this file's."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *COMMANDS_WITH_NETWORKS})
+        return sorted({*super().list_commands(ctx), *_added_commands()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS_WITH_NETWORKS:
-            return super().get_command(ctx, cmd_name)
-        command: click.Command = importlib.import_module(COMMANDS_WITH_NETWORKS[cmd_name]).command
+        own = super().get_command(ctx, cmd_name)
+        entry = _added_commands().get(cmd_name)
+        if own is not None or entry is None:
+            return own
+        try:
+            command = entry.load()
+        except Exception as error:  # whatever a foreign module does while it is imported
+            return _unavailable(entry, f"{type(error).__name__}: {error}")
+        if not isinstance(command, click.Command):
+            return _unavailable(entry, f"must be a click.Command, got {type(command).__name__}")
         return command
 
 

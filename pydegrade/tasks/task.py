@@ -155,6 +155,10 @@ class TaskBatch:
 
     # ---- Identity
 
+    def redrawn(self, space: Space) -> TaskBatch:
+        """Tasks of another space at the same seeds, indices and noise indices."""
+        return draw_tasks(space, self.seeds, self.indices, self.noise_indices)
+
     @property
     def addresses(self) -> list[str]:
         """Texts that rebuild the tasks: space@digest/s<seed>/i<index>, and /n<noise index> where it differs."""

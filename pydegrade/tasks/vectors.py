@@ -269,7 +269,7 @@ def decode(
         raise TaskError(f"vector: scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
     if base.space.components:
         part = base.space.components[component]
-        return decode(values, mask, _redrawn(base, part), scheme, 0)
+        return decode(values, mask, base.redrawn(part), scheme, 0)
     ranges = _ranges(base.space, scheme)
     valid = np.ones(values.shape, bool) if mask is None else mask
     if valid.shape != values.shape:
@@ -321,13 +321,6 @@ def decode(
     if "resize3" in slots:
         changes["resize3.mode"] = np.array(_MODES)[chosen(_BACK, _MODES)]
     return _ordered(base.replace(**changes), values)
-
-
-def _redrawn(base: TaskBatch, part: Space) -> TaskBatch:
-    """Tasks of one component at the seeds and numbers of the mixture's."""
-    from .task import draw_tasks
-
-    return draw_tasks(part, base.seeds, base.indices, base.noise_indices)
 
 
 def _ordered(tasks: TaskBatch, values: NDArray[np.float32]) -> TaskBatch:

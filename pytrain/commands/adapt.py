@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .device import chosen_device
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -70,10 +72,9 @@ def adapt(
 
     from ..errors import ConfigError
     from ..evaluation import adapt as adapting
-    from .cli import _device
 
     # Everything that may be wrong, before anything is computed.
-    where = _device(device)
+    where = chosen_device(device)
     counts = _counts(steps)
     pixels = read_image(image_path)
     config, net = _network(model, scale, rate)

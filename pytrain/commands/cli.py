@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .adapt import adapt
+from .device import chosen_device
 from .group import group
 from .sweep import sweep_command
 
 if TYPE_CHECKING:
-    import torch
-
     from ..config.config import Config
 
 INTERRUPTED = 130
@@ -162,18 +161,6 @@ def _located(config: Config, work: Callable[[], Any]) -> Any:
         raise located(config, error) from None
 
 
-def _device(name: str) -> torch.device:
-    import torch
-
-    from ..errors import ConfigError
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device: cuda needs a GPU and a CUDA build of torch, got neither; use --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
 # ---- fit
 
 
@@ -276,7 +263,7 @@ def _findings(config: Config) -> list[str]:
     crops = f"{samples:,} crops, {samples / len(source.images['hr'].images):,.0f} of each image"
     lines.append(f"run: {config.run.steps:,} steps of {config.data.batch} images, {crops}")
 
-    device = _device(config.run.device)
+    device = chosen_device(config.run.device)
     needed, available = memory.estimate(config, method, networks), memory.available_bytes(device)
     lines.append(f"memory on {device}: {needed.describe()}")
     if available is not None and needed.total > available:
@@ -443,7 +430,7 @@ def evaluate_models(
     from ..nets import task_scales
 
     # What to measure, and on what.
-    where = _device(device)
+    where = chosen_device(device)
     if config_path is not None:
         if hr or lr or spaces or scale:
             raise ConfigError("eval: CONFIG names the sets; leave out --hr, --lr, --space and --scale")
@@ -595,7 +582,7 @@ def infer(
     from ..files.checkpoint import load_model
     from ..nets import task_scales
 
-    where = _device(device)
+    where = chosen_device(device)
     if 0 < tile_px <= overlap_px:
         raise click.UsageError(f"--tile must be above --overlap {overlap_px}, got {tile_px}")
     files = _named_inputs(inputs, suffix)
