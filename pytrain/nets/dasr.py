@@ -33,9 +33,7 @@ class DASRConfig:
     num_entries: int = 33  # of the degradation vector
     predictor_features: int = 64
     predictor_hidden: int = 15
-    predictor_input: Input = (
-        "image"  # as released; high_pass: without its local mean, which small predictors learn sooner
-    )
+    predictor_input: Input = "image"  # as released; high_pass: without its local mean, which small nets learn sooner
 
     def __post_init__(self) -> None:
         self.generator()

@@ -51,9 +51,7 @@ class SwinIRConfig:
     upsampler: Upsampler = "pixelshuffle"
     residual_convs: Literal["1conv", "3conv"] = "1conv"
     num_features: int = 64  # channels around the upsampler
-    drop_path: float = (
-        0.1  # in training, the chance that an image skips the last residual; earlier ones less, the first 0
-    )
+    drop_path: float = 0.1  # in training, the chance that an image skips the last residual; earlier ones less
     published_size_px: int = 64  # the side whose masks are written to files, because other loaders demand them
 
     def __post_init__(self) -> None:
