@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from PIL import Image
 from torch import Tensor, nn
 
-from pydegrade import Space, TaskBatch, degrade_list, imresize, sample
+from pydegrade import Space, TaskBatch, degrade_list, degrade_pairs, imresize, sample
 from pydegrade.files.io import read_image, to_float, to_uint8, write_png
 from pydegrade.images.metrics import bicubic_scores, psnr, ssim
+from pydegrade.tasks.space import preset_names
 from pytrain.errors import ConfigError, DataError
 from pytrain.evaluation import evaluate as evaluate_module
 from pytrain.evaluation.evaluate import (
@@ -156,12 +158,14 @@ def test_a_network_that_gives_nan_scores_nan() -> None:
 
 def test_a_space_gives_each_image_its_own_task() -> None:
     config, one = opened(space="realesrgan-x4", seed=5)
-    tasks = sample(Space.load("realesrgan-x4"), 5, range(2))
+    tasks = sample(Space.load("realesrgan-x4"), 5, range(2)).replace(**{"usm.weight": 0.0})
     for position, pair in enumerate(one.pairs()):
         lr = degrade_list([to_float(pair.hr)], tasks.take([position]))[0]
         assert np.array_equal(pair.lr, to_uint8(lr))
-    assert re.fullmatch(r"realesrgan-x4@[0-9a-f]{8}/s5", one.degradation)
-    assert TaskBatch.from_addresses([f"{one.degradation}/i0"]).addresses == tasks.take([0]).addresses
+    assert re.fullmatch(r"realesrgan-x4@[0-9a-f]{8}/s5\?usm\.weight=0", one.degradation)
+    stem, _, edit = one.degradation.partition("?")
+    again = TaskBatch.from_addresses([f"{stem}/i0"]).replace(**{edit.partition("=")[0]: float(edit.partition("=")[2])})
+    assert np.array_equal(next(one.pairs()).lr, to_uint8(degrade_list([to_float(next(one.pairs()).hr)], again)[0]))
     assert evaluate("bicubic", [one], config).scores["photographs/psnr"] > 5
     other = opened(space="realesrgan-x4", seed=6)[1]
     assert not np.array_equal(next(one.pairs()).lr, next(other.pairs()).lr)
@@ -217,6 +221,61 @@ def test_a_result_survives_json(folder: Path) -> None:
     assert EvalResult.from_dict(json.loads(perfect.to_json())) == perfect
 
 
+def sharpened_spaces() -> list[str]:
+    return [name for name in preset_names() if Space.load(name).target != "hr"]
+
+
+class Perfect(nn.Module):
+    """Answers each LR image with the image it was made from."""
+
+    scale = 4
+
+    def __init__(self, known: Mapping[bytes, Tensor]) -> None:
+        super().__init__()
+        self.known = known
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.known[lr.numpy().tobytes()][None]
+
+
+@pytest.mark.parametrize("space", sharpened_spaces())
+def test_sets_of_sharpened_spaces_are_made_of_what_they_are_compared_with(space: str) -> None:
+    scale = Space.load(space).scale
+    for reference, wrong in (("hr", "target"), ("target", "hr")):
+        config, one = opened(scale, space=space, reference=reference)
+        plain = opened(scale)[1]
+        images: dict[str, dict[bytes, Tensor]] = {"hr": {}, "target": {}}
+        tasks = sample(space, 0, range(2))
+        for row, (made, given) in enumerate(zip(one.pairs(), plain.pairs())):
+            hr = to_float(given.hr)
+            edited = tasks.take([row])
+            if reference == "hr":
+                edited = edited.replace(**{f"{Space.load(space).target}.weight": 0.0})
+            pair = degrade_pairs([hr], edited)[0]
+            # The LR image comes from the very image that results are compared with.
+            assert np.array_equal(made.lr, to_uint8(pair.lr))
+            key = to_float(made.lr)[None].numpy().tobytes()
+            images["hr"][key] = hr
+            images["target"][key] = degrade_pairs([hr], tasks.take([row]))[0].target
+        perfect = Perfect(images[reference])
+        perfect.scale = scale
+        result = evaluate(perfect, [one], config)
+        assert result.scores["photographs/psnr"] == math.inf
+        assert f"against {reference}" in result.table()
+        assert one.degradation.endswith("/s0?usm.weight=0" if reference == "hr" else "/s0")
+        assert EvalResult.from_dict(json.loads(result.to_json())) == result
+        other = Perfect(images[wrong])
+        other.scale = scale
+        assert evaluate(other, [one], config).scores["photographs/psnr"] < 45
+
+
+def test_a_reference_that_a_set_does_not_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="reference must be 'hr' where no space makes lr, got 'target'"):
+        EvalSetConfig(reference="target")
+    with pytest.raises(ConfigError, match="needs a space with a sharpened target, got bsrgan-x4, whose target is hr"):
+        opened(space="bsrgan-x4", reference="target")
+
+
 def test_tables_show_models_degradations_and_protocols() -> None:
     first, second = (
         EvalSetConfig(name="clean", images=("coffee",), crop_px=64),
@@ -232,7 +291,7 @@ def test_tables_show_models_degradations_and_protocols() -> None:
     assert progress == [(1, 3), (2, 3), (3, 3)]
     lines = table(results).splitlines()
     assert [line.split()[0] for line in lines] == ["set", "clean", "clean", "real", "real"]
-    assert all(line.endswith("y-uint8-border4") for line in lines[1:])
+    assert all(line.endswith("y-uint8-border4 against hr") for line in lines[1:])
     assert "MATLAB bicubic x4, 8 bits" in lines[1]
     assert re.search(r"  bicubic +\d\d\.\d\d +0\.\d{4} ", lines[1])
     assert re.search(r"  ours +\d\d\.\d\d +0\.\d{4} ", lines[4])

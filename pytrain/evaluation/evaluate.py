@@ -2,7 +2,9 @@
 
 HR images are cut at the bottom and the right to multiples of the scale. The LR of a set is made from them by MATLAB's
 bicubic on 8 bits (the classical setting), by a degradation space with a fixed seed (one task per image), or read from a
-folder. Files with a single channel are compared as they are, without conversion to luma, as the usual scripts do.
+folder. Where a space sharpens its target for training, that is left out: LR is made from the plain HR and compared with the
+plain HR, as papers do; `reference = "target"` makes LR from the sharpened image and compares with that. Files with a single
+channel are compared as they are, without conversion to luma, as the usual scripts do.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pydegrade import Space, SpaceError, TaskBatch, degrade_list, imresize, sample
+from pydegrade import Space, SpaceError, TaskBatch, degrade_pairs, imresize, sample
 from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
 from pydegrade.errors import ImageError
 from pydegrade.files.dataset import HrImages, decode, find_images
@@ -31,6 +33,9 @@ from ..data.source import chosen, find_partners, size_factor
 from ..errors import ConfigError, DataError, nearest, one_line
 from ..settings import option, require
 from .infer import upscale
+
+Reference = Literal["hr", "target"]
+"""What LR is made from and results are compared with: the plain image, or the space's training target."""
 
 Baseline = Literal["bicubic", "bicubic-y-double"]
 """What a network is compared with. "bicubic" enlarges the set's 8-bit LR by MATLAB's bicubic, rounded to 8 bits: what
@@ -58,6 +63,10 @@ class EvalSetConfig:
     )
     images: tuple[str, ...] = option((), "only these images, by name; empty: all")
     exclude: tuple[str, ...] = option((), "all but these images, by name")
+    reference: Reference = option(
+        "hr",
+        "what lr is made from and compared with: hr, or target, the sharpened image of spaces that train on one",
+    )
     seed: int = option(0, "of the tasks drawn from space: image i gets task i")
     crop_px: int = option(0, "only the central square of this side of every image; 0: whole images", "px")
     task: str = option("", "which task of a network of several (ipt) is measured, at its scale; empty: the first")
@@ -70,6 +79,8 @@ class EvalSetConfig:
             raise ConfigError(f"evaluate.sets.space must be empty where lr names a folder, got {self.space!r}")
         if self.lr and len(self.hr) != 1:
             raise ConfigError(f"evaluate.sets.hr must be one folder or .lmdb where lr is given, got {list(self.hr)}")
+        if self.reference == "target" and not self.space:
+            raise ConfigError("evaluate.sets.reference must be 'hr' where no space makes lr, got 'target'")
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ class EvalPair:
 
     Attributes:
         name: of the HR image.
-        hr: uint8 [H, W, 3], or [H, W] where the file has a single channel.
+        hr: what results are compared with, uint8 [H, W, 3], or [H, W] where the file has a single channel.
         lr: uint8 [H / scale, W / scale, 3].
     """
 
@@ -166,11 +177,17 @@ class EvalSet:
         return self.config.name
 
     @property
+    def reference(self) -> Reference:
+        """What results are compared with."""
+        return self.config.reference
+
+    @property
     def degradation(self) -> str:
         """How LR is made, for people."""
         if self.tasks is not None:
             space = self.tasks.space
-            return f"{space.name}@{space.digest[:8]}/s{self.config.seed}"
+            plain = f"?{space.target}.weight=0" if space.target != "hr" and self.reference == "hr" else ""
+            return f"{space.name}@{space.digest[:8]}/s{self.config.seed}{plain}"
         return f"lr of {self.lr.origin}" if self.lr is not None else f"MATLAB bicubic x{self.scale}, 8 bits"
 
     def pairs(self) -> Iterator[EvalPair]:
@@ -241,7 +258,14 @@ def _open_set(config: EvalSetConfig, scale: int, least_px: int) -> EvalSet:
         lr, _ = find_partners(f"{where}: lr", hr, Path(config.lr).expanduser(), scale, {})
         size_factor(f"{where}: lr", hr, lr, scale, may_be_hr=False)
     elif config.space:
-        tasks = sample(_space(config.space, scale, where), config.seed, range(len(hr.images)))
+        space = _space(config.space, scale, where)
+        if config.reference == "target" and space.target == "hr":
+            raise ConfigError(
+                f"{where}: reference 'target' needs a space with a sharpened target, got {space.name}, whose target is hr"
+            )
+        tasks = sample(space, config.seed, range(len(hr.images)))
+        if config.reference == "hr" and space.target != "hr":
+            tasks = tasks.replace(**{f"{space.target}.weight": 0.0})
     opened = EvalSet(config, scale, hr, lr, tasks)
     if 3 * int(sides_px.prod(axis=1).sum()) > HELD_BYTES:
         return opened
@@ -272,7 +296,10 @@ def _pair(eval_set: EvalSet, position: int) -> EvalPair:
     if lr_file is not None:
         lr = np.ascontiguousarray(lr_file[top : top + height, left : left + width])
     elif eval_set.tasks is not None:
-        lr = to_uint8(degrade_list([to_float(hr)], eval_set.tasks.take(np.array([position])))[0])
+        (pair,) = degrade_pairs([to_float(hr)], eval_set.tasks.take(np.array([position])))
+        lr = to_uint8(pair.lr)
+        if eval_set.reference == "target":
+            hr = to_uint8(pair.target)
     else:
         lr = np.asarray(imresize(hr, 1 / scale))
     return EvalPair(image.name, np.ascontiguousarray(hr[..., 0]) if decoded.gray else hr, lr)
@@ -295,6 +322,7 @@ class SetResult:
         degradation: how its LR was made.
         digest: of the list of its HR images.
         images: their names.
+        reference: what results were compared with.
         scores: PSNR and SSIM of each protocol in turn; their `values` follow `images`. NaN where the network gave NaN.
     """
 
@@ -303,6 +331,7 @@ class SetResult:
     digest: str
     images: tuple[str, ...]
     scores: tuple[Score, ...]
+    reference: Reference = "hr"
 
 
 @dataclass(frozen=True)
@@ -336,6 +365,7 @@ class EvalResult:
                 "degradation": one.degradation,
                 "digest": one.digest,
                 "images": list(one.images),
+                "reference": one.reference,
                 "measured": [
                     {"protocol": score.protocol, "value": score.value, "values": list(score.values)}
                     for score in one.scores
@@ -355,6 +385,7 @@ class EvalResult:
                 one["digest"],
                 tuple(one["images"]),
                 tuple(Score(score["value"], score["protocol"], tuple(score["values"])) for score in one["measured"]),
+                one["reference"],
             )
             for one in values["sets"]
         )
@@ -374,7 +405,7 @@ def table(results: Sequence[EvalResult], per_image: bool = False) -> str:
         for number in range(max(len(one.scores) for _, one in found) // 2):
             for model, one in found:
                 first, second = one.scores[2 * number : 2 * number + 2]
-                protocol = first.protocol.partition("-")[2]
+                protocol = f"{first.protocol.partition('-')[2]} against {one.reference}"
                 for position, image in enumerate(one.images) if per_image else ():
                     values = f"{first.values[position]:.2f}", f"{second.values[position]:.4f}"
                     rows.append((one.name, image, one.degradation, model, *values, protocol))
@@ -452,6 +483,7 @@ def evaluate(
                     eval_set.hr.digest,
                     tuple(image.name for image in eval_set.hr.images),
                     tuple(_joined([scores[number] for scores in measured]) for number in range(2 * len(protocols))),
+                    eval_set.reference,
                 )
             )
     finally:
