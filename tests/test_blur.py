@@ -12,9 +12,8 @@ import pydegrade
 from pydegrade import kernels, ops
 from pydegrade.ops.psf import COLUMNS, SHAPES, blur_params, full_kernels
 
+from .devices import TensorFunction, on_device
 from .reference import blur as reference
-
-RUNS_ON_DEVICES = ["pydegrade.ops.blur", "pydegrade.ops.sharpen"]
 
 PARAMETERS = [
     ("delta", 7, {}),
@@ -32,6 +31,16 @@ PARAMETERS = [
 ]
 NAMES = {"sigma_x_px": "sigma_x", "sigma_y_px": "sigma_y", "angle_rad": "angle", "beta": "beta", "cutoff_rad": "cutoff"}
 DEFAULTS = {"sigma_x": 1.0, "sigma_y": 1.0, "angle": 0.0, "beta": 1.0, "cutoff": 1.0}
+
+
+@pytest.fixture
+def blur(device: torch.device) -> TensorFunction:
+    return on_device(ops.blur, device)
+
+
+@pytest.fixture
+def sharpen(device: torch.device) -> TensorFunction:
+    return on_device(ops.sharpen, device)
 
 
 def columns(parameters, shift=0.0):
@@ -98,14 +107,14 @@ def test_kair_gaussians(shared):
 
 @pytest.mark.parametrize("border", ["reflect_101", "symmetric"])
 @pytest.mark.parametrize("size", [3, 7, 21])
-def test_every_small_image_equals_float64(size, border):
+def test_every_small_image_equals_float64(blur, size, border):
     generator = np.random.default_rng(size)
     kernel = generator.uniform(-0.5, 1, (size, size))
     kernel = (kernel / np.abs(kernel).sum()).astype(np.float32)
     for height in range(1, 10):
         for width in range(1, 10):
             image = generator.uniform(size=(2, height, width)).astype(np.float32)
-            made = ops.blur(torch.from_numpy(image)[None], kernel, border=border)[0].numpy()
+            made = blur(torch.from_numpy(image)[None], kernel, border=border)[0].numpy()
             expected = [reference.blur(plane.astype(float), kernel.astype(float), border) for plane in image]
             # Up to 441 roundings of partial sums below 1: 441 ulp in the worst case, a few in practice.
             assert np.abs(made - expected).max() < 5e-7
@@ -127,7 +136,7 @@ def test_odd_sizes_and_all_shapes_equal_float64(height, width):
         assert np.abs(made[row, 0] - expected).max() < 2e-7 + 1.2e-7 * size, shape
 
 
-def test_filter2d_of_basicsr(shared):
+def test_filter2d_of_basicsr(blur, shared):
     arrays = np.load(shared / "golden/basicsr_ops.npz")
     made = 0
     image = torch.from_numpy(arrays["crop_u8"].astype(np.float32) / 255).permute(2, 0, 1)[None]
@@ -139,7 +148,7 @@ def test_filter2d_of_basicsr(shared):
         if kernel is None:
             continue
         made += 1
-        result = ops.blur(image, kernel.astype(np.float32))
+        result = blur(image, kernel.astype(np.float32))
         expected = torch.from_numpy(arrays[name]).reshape(result.shape)
         # Two float32 sums of 441 products in different order.
         assert float((result - expected).abs().max()) < 2e-6, name
@@ -157,60 +166,60 @@ def test_trimming_keeps_the_paths_and_the_weight():
         assert np.abs(full).sum() - np.abs(full[edge : size - edge, edge : size - edge]).sum() <= 1.0001e-7
 
 
-def test_laws():
+def test_laws(blur):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(5, 3, 40, 52, generator=generator)
-    made = ops.blur(images, shape="aniso", size_px=[7, 9, 21, 11, 51], sigma_x_px=2.0, sigma_y_px=0.7, angle_rad=0.3)
-    alone = ops.blur(images[2:3], shape="aniso", size_px=21, sigma_x_px=2.0, sigma_y_px=0.7, angle_rad=0.3)
+    made = blur(images, shape="aniso", size_px=[7, 9, 21, 11, 51], sigma_x_px=2.0, sigma_y_px=0.7, angle_rad=0.3)
+    alone = blur(images[2:3], shape="aniso", size_px=21, sigma_x_px=2.0, sigma_y_px=0.7, angle_rad=0.3)
     assert torch.equal(made[2:3], alone)
-    constant = ops.blur(torch.full((1, 1, 9, 9), 0.37), shape="iso", size_px=21, sigma_x_px=4.0)
+    constant = blur(torch.full((1, 1, 9, 9), 0.37), shape="iso", size_px=21, sigma_x_px=4.0)
     assert float((constant - 0.37).abs().max()) < 1e-6  # float32 weights sum to 1 within 21 roundings
-    assert torch.equal(ops.blur(images, shape="delta"), images)
+    assert torch.equal(blur(images, shape="delta"), images)
     one = torch.zeros(1, 1, 9, 9)
     one[0, 0, 4, 4] = 1
     kernel = np.arange(9, dtype=np.float32).reshape(3, 3)
     # Correlation, not convolution: an impulse shows the kernel turned round.
-    assert np.array_equal(ops.blur(one, kernel)[0, 0, 3:6, 3:6].numpy(), kernel[::-1, ::-1])
+    assert np.array_equal(blur(one, kernel)[0, 0, 3:6, 3:6].numpy(), kernel[::-1, ::-1])
 
 
-def test_borders_belong_to_their_rows_and_threads_change_no_bit():
+def test_borders_belong_to_their_rows_and_threads_change_no_bit(blur):
     images = torch.rand(4, 3, 61, 70, generator=torch.Generator().manual_seed(2))
     options = {"shape": ["iso", "aniso", "iso", "aniso"], "size_px": 15, "sigma_x_px": 2.0, "sigma_y_px": 1.1}
     borders = ["symmetric", "symmetric", "reflect_101", "reflect_101"]
-    once = ops.blur(images, **options, border=borders)
+    once = blur(images, **options, border=borders)
     for name in ("symmetric", "reflect_101"):
         rows = [row for row in range(4) if borders[row] == name]
-        assert torch.equal(ops.blur(images, **options, border=name)[rows], once[rows])
+        assert torch.equal(blur(images, **options, border=name)[rows], once[rows])
     inner = (slice(None), slice(None), slice(7, -7), slice(7, -7))
-    assert torch.equal(ops.blur(images, **options, border="reflect_101")[inner], once[inner])
+    assert torch.equal(blur(images, **options, border="reflect_101")[inner], once[inner])
     for threads in (1, 2, 5):
         pydegrade.set_num_threads(threads)
         for row in range(4):
             one = {**options, "shape": options["shape"][row]}
-            assert torch.equal(ops.blur(images[row : row + 1], **one, border=borders[row]), once[row : row + 1])
+            assert torch.equal(blur(images[row : row + 1], **one, border=borders[row]), once[row : row + 1])
     pydegrade.set_num_threads(None)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
-def test_threads_change_no_bit(threads):
+def test_threads_change_no_bit(blur, threads):
     images = torch.rand(3, 3, 90, 70, generator=torch.Generator().manual_seed(1))
     pydegrade.set_num_threads(1)
-    once = ops.blur(images, shape="sinc", size_px=21, cutoff_rad=1.3)
-    round_ = ops.blur(images[:1], shape="iso", size_px=51, sigma_x_px=6.0)
+    once = blur(images, shape="sinc", size_px=21, cutoff_rad=1.3)
+    round_ = blur(images[:1], shape="iso", size_px=51, sigma_x_px=6.0)
     pydegrade.set_num_threads(threads)
-    assert torch.equal(ops.blur(images, shape="sinc", size_px=21, cutoff_rad=1.3), once)
-    assert torch.equal(ops.blur(images[:1], shape="iso", size_px=51, sigma_x_px=6.0), round_)
+    assert torch.equal(blur(images, shape="sinc", size_px=21, cutoff_rad=1.3), once)
+    assert torch.equal(blur(images[:1], shape="iso", size_px=51, sigma_x_px=6.0), round_)
     pydegrade.set_num_threads(None)
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(1, 1, 5), (3, 2, 7), (12, 17, 9), (30, 20, 21)])
 @pytest.mark.parametrize("border", ["reflect_101", "symmetric"])
 @pytest.mark.parametrize("shape", ["iso", "aniso"])
-def test_adjoint(height, width, size, shape, border):
+def test_adjoint(blur, height, width, size, shape, border):
     generator = torch.Generator().manual_seed(height)
     x = torch.rand(2, 2, height, width, generator=generator, requires_grad=True)
     y = torch.rand(2, 2, height, width, generator=generator)
-    out = ops.blur(x, shape=shape, size_px=size, sigma_x_px=1.7, sigma_y_px=0.8, angle_rad=0.5, border=border)
+    out = blur(x, shape=shape, size_px=size, sigma_x_px=1.7, sigma_y_px=0.8, angle_rad=0.5, border=border)
     (gradient,) = torch.autograd.grad(out, x, y)
     left = float((out.detach().double() * y.double()).sum())
     right = float((x.detach().double() * gradient.double()).sum())
@@ -228,9 +237,9 @@ def test_opcheck():
 
 
 @pytest.mark.parametrize(("radius", "threshold", "weight"), [(50, 10.0, 0.5), (7, 3.0, 1.5), (3, 2.0, 0.5)])
-def test_sharpen_equals_float64(photographs, radius, threshold, weight):
+def test_sharpen_equals_float64(sharpen, photographs, radius, threshold, weight):
     for image in [photographs[0][:, :61, :47], photographs[1][:, :5, :90], photographs[2][:, :1, :1]]:
-        made = ops.sharpen(image[None].contiguous(), weight, radius, threshold)[0].numpy()
+        made = sharpen(image[None].contiguous(), weight, radius, threshold)[0].numpy()
         expected = np.stack(
             [reference.sharpen(plane.astype(float), weight, radius, threshold) for plane in image.numpy()]
         )
@@ -242,14 +251,14 @@ def test_sharpen_equals_float64(photographs, radius, threshold, weight):
         assert difference.max() < 0.02
 
 
-def test_sharpen_equals_basicsr(shared):
+def test_sharpen_equals_basicsr(sharpen, shared):
     arrays = np.load(shared / "golden/basicsr_ops.npz")
     image = torch.from_numpy(arrays["crop_u8"].astype(np.float32) / 255).permute(2, 0, 1)[None]
-    made = ops.sharpen(image.contiguous())[0].numpy()
+    made = sharpen(image.contiguous())[0].numpy()
     # As above: pixels at the threshold.
     assert np.abs(made - arrays["usm_torch"].reshape(made.shape)).max() < 3e-3
     assert np.median(np.abs(made - arrays["usm_torch"].reshape(made.shape))) < 1e-6
-    assert torch.equal(ops.sharpen(image.contiguous(), weight=0.0), image)
+    assert torch.equal(sharpen(image.contiguous(), weight=0.0), image)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +286,7 @@ def test_sharpen_equals_basicsr(shared):
         (lambda x: kernels.plateau(7, 1.0, beta=0.0), "kernels: beta must be > 0, got 0"),
     ],
 )
-def test_messages(call, message):
+def test_messages(call, message, device):
     with pytest.raises((TypeError, ValueError)) as caught:
-        call(torch.rand(2, 3, 8, 8))
+        call(torch.rand(2, 3, 8, 8).to(device))
     assert message in str(caught.value)

@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from itertools import count
 
 import pytest
 
 from . import emulated, golden_pixels
-from .conftest import ROOT, use_emulator
+from .conftest import ROOT
+from .devices import use_emulator
 
 
 def differing(made: dict[str, str]) -> list[str]:
@@ -40,9 +40,9 @@ def test_pixels_are_the_stored_ones_on_every_instruction_set(isa):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(emulated.compiler() is None, reason="no C++ compiler for the emulator")
 def test_pixels_of_the_cuda_kernels_are_the_stored_ones(monkeypatch):
-    seeds = count(0)
-    use_emulator(monkeypatch, emulated.load(emulated.build(), lambda: next(seeds)))
+    use_emulator(monkeypatch)
     assert differing(golden_pixels.digests(golden_pixels.preset_cases())) == []
     assert differing(golden_pixels.digests(golden_pixels.op_cases())) == []

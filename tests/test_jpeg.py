@@ -13,15 +13,20 @@ import numpy as np
 import pytest
 import torch
 
+from pydegrade import ops
 from pydegrade.native import binding
-from pydegrade.ops import OPS, jpeg
+from pydegrade.ops import OPS
 
+from .devices import TensorFunction, on_device
 from .reference import jpeg as reference
-
-RUNS_ON_DEVICES = ["jpeg"]
 
 GOLDEN = Path(__file__).parent / "golden" / "jpeg.npz"
 SUBSAMPLINGS = ("444", "422", "420")
+
+
+@pytest.fixture
+def jpeg(device: torch.device) -> TensorFunction:
+    return on_device(ops.jpeg, device)
 
 
 def tensor(pictures: np.ndarray) -> torch.Tensor:
@@ -71,7 +76,7 @@ def sources() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_equals_pillow_on_random_cases(seed: int, sources: list[np.ndarray]) -> None:
+def test_equals_pillow_on_random_cases(jpeg: TensorFunction, seed: int, sources: list[np.ndarray]) -> None:
     rng = np.random.default_rng(seed)
     differing = []
     for case in range(100):
@@ -87,7 +92,7 @@ def test_equals_pillow_on_random_cases(seed: int, sources: list[np.ndarray]) -> 
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
-def test_equals_pillow_at_all_small_sizes(subsampling: str) -> None:
+def test_equals_pillow_at_all_small_sizes(jpeg: TensorFunction, subsampling: str) -> None:
     rng = np.random.default_rng(7)
     for height in range(1, 21):
         for width in range(1, 21):
@@ -97,7 +102,7 @@ def test_equals_pillow_at_all_small_sizes(subsampling: str) -> None:
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
-def test_equals_pillow_at_every_quality(subsampling: str, sources: list[np.ndarray]) -> None:
+def test_equals_pillow_at_every_quality(jpeg: TensorFunction, subsampling: str, sources: list[np.ndarray]) -> None:
     image = sources[2][60:131, 140:237].copy()
     qualities = np.arange(1, 101)
     ours = jpeg(tensor(np.stack([image] * 100)), qualities, subsampling=subsampling)
@@ -114,7 +119,7 @@ def golden_cases(path: Path):
                 yield key, arrays[f"in__{name}"], subsampling, int(quality[1:]), arrays[key]
 
 
-def check_golden(path: Path, at_least: int) -> None:
+def check_golden(jpeg: TensorFunction, path: Path, at_least: int) -> None:
     count = 0
     for key, image, subsampling, quality, expected in golden_cases(path):
         np.testing.assert_array_equal(picture(jpeg(tensor(image), quality, subsampling=subsampling)[0]), expected, key)
@@ -123,15 +128,15 @@ def check_golden(path: Path, at_least: int) -> None:
     assert count >= at_least
 
 
-def test_equals_our_golden() -> None:
-    check_golden(GOLDEN, 36)
+def test_equals_our_golden(jpeg: TensorFunction) -> None:
+    check_golden(jpeg, GOLDEN, 36)
 
 
-def test_equals_shared_golden(shared: Path) -> None:
-    check_golden(shared / "golden" / "libjpeg_roundtrip.npz", 50)
+def test_equals_shared_golden(jpeg: TensorFunction, shared: Path) -> None:
+    check_golden(jpeg, shared / "golden" / "libjpeg_roundtrip.npz", 50)
 
 
-def test_input_is_rounded_half_to_even_and_clipped() -> None:
+def test_input_is_rounded_half_to_even_and_clipped(jpeg: TensorFunction) -> None:
     values = [
         float("nan"),
         -3.0,
@@ -150,7 +155,7 @@ def test_input_is_rounded_half_to_even_and_clipped() -> None:
     assert torch.equal(jpeg(image, 90), jpeg(levels / 255, 90))
 
 
-def test_levels_divided_by_255_are_correctly_rounded() -> None:
+def test_levels_divided_by_255_are_correctly_rounded(jpeg: TensorFunction) -> None:
     # Flat pictures at quality 100 keep their level: every level of gray comes back as the quotient itself.
     levels = torch.arange(256, dtype=torch.float32)
     out = jpeg((levels / 255).view(256, 1, 1, 1).repeat(1, 3, 8, 8), 100)
@@ -176,7 +181,7 @@ def test_quantisation_by_reciprocal_is_division() -> None:
         np.testing.assert_array_equal(ours, exact, f"entry {entry}")
 
 
-def test_equals_pillow_where_coefficients_are_largest() -> None:
+def test_equals_pillow_where_coefficients_are_largest(jpeg: TensorFunction) -> None:
     # Blocks of 0 and 255 with the signs of each basis function, and of products of random ones, drive the 16-bit
     # sums of csrc/math/dct8.h to their limits; gray ones the luma, coloured ones the chroma.
     signs = np.sign(reference.islow_matrix())
@@ -219,7 +224,9 @@ def diff_cases() -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("mode", "subsampling", "rounding"), diff_cases())
-def test_diffjpeg_equals_float64(mode: str, subsampling: str, rounding: str, sources: list[np.ndarray]) -> None:
+def test_diffjpeg_equals_float64(
+    jpeg: TensorFunction, mode: str, subsampling: str, rounding: str, sources: list[np.ndarray]
+) -> None:
     rng = np.random.default_rng(11)
     basicsr = mode == "diffjpeg_basicsr"
     for height, width in [(1, 1), (2, 3), (5, 4), (7, 16), (8, 8), (9, 17), (16, 15), (33, 47), (40, 140)]:
@@ -237,7 +244,7 @@ def test_diffjpeg_equals_float64(mode: str, subsampling: str, rounding: str, sou
             assert np.mean(difference > 2e-3) <= (0 if rounding == "cubic" else 0.1), (height, width, quality)
 
 
-def test_diffjpeg_basicsr_equals_released_numbers(shared: Path) -> None:
+def test_diffjpeg_basicsr_equals_released_numbers(jpeg: TensorFunction, shared: Path) -> None:
     arrays = np.load(shared / "golden" / "basicsr_diffjpeg.npz", allow_pickle=False)
     crop = arrays["crop_u8"]
     for key in arrays.files[1:]:
@@ -249,7 +256,7 @@ def test_diffjpeg_basicsr_equals_released_numbers(shared: Path) -> None:
         np.testing.assert_allclose(ours[0].numpy() * 255, arrays[key] * 255, atol=5e-4, rtol=0, err_msg=key)
 
 
-def test_diffjpeg_is_close_to_libjpeg_and_works_at_quality_100(sources: list[np.ndarray]) -> None:
+def test_diffjpeg_is_close_to_libjpeg_and_works_at_quality_100(jpeg: TensorFunction, sources: list[np.ndarray]) -> None:
     image = tensor(sources[0][100:228, 180:340].copy())
     for subsampling in SUBSAMPLINGS:
         for quality, at_least in ((10, 38), (50, 38), (75, 38), (95, 42), (100, 47)):
@@ -260,7 +267,7 @@ def test_diffjpeg_is_close_to_libjpeg_and_works_at_quality_100(sources: list[np.
             assert psnr > at_least, (subsampling, quality, psnr)
 
 
-def test_basicsr_at_quality_100_quantises_nothing(sources: list[np.ndarray]) -> None:
+def test_basicsr_at_quality_100_quantises_nothing(jpeg: TensorFunction, sources: list[np.ndarray]) -> None:
     # 4:2:0 with repeated chroma of an image with constant 2x2 cells loses nothing but float rounding (1e-4 level).
     cells = tensor(sources[1][100:116, 100:120].copy()).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     out = jpeg(cells, 100, mode="diffjpeg_basicsr")
@@ -273,7 +280,9 @@ def test_basicsr_at_quality_100_quantises_nothing(sources: list[np.ndarray]) -> 
 
 @pytest.mark.parametrize(("mode", "subsampling"), [(m, s) for m, s, r in diff_cases() if r == "cubic"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2), (9, 11), (8, 6), (17, 23), (16, 32)])
-def test_gradient_of_cubic_rounding_is_the_slope(mode: str, subsampling: str, height: int, width: int) -> None:
+def test_gradient_of_cubic_rounding_is_the_slope(
+    jpeg: TensorFunction, mode: str, subsampling: str, height: int, width: int
+) -> None:
     # The float64 reference is differentiable except at ties: its central differences along random directions.
     rng = np.random.default_rng(height * 100 + width)
     image = rng.uniform(0.3, 0.7, (3, height, width))
@@ -299,7 +308,9 @@ def test_gradient_of_cubic_rounding_is_the_slope(mode: str, subsampling: str, he
 
 @pytest.mark.parametrize(("mode", "subsampling"), [(m, s) for m, s, r in diff_cases() if r == "cubic"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (9, 11), (17, 34)])
-def test_straight_through_gradient_is_the_transpose(mode: str, subsampling: str, height: int, width: int) -> None:
+def test_straight_through_gradient_is_the_transpose(
+    jpeg: TensorFunction, mode: str, subsampling: str, height: int, width: int
+) -> None:
     # Without rounding and clipping the codec is affine, and the two transforms cancel:
     # <A d, w> = <d, A^T w> with A from the float64 reference, the blocks left as they are.
     rng = np.random.default_rng(5)
@@ -326,13 +337,13 @@ def test_straight_through_gradient_is_the_transpose(mode: str, subsampling: str,
     assert abs(slope - float((ours * direction).sum())) < 1e-5 * float(np.abs(ours * direction).sum() + 1e-3)
 
 
-def test_gradient_stops_where_the_result_was_clipped() -> None:
+def test_gradient_stops_where_the_result_was_clipped(jpeg: TensorFunction) -> None:
     leaf = torch.full((1, 3, 16, 16), 1.2).requires_grad_()
     jpeg(leaf, 95, mode="diffjpeg").sum().backward()
     assert torch.equal(leaf.grad, torch.zeros_like(leaf))
 
 
-def test_gradient_of_libjpeg_only_when_asked() -> None:
+def test_gradient_of_libjpeg_only_when_asked(jpeg: TensorFunction) -> None:
     values = torch.linspace(-0.2, 1.2, 3 * 12 * 10).view(1, 3, 12, 10)
     leaf = values.clone().requires_grad_()
     jpeg(leaf, 50).sum().backward()
@@ -344,7 +355,7 @@ def test_gradient_of_libjpeg_only_when_asked() -> None:
     assert torch.equal(leaf.grad, torch.where(inside, weights, 0.0))
 
 
-def test_gradient_of_off_is_the_gradient() -> None:
+def test_gradient_of_off_is_the_gradient(jpeg: TensorFunction) -> None:
     leaf = torch.rand(2, 3, 5, 7, requires_grad=True)
     weights = torch.rand(leaf.shape)
     (jpeg(leaf, [40.0, 60.0], mode="off") * weights).sum().backward()
@@ -362,7 +373,7 @@ def mixed_batch() -> tuple[torch.Tensor, list[float], list[str], list[str]]:
     return images, qualities, modes, [*SUBSAMPLINGS] * 3
 
 
-def test_rows_do_not_depend_on_their_batch() -> None:
+def test_rows_do_not_depend_on_their_batch(jpeg: TensorFunction) -> None:
     images, qualities, modes, subsamplings = mixed_batch()
     whole = jpeg(images, qualities, modes, subsamplings)
     order = [4, 0, 8, 2, 6, 1, 3, 7, 5]
@@ -375,7 +386,7 @@ def test_rows_do_not_depend_on_their_batch() -> None:
         assert torch.equal(alone[0], whole[row])
 
 
-def test_threads_change_nothing() -> None:
+def test_threads_change_nothing(jpeg: TensorFunction) -> None:
     images, qualities, modes, subsamplings = mixed_batch()
     large = images[:3].repeat(1, 1, 5, 6).contiguous()
     results = []
@@ -426,7 +437,7 @@ def test_instruction_sets_give_the_same_bits() -> None:
     assert len(set(digests.values())) == 1, digests
 
 
-def test_inputs_are_never_written_to() -> None:
+def test_inputs_are_never_written_to(jpeg: TensorFunction) -> None:
     images, qualities, modes, subsamplings = mixed_batch()
     quality = torch.tensor(qualities)
     before = images.clone(), quality.clone()
@@ -436,14 +447,14 @@ def test_inputs_are_never_written_to() -> None:
     assert torch.equal(quality, before[1])
 
 
-def test_off_copies_and_empty_batches_work() -> None:
+def test_off_copies_and_empty_batches_work(jpeg: TensorFunction) -> None:
     images = torch.rand(2, 3, 4, 5)
     assert torch.equal(jpeg(images, 50, mode="off"), images)
     assert jpeg(images[:0], 50).shape == (0, 3, 4, 5)
     assert jpeg(images[:0], torch.zeros(0)).shape == (0, 3, 4, 5)
 
 
-def test_views_and_strides_are_understood() -> None:
+def test_views_and_strides_are_understood(jpeg: TensorFunction) -> None:
     images = torch.rand(2, 12, 14, 3)
     assert torch.equal(jpeg(images.permute(0, 3, 1, 2), 60), jpeg(images.permute(0, 3, 1, 2).contiguous(), 60))
 
@@ -469,7 +480,7 @@ def test_opcheck() -> None:
     torch.library.opcheck(torch.ops.pydegrade.jpeg_adjoint.default, (torch.rand_like(data), data.detach(), *arguments))
 
 
-def test_packed_rows_of_different_sizes() -> None:
+def test_packed_rows_of_different_sizes(jpeg: TensorFunction) -> None:
     data, arguments = packed_arguments(3)
     out = torch.ops.pydegrade.jpeg(data, *arguments)
     dense = jpeg(data[: 3 * 9 * 17].view(1, 3, 9, 17), 40, mode="libjpeg", subsampling="444")
@@ -547,7 +558,7 @@ IMAGES = torch.rand(3, 3, 8, 9)
         ({"images": IMAGES.numpy()}, TypeError, "jpeg: images must be a tensor [B, 3, H, W], got ndarray"),
     ],
 )
-def test_messages(arguments: dict, error: type[Exception], message: str) -> None:
+def test_messages(jpeg: TensorFunction, arguments: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
         jpeg(**{"images": IMAGES, "quality": 75, **arguments})
     assert str(caught.value) == message
@@ -556,7 +567,7 @@ def test_messages(arguments: dict, error: type[Exception], message: str) -> None
 # ---- Inside a chain
 
 
-def test_chain_of_jpeg_steps_works_in_place_and_on_tiny_images() -> None:
+def test_chain_of_jpeg_steps_works_in_place_and_on_tiny_images(jpeg: TensorFunction) -> None:
     # Rows of 3, 1 and 2 steps: the first step reads the source, the others rewrite the chain's own buffer.
     from pydegrade.engine import _FIELDS as fields
     from pydegrade.native.packed import pack, unpack

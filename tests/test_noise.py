@@ -14,10 +14,9 @@ from pydegrade import ops
 from pydegrade.native import binding, rng
 from pydegrade.ops.noise import noise_matrix, poisson_tables
 
+from .devices import TensorFunction, on_device
 from .reference import noise as reference
 from .reference.philox import philox, uniform
-
-RUNS_ON_DEVICES = ["pydegrade.ops.noise"]
 
 # Random123, kat_vectors: philox4x32 10 rounds (counter, key, result).
 KNOWN = [
@@ -29,6 +28,11 @@ KNOWN = [
         (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
     ),
 ]
+
+
+@pytest.fixture
+def noise(device: torch.device) -> TensorFunction:
+    return on_device(ops.noise, device)
 
 
 def test_philox_known_answers():
@@ -79,9 +83,9 @@ def key_of(seed, index):
 
 
 @pytest.mark.parametrize("gray", [False, True])
-def test_gaussian_equals_the_numpy_twin(gray):
+def test_gaussian_equals_the_numpy_twin(noise, gray):
     images = batch()
-    made = ops.noise(images, "gaussian", sigma_8bit=[3.0, 20.0, 60.0], gray=gray, seed=11, index=[4, 9, 2**40]).numpy()
+    made = noise(images, "gaussian", sigma_8bit=[3.0, 20.0, 60.0], gray=gray, seed=11, index=[4, 9, 2**40]).numpy()
     for row, (sigma, index) in enumerate(zip([3.0, 20.0, 60.0], [4, 9, 2**40])):
         for channel in range(3):
             z = reference.normals(key_of(11, index), "gaussian", 0 if gray else channel, 21, 70)
@@ -91,11 +95,11 @@ def test_gaussian_equals_the_numpy_twin(gray):
 
 
 @pytest.mark.parametrize("gray", [False, True])
-def test_poisson_equals_the_numpy_twin_exactly(gray):
+def test_poisson_equals_the_numpy_twin_exactly(noise, gray):
     images = batch()
     tables = poisson_tables()
     entries, first = tables[: 9 * 256 * 256].reshape(9, 256, 256), tables[9 * 256 * 256 :].reshape(9, 256)
-    made = ops.noise(images, "poisson", poisson_gain=[0.5, 1.0, 3.0], gray=gray, seed=1).numpy()
+    made = noise(images, "poisson", poisson_gain=[0.5, 1.0, 3.0], gray=gray, seed=1).numpy()
     for row, gain in enumerate(np.float32([0.5, 1.0, 3.0])):
         x = images[row].numpy()
         weights = np.float32([0.2989, 0.587, 0.114])
@@ -134,14 +138,14 @@ def test_poisson_tables_never_change():
     assert digest == "56f51aa06a27f5134fc324009fe08d825a385764ebea6ccbeccf6484e3a7577f"
 
 
-def test_poisson_levels_equal_basicsr(shared):
+def test_poisson_levels_equal_basicsr(noise, shared):
     cases = json.loads((shared / "golden/basicsr_ops.json").read_text())["poisson_vals"]
     crop = np.load(shared / "golden/basicsr_ops.npz")["crop_u8"].astype(np.float32) / 255
     images = {"crop": crop, "corner_9x11": crop[:9, :11], "flat_0.5": np.full_like(crop, 0.5)}
     for name, image in images.items():
         for gray, kind in ((False, "color"), (True, "gray")):
             x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].contiguous()
-            made = (ops.noise(x, "poisson", poisson_gain=1.0, gray=gray) - x)[0]
+            made = (noise(x, "poisson", poisson_gain=1.0, gray=gray) - x)[0]
             y = (0.2989 * x[0, 0] + 0.587 * x[0, 1] + 0.114 * x[0, 2])[None] if gray else x[0]
             counts = (made + (y * 255).round() / 255) * cases[name][kind]
             inside = ((x[0] + made) > 0) & ((x[0] + made) < 1)
@@ -149,10 +153,10 @@ def test_poisson_levels_equal_basicsr(shared):
             assert float((counts - counts.round()).abs()[inside].max()) < 1e-3, (name, kind)
 
 
-def test_correlated_noise_has_the_covariance():
+def test_correlated_noise_has_the_covariance(noise):
     covariance = np.array([[400.0, 250.0, 100.0], [250.0, 300.0, -50.0], [100.0, -50.0, 200.0]])
     x = torch.full((1, 3, 400, 400), 0.5)
-    made = (ops.noise(x, "correlated", covariance_8bit2=covariance) - x)[0].reshape(3, -1).numpy().astype(float) * 255
+    made = (noise(x, "correlated", covariance_8bit2=covariance) - x)[0].reshape(3, -1).numpy().astype(float) * 255
     # 160,000 samples: relative standard error 1/283 of a variance; four of them.
     assert np.abs(np.cov(made) - covariance).max() < 4 * 400 * np.sqrt(2 / 160000) * 2
     indefinite = np.array([[100.0, 300.0, 0.0], [300.0, 100.0, 0.0], [0.0, 0.0, 50.0]])
@@ -162,11 +166,11 @@ def test_correlated_noise_has_the_covariance():
     assert np.allclose(matrix @ matrix.T, vectors @ np.diag(np.abs(values)) @ vectors.T, atol=1e-3)
 
 
-def test_normals_are_normal():
+def test_normals_are_normal(noise):
     from scipy.stats import kstest, norm
 
     x = torch.full((4, 3, 400, 400), 0.5)
-    z = ((ops.noise(x, "gaussian", sigma_8bit=10.0, seed=3) - x) * 25.5).numpy().astype(float)
+    z = ((noise(x, "gaussian", sigma_8bit=10.0, seed=3) - x) * 25.5).numpy().astype(float)
     n = z.size
     # Moments as z-scores: their standard errors are known for normals.
     for value, expected, error in [
@@ -193,26 +197,26 @@ def test_normals_are_normal():
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "poisson"])
-def test_promises(kind):
+def test_promises(noise, kind):
     images = batch(6, 75, 133)
     settings = {"sigma_8bit": 9.0, "poisson_gain": 1.5, "gray": [0, 1, 0, 1, 1, 0]}
     pydegrade.set_num_threads(1)
-    whole = ops.noise(images, kind, **settings, seed=2)
+    whole = noise(images, kind, **settings, seed=2)
     for threads in (1, 2, 7):
         pydegrade.set_num_threads(threads)
-        assert torch.equal(ops.noise(images, kind, **settings, seed=2), whole)
+        assert torch.equal(noise(images, kind, **settings, seed=2), whole)
         for row in range(6):
-            alone = ops.noise(
+            alone = noise(
                 images[row : row + 1], kind, **{**settings, "gray": settings["gray"][row]}, seed=2, index=[row]
             )
             assert torch.equal(alone[0], whole[row])
     pydegrade.set_num_threads(None)
     # A crop at the origin sees the same field.
     if kind == "gaussian":
-        crop = ops.noise(images[:1, :, :30, :41].contiguous(), kind, **{**settings, "gray": 0}, seed=2)
+        crop = noise(images[:1, :, :30, :41].contiguous(), kind, **{**settings, "gray": 0}, seed=2)
         assert torch.equal(crop, whole[:1, :, :30, :41])
-    assert torch.equal(ops.noise(images, "off"), images)
-    assert not torch.equal(ops.noise(images, kind, **settings, seed=3), whole)
+    assert torch.equal(noise(images, "off"), images)
+    assert not torch.equal(noise(images, kind, **settings, seed=3), whole)
 
 
 def test_in_place_equals_out_of_place():
@@ -233,9 +237,9 @@ def test_in_place_equals_out_of_place():
     assert torch.equal(out, same)
 
 
-def test_gradient_and_opcheck():
+def test_gradient_and_opcheck(noise):
     images = batch(2).requires_grad_()
-    out = ops.noise(images, "gaussian", sigma_8bit=40.0)
+    out = noise(images, "gaussian", sigma_8bit=40.0)
     (gradient,) = torch.autograd.grad(out.sum(), images)
     assert torch.equal(gradient, ((out > 0) & (out < 1)).float())
     layout = pydegrade.native.packed.dense_layout(images)
@@ -272,7 +276,7 @@ def test_gradient_and_opcheck():
         (lambda x: ops.noise(x.double()), "images must be float32 in [0, 1], got torch.float64"),
     ],
 )
-def test_messages(call, message):
+def test_messages(call, message, device):
     with pytest.raises((TypeError, ValueError)) as caught:
-        call(torch.rand(2, 3, 8, 8))
+        call(torch.rand(2, 3, 8, 8).to(device))
     assert message in str(caught.value)

@@ -13,20 +13,25 @@ import pytest
 import torch
 from torch.nn import functional
 
+from pydegrade import ops
 from pydegrade.native import binding
 from pydegrade.ops import OPS
 from pydegrade.ops.declaration import Items
-from pydegrade.ops.resize import MODES, RULES, resize
+from pydegrade.ops.resize import MODES, RULES
 
+from .devices import TensorFunction, on_device
 from .reference import resize as reference
-
-RUNS_ON_DEVICES = ["resize"]
 
 OP = next(op for op in OPS if op.name == "resize")
 TORCH_MODES = ("torch_area", "torch_bilinear", "torch_bicubic")
 CV2_MODES = ("cv2_linear", "cv2_cubic", "cv2_area")
 # Pixels in [0, 1], two passes of a few dozen float32 multiply-adds whose absolute weights sum to at most 1.9 per axis.
 FLOAT_TOLERANCE = 1e-6
+
+
+@pytest.fixture
+def resize(device: torch.device) -> TensorFunction:
+    return on_device(ops.resize, device)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -43,7 +48,7 @@ def distance(ours: torch.Tensor, expected: torch.Tensor | np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_equals_float64_matrices(mode: str) -> None:
+def test_equals_float64_matrices(resize: TensorFunction, mode: str) -> None:
     rng = np.random.default_rng(MODES.index(mode))
     sizes = [tuple(int(side) for side in rng.integers(1, 40, 4)) for _ in range(30)]
     for height, width, out_height, out_width in [
@@ -71,7 +76,7 @@ def test_equals_float64_matrices(mode: str) -> None:
 
 @pytest.mark.parametrize("factor", [1 / 3, 0.5, 0.7, 1.3, 2.0])
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode.startswith("matlab")])
-def test_matlab_modes_use_the_factor(mode: str, factor: float) -> None:
+def test_matlab_modes_use_the_factor(resize: TensorFunction, mode: str, factor: float) -> None:
     image = noise(1, 1, 23, 31)
     ours = resize(image, resize_factor=factor, mode=mode)
     size = int(np.ceil(round(23 * factor, 6))), int(np.ceil(round(31 * factor, 6)))
@@ -88,7 +93,7 @@ def torch_resize(image: torch.Tensor, mode: str, **arguments: object) -> torch.T
 
 
 @pytest.mark.parametrize("mode", TORCH_MODES)
-def test_equals_torch(mode: str) -> None:
+def test_equals_torch(resize: TensorFunction, mode: str) -> None:
     rng = np.random.default_rng(5)
     # torch sums whole windows in float32, thousands of px at strong shrinkage, so area is compared with its double.
     precise = mode == "torch_area"
@@ -113,14 +118,16 @@ def test_equals_torch(mode: str) -> None:
 @pytest.mark.parametrize(
     ("size", "out"), [((1, 1), (16, 16)), ((512, 3), (8, 48)), ((640, 640), (10, 10)), ((1, 64), (16, 1))]
 )
-def test_equals_torch_at_extreme_ratios(mode: str, size: tuple[int, int], out: tuple[int, int]) -> None:
+def test_equals_torch_at_extreme_ratios(
+    resize: TensorFunction, mode: str, size: tuple[int, int], out: tuple[int, int]
+) -> None:
     image = noise(1, 3, *size)
     theirs = image.double() if mode == "torch_area" else image
     assert distance(resize(image, out, mode=mode), torch_resize(theirs, mode, size=out)) <= FLOAT_TOLERANCE
 
 
 @pytest.mark.parametrize("mode", CV2_MODES)
-def test_equals_opencv(mode: str) -> None:
+def test_equals_opencv(resize: TensorFunction, mode: str) -> None:
     import cv2
 
     method = {"cv2_linear": cv2.INTER_LINEAR, "cv2_cubic": cv2.INTER_CUBIC, "cv2_area": cv2.INTER_AREA}[mode]
@@ -138,7 +145,7 @@ def test_equals_opencv(mode: str) -> None:
         assert distance(ours, expected.reshape(out_height, out_width, 3)) <= tolerance, where
 
 
-def test_equals_matlab(shared: Path) -> None:
+def test_equals_matlab(resize: TensorFunction, shared: Path) -> None:
     arrays = np.load(shared / "golden" / "matlab_imresize_mat.npz", allow_pickle=False)
     cases = json.loads((shared / "golden" / "matlab_imresize_mat.json").read_text())
     compared = 0
@@ -158,7 +165,7 @@ def test_equals_matlab(shared: Path) -> None:
     assert compared >= 8
 
 
-def test_equals_interpolate_goldens(shared: Path) -> None:
+def test_equals_interpolate_goldens(resize: TensorFunction, shared: Path) -> None:
     arrays = np.load(shared / "golden" / "basicsr_ops.npz", allow_pickle=False)
     image = torch.from_numpy(arrays["crop_u8"].astype(np.float32) / np.float32(255)).permute(2, 0, 1)[None]
     names = [name for name in arrays.files if name.startswith("interp__")]
@@ -182,7 +189,7 @@ def test_equals_interpolate_goldens(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_constant_stays_constant_and_factor_one_is_the_image(mode: str) -> None:
+def test_constant_stays_constant_and_factor_one_is_the_image(resize: TensorFunction, mode: str) -> None:
     for out in ((5, 9), (31, 1), (80, 64), (17, 70)):
         flat = torch.full((1, 1, 17, 33), 0.7)
         # Rounding of up to ten weights and sums per axis.
@@ -192,7 +199,7 @@ def test_constant_stays_constant_and_factor_one_is_the_image(mode: str) -> None:
     assert torch.equal(resize(image, resize_factor=1.0, mode=mode), image)
 
 
-def test_decimate_takes_every_nth_px() -> None:
+def test_decimate_takes_every_nth_px(resize: TensorFunction) -> None:
     image = noise(1, 2, 23, 40)
     for n in (1, 2, 3, 4, 7):
         assert torch.equal(resize(image, resize_factor=1 / n, mode="decimate"), image[:, :, ::n, ::n])
@@ -202,7 +209,7 @@ def test_decimate_takes_every_nth_px() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_adjoint_is_the_transposed_map(mode: str) -> None:
+def test_adjoint_is_the_transposed_map(resize: TensorFunction, mode: str) -> None:
     for size, out in (((9, 14), (4, 31)), ((3, 2), (40, 5)), ((40, 33), (1, 2)), ((1, 5), (6, 5))):
         pixels = size[0] * size[1]
         basis = torch.eye(pixels).reshape(pixels, 1, *size)
@@ -215,7 +222,7 @@ def test_adjoint_is_the_transposed_map(mode: str) -> None:
         assert distance(gradient, expected) <= 3e-6 * max(1.0, float(expected.abs().max()))
 
 
-def test_gradient_of_the_gradient_is_the_map() -> None:
+def test_gradient_of_the_gradient_is_the_map(resize: TensorFunction) -> None:
     image = noise(1, 2, 9, 8).requires_grad_()
     weights = noise(1, 2, 5, 12).requires_grad_()
     (gradient,) = torch.autograd.grad(resize(image, (5, 12)), image, weights, create_graph=True)
@@ -293,7 +300,7 @@ def test_same_bits_on_every_instruction_set() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_same_bits_for_any_threads_and_batch(mode: str) -> None:
+def test_same_bits_for_any_threads_and_batch(resize: TensorFunction, mode: str) -> None:
     images = noise(5, 3, 150, 90)
     for out in ((70, 41), (200, 133)):
         together = resize(images, out, mode=mode)
@@ -306,7 +313,7 @@ def test_same_bits_for_any_threads_and_batch(mode: str) -> None:
                 binding.set_num_threads(None)
 
 
-def test_modes_and_factors_per_image() -> None:
+def test_modes_and_factors_per_image(resize: TensorFunction) -> None:
     images = noise(3, 3, 40, 40)
     modes = ["torch_area", "matlab_bicubic", "cv2_cubic"]
     mixed = resize(images, resize_factor=[0.5, 0.5, 0.5], mode=modes)
@@ -379,7 +386,7 @@ def test_declaration() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_halo_covers_the_taps(mode: str) -> None:
+def test_halo_covers_the_taps(resize: TensorFunction, mode: str) -> None:
     for factor in (0.11, 0.5, 0.9, 1.7):
         halo = int(OP.halo(columns_of(mode, factor, "input"))[0])
         image = torch.zeros(1, 1, 1, 121)
@@ -425,7 +432,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), MESSAGES)
-def test_messages(arguments: tuple[object, ...], error: type[Exception], message: str) -> None:
+def test_messages(resize: TensorFunction, arguments: tuple[object, ...], error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
         resize(*arguments)  # type: ignore[arg-type]
     assert str(caught.value) == f"resize: {message}"
