@@ -530,6 +530,21 @@ def test_sizes() -> None:
     np.testing.assert_array_equal(imresize(image, size=(None, 11)), imresize(image, 11 / 47))
 
 
+def test_the_open_side_is_the_exact_quotient_rounded_up() -> None:
+    assert imresize(np.zeros((100, 100)), size=(7, None)).shape == (7, 7)
+    for height in range(1, 121):
+        for width in (1, 47, height, 3 * height):
+            for given in (1, 2, 7, 49, height):
+                assert imresize(np.zeros((height, width)), size=(given, None)).shape == (
+                    given,
+                    -(-given * width // height),
+                )
+                assert imresize(np.zeros((width, height)), size=(None, given)).shape == (
+                    -(-given * width // height),
+                    given,
+                )
+
+
 # ---- Messages
 
 GRAY = np.zeros((4, 4))

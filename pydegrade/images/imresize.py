@@ -389,9 +389,12 @@ def _scales_and_sizes(height: int, width: int, scale: Any, size: Any) -> tuple[t
         if out_height and out_width:
             scales = out_height / height, out_width / width
         else:
-            both = out_height / height if out_height else cast(int, out_width) / width
+            # The open side in integers: a quotient that is rounded up by a bit would add a line.
+            if out_height:
+                both, out_width = out_height / height, -(-out_height * width // height)
+            else:
+                both, out_height = cast(int, out_width) / width, -(-cast(int, out_width) * height // width)
             scales = both, both
-            out_height, out_width = out_height or math.ceil(both * height), out_width or math.ceil(both * width)
     else:
         scales = _checked_scales(scale)
         out_height, out_width = math.ceil(scales[0] * height), math.ceil(scales[1] * width)

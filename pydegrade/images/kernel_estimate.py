@@ -44,6 +44,9 @@ def estimate_kernel(image: NDArray[Any], scale: int, subsampling: Subsampling = 
     exp(-4 pi^2 f' S f): the logarithm of the measured power is linear in the three entries of S, which follow by least
     squares. Strong texture of one direction is taken for blur across it, noise and compression for less blur.
 
+    Nothing is promised of the last digits, which come from logarithms, a Fourier transform and least squares and so depend
+    on the machine and on NumPy's build. Where an estimate must stay the same, store its kernel.
+
     Args:
         image: [H, W] or [H, W, C], any real dtype; sides of at least 32 px.
         scale: whole number >= 1, by which the image was made smaller.

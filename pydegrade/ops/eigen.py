@@ -14,8 +14,10 @@ def symmetric_eigen3(
     """Eigenvalues [3] and eigenvectors [3][3] (columns) of symmetric 3x3 matrices given entry by entry, each [N]."""
     a = [[np.array(entry) for entry in row] for row in matrix]
     v = [[np.full(a[0][0].shape, float(i == j)) for j in range(3)] for i in range(3)]
-    # Twelve sweeps: three-by-three matrices converge in five or six.
+    # Three-by-three matrices converge in five or six sweeps; a diagonal one stays as it is.
     for _ in range(12):
+        if not any(a[p][q].any() for p, q in ((0, 1), (0, 2), (1, 2))):
+            break
         for p, q in ((0, 1), (0, 2), (1, 2)):
             still = a[p][q] == 0
             # Where theta or its square would overflow, the rotation is zero anyway.
