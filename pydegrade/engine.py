@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .errors import OpError
 from .native import binding, devices
 from .native.packed import Layout, dense_layout, pack, unpack
 from .ops import OPS
@@ -121,25 +122,58 @@ def trace(images: Sequence[torch.Tensor] | torch.Tensor, tasks: TaskBatch) -> li
     data, layout = _pack(list(images), tasks)
     if not len(tasks):
         return []
-    _explain_range(unpack(data, layout))
     plan = make_plan(tasks, layout)
     names = [slot.name for slot in tasks.space.slots]
-    current = [image.clone() for image in unpack(data, layout)]
-    stages = [[Stage("hr", image)] for image in current]
+    slots_of_rows = np.split(plan.step_slot, plan.step_start[1:-1])
+    stages = []
+    for images, slots in zip(_walk(plan, data), slots_of_rows):
+        moments = ["hr", *(names[slot] for slot in slots), "lr"]
+        stages.append([Stage(moment, image) for moment, image in zip(moments, images)])
+    return stages
 
-    # One step of every row at a time; the last call only rounds.
+
+def _walk(plan: Plan, data: torch.Tensor) -> list[list[torch.Tensor]]:
+    """Every row's image at the start, after each of its steps and after rounding: one step of every row at a time."""
+    start = [image.clone() for image in unpack(data, plan.src)]
+    _explain_range(start)
+    trails = [[image] for image in start]
     counts = np.diff(plan.step_start)
     for done in range(int(counts.max(initial=0))):
         rows = np.nonzero(counts > done)[0]
         steps = plan.step_start[rows] + done
-        after = _run_steps(plan, [current[row] for row in rows], steps)
-        for row, step, image in zip(rows.tolist(), steps.tolist(), after):
-            current[row] = image
-            stages[row].append(Stage(names[plan.step_slot[step]], image))
+        native = plan.step_op[steps] >= 0
+        for row, step in zip(rows[~native].tolist(), steps[~native].tolist()):
+            trails[row].append(_apply(plan, step, trails[row][-1]))
+        if native.any():
+            after = _run_steps(plan, [trails[row][-1] for row in rows[native]], steps[native])
+            for row, image in zip(rows[native].tolist(), after):
+                trails[row].append(image)
     no_step = np.zeros(0, np.int64)
-    for trail, image in zip(stages, current):
-        trail.append(Stage("lr", _run_steps(plan, [image], no_step, round_8bit=plan.round_8bit)[0]))
-    return stages
+    last = _run_steps(plan, [trail[-1] for trail in trails], no_step, round_8bit=plan.round_8bit)
+    for trail, image in zip(trails, last):
+        trail.append(image)
+    return trails
+
+
+def _apply(plan: Plan, step: int, image: torch.Tensor) -> torch.Tensor:
+    """One step of an op in plain torch, and whether its answer is what it declared."""
+    items, item = plan.torch_ops[-1 - plan.step_op[step]], int(plan.step_item[step])
+    op = items.op
+    assert op.apply is not None
+    stored = {column.name: items.columns[column.name][item].item() for column in op.columns}
+    values = {column.name: column.choices[stored[column.name]] for column in op.columns if column.choices}
+    first, second, third, fourth = items.key[item].tolist()
+    out = op.apply(image, {**stored, **values}, (first, second, third, fourth))
+    shape = (image.shape[0], int(plan.step_height[step]), int(plan.step_width[step]))
+    where = f"op {op.name!r} ({items.addresses[item]})"
+    if not isinstance(out, torch.Tensor) or out.dtype != torch.float32 or tuple(out.shape) != shape:
+        got = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
+        raise OpError(f"{where}: apply must return float32 {shape}, got {got}")
+    if out.device != image.device:
+        raise OpError(f"{where}: apply must return a tensor on {image.device}, got {out.device}")
+    if not torch.isfinite(out).all():
+        raise OpError(f"{where}: apply must return finite values, got NaN or infinity")
+    return out.detach().contiguous()
 
 
 @dataclass(frozen=True)
@@ -202,6 +236,8 @@ def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | st
     """
     sides = np.full(len(tasks), height, np.int32), np.full(len(tasks), width, np.int32)
     plan = make_plan(tasks, Layout.of_sizes(*sides))
+    if plan.torch_ops:
+        raise OpError(f"prepare: expected ops of the compiled module only, got {plan.torch_ops[0].op.name!r}")
     has_target = tasks.space.target != "hr"
     scale = tasks.space.scale
     program = _record(_chain_fields(plan), torch.device(device), has_target)
@@ -223,6 +259,12 @@ def _run(
 
     `backend` runs the CUDA plan in place of the device's own.
     """
+    if plan.torch_ops:
+        trails = _walk(plan, data)
+        if not want_target or not plan.target_step.any():
+            return pack([trail[-1] for trail in trails])[0], None
+        targets = [trail[done] for trail, done in zip(trails, plan.target_step.tolist())]
+        return pack([trail[-1] for trail in trails])[0], pack(targets)[0]
     lr = data.new_empty(plan.dst.total)
     target = torch.empty_like(data) if want_target and plan.target_step.any() else None
     fields = _chain_fields(plan)

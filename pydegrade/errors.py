@@ -18,6 +18,10 @@ class TaskError(PydegradeError):
     """An address or a task file that does not fit the space it names."""
 
 
+class OpError(PydegradeError):
+    """An op that contradicts itself, cannot be loaded, or answered with something else than it declared."""
+
+
 class KernelError(PydegradeError):
     """A blur kernel that cannot be read or used."""
 

@@ -9,14 +9,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import TaskError
+from .errors import OpError, TaskError
 from .native.packed import Layout
 from .native.rng import combine_slot
-from .ops import OPS
-from .ops.declaration import Items, Op, same_size
+from .ops.declaration import Items, Op
+from .ops.registry import find
 from .tasks.task import TaskBatch
 
-_OP_BY_NAME = {op.name: op for op in OPS}
+
+@dataclass(frozen=True)
+class TorchItems:
+    """Uses of one op in plain torch.
+
+    Attributes:
+        op: its declaration.
+        columns: its columns, [N] each.
+        key: uint32 [N, 4], Philox words of the image combined with the slot.
+        addresses: of the tasks, for messages.
+    """
+
+    op: Op
+    columns: Mapping[str, NDArray[Any]]
+    key: NDArray[np.uint32]
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -27,10 +42,11 @@ class Plan:
         src, dst: layouts of the HR and LR batches.
         target_step: int32 [B], steps done when the pair's target is taken (0: the HR image itself).
         step_start: int64 [B + 1], row r runs steps step_start[r] .. step_start[r + 1] - 1.
-        step_op, step_height, step_width, step_slot: int32 [S], op code, size after the step, position of the slot in the
-            space.
+        step_op, step_height, step_width, step_slot: int32 [S], op code (-1 - k: the k-th of `torch_ops`), size after the
+            step, position of the slot in the space.
         step_item: int64 [S], place in that op's parameters.
         params: arrays of each op's Params struct, by op name and field; ops that no row uses are absent.
+        torch_ops: uses of ops that are not in the compiled module.
         round_8bit: whether the result is rounded to multiples of 1/255.
     """
 
@@ -44,6 +60,7 @@ class Plan:
     step_width: NDArray[np.int32]
     step_slot: NDArray[np.int32]
     params: Mapping[str, Mapping[str, NDArray[Any]]]
+    torch_ops: tuple[TorchItems, ...] = ()
     round_8bit: bool = True
 
 
@@ -61,24 +78,23 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
     _check_sizes(tasks, height, width)
     final_height, final_width = height // scale, width // scale
     slots = tasks.space.slots
+    ops = [find(slot.op) for slot in slots]
     program = tasks.program.astype(np.int64)
     batch, places = program.shape
 
     # Which op stands where, and the columns of each op's uses: (row, place) of every use of every slot.
     uses = [np.nonzero(program == slot) for slot in range(len(slots))]
-    columns = [
-        _slot_columns(tasks, slots[slot].name, _op_of(slots[slot].op), uses[slot][0]) for slot in range(len(slots))
-    ]
+    columns = [_slot_columns(tasks, slots[slot].name, ops[slot], uses[slot][0]) for slot in range(len(slots))]
     kept = np.zeros((batch, places), bool)
     for slot, (rows, at) in enumerate(uses):
-        kept[rows, at] = ~_op_of(slots[slot].op).neutral(columns[slot])
+        kept[rows, at] = ~ops[slot].neutral(columns[slot])
 
     # Sizes, place by place. Only ops that declare a size rule change them.
     before = np.zeros((batch, places, 2), np.int64)
     after = np.zeros((batch, places, 2), np.int64)
     where = [{} for _ in slots]  # type: list[dict[int, NDArray[np.int64]]]
     for slot, (_, at) in enumerate(uses):
-        if _op_of(slots[slot].op).out_size is not same_size:
+        if ops[slot].out_size is not None:
             where[slot] = {int(place): np.nonzero(at == place)[0] for place in np.unique(at)}
     for place in range(places):
         before[:, place, 0], before[:, place, 1] = height, width
@@ -88,11 +104,13 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
                 continue
             rows = uses[slot][0][chosen]
             values = {name: column[chosen] for name, column in columns[slot].items()}
-            new_height, new_width = _op_of(slots[slot].op).out_size(
-                values, height[rows], width[rows], final_height[rows], final_width[rows]
+            new_height, new_width = _size_after(
+                ops[slot], values, height[rows], width[rows], final_height[rows], final_width[rows]
             )
-            unchanged = (new_height == height[rows]) & (new_width == width[rows])
-            kept[rows[unchanged & _by_ratio(values)], place] = False
+            idle = ops[slot].nothing_at_equal_size
+            if idle is not None:
+                unchanged = (new_height == height[rows]) & (new_width == width[rows])
+                kept[rows[unchanged & idle(values)], place] = False
             height, width = height.copy(), width.copy()
             height[rows], width[rows] = new_height, new_width
         after[:, place, 0], after[:, place, 1] = height, width
@@ -101,8 +119,10 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
     # Items: the kept uses of each op, slot after slot.
     item_of = np.zeros((batch, places), np.int64)
     params: dict[str, Mapping[str, NDArray[Any]]] = {}
+    torch_ops: list[TorchItems] = []
+    code_of: dict[str, int] = {}
     keys = tasks.image_keys()
-    for op in OPS:
+    for op in {op.name: op for op in ops}.values():
         parts = []
         keyed = []
         for slot, (rows, at) in enumerate(uses):
@@ -135,12 +155,17 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
             dst_width=np.ascontiguousarray(sizes_after[:, 1]),
             key=np.ascontiguousarray(np.concatenate(keyed)),
         )
-        params[op.name] = op.params(values, items)
+        if op.params is not None and op.code is not None:
+            params[op.name], code_of[op.name] = op.params(values, items), op.code
+        else:
+            code_of[op.name] = -1 - len(torch_ops)
+            addresses = tasks.addresses
+            torch_ops.append(TorchItems(op, values, items.key, tuple(addresses[row] for row in rows.tolist())))
 
     # Steps, row after row in running order.
     rows, at = np.nonzero(kept)
     step_slot = program[rows, at]
-    codes = np.array([_op_of(slot.op).code for slot in slots], np.int32)
+    codes = np.array([code_of.get(slot.op, 0) for slot in slots], np.int32)
     counts = kept.sum(axis=1)
     return Plan(
         src=src,
@@ -153,11 +178,22 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
         step_width=np.ascontiguousarray(after[rows, at, 1], np.int32),
         step_slot=step_slot.astype(np.int32),
         params=params,
+        torch_ops=tuple(torch_ops),
     )
 
 
-def _op_of(name: str) -> Op:
-    return _OP_BY_NAME[name]
+def _size_after(
+    op: Op, columns: Mapping[str, NDArray[Any]], *sides: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What `op.out_size` answers, checked: ops may come from anywhere."""
+    assert op.out_size is not None
+    height, width = (np.asarray(side) for side in op.out_size(columns, *sides))
+    for side in (height, width):
+        if side.shape != sides[0].shape or side.dtype.kind not in "iu" or (side < 1).any() or (side >= 2**24).any():
+            raise OpError(
+                f"op {op.name!r}: out_size must give whole sides >= 1, {len(sides[0])} each, got {side.dtype} {side.shape}"
+            )
+    return height.astype(np.int64), width.astype(np.int64)
 
 
 def _slot_columns(tasks: TaskBatch, slot: str, op: Op, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -167,12 +203,6 @@ def _slot_columns(tasks: TaskBatch, slot: str, op: Op, rows: NDArray[np.int64]) 
         drawn = tasks.columns.get(f"{slot}.{column.name}")
         columns[column.name] = np.full(len(rows), column.neutral_value, column.dtype) if drawn is None else drawn[rows]
     return columns
-
-
-def _by_ratio(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Resizes whose coordinates follow the ratio of the sizes: with equal sizes they do nothing."""
-    rule = _OP_BY_NAME["resize"].column("rule")
-    return columns["rule"] == rule.choices.index("final")
 
 
 def _target_steps(tasks: TaskBatch, program: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -507,7 +507,6 @@ def test_declaration() -> None:
     }
     np.testing.assert_array_equal(op.neutral(columns), [True, False, False, False])
     np.testing.assert_array_equal(op.active(columns)["subsampling"], [False, True, True, False])
-    np.testing.assert_array_equal(op.halo(columns), [0, 7, 16, 16])
     params = op.params(columns, None)
     np.testing.assert_array_equal(params["quality"], np.array([50.5, 51, 50.6, 50.6], np.float32))
     assert {name: array.dtype.name for name, array in params.items()} == {

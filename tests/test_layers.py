@@ -83,6 +83,13 @@ def imports_of(source: str, name: str, is_package: bool) -> Iterator[Import]:
         for statement in node.body
         for inner in ast.walk(statement)
     }
+    # Groups of entry points are named like modules and are none.
+    groups = {
+        id(keyword.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "entry_points"
+        for keyword in node.keywords
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             base = node.module or ""
@@ -97,7 +104,7 @@ def imports_of(source: str, name: str, is_package: bool) -> Iterator[Import]:
             yield from (Import(alias.name) for alias in node.names if alias.name.split(".")[0] in FLOORS)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {"import_module", "__import__"}:
             yield from (Import(argument.value) for argument in node.args[:1] if is_text(argument) in FLOORS)
-        text = is_text(node)
+        text = "" if id(node) in groups else is_text(node)
         if re.fullmatch(r"(pydegrade|pytrain)(\.\w+)+(:\w+)?", text):
             module = text.partition(":")[0]
             while module not in MODULES and module.count(".") > 1:  # the last part may be an object's name

@@ -382,25 +382,6 @@ def test_declaration() -> None:
     assert not OP.neutral(columns_of("torch_bicubic", 1.0, "final")).any()
     assert not OP.active(columns_of("torch_bicubic", 1.0, "input"))["mode"].any()
     assert OP.active(columns_of("torch_bicubic", 1.5, "input"))["rule"].all()
-    assert OP.halo(columns_of("torch_bicubic", 1.0, "input")) == 0
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_halo_covers_the_taps(resize: TensorFunction, mode: str) -> None:
-    for factor in (0.11, 0.5, 0.9, 1.7):
-        halo = int(OP.halo(columns_of(mode, factor, "input"))[0])
-        image = torch.zeros(1, 1, 1, 121)
-        image[..., 60] = 1
-        row = resize(image, resize_factor=factor, mode=mode)[0, 0, 0]
-        # Positions count from the upper left corner, where torch's and MATLAB's coordinates start.
-        ratio = factor if not mode.startswith("cv2") else row.numel() / 121
-        if mode == "decimate":
-            ratio = 1 / max(round(1 / factor), 1)
-        centres = (torch.arange(row.numel()) + 0.5) / ratio - 0.5
-        touched = (centres - 60).abs()[row != 0]
-        # decimate takes the first of n px and torch's area ignores the factor for the ratio of the sizes.
-        slack = 121 / row.numel() if mode in ("decimate", "torch_area") else 0
-        assert touched.numel() == 0 or float(touched.max()) <= halo + slack
 
 
 # ---- Messages

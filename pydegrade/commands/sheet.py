@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..engine import Stage
 from ..files.io import Pixels, to_uint8
-from ..ops import OPS
 from ..ops.declaration import Op
+from ..ops.registry import find
 from ..tasks.task import TaskBatch
 
 MARGIN_PX = 20
@@ -29,7 +29,6 @@ PAPER = (252, 252, 250)
 INK = (25, 25, 28)
 FAINT_INK = (110, 110, 115)
 
-_OP_BY_NAME = {op.name: op for op in OPS}
 _UNITS = {"_px": " px", "_8bit": "/255", "_rad": " rad"}
 
 
@@ -139,14 +138,14 @@ def running_slots(tasks: TaskBatch, row: int) -> list[str]:
     slots = tasks.space.slots
     one = tasks.take([row])
     names = [slots[slot].name for slot in tasks.program[row].tolist() if slot >= 0]
-    ops = {slot.name: _OP_BY_NAME[slot.op] for slot in slots}
+    ops = {slot.name: find(slot.op) for slot in slots}
     return [name for name in names if not ops[name].neutral(_columns_of(one, name, ops[name]))[0]]
 
 
 def slot_captions(tasks: TaskBatch, row: int, slot: str) -> tuple[str, ...]:
     """Parameters of one slot of a task that have an effect, one short text each: "iso", "sigma_x 1.27 px"."""
     one = tasks.take([row])
-    op = next(_OP_BY_NAME[item.op] for item in tasks.space.slots if item.name == slot)
+    op = next(find(item.op) for item in tasks.space.slots if item.name == slot)
     values = _columns_of(one, slot, op)
     active = op.active(values)
     texts = []

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import devices
 from ..native.packed import dense_layout
 from .arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
-from .declaration import BoolArray, Column, Columns, Items, Op, same_size
+from .declaration import BoolArray, Column, Columns, Items, Op
 from .library import LIBRARY, layout_arguments
 from .psf import SHAPES, blur_params
 
@@ -49,10 +49,6 @@ def _neutral(columns: Columns) -> BoolArray:
     return np.asarray(columns["shape"] == _DELTA)
 
 
-def _halo(columns: Columns) -> NDArray[np.int64]:
-    return np.asarray(columns["size_px"] // 2, np.int64)
-
-
 def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
     return blur_params(columns)
 
@@ -79,8 +75,6 @@ OP = Op(
     ),
     active=_active,
     neutral=_neutral,
-    out_size=same_size,
-    halo=_halo,
     params=_params,
 )
 

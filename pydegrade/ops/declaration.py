@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
@@ -70,29 +73,49 @@ class Items:
     key: NDArray[np.uint32]
 
 
+Sides = NDArray[np.int64]
+OutSize = Callable[[Columns, Sides, Sides, Sides, Sides], tuple[Sides, Sides]]
+Apply = Callable[["torch.Tensor", Mapping[str, "float | int | str"], tuple[int, int, int, int]], "torch.Tensor"]
+
+
 @dataclass(frozen=True)
 class Op:
     """Declaration of a kind of degradation.
 
     Attributes:
         name: "blur", "resize", ...
-        code: OpCode of csrc/ops.h.
         columns: all parameters, in the order they are shown.
         active: given the columns, which of them have an effect, row by row (name -> bool [N]; absent = always).
         neutral: given the columns, rows in which the whole op does nothing, bool [N]; such steps are left out of a plan.
-        out_size: (columns, height, width, final_height, final_width), all [N] int64 -> (height, width) after the op.
-        halo: given the columns, by how many px an output pixel looks beyond its own position, int [N].
-        params: (columns, items) -> the arrays of the op's Params struct in csrc/ops.h, by field name.
+            By default those where every column holds its neutral value.
+        out_size: (columns, height, width, final_height, final_width), all [N] int64 -> (height, width) after the op; None:
+            the op keeps the size.
+        nothing_at_equal_size: given the columns of an op with `out_size`, rows that do nothing where the size before and
+            after is the same, bool [N]; None: no rows.
+        version: raised when equal columns begin to give other pixels. It is part of the digest of every space that uses the
+            op, so that addresses from before are refused instead of giving something else.
+        code: OpCode of csrc/ops.h, for ops that the compiled module runs.
+        params: (columns, items) -> the arrays of the op's Params struct in csrc/ops.h, by field name; for the same ops.
+        apply: for an op in plain torch, (image, columns, words) -> image. `image` is float32 [C, H, W], contiguous, on the
+            device of the pixels, and must not be written to; `columns` holds numbers, and names for choices; `words` are
+            the four Philox words of the image, combined with the slot's name: the only source of randomness (see
+            `generator`). The result is float32 [C, H', W'] with the sides of `out_size`, finite, in or out of [0, 1].
     """
 
     name: str
-    code: int
     columns: tuple[Column, ...]
-    active: Callable[[Columns], Mapping[str, BoolArray]]
-    neutral: Callable[[Columns], BoolArray]
-    out_size: Callable[..., tuple[NDArray[np.int64], NDArray[np.int64]]]
-    halo: Callable[[Columns], NDArray[np.int64]]
-    params: Callable[[Columns, Items], Mapping[str, NDArray[Any]]]
+    active: Callable[[Columns], Mapping[str, BoolArray]] = lambda columns: {}
+    neutral: Callable[[Columns], BoolArray] = None  # type: ignore[assignment]
+    out_size: OutSize | None = None
+    nothing_at_equal_size: Callable[[Columns], BoolArray] | None = None
+    version: int = 1
+    code: int | None = None
+    params: Callable[[Columns, Items], Mapping[str, NDArray[Any]]] | None = None
+    apply: Apply | None = None
+
+    def __post_init__(self) -> None:
+        if self.neutral is None:
+            object.__setattr__(self, "neutral", self._all_neutral)
 
     def column(self, name: str) -> Column:
         """The column of that short name; KeyError if the op has none."""
@@ -101,13 +124,17 @@ class Op:
                 return column
         raise KeyError(name)
 
+    def _all_neutral(self, columns: Columns) -> BoolArray:
+        same = [columns[column.name] == np.asarray(column.neutral_value, column.dtype) for column in self.columns]
+        return np.logical_and.reduce(same)
 
-def same_size(
-    columns: Columns,
-    height: NDArray[np.int64],
-    width: NDArray[np.int64],
-    final_height: NDArray[np.int64],
-    final_width: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`out_size` of ops that keep the size."""
-    return height, width
+
+def generator(words: tuple[int, int, int, int]) -> torch.Generator:
+    """torch's generator on the CPU for one image and slot, from the words that `Op.apply` is given.
+
+    The same words give the same numbers whatever the batch. torch promises its sequences for one release only: an op that
+    must replay for years draws from the words themselves.
+    """
+    import torch
+
+    return torch.Generator().manual_seed(words[0] ^ words[1] << 32 ^ words[2] << 16 ^ words[3] << 24)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import devices
 from ..native.packed import dense_layout
 from .arguments import beside, check_device
-from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op, same_size
+from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op
 from .library import LIBRARY, layout_arguments
 
 Mode = Literal["off", "libjpeg", "diffjpeg", "diffjpeg_basicsr"]
@@ -36,12 +36,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
 
 def _neutral(columns: Columns) -> BoolArray:
     return np.asarray(columns["mode"] == MODES.index("off"))
-
-
-def _halo(columns: Columns) -> NDArray[np.int64]:
-    # A pixel depends on its blocks; interpolated chroma adds the neighbouring one, of twice the size.
-    subsampled = (columns["subsampling"] != SUBSAMPLINGS.index("444")) | (columns["mode"] == _BASICSR)
-    return np.where(_neutral(columns), 0, np.where(subsampled, 16, 7)).astype(np.int64)
 
 
 def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
@@ -76,8 +70,6 @@ OP = Op(
     ),
     active=_active,
     neutral=_neutral,
-    out_size=same_size,
-    halo=_halo,
     params=_params,
 )
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import binding, devices, rng
 from ..native.packed import dense_layout
 from .arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
-from .declaration import BoolArray, Column, Columns, Items, Op, same_size
+from .declaration import BoolArray, Column, Columns, Items, Op
 from .eigen import symmetric_eigen3
 from .library import LIBRARY, layout_arguments
 
@@ -39,10 +39,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
 
 def _neutral(columns: Columns) -> BoolArray:
     return np.asarray(columns["kind"] == _OFF)
-
-
-def _halo(columns: Columns) -> NDArray[np.int64]:
-    return np.zeros(len(columns["kind"]), np.int64)
 
 
 def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
@@ -79,8 +75,6 @@ OP = Op(
     ),
     active=_active,
     neutral=_neutral,
-    out_size=same_size,
-    halo=_halo,
     params=_params,
 )
 

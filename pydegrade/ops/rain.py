@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import devices, rng
 from ..native.packed import dense_layout
 from .arguments import beside, check_images, check_layout, check_rows, like_data, numbers
-from .declaration import BoolArray, Column, Columns, Items, Op, same_size
+from .declaration import BoolArray, Column, Columns, Items, Op
 from .library import LIBRARY, layout_arguments
 
 # ---- Declaration
@@ -36,11 +36,6 @@ def _neutral(columns: Columns) -> BoolArray:
     return np.asarray((columns["streaks_per_kpx"] == 0) | (columns["brightness"] == 0))
 
 
-def _halo(columns: Columns) -> NDArray[np.int64]:
-    # A pixel's rain depends on its place, not on other pixels.
-    return np.zeros(len(columns["brightness"]), np.int64)
-
-
 def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
     fields: dict[str, NDArray[Any]] = {
         column.name: np.ascontiguousarray(columns[column.name], np.float32) for column in _COLUMNS
@@ -54,8 +49,6 @@ OP = Op(
     columns=_COLUMNS,
     active=_active,
     neutral=_neutral,
-    out_size=same_size,
-    halo=_halo,
     params=_params,
 )
 

@@ -36,9 +36,6 @@ RULES = ("input", "final")
 _INPUT = RULES.index("input")
 _LOWEST_FACTOR, _HIGHEST_FACTOR = 1 / 64, 16.0
 
-# Half the width of each mode's kernel in px at factor 1, and whether shrinking widens it.
-_HALF_WIDTH = np.array([1, 1, 2, 1, 2, 1, 2, 1, 1, 2, 3, 1, 1], np.float64)
-_WIDENS = np.array([name in ("torch_area", "cv2_area") or name.startswith("matlab") for name in MODES])
 _CEILS = np.array([name.startswith("matlab") or name == "decimate" for name in MODES])
 _USES_FACTOR = np.array([name.startswith("torch") for name in MODES]) | _CEILS
 
@@ -79,12 +76,9 @@ def _out_size(
     )
 
 
-def _halo(columns: Columns) -> NDArray[np.int64]:
-    # Under rule "final" the factor from the input is not known here: the largest reach of the mode.
-    shrink = 1 / np.minimum(columns["resize_factor"].astype(np.float64), 1)
-    shrink = np.where(columns["rule"] == _INPUT, shrink, 1 / _LOWEST_FACTOR)
-    reach = _HALF_WIDTH[columns["mode"]] * np.where(_WIDENS[columns["mode"]], shrink, 1)
-    return np.where(_neutral(columns), 0, np.ceil(reach) + 1).astype(np.int64)
+def _by_ratio(columns: Columns) -> BoolArray:
+    """Coordinates follow the ratio of the sizes: with equal sizes nothing happens."""
+    return np.asarray(columns["rule"] != _INPUT)
 
 
 def _scales(mode: IntArray, factor: NDArray[np.float64], of_input: BoolArray) -> NDArray[np.float64]:
@@ -127,7 +121,7 @@ OP = Op(
     active=_active,
     neutral=_neutral,
     out_size=_out_size,
-    halo=_halo,
+    nothing_at_equal_size=_by_ratio,
     params=_params,
 )
 

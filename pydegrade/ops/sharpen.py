@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import devices
 from ..native.packed import dense_layout
 from .arguments import beside, check_images, check_layout, check_rows, like_data, numbers
-from .declaration import BoolArray, Column, Columns, Items, Op, same_size
+from .declaration import BoolArray, Column, Columns, Items, Op
 from .library import LIBRARY, layout_arguments
 
 # ---- Declaration
@@ -25,11 +25,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
 
 def _neutral(columns: Columns) -> BoolArray:
     return np.asarray(columns["weight"] == 0)
-
-
-def _halo(columns: Columns) -> NDArray[np.int64]:
-    # Two blurs one after the other.
-    return np.asarray(2 * ((columns["radius_px"] + 1) // 2), np.int64)
 
 
 def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
@@ -52,8 +47,6 @@ OP = Op(
     ),
     active=_active,
     neutral=_neutral,
-    out_size=same_size,
-    halo=_halo,
     params=_params,
 )
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from ..errors import SpaceError, nearest
 from ..native.rng import LAYOUT_VERSION
-from ..ops import OPS
 from ..ops.declaration import Column, Op
+from ..ops.registry import find, names
 from . import distributions as dist
 from .toml_lines import KeyPath, decode_error, key_lines
 
@@ -25,7 +25,6 @@ else:
     import tomli as tomllib
 
 PRESETS = Path(__file__).parent.parent / "spaces"
-_OPS = {op.name: op for op in OPS}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -129,7 +128,7 @@ class Space:
 
     def op(self, slot: str) -> Op:
         """Declaration of the op that fills a slot."""
-        return _OPS[self.slot(slot).op]
+        return find(self.slot(slot).op)
 
     def column(self, name: str) -> Column:
         """Declaration of a column by its full name "slot.column"; SpaceError if there is none."""
@@ -175,9 +174,11 @@ def _digest(space: Space) -> str:
 
 
 def _versions(slot: Slot) -> list[dict[str, int]]:
-    """Versions of the slot's columns that are not the first, in a list that is empty when there are none."""
-    op = _OPS[slot.op]
+    """Versions of the slot's op and columns that are not the first, in a list that is empty when there are none."""
+    op = find(slot.op)
     newer = {name: op.column(name).version for name, _ in slot.columns if op.column(name).version > 1}
+    if op.version > 1:
+        newer["op"] = op.version
     return [newer] if newer else []
 
 
@@ -327,10 +328,11 @@ def _slots(tables: Any, where: _Where) -> tuple[Slot, ...]:
             raise where.error(f"slot {number + 1}: name must be a word, got {name!r}", "name", "slot", number)
         if name in [slot.name for slot in slots]:
             raise where.error(f"slot {name}: the name is used twice", "name", "slot", number)
-        if op_name not in _OPS:
-            hint = nearest(str(op_name), _OPS)
-            raise where.error(f"slot {name}: unknown op {op_name!r}{hint}", "op", "slot", number)
-        op = _OPS[op_name]
+        try:
+            op = find(op_name)
+        except (KeyError, TypeError):
+            hint = nearest(str(op_name), names())
+            raise where.error(f"slot {name}: unknown op {op_name!r}{hint}", "op", "slot", number) from None
         known = [column.name for column in op.columns]
         columns = []
         for key, value in table.items():
@@ -583,7 +585,7 @@ def _order(table: Mapping[str, Any], slots: tuple[Slot, ...], where: _Where) -> 
 def _vectors(
     tables: Mapping[str, Any], slots: tuple[Slot, ...], where: _Where
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    known = {f"{slot.name}.{column.name}" for slot in slots for column in _OPS[slot.op].columns}
+    known = {f"{slot.name}.{column.name}" for slot in slots for column in find(slot.op).columns}
     vectors: dict[str, dict[str, tuple[float, float]]] = {}
     for scheme, ranges in tables.items():
         if not isinstance(ranges, dict):

@@ -16,13 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SpaceError, TaskError
 from ..native import rng
-from ..ops import OPS
 from ..ops.declaration import BoolArray, Column
+from ..ops.registry import find
 from . import vectors
 from .drawing import draw
 from .space import Space, preset_names
 
-_OPS = {op.name: op for op in OPS}
 _ADDRESS = re.compile(
     r"(?P<space>[^@/\s]+)@(?P<digest>[0-9a-f]{8})/s(?P<seed>\d+)/i(?P<index>\d+)(?:/n(?P<noise>\d+))?"
 )
@@ -178,7 +177,7 @@ class TaskBatch:
         working = {slot.name: self._present(slot.name) & ~self._neutral(slot.name) for slot in self.space.slots}
         for slot in self.space.slots:
             masks = _masks(self._slot_columns(slot.name), self.space, slot.name, working[slot.name])
-            for column in _OPS[slot.op].columns:
+            for column in find(slot.op).columns:
                 name = f"{slot.name}.{column.name}"
                 values = self.column(name)
                 counts = masks[column.name] & (values != column.neutral_value)

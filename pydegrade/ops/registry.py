@@ -1,0 +1,134 @@
+"""Which ops there are: those of the package, and those that others register from their own code."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import os
+import re
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from ..errors import OpError
+from .declaration import Column, Op
+
+PLUGINS = "PYDEGRADE_PLUGINS"
+"""Environment variable: Python files or modules, separated by os.pathsep, that register ops when they are imported."""
+
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
+_ops: dict[str, Op] = {}
+_plugins_loaded = False
+
+
+def register(op: Op) -> Op:
+    """Make an op known to spaces, tasks, engine and commands.
+
+    Args:
+        op: its declaration. Either `apply`, a function in plain torch (see `Op`), or `code` and `params`, for ops of the
+            compiled module.
+    Returns:
+        The op itself, so that `OP = register(Op(...))` reads well.
+    Raises:
+        OpError: a name that is taken or no word, a column that contradicts itself, nothing that runs it. One line.
+    """
+    _check(op)
+    if _ops.setdefault(op.name, op) is not op:
+        raise OpError(f"op {op.name!r}: the name is taken")
+    return op
+
+
+def find(name: str) -> Op:
+    """The op of that name; KeyError if there is none. Plugins are imported when the package has none of that name."""
+    if name not in _ops:
+        load_plugins()
+    return _ops[name]
+
+
+def names() -> list[str]:
+    """Names of all ops, the package's first, then those of plugins."""
+    load_plugins()
+    return list(_ops)
+
+
+def load_plugins() -> None:
+    """Import what other distributions declare under the entry point group "pydegrade.ops", and what PYDEGRADE_PLUGINS
+    names; once per process.
+
+    Raises:
+        OpError: a plugin that cannot be imported or registers something wrong, with its name. One line.
+    """
+    global _plugins_loaded
+    if _plugins_loaded:
+        return
+    _plugins_loaded = True
+    for point in entry_points(group="pydegrade.ops"):
+        _load(f"entry point {point.name} = {point.value}", point)
+    for source in filter(None, os.environ.get(PLUGINS, "").split(os.pathsep)):
+        _load(f"{PLUGINS}: {source}", source)
+
+
+def _load(where: str, source: EntryPoint | str) -> None:
+    try:
+        if isinstance(source, EntryPoint):
+            found = source.load()
+            # An entry point may also name the declaration itself.
+            if isinstance(found, Op) and found.name not in _ops:
+                register(found)
+        elif source.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(source).stem, source)
+            assert spec is not None
+            assert spec.loader is not None
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        else:
+            importlib.import_module(source)
+    except Exception as error:
+        text = " ".join(str(error).split()) or "no message"
+        raise OpError(f"{where}: cannot be loaded: {type(error).__name__}: {text[:300]}") from error
+
+
+def _check(op: Op) -> None:
+    where = f"op {op.name!r}"
+    if not isinstance(op.name, str) or not _WORD.fullmatch(op.name):
+        raise OpError(f"{where}: name must be a word in lower case, got {op.name!r}")
+    if not isinstance(op.version, int) or op.version < 1:
+        raise OpError(f"{where}: version must be a whole number >= 1, got {op.version!r}")
+    native = op.code is not None and op.params is not None
+    if native == (op.apply is not None) or (op.apply is not None and not callable(op.apply)):
+        raise OpError(
+            f"{where}: expected either apply, a function, or code and params, got {op.apply!r} and {op.code!r}"
+        )
+    if not op.columns:
+        raise OpError(f"{where}: expected at least one column, got none")
+    seen: set[str] = set()
+    for column in op.columns:
+        if not isinstance(column, Column):
+            raise OpError(f"{where}: columns must be Column, got {type(column).__name__}")
+        if not isinstance(column.name, str) or not _WORD.fullmatch(column.name) or column.name in ("name", "op"):
+            raise OpError(f"{where}: a column's name must be a word other than 'name' and 'op', got {column.name!r}")
+        if column.name in seen:
+            raise OpError(f"{where}: column {column.name!r} is declared twice")
+        seen.add(column.name)
+        _check_values(f"{where}: column {column.name!r}", column)
+
+
+def _check_values(where: str, column: Column) -> None:
+    if column.choices:
+        if not all(isinstance(choice, str) and choice for choice in column.choices):
+            raise OpError(f"{where}: choices must be names, got {column.choices!r}")
+        if len(set(column.choices)) != len(column.choices) or column.neutral not in column.choices:
+            raise OpError(f"{where}: neutral must be one of its different choices, got {column.neutral!r}")
+        return
+    low, high, neutral = column.low, column.high, column.neutral
+    if isinstance(neutral, str) or not all(_is_finite(value) for value in (low, high, neutral)):
+        raise OpError(f"{where}: low, high and neutral must be finite numbers, got {(low, high, neutral)!r}")
+    if not low < high:
+        raise OpError(f"{where}: low must be below high, got {low!r} and {high!r}")
+    if not low <= neutral <= high:
+        raise OpError(f"{where}: neutral must lie in [{low:g}, {high:g}], got {neutral!r}")
+    if column.integer and neutral != int(neutral):
+        raise OpError(f"{where}: neutral must be a whole number, got {neutral!r}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
