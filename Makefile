@@ -8,7 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py
+SOURCES := $(wildcard csrc/*.* csrc/*/*.* csrc/ops/*/*.*) CMakeLists.txt setup.py
 CPP := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: all sample test quick lint hooks bench clean

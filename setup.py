@@ -67,7 +67,7 @@ class CMakeBuild(build_ext):
             self.build_cpu(ext)
 
     def build_cuda(self, library: Path) -> None:
-        sources = [path for folder in ("cuda", "math", "core") for path in (ROOT / "csrc" / folder).iterdir()]
+        sources = [path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".h", ".cuh", ".cu")]
         command = [
             str(NVCC),
             *NVCC_FLAGS,
@@ -75,10 +75,11 @@ class CMakeBuild(build_ext):
             HOST_FLAGS,
             *cuda_architectures(),
             f"-I{ROOT / 'csrc'}",
+            *(f"-include={path}" for path in sorted((ROOT / "csrc/ops").glob("*/*kernel.cu"))),
             "-shared",
         ]
         stamp = Path(self.build_temp).resolve() / "cuda_command.txt"
-        newest = max(path.stat().st_mtime for path in [*sources, ROOT / "csrc/ops.h", ROOT / "setup.py"])
+        newest = max(path.stat().st_mtime for path in [*sources, ROOT / "setup.py"])
         built = library.exists() and library.stat().st_mtime > newest
         if built and stamp.exists() and stamp.read_text() == " ".join(command):
             return

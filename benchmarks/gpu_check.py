@@ -29,6 +29,7 @@ import pydegrade
 from pydegrade import engine
 from pydegrade.native import devices
 from pydegrade.native.packed import Layout, dense_layout
+from pydegrade.ops.noise import poisson_tables
 from pydegrade.ops.psf import SHAPES, blur_params
 from pydegrade.ops.resize import MODES
 from pydegrade.plan import make_plan
@@ -275,7 +276,7 @@ def op_benches(batch: int, device: torch.device) -> list[OpBench]:
             "gray": np.full(batch, gray, np.int32),
             "matrix": None,
             "key": key,
-            "poisson_tables": None,
+            "poisson_tables": poisson_tables(),
         }
         flags = torch.full((batch,), float(gray), device=device)
         sigma, gain = torch.full((batch,), 15.0, device=device), torch.full((batch,), 1.5, device=device)

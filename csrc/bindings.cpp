@@ -1,95 +1,340 @@
-// Python's side of ops.h: integers (addresses and sizes) become Args, the GIL is released, Status becomes an exception.
-// Addresses are checked by the Python functions that pass them; only null is refused here.
+// Python's side of functions.h: typed arrays and numbers become Args, the GIL is released, Status becomes an exception.
+//
+// Every function takes a dict of fields, named as in the structs. An array (NumPy) or tensor (torch, on the CPU) is taken as
+// it is or refused in one line that names function and field: wrong dtype, strided, on another device, read-only where it is
+// written, or not as many values as the items need. So nothing behind this file can touch memory that is not there.
 
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <vector>
 
+#include "chain/plan.h"
 #include "core/draw.h"
 #include "core/isa.h"
 #include "core/pool.h"
-#include "core/taps.h"
 #include "cuda/record.h"
-#include "ops.h"
+#include "functions.h"
+#include "math/poisson.h"
+#include "ops/blur/legal.h"
 
 namespace py = pybind11;
 
 namespace {
 
-using Address = uintptr_t;
+// ---- One field
+
+[[noreturn]] void refuse(const std::string& line) { throw std::invalid_argument(line); }
+[[noreturn]] void refuse_type(const std::string& line) { throw py::type_error(line); }
+
+std::string text(const py::handle& object) { return py::cast<std::string>(py::str(object)); }
+
+// Where the values of an array or tensor lie; `dtype` is the object that says what they are.
+struct Memory {
+  void* data;
+  int64_t count;
+  py::object dtype;
+  bool is_tensor;
+};
+
+bool is_dtype(const Memory& memory, pyd::Dtype expected) {
+  const std::string name = pyd::kDtypeNames[static_cast<int>(expected)];
+  if (memory.is_tensor) return text(memory.dtype) == "torch." + name;
+  // Not by name, which NumPy puts together anew every time.
+  constexpr struct { char kind; int size; } kLayouts[] = {{'i', 4}, {'i', 8}, {'u', 4}, {'f', 4}, {'f', 8}, {'u', 1}, {'u', 2}};
+  const auto dtype = py::reinterpret_borrow<py::dtype>(memory.dtype);
+  const auto& layout = kLayouts[static_cast<int>(expected)];
+  const char order = dtype.byteorder();
+  return dtype.kind() == layout.kind && dtype.itemsize() == layout.size && (order == '=' || order == '|');
+}
+std::string dtype_name(const Memory& memory) {
+  const std::string name = text(memory.dtype);
+  return memory.is_tensor ? name.substr(name.find('.') + 1) : name;
+}
+
+[[noreturn]] void refuse_kind(const std::string& field, const py::handle& given) {
+  refuse_type(field + " must be an array or a tensor, got " + Py_TYPE(given.ptr())->tp_name);
+}
+
+void check_device(const std::string& field, const py::handle& tensor) {
+  if (!py::hasattr(tensor, "data_ptr")) refuse_kind(field, tensor);
+  const std::string device = text(tensor.attr("device"));
+  if (device != "cpu") refuse(field + " must be on the CPU, got " + device);
+}
+Memory tensor_memory(const py::handle& tensor) {
+  return {reinterpret_cast<void*>(tensor.attr("data_ptr")().cast<uintptr_t>()), tensor.attr("numel")().cast<int64_t>(),
+          tensor.attr("dtype"), true};
+}
+Memory array_memory(const py::array& array) {
+  return {const_cast<void*>(array.data()), static_cast<int64_t>(array.size()), array.dtype(), false};
+}
+
+// What an array or tensor is, after everything has been refused that holds for every field.
+Memory memory_of(const std::string& field, const py::handle& given, bool written) {
+  if (py::isinstance<py::array>(given)) {
+    const auto array = py::reinterpret_borrow<py::array>(given);
+    if ((array.flags() & py::array::c_style) == 0) refuse(field + " must be contiguous, got a strided array");
+    if (written && !array.writeable()) refuse(field + " must be writable, got a read-only array");
+    return array_memory(array);
+  }
+  check_device(field, given);
+  if (!given.attr("is_contiguous")().cast<bool>()) refuse(field + " must be contiguous, got a strided tensor");
+  return tensor_memory(given);
+}
 
 template <typename T>
-T* at(Address address) {
-  return reinterpret_cast<T*>(address);
+pyd::Span<T> typed(const std::string& field, const py::handle& given) {
+  constexpr pyd::Dtype kDtype = pyd::DtypeOf<T>::value;
+  const Memory memory = memory_of(field, given, !pyd::IsConst<T>::value);
+  if (!is_dtype(memory, kDtype)) {
+    refuse_type(field + " must be " + pyd::kDtypeNames[static_cast<int>(kDtype)] + ", got " + dtype_name(memory));
+  }
+  if (reinterpret_cast<uintptr_t>(memory.data) % alignof(T) != 0) refuse(field + " must be aligned, got an odd address");
+  // Empty arrays may have no address; null means "left out".
+  static std::remove_const_t<T> nothing{};
+  return {memory.count == 0 ? &nothing : static_cast<T*>(memory.data), memory.count};
 }
+
+void check_count(const std::string& field, int64_t expected, int64_t count) {
+  if (count != expected) {
+    refuse(field + " must have " + std::to_string(expected) + " values, got " + std::to_string(count));
+  }
+}
+void check_room(const std::string& field, int64_t least, int64_t count) {
+  if (count < least) {
+    refuse(field + " must have at least " + std::to_string(least) + " values, got " + std::to_string(count));
+  }
+}
+
+// ---- All fields of a call
+
+class Fields {
+ public:
+  Fields(std::string name, py::dict values) : name_(std::move(name)), values_(std::move(values)) {}
+
+  const std::string& name() const { return name_; }
+  std::string line(const char* field) const { return name_ + ": " + field; }
+  // None as well as absent is "left out".
+  py::handle peek(const char* field) const {
+    PyObject* const found = PyDict_GetItemString(values_.ptr(), field);
+    return found == Py_None ? nullptr : found;
+  }
+  bool has(const char* field) const { return peek(field).ptr() != nullptr; }
+  py::handle object(const char* field) const {
+    const py::handle found = take(field);
+    if (found.ptr() == nullptr) refuse(line(field) + " is missing");
+    return found;
+  }
+
+  // Null where the field was left out.
+  template <typename T>
+  pyd::Span<T> optional(const char* field) const {
+    const py::handle given = take(field);
+    return given.ptr() == nullptr ? pyd::Span<T>{nullptr, 0} : typed<T>(line(field), given);
+  }
+  template <typename T>
+  pyd::Span<T> values(const char* field) const {
+    return typed<T>(line(field), object(field));
+  }
+  template <typename T>
+  pyd::Span<T> exactly(const char* field, int64_t count) const {
+    const pyd::Span<T> span = values<T>(field);
+    check_count(line(field), count, span.count);
+    return span;
+  }
+  template <typename T>
+  T number(const char* field) const {
+    const py::handle given = object(field);
+    try {
+      return given.cast<T>();
+    } catch (const py::cast_error&) {
+      refuse_type(line(field) + " must be a number that fits, got " + text(py::repr(given)));
+    }
+  }
+  Fields nested(const char* field) const {
+    const py::handle given = object(field);
+    if (!py::isinstance<py::dict>(given)) refuse_type(line(field) + " must be a dict of fields");
+    return Fields(field, py::reinterpret_borrow<py::dict>(given));
+  }
+  // To be called when everything has been read.
+  void no_others() const {
+    if (found_ == values_.size()) return;
+    for (const auto& entry : values_) {
+      const std::string field = text(entry.first);
+      bool known = false;
+      for (const char* taken : taken_) known = known || field == taken;
+      if (!known) refuse(line(field.c_str()) + " is not a field");
+    }
+  }
+
+ private:
+  // Once per field.
+  py::handle take(const char* field) const {
+    taken_.push_back(field);
+    PyObject* const found = PyDict_GetItemString(values_.ptr(), field);
+    if (found != nullptr) ++found_;
+    return found == Py_None ? nullptr : found;
+  }
+
+  std::string name_;
+  py::dict values_;
+  mutable std::vector<const char*> taken_;
+  mutable size_t found_ = 0;
+};
+
+// Reads a struct of parameters (PYD_PARAMS). `items`: -1 where the arrays themselves say how many there are.
+template <typename Params>
+class ParamsReader {
+ public:
+  ParamsReader(const Fields& fields, int64_t items) : fields_(fields), items_(items) {
+    for (const pyd::FieldInfo& info : Params::kFields) {
+      if (items_ >= 0) break;
+      if (info.count.per_item == 0 || !fields_.has(info.name)) continue;
+      items_ = count_of(fields_.peek(info.name)) / info.count.per_item;
+    }
+    if (items_ < 0) items_ = 0;
+  }
+
+  int64_t items() const { return items_; }
+  template <typename T>
+  pyd::Span<T> span(const char* field, pyd::Count count) const {
+    const pyd::Span<T> span = count.optional ? fields_.optional<T>(field) : fields_.values<T>(field);
+    if (!span.given()) return span;
+    if (count.per_item != 0) {
+      check_count(fields_.line(field), items_ * count.per_item, span.count);
+    } else {
+      check_room(fields_.line(field), count.at_least, span.count);
+    }
+    return span;
+  }
+
+ private:
+  static int64_t count_of(const py::handle& given) {
+    if (py::isinstance<py::array>(given)) return py::reinterpret_borrow<py::array>(given).size();
+    return py::hasattr(given, "numel") ? given.attr("numel")().cast<int64_t>() : 0;
+  }
+
+  const Fields& fields_;
+  int64_t items_;
+};
+
+// ---- Packed batches
+
+// Sizes and places of every row; `values` is how many floats there are, negative where that is not known yet.
+pyd::Rows read_rows(const Fields& call, const char* field) {
+  const py::handle given = call.object(field);
+  if (!py::isinstance<py::dict>(given)) refuse_type(call.line(field) + " must be a dict of fields");
+  const Fields fields(call.line(field), py::reinterpret_borrow<py::dict>(given));
+  const auto count = fields.number<int64_t>("count"), channels = fields.number<int64_t>("channels");
+  if (count < 0 || channels < 1) refuse(fields.name() + " must have count >= 0 and channels >= 1");
+  const pyd::Rows rows = {count, channels, fields.exactly<const int64_t>("offset", count).data,
+                          fields.exactly<const int32_t>("height", count).data,
+                          fields.exactly<const int32_t>("width", count).data};
+  fields.no_others();
+  for (int64_t row = 0; row < count; ++row) {
+    if (rows.offset[row] < 0 || rows.height[row] < 1 || rows.width[row] < 1) {
+      refuse(fields.name() + " must have offset >= 0 and height, width >= 1, not so in row " + std::to_string(row));
+    }
+  }
+  return rows;
+}
+
+// Floats up to the end of the last row.
+int64_t extent(const Fields& call, const pyd::Rows& rows) {
+  int64_t end = 0;
+  for (int64_t row = 0; row < rows.count; ++row) {
+    int64_t floats = 0;
+    if (__builtin_mul_overflow(int64_t{rows.height[row]} * rows.width[row], rows.channels, &floats) ||
+        __builtin_add_overflow(floats, rows.offset[row], &floats)) {
+      refuse(call.name() + ": row " + std::to_string(row) + " is too large");
+    }
+    end = floats > end ? floats : end;
+  }
+  return end;
+}
+
+template <typename T>
+T* pixels(const Fields& call, const char* field, const pyd::Rows& rows) {
+  const pyd::Span<T> span = call.values<T>(field);
+  check_room(call.line(field), extent(call, rows), span.count);
+  return span.data;
+}
+
+// Neither buffer may reach into the other, unless both are the same and that is allowed.
+void check_overlap(const Fields& call, const char* field, const float* src, int64_t src_count, const float* dst,
+                   int64_t dst_count, bool may_be_same) {
+  if (src == dst && may_be_same) return;
+  if (src < dst + dst_count && dst < src + src_count) refuse(call.line(field) + " must not overlap src");
+}
+
+template <typename Params>
+pyd::Batch<Params> read_batch(const char* name, const py::dict& values, uint32_t traits, bool is_adjoint, bool has_pixels) {
+  const Fields fields(name, values);
+  pyd::Batch<Params> args = {};
+  if ((traits & pyd::kChangesSize) != 0) {
+    args.src_rows = read_rows(fields, "src_rows");
+    args.dst_rows = read_rows(fields, "dst_rows");
+    if (args.src_rows.count != args.dst_rows.count || args.src_rows.channels != args.dst_rows.channels) {
+      refuse(fields.name() + ": dst_rows must have as many rows and channels as src_rows");
+    }
+  } else {
+    args.src_rows = args.dst_rows = read_rows(fields, "rows");
+  }
+  if (has_pixels) {
+    args.src = pixels<const float>(fields, "src", args.src_rows);
+    args.dst = pixels<float>(fields, "dst", args.dst_rows);
+    const int64_t src_count = extent(fields, args.src_rows), dst_count = extent(fields, args.dst_rows);
+    const bool in_place = !is_adjoint && (traits & pyd::kInPlace) != 0;
+    check_overlap(fields, "dst", args.src, src_count, args.dst, dst_count, in_place);
+    if (is_adjoint && (traits & pyd::kNonlinear) != 0) {
+      args.grad = pixels<const float>(fields, "grad", args.src_rows);
+      check_overlap(fields, "dst", args.grad, src_count, args.dst, dst_count, false);
+    }
+  }
+  args.params = Params::read(ParamsReader<Params>(fields, args.src_rows.count));
+  fields.no_others();
+  return args;
+}
+
+// ---- What came of a call
 
 void raise(const char* name, pyd::Status status) {
   switch (status) {
     case pyd::Status::kOk: return;
     case pyd::Status::kOutOfMemory: throw std::bad_alloc();
-    case pyd::Status::kUnsupported: throw std::runtime_error(std::string(name) + ": not supported by this build");
-    default: throw std::invalid_argument(std::string(name) + ": sizes or codes are out of range");
+    case pyd::Status::kTooLarge: refuse(std::string(name) + ": an image or the batch is too large for the CUDA kernels");
+    default: refuse(std::string(name) + ": sizes or codes are out of range");
   }
 }
 
-// Reads fields of a description that Python hands over as a dict of integers and floats. Once per call, so clarity wins.
-class Fields {
- public:
-  Fields(const char* name, const py::dict& values) : name_(name), values_(values) {}
-
-  template <typename T>
-  const T* in(const char* field) const {
-    return at<const T>(value(field).cast<Address>());
+// After kBadArgument: which item it was.
+template <typename Params>
+void explain(const char* name, const pyd::Batch<Params>& args, bool is_adjoint) {
+  for (int64_t row = 0; row < args.src_rows.count; ++row) {
+    const pyd::Size src = row_size(args.src_rows, row), dst = row_size(args.dst_rows, row);
+    const char* const fault = fault_of(args.params, row, is_adjoint ? dst : src, is_adjoint ? src : dst);
+    if (fault != nullptr) refuse(std::string(name) + ": " + fault + " is out of range in row " + std::to_string(row));
   }
-  template <typename T>
-  T* out(const char* field) const {
-    return at<T>(value(field).cast<Address>());
+}
+void explain(const char* name, const pyd::ChainArgs& args, bool) {
+  for (int64_t row = 0; row < args.src_rows.count; ++row) {
+    const pyd::RowPlan::Fault fault = pyd::RowPlan(args, row, pyd::kLastInResult).fault();
+    if (fault.reason == nullptr) continue;
+    refuse(std::string(name) + ": " + (fault.op == nullptr ? "" : std::string(fault.op) + ": ") + fault.reason +
+           " is out of range in row " + std::to_string(row) + ", step " + std::to_string(fault.step - args.step_start[row]));
   }
-  template <typename T>
-  T number(const char* field) const {
-    return value(field).cast<T>();
+}
+void explain(const char* name, const pyd::PsfArgs& args, bool) {
+  for (int64_t item = 0; item < args.params.items; ++item) {
+    const char* const fault = pyd::psf_fault(args.params, item);
+    if (fault != nullptr) refuse(std::string(name) + ": " + fault + " is out of range in item " + std::to_string(item));
   }
-  pyd::Rows rows(const char* field) const {
-    const Fields fields(field, value(field).cast<py::dict>());
-    return {fields.number<int64_t>("count"), fields.number<int64_t>("channels"), fields.in<int64_t>("offset"),
-            fields.in<int32_t>("height"), fields.in<int32_t>("width")};
-  }
-  Fields nested(const char* field) const { return Fields(field, value(field).cast<py::dict>()); }
-
- private:
-  py::object value(const char* field) const {
-    if (!values_.contains(field)) throw std::invalid_argument(std::string(name_) + ": field " + field + " is missing");
-    return values_[field];
-  }
-  const char* name_;
-  py::dict values_;
-};
-
-pyd::BlurParams blur_params(const Fields& f) {
-  return {f.in<float>("weights"), f.in<int64_t>("start"), f.in<int32_t>("size_px"), f.in<int32_t>("path"),
-          f.in<int32_t>("border")};
 }
-pyd::ResizeParams resize_params(const Fields& f) {
-  return {f.in<int32_t>("mode"), f.in<double>("scale_y"), f.in<double>("scale_x")};
-}
-pyd::NoiseParams noise_params(const Fields& f) {
-  return {f.in<int32_t>("kind"),  f.in<float>("sigma"),   f.in<float>("gain"),
-          f.in<int32_t>("gray"),  f.in<float>("matrix"),  f.in<uint32_t>("key"),
-          f.in<uint32_t>("poisson_tables")};
-}
-pyd::JpegParams jpeg_params(const Fields& f) {
-  return {f.in<int32_t>("mode"), f.in<float>("quality"), f.in<int32_t>("subsampling"), f.in<int32_t>("rounding")};
-}
-pyd::SharpenParams sharpen_params(const Fields& f) {
-  return {f.in<float>("weight"), f.in<int32_t>("radius_px"), f.in<float>("threshold_8bit")};
-}
-
-pyd::RainParams rain_params(const Fields& f) {
-  return {f.in<float>("streaks_per_kpx"), f.in<float>("length_px"),  f.in<float>("width_px"),
-          f.in<float>("angle_rad"),       f.in<float>("blur_px"),    f.in<float>("brightness"),
-          f.in<uint32_t>("key")};
-}
+template <typename Args>
+void explain(const char*, const Args&, bool) {}
 
 template <typename Args>
 pyd::Status run_unlocked(pyd::Status (*function)(const Args&), const Args& args) {
@@ -98,157 +343,261 @@ pyd::Status run_unlocked(pyd::Status (*function)(const Args&), const Args& args)
 }
 
 template <typename Args>
-void run(const char* name, pyd::Status (*function)(const Args&), const Args& args) {
-  raise(name, run_unlocked(function, args));
+void run(const char* name, pyd::Status (*function)(const Args&), const Args& args, bool is_adjoint = false) {
+  const pyd::Status status = run_unlocked(function, args);
+  if (status == pyd::Status::kBadArgument) explain(name, args, is_adjoint);
+  raise(name, status);
 }
 
 // The program of an op for the CUDA backend, as bytes.
 template <typename Args>
-py::bytes record(const char* name, pyd::Status (*function)(const Args&, pyd::Program&), const Args& args) {
+py::bytes record(const char* name, pyd::Status (*function)(const Args&, pyd::Program&), const Args& args,
+                 bool is_adjoint = false) {
   pyd::Program program;
-  raise(name, function(args, program));
+  const pyd::Status status = function(args, program);
+  if (status == pyd::Status::kBadArgument) explain(name, args, is_adjoint);
+  raise(name, status);
   return py::bytes(reinterpret_cast<const char*>(program.bytes.data()), program.bytes.size());
 }
 
-pyd::BlurArgs blur_args(const Fields& f) {
-  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), blur_params(f)};
-}
-void psf(const py::dict& d) {
-  const Fields f("psf", d);
-  run("psf", pyd::psf_cpu,
-      pyd::PsfArgs{f.number<int64_t>("count"), f.in<int32_t>("shape"), f.in<int32_t>("size_px"),
-                   f.in<float>("sigma_x_px"), f.in<float>("sigma_y_px"), f.in<float>("angle_rad"), f.in<float>("beta"),
-                   f.in<float>("cutoff_rad"), f.in<float>("shift_px"), f.in<int64_t>("start"), f.out<double>("full"),
-                   f.out<float>("weights"), f.out<int32_t>("trimmed_size_px"), f.out<int32_t>("path"),
-                   f.number<double>("trim")});
-}
-pyd::ResizeArgs resize_args(const Fields& f) {
-  return {f.rows("src_rows"), f.rows("dst_rows"), f.in<float>("src"), f.out<float>("dst"), resize_params(f)};
-}
-pyd::NoiseArgs noise_args(const Fields& f) {
-  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), noise_params(f)};
-}
-pyd::JpegArgs jpeg_args(const Fields& f) {
-  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), jpeg_params(f)};
-}
-pyd::JpegAdjointArgs jpeg_adjoint_args(const Fields& f) {
-  return {f.rows("rows"),      f.in<float>("src"), f.in<float>("grad"),
-          f.out<float>("dst"), jpeg_params(f),     f.number<int32_t>("libjpeg_gradient")};
-}
-pyd::SharpenArgs sharpen_args(const Fields& f) {
-  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), sharpen_params(f)};
-}
-pyd::RainArgs rain_args(const Fields& f) {
-  return {f.rows("rows"), f.in<float>("src"), f.out<float>("dst"), rain_params(f)};
-}
-pyd::ChainArgs chain_args(const Fields& f) {
-  return {f.rows("src_rows"),
-          f.rows("dst_rows"),
-          f.in<float>("src"),
-          f.out<float>("dst"),
-          f.out<float>("target"),
-          f.in<int32_t>("target_step"),
-          f.in<int64_t>("step_start"),
-          f.in<int32_t>("step_op"),
-          f.in<int64_t>("step_item"),
-          f.in<int32_t>("step_height"),
-          f.in<int32_t>("step_width"),
-          f.number<int32_t>("check_range"),
-          f.number<int32_t>("round_8bit"),
-          blur_params(f.nested("blur")),
-          resize_params(f.nested("resize")),
-          noise_params(f.nested("noise")),
-          jpeg_params(f.nested("jpeg")),
-          sharpen_params(f.nested("sharpen")),
-          rain_params(f.nested("rain"))};
-}
+// ---- Functions
 
-// Both forms of an op: name(fields) runs it, name_program(fields) returns its program.
-#define PYD_BOTH(name, make_args)                                                                        \
-  void name(const py::dict& d) { run(#name, pyd::name##_cpu, make_args(Fields(#name, d))); }              \
-  py::bytes name##_program(const py::dict& d) { return record(#name, pyd::name##_cuda, make_args(Fields(#name, d))); }
-PYD_BOTH(blur, blur_args)
-PYD_BOTH(blur_adjoint, blur_args)
-PYD_BOTH(resize, resize_args)
-PYD_BOTH(resize_adjoint, resize_args)
-PYD_BOTH(noise, noise_args)
-PYD_BOTH(jpeg, jpeg_args)
-PYD_BOTH(jpeg_adjoint, jpeg_adjoint_args)
-PYD_BOTH(sharpen, sharpen_args)
-PYD_BOTH(rain, rain_args)
-#undef PYD_BOTH
+pyd::ChainArgs chain_args(const py::dict& values, bool has_pixels) {
+  const Fields fields("chain", values);
+  pyd::ChainArgs args = {};
+  args.src_rows = read_rows(fields, "src_rows");
+  args.dst_rows = read_rows(fields, "dst_rows");
+  const int64_t count = args.src_rows.count;
+  if (count != args.dst_rows.count || args.src_rows.channels != args.dst_rows.channels) {
+    refuse("chain: dst_rows must have as many rows and channels as src_rows");
+  }
+  static float somewhere = 0.0f;
+  if (has_pixels) {
+    const int64_t src_count = extent(fields, args.src_rows), dst_count = extent(fields, args.dst_rows);
+    args.src = pixels<const float>(fields, "src", args.src_rows);
+    args.dst = pixels<float>(fields, "dst", args.dst_rows);
+    check_overlap(fields, "dst", args.src, src_count, args.dst, dst_count, false);
+    if (fields.has("target")) {
+      args.target = pixels<float>(fields, "target", args.src_rows);
+      check_overlap(fields, "target", args.src, src_count, args.target, src_count, false);
+      check_overlap(fields, "dst", args.target, src_count, args.dst, dst_count, false);
+    } else {
+      fields.optional<float>("target");  // None
+    }
+    args.check_range = fields.number<bool>("check_range") ? 1 : 0;
+  } else {
+    // Where it lies is known when the program runs.
+    args.target = fields.number<bool>("has_target") ? &somewhere : nullptr;
+  }
+  args.target_step = fields.exactly<const int32_t>("target_step", count).data;
+  args.step_start = fields.exactly<const int64_t>("step_start", count + 1).data;
+  const pyd::Span<const int32_t> ops = fields.values<const int32_t>("step_op");
+  for (int64_t row = 0; row <= count; ++row) {
+    const int64_t before = row == 0 ? 0 : args.step_start[row - 1];
+    if (args.step_start[row] < before || args.step_start[row] > ops.count) {
+      refuse("chain: step_start must ascend from 0 to at most " + std::to_string(ops.count) + ", not so in row " +
+             std::to_string(row));
+    }
+  }
+  args.step_op = ops.data;
+  args.step_item = fields.exactly<const int64_t>("step_item", ops.count).data;
+  args.step_height = fields.exactly<const int32_t>("step_height", ops.count).data;
+  args.step_width = fields.exactly<const int32_t>("step_width", ops.count).data;
+  args.round_8bit = fields.number<bool>("round_8bit") ? 1 : 0;
+  // Ops that no row uses are left out.
+#define PYD_READ(name, Name, ...)                                                        \
+  if (fields.has(#name)) {                                                               \
+    const Fields nested = fields.nested(#name);                                          \
+    args.name = pyd::Name##Params::read(ParamsReader<pyd::Name##Params>(nested, -1));    \
+    nested.no_others();                                                                  \
+  }
+  PYD_OPS(PYD_READ)
+#undef PYD_READ
+  fields.no_others();
+  return args;
+}
 
 // False when a source pixel is NaN or outside [0, 1]; the caller then looks for it and explains.
-bool chain(const py::dict& d) {
-  const pyd::Status status = run_unlocked(pyd::chain_cpu, chain_args(Fields("chain", d)));
-  if (status != pyd::Status::kBadPixels) raise("chain", status);
-  return status == pyd::Status::kOk;
+bool chain(const py::dict& values) {
+  const pyd::ChainArgs args = chain_args(values, true);
+  const pyd::Status status = run_unlocked(pyd::chain_cpu, args);
+  if (status == pyd::Status::kBadPixels) return false;
+  if (status == pyd::Status::kBadArgument) explain("chain", args, false);
+  raise("chain", status);
+  return true;
+}
+py::bytes chain_program(const py::dict& values) { return record("chain", pyd::chain_cuda, chain_args(values, false)); }
+
+void psf(const py::dict& values) {
+  const Fields fields("psf", values);
+  const pyd::PsfArgs args = {pyd::PsfParams::read(ParamsReader<pyd::PsfParams>(fields, -1)), fields.number<double>("trim")};
+  fields.no_others();
+  run("psf", pyd::psf_cpu, args);
 }
 
-py::bytes chain_program(const py::dict& d) { return record("chain", pyd::chain_cuda, chain_args(Fields("chain", d))); }
-
-pyd::ImresizeArgs imresize_args(const Fields& f) {
-  return {f.number<int32_t>("type"),
-          f.number<int32_t>("mode"),
-          f.number<int32_t>("antialias"),
-          f.number<int32_t>("replicate"),
-          f.number<int32_t>("im2double"),
-          f.number<int64_t>("planes"),
-          f.number<int64_t>("channels"),
-          f.number<int64_t>("src_height"),
-          f.number<int64_t>("src_width"),
-          f.number<int64_t>("src_row_stride"),
-          f.number<int64_t>("src_plane_stride"),
-          f.number<int64_t>("dst_height"),
-          f.number<int64_t>("dst_width"),
-          f.number<double>("scale_y"),
-          f.number<double>("scale_x"),
-          f.in<void>("src"),
-          f.out<void>("dst")};
-}
-void imresize(const py::dict& d) { run("imresize", pyd::imresize_cpu, imresize_args(Fields("imresize", d))); }
-void imresize_adjoint(const py::dict& d) {
-  run("imresize_adjoint", pyd::imresize_adjoint_cpu, imresize_args(Fields("imresize_adjoint", d)));
-}
-void imresize_taps(const py::dict& d) {
-  const Fields f("imresize_taps", d);
-  raise("imresize_taps",
-        pyd::imresize_taps(f.number<int32_t>("mode"), f.number<bool>("antialias"), f.number<bool>("replicate"),
-                           f.number<int64_t>("in_px"), f.number<int64_t>("out_px"), f.number<double>("scale"),
-                           f.number<int64_t>("room"), f.out<int32_t>("start"), f.out<int32_t>("index"),
-                           f.out<double>("weight")));
+// The pixels of imresize: rows may lie apart or run backwards, so that what counts is how far the samples reach.
+struct Samples {
+  Memory memory;
+  int64_t low = 0, high = 0;  // least and greatest place of a sample, counted from the first one
+  void add_axis(int64_t side, int64_t stride) {
+    (stride < 0 ? low : high) += (side - 1) * stride;
+  }
+};
+Samples samples_of(const std::string& field, const py::handle& given, bool written) {
+  Samples samples;
+  if (py::isinstance<py::array>(given)) {
+    const auto array = py::reinterpret_borrow<py::array>(given);
+    if (written && !array.writeable()) refuse(field + " must be writable, got a read-only array");
+    samples.memory = array_memory(array);
+    for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+      samples.add_axis(array.shape(axis), array.strides(axis) / array.itemsize());
+    }
+    return samples;
+  }
+  check_device(field, given);
+  samples.memory = tensor_memory(given);
+  const py::tuple shape = given.attr("shape"), strides = given.attr("stride")();
+  for (size_t axis = 0; axis < shape.size(); ++axis) {
+    samples.add_axis(shape[axis].cast<int64_t>(), strides[axis].cast<int64_t>());
+  }
+  return samples;
 }
 
-void philox_uniform(const py::dict& d) {
-  const Fields f("philox_uniform", d);
+pyd::ImresizeArgs imresize_args(const char* name, const py::dict& values) {
+  const Fields f(name, values);
+  pyd::ImresizeArgs args = {};
+  args.mode = f.number<int32_t>("mode");
+  args.antialias = f.number<bool>("antialias");
+  args.replicate = f.number<bool>("replicate");
+  args.im2double = f.number<bool>("im2double");
+  args.planes = f.number<int64_t>("planes");
+  args.channels = f.number<int64_t>("channels");
+  args.src_height = f.number<int64_t>("src_height");
+  args.src_width = f.number<int64_t>("src_width");
+  args.src_row_stride = f.number<int64_t>("src_row_stride");
+  args.src_plane_stride = f.number<int64_t>("src_plane_stride");
+  args.dst_height = f.number<int64_t>("dst_height");
+  args.dst_width = f.number<int64_t>("dst_width");
+  args.scale_y = f.number<double>("scale_y");
+  args.scale_x = f.number<double>("scale_x");
+  const Samples src = samples_of(f.line("src"), f.object("src"), false);
+  const Samples dst = samples_of(f.line("dst"), f.object("dst"), true);
+  f.no_others();
+  constexpr pyd::Dtype kTypes[] = {pyd::Dtype::kUint8, pyd::Dtype::kUint16, pyd::Dtype::kFloat32, pyd::Dtype::kFloat64};
+  args.type = 0;
+  while (args.type < 4 && !is_dtype(src.memory, kTypes[args.type])) ++args.type;
+  if (args.type == 4) refuse_type(f.line("src") + " must be uint8, uint16, float32 or float64, got " + dtype_name(src.memory));
+  if (!is_dtype(dst.memory, kTypes[args.type])) {
+    refuse_type(f.line("dst") + " must be " + dtype_name(src.memory) + ", got " + dtype_name(dst.memory));
+  }
+  constexpr int64_t kMost = int64_t{1} << 30;
+  if (args.planes < 0) refuse(f.line("planes") + " must be >= 0");
+  for (const int64_t number : {args.channels, args.src_height, args.src_width, args.dst_height, args.dst_width}) {
+    if (number < 1 || number > kMost) refuse(f.name() + ": sizes must be in [1, 2^30], got " + std::to_string(number));
+  }
+  using Wide = __int128;
+  Wide low = 0, high = Wide{args.src_width} * args.channels - 1;
+  (args.src_row_stride < 0 ? low : high) += Wide{args.src_height - 1} * args.src_row_stride;
+  (args.src_plane_stride < 0 ? low : high) += Wide{args.planes - 1} * args.src_plane_stride;
+  if (args.planes > 0 && (src.memory.count == 0 || low < src.low || high > src.high)) {
+    refuse(f.line("src") + " must hold the samples of all planes and rows");
+  }
+  const Wide results = Wide{args.planes} * args.dst_height * args.dst_width * args.channels;
+  if (results != 0 && (dst.low != 0 || dst.memory.count != dst.high + 1)) refuse(f.line("dst") + " must be dense, got memory with gaps");
+  if (results != dst.memory.count) {
+    refuse(f.line("dst") + " must have " + std::to_string(static_cast<int64_t>(results)) + " values, got " +
+           std::to_string(dst.memory.count));
+  }
+  args.src = src.memory.data;
+  args.dst = dst.memory.data;
+  return args;
+}
+void imresize(const py::dict& values) { run("imresize", pyd::imresize_cpu, imresize_args("imresize", values)); }
+void imresize_adjoint(const py::dict& values) {
+  run("imresize_adjoint", pyd::imresize_adjoint_cpu, imresize_args("imresize_adjoint", values));
+}
+void imresize_taps(const py::dict& values) {
+  const Fields f("imresize_taps", values);
+  const pyd::ImresizeTapsArgs args = {
+      f.number<int32_t>("mode"),  f.number<bool>("antialias"),  f.number<bool>("replicate"),
+      f.number<int64_t>("in_px"), f.number<int64_t>("out_px"),  f.number<double>("scale"),
+      f.values<int32_t>("start"), f.values<int32_t>("index"),   f.values<double>("weight")};
+  f.no_others();
+  run("imresize_taps", pyd::imresize_taps_cpu, args);
+}
+
+void philox_uniform(const py::dict& values) {
+  const Fields f("philox_uniform", values);
   const auto seed_lo = f.number<uint32_t>("seed_lo"), seed_hi = f.number<uint32_t>("seed_hi");
-  const auto* indices = f.in<int64_t>("indices");
-  const auto* hash = f.in<uint32_t>("hash");
-  const auto* draw = f.in<uint32_t>("draw");
-  const auto count = f.number<int64_t>("count"), draws = f.number<int64_t>("draws");
-  auto* out = f.out<double>("out");
+  const auto indices = f.values<const int64_t>("indices");
+  const auto hash = f.values<const uint32_t>("hash");
+  const auto draw = f.exactly<const uint32_t>("draw", hash.count);
+  const auto out = f.exactly<double>("out", indices.count * hash.count);
+  f.no_others();
   py::gil_scoped_release release;
-  pyd::philox_uniform(seed_lo, seed_hi, indices, count, hash, draw, draws, out);
+  pyd::philox_uniform(seed_lo, seed_hi, indices.data, indices.count, hash.data, draw.data, hash.count, out.data);
 }
-void philox_words(const py::dict& d) {
-  const Fields f("philox_words", d);
-  pyd::philox_words(f.number<int64_t>("count"), f.in<uint32_t>("key"), f.in<uint32_t>("counter"), f.out<uint32_t>("out"));
+void philox_words(const py::dict& values) {
+  const Fields f("philox_words", values);
+  const auto key = f.values<const uint32_t>("key");
+  const int64_t count = key.count / 2;
+  const auto counter = f.exactly<const uint32_t>("counter", 4 * count);
+  const auto out = f.exactly<uint32_t>("out", 4 * count);
+  f.no_others();
+  pyd::philox_words(count, key.data, counter.data, out.data);
 }
-void poisson_tables(const py::dict& d) { pyd::poisson_tables(Fields("poisson_tables", d).out<uint32_t>("out")); }
+void poisson_tables(const py::dict& values) {
+  const Fields f("poisson_tables", values);
+  const auto out = f.exactly<uint32_t>("out", kPoissonWords);
+  f.no_others();
+  pyd::poisson_tables(out.data);
+}
+
+// ---- What Python needs to know
+
+// Of a struct of parameters: (name, dtype, written, values per item, least number of values, may be left out, what it is).
+template <typename Params>
+py::tuple description() {
+  py::list fields;
+  for (const pyd::FieldInfo& info : Params::kFields) {
+    fields.append(py::make_tuple(info.name, pyd::kDtypeNames[static_cast<int>(info.dtype)], info.written,
+                                 info.count.per_item, info.count.at_least, info.count.optional, info.doc));
+  }
+  return py::tuple(fields);
+}
 
 }  // namespace
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
-  m.doc() = "CPU kernels of pydegrade; every function takes a dict of addresses, sizes and numbers named as in ops.h";
+  m.doc() = "CPU kernels of pydegrade; every function takes a dict of typed arrays and numbers named as in functions.h";
   m.def("isa_name", &pyd::isa_name);
   m.def("isa_request_honoured", &pyd::isa_request_honoured);
   m.def("set_num_threads", &pyd::set_num_threads);
   m.def("num_threads", &pyd::num_threads);
-#define PYD_DEFINE(name, Args) \
-  m.def(#name, &name);         \
-  m.def(#name "_program", &name##_program);
-  PYD_CUDA_FUNCTIONS(PYD_DEFINE)
+
+  py::dict ops, fields;
+#define PYD_DEFINE_AS(function, name, Name, is_adjoint)                                                           \
+  m.def(#function, [](const py::dict& values) {                                                                   \
+    const auto args = read_batch<pyd::Name##Params>(#function, values, pyd::kOps[pyd::kOp##Name].traits, is_adjoint, true);  \
+    run(#function, pyd::function##_cpu, args, is_adjoint);                                                        \
+  });                                                                                                             \
+  m.def(#function "_program", [](const py::dict& values) {                                                        \
+    const auto args = read_batch<pyd::Name##Params>(#function, values, pyd::kOps[pyd::kOp##Name].traits, is_adjoint, false); \
+    return record(#function, pyd::function##_cuda, args, is_adjoint);                                             \
+  });
+#define PYD_DEFINE(name, Name, code, adjoint, traits)                              \
+  PYD_DEFINE_AS(name, name, Name, false)                                           \
+  PYD_IF(adjoint, PYD_DEFINE_AS(name##_adjoint, name, Name, true))                 \
+  ops[#name] = py::int_(code);                                                     \
+  fields[#name] = description<pyd::Name##Params>();
+  PYD_OPS(PYD_DEFINE)
 #undef PYD_DEFINE
+  fields["psf"] = description<pyd::PsfParams>();
+  m.attr("OPS") = ops;
+  m.attr("FIELDS") = fields;
+
+  m.def("chain", &chain);
+  m.def("chain_program", &chain_program);
   m.def("psf", &psf);
   m.def("imresize", &imresize);
   m.def("imresize_adjoint", &imresize_adjoint);

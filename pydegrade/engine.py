@@ -13,7 +13,6 @@ import torch
 from .errors import OpError
 from .native import binding, devices
 from .native.packed import Layout, dense_layout, pack, unpack
-from .ops import OPS
 from .plan import Plan, make_plan
 from .tasks.task import TaskBatch
 
@@ -269,7 +268,7 @@ def _run(
     target = torch.empty_like(data) if want_target and plan.target_step.any() else None
     fields = _chain_fields(plan)
     if data.device.type == "cpu" and backend is None:
-        if not binding.call("chain", src=data, dst=lr, target=target, check_range=1, **fields):
+        if not binding.call("chain", src=data, dst=lr, target=target, check_range=True, **fields):
             _explain_range(unpack(data, plan.src))
         return lr, target
     if os.environ.get("PYDEGRADE_SYNC") == "1":
@@ -300,7 +299,7 @@ def _run_steps(
     out = data.new_empty(dst.total)
     fields = _chain_fields(one_each)
     if data.device.type == "cpu":
-        binding.call("chain", src=data, dst=out, target=None, check_range=0, **fields)
+        binding.call("chain", src=data, dst=out, target=None, check_range=False, **fields)
     else:
         devices.run(_record(fields, data.device, want_target=False), data, out)
     return unpack(out, dst)
@@ -308,11 +307,11 @@ def _run_steps(
 
 def _record(fields: dict[str, Any], device: torch.device, want_target: bool) -> devices.Program:
     # The recorder only asks whether there is a target; where it lies is known when the program runs.
-    return devices.record("chain", device, target=int(want_target), check_range=0, **fields)
+    return devices.record("chain", device, has_target=want_target, **fields)
 
 
 def _chain_fields(plan: Plan) -> dict[str, Any]:
-    """`ChainArgs` of csrc/ops.h without the pixels."""
+    """`ChainArgs` of csrc/chain/chain.h without the pixels; ops that no row uses are left out."""
     return {
         "src_rows": plan.src.fields(),
         "dst_rows": plan.dst.fields(),
@@ -322,24 +321,9 @@ def _chain_fields(plan: Plan) -> dict[str, Any]:
         "step_item": plan.step_item,
         "step_height": plan.step_height,
         "step_width": plan.step_width,
-        "round_8bit": int(plan.round_8bit),
-        **_params(plan),
+        "round_8bit": plan.round_8bit,
+        **plan.params,
     }
-
-
-# Fields of each Params struct, for ops that a plan does not use.
-_FIELDS = {
-    "blur": ("weights", "start", "size_px", "path", "border"),
-    "resize": ("mode", "scale_y", "scale_x"),
-    "noise": ("kind", "sigma", "gain", "gray", "matrix", "key", "poisson_tables"),
-    "jpeg": ("mode", "quality", "subsampling", "rounding"),
-    "sharpen": ("weight", "radius_px", "threshold_8bit"),
-    "rain": ("streaks_per_kpx", "length_px", "width_px", "angle_rad", "blur_px", "brightness", "key"),
-}
-
-
-def _params(plan: Plan) -> dict[str, dict[str, Any]]:
-    return {op.name: dict(plan.params.get(op.name) or dict.fromkeys(_FIELDS[op.name])) for op in OPS}
 
 
 def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tensor, Layout]:

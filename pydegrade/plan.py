@@ -36,7 +36,7 @@ class TorchItems:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `ChainArgs` of csrc/ops.h needs beside the pixels.
+    """What `ChainArgs` of csrc/chain/chain.h needs beside the pixels.
 
     Attributes:
         src, dst: layouts of the HR and LR batches.

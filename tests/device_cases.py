@@ -6,7 +6,7 @@ The same cases run under the block emulator, under it with sanitizers, with defe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an op of csrc/ops.h; `fields` are those of its parameters."""
+    """One call of an op of csrc/functions.h; `fields` are those of its parameters."""
 
     label: str
     op: str
@@ -28,7 +28,6 @@ class Case:
     dst: Layout
     data: torch.Tensor
     fields: dict[str, Any]
-    numbers: dict[str, Any] = field(default_factory=dict)
     grad: torch.Tensor | None = None
 
     def rows(self) -> dict[str, Any]:
@@ -41,13 +40,13 @@ def answer(case: Case) -> torch.Tensor:
     """The CPU's result."""
     out = poisoned(case.dst.total)
     grad = {} if case.grad is None else {"grad": case.grad}
-    binding.call(case.op, src=case.data, dst=out, **grad, **case.rows(), **case.fields, **case.numbers)
+    binding.call(case.op, src=case.data, dst=out, **grad, **case.rows(), **case.fields)
     return out
 
 
 def device_answer(case: Case, backend: devices.Backend | None, device: torch.device = CPU) -> torch.Tensor:
     """The kernels' result, on the CPU; what they leave unwritten is NaN."""
-    program = devices.record(case.op, device, **case.rows(), **case.fields, **case.numbers)
+    program = devices.record(case.op, device, **case.rows(), **case.fields)
     out = poisoned(case.dst.total).to(device)
     arena = torch.full((program.arena_bytes,), 255, dtype=torch.uint8, device=device)
     grad = None if case.grad is None else case.grad.to(device)
@@ -192,7 +191,8 @@ def jpeg_case(sizes: list[tuple[int, int]], adjoint: bool = False, seed: int = 7
     if not adjoint:
         return Case(f"jpeg {len(sizes)} images", "jpeg", rows, rows, data, fields)
     grad = image_data(rows, seed + 1, "gradient")
-    return Case("jpeg_adjoint", "jpeg_adjoint", rows, rows, data * 1.2 - 0.1, fields, {"libjpeg_gradient": 1}, grad)
+    fields["libjpeg_gradient"] = (index % 8 != 1).astype(np.int32)
+    return Case("jpeg_adjoint", "jpeg_adjoint", rows, rows, data * 1.2 - 0.1, fields, grad)
 
 
 def all_cases() -> Iterator[Case]:

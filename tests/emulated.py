@@ -13,7 +13,7 @@ from pathlib import Path
 from pydegrade.native import devices
 
 ROOT = Path(__file__).resolve().parent.parent
-KERNELS = ("point", "blur", "sharpen", "noise", "rain", "resize", "jpeg_libjpeg", "jpeg_diff")
+CSRC = ROOT / "csrc"
 FLAGS = ("-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-fvisibility=hidden")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1")
@@ -35,11 +35,11 @@ def machine_flags() -> list[str]:
     return ["-mfma", "-mavx2"] if has_fma else []
 
 
-def _compile(source: Path, target: Path, flags: list[str], include: Path) -> None:
+def _compile(source: Path, target: Path, flags: list[str], include: Path, csrc: Path) -> None:
     language = ["-x", "c++"] if source.suffix == ".cu" else []
     # Another test process may be at the same file.
     partial = target.with_suffix(f".{os.getpid()}")
-    command = [str(compiler()), *FLAGS, *WARNINGS, *flags, "-DPYD_EMULATED", f"-I{include}", f"-I{ROOT / 'csrc'}"]
+    command = [str(compiler()), *FLAGS, *WARNINGS, *flags, "-DPYD_EMULATED", f"-I{include}", f"-I{csrc}"]
     done = subprocess.run(
         [*command, *language, "-c", str(source), "-o", str(partial)], capture_output=True, text=True, check=False
     )
@@ -47,42 +47,52 @@ def _compile(source: Path, target: Path, flags: list[str], include: Path) -> Non
     partial.replace(target)
 
 
+def kernels(csrc: Path = CSRC) -> list[Path]:
+    """Files with kernels: the shared ones and those of every op."""
+    return [csrc / "cuda/point.cu", *sorted((csrc / "ops").glob("*/*kernel.cu"))]
+
+
 def build(
-    flags: tuple[str, ...] = ("-O1",), changed: Mapping[str, str] | None = None, objects: Path | None = None
+    flags: tuple[str, ...] = ("-O1",),
+    changed: Mapping[str, str] | None = None,
+    objects: Path | None = None,
+    csrc: Path = CSRC,
 ) -> Path:
     """The library, from build/emulated if these sources were built before.
 
     Args:
         flags: more flags for compiler and linker.
-        changed: texts of files of csrc/cuda that replace the real ones (planted defects), by name.
+        changed: texts of files that replace the real ones (planted defects), by path under csrc ("cuda/filter.cuh").
         objects: folder of an unchanged build with the same flags, for the files that need not be compiled again.
+        csrc: the sources.
     """
-    sources = sorted(path for folder in ("cuda", "math", "core") for path in (ROOT / "csrc" / folder).iterdir())
     words = hashlib.sha256(repr((flags, machine_flags(), sorted((changed or {}).items()))).encode())
-    for path in [*sources, ROOT / "csrc/ops.h"]:
-        words.update(path.read_bytes())
+    for path in sorted(path for path in csrc.rglob("*") if path.suffix in {".h", ".cuh", ".cu", ".cpp"}):
+        words.update(path.relative_to(csrc).as_posix().encode() + path.read_bytes())
     folder = ROOT / "build" / "emulated" / words.hexdigest()[:16]
     library = folder / "emulated.so"
     if library.exists():
         return library
     include = folder / "changed"
-    (include / "cuda").mkdir(parents=True, exist_ok=True)
+    include.mkdir(parents=True, exist_ok=True)
     for name, text in (changed or {}).items():
-        (include / "cuda" / name).write_text(text)
+        (include / name).parent.mkdir(parents=True, exist_ok=True)
+        (include / name).write_text(text)
 
-    # A changed header concerns every file that includes it; only filter.cuh and jpeg.cuh are ever changed.
+    # A changed header concerns every file that includes it; only headers that kernels include themselves are ever changed.
     jobs, ready = [], []
-    for name in [*(f"{kernel}.cu" for kernel in KERNELS), "emulate.cpp"]:
-        text = (ROOT / "csrc/cuda" / name).read_text()
-        concerned = changed is None or name in changed or any(f'"cuda/{header}"' in text for header in changed)
+    for source in [*kernels(csrc), csrc / "cuda/emulate.cpp"]:
+        name = source.relative_to(csrc).as_posix()
+        target = f"{name.replace('/', '-')}.o"
+        text = source.read_text()
+        concerned = changed is None or name in changed or any(f'"{header}"' in text for header in changed)
         if concerned or objects is None:
-            source = include / "cuda" / name if changed and name in changed else ROOT / "csrc/cuda" / name
-            jobs.append((source, folder / f"{name}.o"))
+            jobs.append((include / name if changed and name in changed else source, folder / target))
         else:
-            ready.append(objects / f"{name}.o")
+            ready.append(objects / target)
     every = [*flags, *machine_flags()]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda job: _compile(*job, every, include), jobs))
+        list(pool.map(lambda job: _compile(*job, every, include, csrc), jobs))
     partial = folder / f"emulated-{os.getpid()}.so"
     linked = [str(target) for _, target in jobs] + [str(path) for path in ready]
     subprocess.run([str(compiler()), *flags, "-shared", *linked, "-o", str(partial)], check=True)

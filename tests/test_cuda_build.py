@@ -26,10 +26,9 @@ FLAGS = ["-std=c++17", "-O3", "--fmad=false", "-Werror", "all-warnings", f"-I{RO
 
 
 def kernels() -> list[str]:
-    """Names in PYD_KERNELS of csrc/cuda/program.h."""
-    text = (ROOT / "csrc/cuda/program.h").read_text()
-    table = text[text.index("#define PYD_KERNELS(X)") : text.index("enum KernelId")]
-    return re.findall(r"X\((\w+), \d+, \d+\)", table)
+    """Names in PYD_KERNELS of csrc/cuda/program.h and PYD_KERNELS_<op> of csrc/ops/<op>/fields.h."""
+    files = [ROOT / "csrc/cuda/program.h", *sorted((ROOT / "csrc/ops").glob("*/fields.h"))]
+    return [name for path in files for name in re.findall(r"X\((\w+), \d+, \d+\)", path.read_text())]
 
 
 def compiled(kind: str, *flags: str) -> tuple[Path, str]:
@@ -38,15 +37,15 @@ def compiled(kind: str, *flags: str) -> tuple[Path, str]:
     if nvcc is None:
         pytest.skip("nvcc is not installed")
     words = hashlib.sha256(repr((kind, flags, FLAGS)).encode())
-    sources = [path for folder in ("cuda", "math", "core") for path in (ROOT / "csrc" / folder).iterdir()]
-    for path in sorted([*sources, ROOT / "csrc/ops.h"]):
+    for path in sorted(path for path in (ROOT / "csrc").rglob("*") if path.suffix in {".h", ".cuh", ".cu"}):
         words.update(path.read_bytes())
     folder = ROOT / "build" / "gate" / words.hexdigest()[:16]
     result, said = folder / f"kernels.{kind}", folder / "said.txt"
     partial = folder / f"kernels-{os.getpid()}.{kind}"  # another test process may be at the same
     if not said.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        command = [nvcc, *FLAGS, *flags, f"--{kind}", str(ROOT / "csrc/cuda/kernels.cu"), "-o", str(partial)]
+        ops = [f"-include={path}" for path in sorted((ROOT / "csrc/ops").glob("*/*kernel.cu"))]
+        command = [nvcc, *FLAGS, *ops, *flags, f"--{kind}", str(ROOT / "csrc/cuda/kernels.cu"), "-o", str(partial)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if "Unsupported gpu architecture" in done.stderr:
             pytest.skip("this nvcc is too old for sm_120")

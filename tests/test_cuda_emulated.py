@@ -95,7 +95,7 @@ def test_launches_of_a_chain_do_not_grow_with_the_batch():
 
 def test_a_program_with_wrong_sizes_is_refused():
     rows = device_cases.layout([(4, 4)])
-    with pytest.raises(ValueError, match="blur: sizes or codes are out of range"):
+    with pytest.raises(ValueError, match="blur: size_px is out of range in row 0"):
         devices.record(
             "blur",
             device_cases.CPU,
@@ -108,7 +108,7 @@ def test_a_program_with_wrong_sizes_is_refused():
         )
     huge = Layout(np.zeros(1, np.int64), np.full(1, 40000, np.int32), np.full(1, 40000, np.int32), 3)
     case = device_cases.sharpen_case([(1, 1)])
-    with pytest.raises(ValueError, match="sharpen: sizes or codes are out of range"):
+    with pytest.raises(ValueError, match="sharpen: an image or the batch is too large for the CUDA kernels"):
         devices.record("sharpen", device_cases.CPU, rows=huge.fields(), **case.fields)
 
 
@@ -161,42 +161,42 @@ def test_the_gpu_check_rehearses(capsys):
 # turn; the others are slips of the hand.
 
 DEFECTS = [
-    ("filter.cuh", "tile.left - radius, rows", "tile.left - radius + 1, rows", "blur"),
-    ("filter.cuh", "x0 + c < width", "x0 + c <= width", "blur"),
-    ("filter.cuh", "tap < taps ? line.get(vertical + tap)", "tap <= taps ? line.get(vertical + tap)", "blur"),
-    ("filter.cuh", "(first + row) * kFilterTileWidth", "(first + row) * (kFilterTileWidth - 4)", "blur"),
-    ("filter.cuh", "to.set(row * columns + column", "to.set(row * (columns - 1) + column", "blur"),
-    ("blur.cu", "larger(0, y - taps + 1)", "larger(0, y - taps + 2)", "blur_adjoint"),
-    ("sharpen.cu", "mask.set(i, static_cast", "mask.set(i - 1, static_cast", "sharpen"),
-    ("noise.cu", "quads = (width + 3) / 4", "quads = width / 4", "noise"),
-    ("noise.cu", "if (thread_index() < 8) all.bits_or", "if (thread_index() < 4) all.bits_or", "noise"),
-    ("noise.cu", "const bool gray = row.gray != 0;\n  const int64_t plane", "GUARD", "noise"),
-    ("rain.cu", "if (i >= plane) return;", "if (i > plane) return;", "rain"),
-    ("rain.cu", "i / row.src.width, i % row.src.width", "i / row.src.width, i % row.src.width + 1", "rain"),
-    ("resize.cu", "middle.get(y * span + i - low)", "middle.get(y * columns + i - low)", "resize"),
-    ("resize.cu", "range.get(1) - low + 1", "range.get(1) - low", "resize"),
-    ("point.cu", "if (j >= row.count) return;", "if (j > row.count) return;", "resize"),
-    ("point.cu", "i >= row.count) return;", "i > row.count) return;", "noise"),
-    ("jpeg.cuh", "smaller(x, row.src.width - 1)", "smaller(x, row.src.width)", "jpeg"),
-    ("jpeg.cuh", "y * row.factor_y - region.top", "y * row.factor_y - region.top + 1", "jpeg"),
+    ("cuda/filter.cuh", "tile.left - radius, rows", "tile.left - radius + 1, rows", "blur"),
+    ("cuda/filter.cuh", "x0 + c < width", "x0 + c <= width", "blur"),
+    ("cuda/filter.cuh", "tap < taps ? line.get(vertical + tap)", "tap <= taps ? line.get(vertical + tap)", "blur"),
+    ("cuda/filter.cuh", "(first + row) * kFilterTileWidth", "(first + row) * (kFilterTileWidth - 4)", "blur"),
+    ("cuda/filter.cuh", "to.set(row * columns + column", "to.set(row * (columns - 1) + column", "blur"),
+    ("ops/blur/kernel.cu", "larger(0, y - taps + 1)", "larger(0, y - taps + 2)", "blur_adjoint"),
+    ("ops/sharpen/kernel.cu", "mask.set(i, static_cast", "mask.set(i - 1, static_cast", "sharpen"),
+    ("ops/noise/kernel.cu", "quads = (width + 3) / 4", "quads = width / 4", "noise"),
+    ("ops/noise/kernel.cu", "if (thread_index() < 8) all.bits_or", "if (thread_index() < 4) all.bits_or", "noise"),
+    ("ops/noise/kernel.cu", "const bool gray = row.gray != 0;\n  const int64_t plane", "GUARD", "noise"),
+    ("ops/rain/kernel.cu", "if (i >= plane) return;", "if (i > plane) return;", "rain"),
+    ("ops/rain/kernel.cu", "i / row.src.width, i % row.src.width", "i / row.src.width, i % row.src.width + 1", "rain"),
+    ("ops/resize/kernel.cu", "middle.get(y * span + i - low)", "middle.get(y * columns + i - low)", "resize"),
+    ("ops/resize/kernel.cu", "range.get(1) - low + 1", "range.get(1) - low", "resize"),
+    ("ops/resize/kernel.cu", "if (j >= out_px) return;", "if (j > out_px) return;", "resize"),
+    ("cuda/point.cu", "i >= row.count) return;", "i > row.count) return;", "noise"),
+    ("ops/jpeg/region.cuh", "smaller(x, row.src.width - 1)", "smaller(x, row.src.width)", "jpeg"),
+    ("ops/jpeg/region.cuh", "y * row.factor_y - region.top", "y * row.factor_y - region.top + 1", "jpeg"),
     (
-        "jpeg_libjpeg.cu",
+        "ops/jpeg/libjpeg_kernel.cu",
         "near_y - 1 : near_y + 1, 0), row.chroma_height - 1",
         "near_y - 1 : near_y + 1, 0), 1 << 20",
         "jpeg",
     ),
-    ("jpeg_libjpeg.cu", "* plane_width(row, 0) + x)", "* (plane_width(row, 0) - 8) + x)", "jpeg"),
-    ("jpeg_diff.cu", "below < rows; ++below", "below < rows - 1; ++below", "jpeg_adjoint"),
+    ("ops/jpeg/libjpeg_kernel.cu", "* plane_width(row, 0) + x)", "* (plane_width(row, 0) - 8) + x)", "jpeg"),
+    ("ops/jpeg/diffjpeg_kernel.cu", "below < rows; ++below", "below < rows - 1; ++below", "jpeg_adjoint"),
 ]
 # A thread that leaves before a barrier which the others wait at.
 GUARD = "if (thread_index() >= 200) return;\n  const bool gray = row.gray != 0;\n  const int64_t plane"
 FINDERS = {
-    "filter.cuh": "blur",
-    "noise.cu": "noise",
-    "resize.cu": "resize",
-    "jpeg.cuh": "jpeg",
-    "jpeg_libjpeg.cu": "jpeg",
-    "jpeg_diff.cu": "jpeg_adjoint",
+    "cuda/filter.cuh": "blur",
+    "ops/noise/kernel.cu": "noise",
+    "ops/resize/kernel.cu": "resize",
+    "ops/jpeg/region.cuh": "jpeg",
+    "ops/jpeg/libjpeg_kernel.cu": "jpeg",
+    "ops/jpeg/diffjpeg_kernel.cu": "jpeg_adjoint",
 }
 
 
@@ -204,11 +204,11 @@ def defects() -> list[tuple[str, str, str]]:
     """(name, file, text with the defect) and what finds it."""
     planted = []
     for file, old, new, finder in DEFECTS:
-        text = (emulated.ROOT / "csrc/cuda" / file).read_text()
+        text = (emulated.CSRC / file).read_text()
         assert text.count(old) >= 1, f"{file} has no {old!r}: plant the defect where its code is now"
         planted.append((f"{file}: {old}", file, text.replace(old, GUARD if new == "GUARD" else new, 1), finder))
     for file, finder in FINDERS.items():
-        text = (emulated.ROOT / "csrc/cuda" / file).read_text()
+        text = (emulated.CSRC / file).read_text()
         for number, barrier in enumerate(re.finditer(r"PYD_BARRIER\(\);", text)):
             without = text[: barrier.start()] + text[barrier.end() :]
             planted.append((f"{file}: barrier {number}", file, without, finder))

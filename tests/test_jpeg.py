@@ -163,7 +163,7 @@ def test_levels_divided_by_255_are_correctly_rounded(jpeg: TensorFunction) -> No
 
 
 def test_quantisation_by_reciprocal_is_division() -> None:
-    # csrc/math/jpeg.h divides by multiplying unsigned 16-bit numbers: all entries, all coefficients that 8-bit samples
+    # csrc/ops/jpeg/math.h divides by multiplying unsigned 16-bit numbers: all entries, all coefficients that 8-bit samples
     # can have (8 * 1024 at most), against the integer rule.
     coefficients = np.arange(-(1 << 13), (1 << 13) + 1, dtype=np.int64)
     for entry in range(1, 256):
@@ -183,7 +183,7 @@ def test_quantisation_by_reciprocal_is_division() -> None:
 
 def test_equals_pillow_where_coefficients_are_largest(jpeg: TensorFunction) -> None:
     # Blocks of 0 and 255 with the signs of each basis function, and of products of random ones, drive the 16-bit
-    # sums of csrc/math/dct8.h to their limits; gray ones the luma, coloured ones the chroma.
+    # sums of csrc/ops/jpeg/dct8.h to their limits; gray ones the luma, coloured ones the chroma.
     signs = np.sign(reference.islow_matrix())
     rng = np.random.default_rng(0)
     blocks = [np.outer(u, v) * sign for u in signs for v in signs for sign in (1, -1)]
@@ -568,7 +568,6 @@ def test_messages(jpeg: TensorFunction, arguments: dict, error: type[Exception],
 
 def test_chain_of_jpeg_steps_works_in_place_and_on_tiny_images(jpeg: TensorFunction) -> None:
     # Rows of 3, 1 and 2 steps: the first step reads the source, the others rewrite the chain's own buffer.
-    from pydegrade.engine import _FIELDS as fields
     from pydegrade.native.packed import pack, unpack
 
     generator = torch.Generator().manual_seed(1)
@@ -594,7 +593,6 @@ def test_chain_of_jpeg_steps_works_in_place_and_on_tiny_images(jpeg: TensorFunct
         step_width=layout.width[rows].copy(),
         check_range=0,
         round_8bit=0,
-        **{op: dict.fromkeys(fields[op]) for op in fields if op != "jpeg"},
         jpeg={
             "mode": np.array([mode for _, mode, _, _ in steps], np.int32),
             "quality": np.array([quality for _, _, quality, _ in steps], np.float32),

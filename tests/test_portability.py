@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from . import native
+
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-Werror"]
 
@@ -22,7 +24,7 @@ def arm_compiler() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-@pytest.mark.parametrize("source", sorted(path.name for path in (ROOT / "csrc/cpu").glob("*.cpp")))
+@pytest.mark.parametrize("source", native.loops(), ids=lambda path: str(path.relative_to(ROOT / "csrc")))
 def test_loops_compile_for_arm64(source):
     compiler = arm_compiler()
     if compiler is None:
@@ -36,16 +38,16 @@ def test_loops_compile_for_arm64(source):
         f"-I{ROOT / 'csrc'}",
         "-fsyntax-only",
     ]
-    done = subprocess.run([*command, str(ROOT / "csrc/cpu" / source)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("source", sorted(path.name for path in (ROOT / "csrc/core").glob("*.cpp")))
+@pytest.mark.parametrize("source", native.host(), ids=lambda path: str(path.relative_to(ROOT / "csrc")))
 def test_core_compiles_for_arm64(source):
     compiler = arm_compiler()
     if compiler is None:
         pytest.skip("no cross-compiler for arm64 (Debian: g++-aarch64-linux-gnu)")
-    command = [compiler, *FLAGS, f"-I{ROOT / 'csrc'}", "-fsyntax-only", str(ROOT / "csrc/core" / source)]
+    command = [compiler, *FLAGS, f"-I{ROOT / 'csrc'}", "-fsyntax-only", str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

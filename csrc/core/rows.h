@@ -13,6 +13,10 @@ struct Rows {
   const int32_t* width;   // [count] px, >= 1
 };
 
+struct Size {
+  int64_t channels, height, width;
+};
+
 // One image of a packed batch: `channels` contiguous planes of height x width floats.
 struct ConstImage {
   const float* data;
@@ -27,11 +31,31 @@ struct Image {
   int64_t width;
 };
 
+static inline Size row_size(const Rows& rows, int64_t row) { return {rows.channels, rows.height[row], rows.width[row]}; }
+static inline bool same_size(const Size& a, const Size& b) {
+  return a.channels == b.channels && a.height == b.height && a.width == b.width;
+}
+template <typename Picture>
+static inline Size size_of(const Picture& image) {
+  return {image.channels, image.height, image.width};
+}
+
 static inline ConstImage row_image(const Rows& rows, const float* base, int64_t row) {
   return {base + rows.offset[row], rows.channels, rows.height[row], rows.width[row]};
 }
 static inline Image row_image(const Rows& rows, float* base, int64_t row) {
   return {base + rows.offset[row], rows.channels, rows.height[row], rows.width[row]};
 }
+
+// One use of an op for a whole packed batch: item i belongs to row i.
+template <typename Params>
+struct Batch {
+  Rows src_rows;
+  Rows dst_rows;      // those of src for ops that keep the size
+  const float* src;   // of an adjoint: the gradient of the output, or the input of the forward pass when `grad` is there
+  const float* grad;  // of an adjoint that needs both; else null
+  float* dst;
+  Params params;
+};
 
 }  // namespace pyd

@@ -1,8 +1,7 @@
 // Correlation of planes with small kernels, shared by blur and sharpen.
 #pragma once
 
-#include "cpu/image_ops.h"
-#include "math/gaussian_line.h"
+#include "cpu/images.h"
 
 namespace pyd {
 namespace PYD_ISA {

@@ -260,10 +260,10 @@ int run(Kernel kernel, const char* name, int32_t threads, const Bases& bases, co
 
 int launch_kernel(const Bases& bases, const Launch& launch) {
   switch (launch.kernel) {
-#define PYD_CASE(name, threads, blocks) \
+#define X(name, threads, blocks) \
   case kKernel_##name: return launch_##name(bases, launch, nullptr);
-    PYD_KERNELS(PYD_CASE)
-#undef PYD_CASE
+    PYD_KERNELS
+#undef X
     default: return 2;
   }
 }

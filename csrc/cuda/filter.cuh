@@ -3,6 +3,7 @@
 // change no sum.
 #pragma once
 
+#include "cuda/filter.h"
 #include "cuda/platform.h"
 #include "math/border.h"
 

@@ -2,7 +2,8 @@
 // C++ function whose block is run thread by thread (emulate.h). Memory is reached through Shared and Global only: on a
 // GPU they are pointers, in the emulator every access is checked.
 //
-// PYD_KERNEL(name) { ... } defines kernel `name` of PYD_KERNELS (program.h). In its body: `bases`, `stage`.
+// PYD_KERNEL(name, Row) { ... } defines kernel `name` of PYD_KERNELS (program.h), whose descriptors are Rows. In its body:
+// `bases`, `stage`.
 #pragma once
 
 #include "cuda/program.h"
@@ -70,9 +71,10 @@ __device__ __forceinline__ int32_t block_index() { return static_cast<int32_t>(b
 __device__ __forceinline__ int32_t count_bits(uint32_t word) { return __popc(word); }
 #define PYD_BARRIER() __syncthreads()
 
-#define PYD_KERNEL(name)                                                                                          \
+#define PYD_KERNEL(name, Row)                                                                                     \
   __global__ void __launch_bounds__(kThreads_##name, kBlocks_##name) name##_kernel(const __grid_constant__ Bases bases, int64_t stage); \
   int launch_##name(const Bases& bases, const Launch& launch, void* stream) {                                     \
+    if (launch.row_bytes != sizeof(Row)) return kAnotherBuild;                                                    \
     /* Above 48 KiB a kernel has to ask; the answer is the same for every call. */                                \
     if (launch.shared_bytes > 48 * 1024) {                                                                        \
       const cudaError_t asked = cudaFuncSetAttribute(reinterpret_cast<const void*>(name##_kernel),               \
@@ -105,9 +107,10 @@ static inline int32_t block_index() { return emulate::block_index(); }
 static inline int32_t count_bits(uint32_t word) { return __builtin_popcount(word); }
 #define PYD_BARRIER() ::pyd::emulate::barrier(__LINE__)
 
-#define PYD_KERNEL(name)                                            \
+#define PYD_KERNEL(name, Row)                                       \
   static void name##_kernel(const Bases& bases, int64_t stage);     \
   int launch_##name(const Bases& bases, const Launch& launch, void*) { \
+    if (launch.row_bytes != sizeof(Row)) return kAnotherBuild;      \
     return emulate::run(name##_kernel, #name, kThreads_##name, bases, launch); \
   }                                                                 \
   static void name##_kernel(const Bases& bases, int64_t stage)

@@ -1,38 +1,18 @@
-// Work on single values: copies, rounding, clipping; and what a program prepares for later stages.
+// Work on single values: zeros, copies, rounding, clipping.
 
 #include "cuda/platform.h"
 #include "math/color.h"
-#include "math/noise.h"
 
 namespace pyd {
 
-// Tables of taps, and zeros. One thread per output sample or word.
-PYD_KERNEL(prepare) {
+PYD_KERNEL(clear, ClearRow) {
   const Share share = share_of_block(bases, stage);
-  const PrepareRow& row = descriptor<PrepareRow>(bases, stage, share.row);
-  const int32_t j = share.block * kThreads_prepare + thread_index();
-  if (j >= row.count) return;
-  if (row.clears != 0) {
-    global_memory<uint32_t>(bases, row.place, row.count).set(j, 0);
-    return;
-  }
-  const Axis axis = row.axis;
-  const int64_t out_px = axis.out_px, stride = tap_bound(axis);
-  const Global<int32_t> numbers = global_memory<int32_t>(bases, row.place, table_bytes(out_px, stride) / 4);
-  int32_t* const index = numbers.raw(3 * out_px + j * stride, stride);
-  float* const weight = reinterpret_cast<float*>(numbers.raw((3 + stride) * out_px + j * stride, stride));
-  const int32_t taps = static_cast<int32_t>(axis_taps(axis, j, index, weight));
-  int32_t low = 0x7FFFFFFF, high = -1;
-  for (int32_t t = 0; t < taps; ++t) {
-    low = smaller(low, index[t]);
-    high = larger(high, index[t]);
-  }
-  numbers.set(j, taps);
-  numbers.set(out_px + j, low);
-  numbers.set(2 * out_px + j, high);
+  const ClearRow& row = descriptor<ClearRow>(bases, stage, share.row);
+  const int32_t i = share.block * kThreads_clear + thread_index();
+  if (i < row.count) global_memory<uint32_t>(bases, row.place, row.count).set(i, 0);
 }
 
-PYD_KERNEL(point) {
+PYD_KERNEL(point, PointRow) {
   const Share share = share_of_block(bases, stage);
   const PointRow& row = descriptor<PointRow>(bases, stage, share.row);
   const Global<float> src = global_memory<float>(bases, row.src, row.count);

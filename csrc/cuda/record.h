@@ -1,10 +1,10 @@
-// Builds programs. Plain C++ of the host, part of every build; one file per group of ops beside it.
+// Builds programs. Plain C++ of the host, part of every build.
 #pragma once
 
 #include <vector>
 
+#include "core/status.h"
 #include "cuda/program.h"
-#include "ops.h"
 
 namespace pyd {
 
@@ -12,11 +12,12 @@ struct Program {
   std::vector<uint8_t> bytes;
 };
 
-// One use of an op: item `item` of its parameters, from one picture to another.
-struct Job {
+// One use of an op: item `item` of its parameters, legal for these sizes, from one picture to another. For ops with the
+// trait kInPlace they may be the same.
+struct DeviceUse {
   int64_t item;
   Picture src, dst;
-  int32_t clips;  // jpeg: the input is to be clipped to [0, 1] first, which the differentiable modes leave to the caller
+  int32_t clips;  // src is to be clipped to [0, 1] first; asked of ops with the trait kClipsInput alone
 };
 
 class Recorder {
@@ -34,11 +35,15 @@ class Recorder {
   void launch(KernelId kernel, int64_t shared_bytes, const std::vector<Row>& rows, const std::vector<int64_t>& blocks) {
     add_launch(kernel, shared_bytes, rows.data(), sizeof(Row), blocks);
   }
-  // Work for the program's first launch.
+  // The same before all other launches, together with whatever else `kernel` is to do then.
+  template <typename Row>
+  void prepare(KernelId kernel, const Row& row, int64_t blocks) {
+    add_preparation(kernel, &row, sizeof(Row), blocks);
+  }
+  // Memory in the arena that is zero when the first stage begins.
   Place zeros(int32_t words);
-  TapTable taps(const Axis& axis);
 
-  // Writes the header, the first launch and the list of launches. kBadArgument when sizes overflow.
+  // Writes the header and the list of launches. kTooLarge when numbers of blocks overflow.
   Status finish(Program& program);
 
  private:
@@ -47,25 +52,29 @@ class Recorder {
   Launch make_launch(KernelId kernel, int64_t shared_bytes, const void* rows, int64_t row_bytes,
                      const std::vector<int64_t>& blocks);
 
+  void add_preparation(KernelId kernel, const void* row, int64_t row_bytes, int64_t blocks);
+
+  struct Preparation {
+    std::vector<uint8_t> rows;
+    std::vector<int64_t> blocks;
+    int64_t row_bytes;
+  };
   std::vector<uint8_t> bytes_;
   std::vector<Launch> launches_;
-  std::vector<PrepareRow> prepare_;
+  Preparation preparations_[kKernelCount];
   int64_t arena_used_ = 0;
   int64_t scratch_used_ = 0, scratch_bytes_ = 0;
   bool overflow_ = false;
 };
 
-// Jobs of one stage.
-Status record_blur(Recorder& recorder, const BlurParams& params, const std::vector<Job>& jobs);
-Status record_blur_adjoint(Recorder& recorder, const BlurParams& params, const std::vector<Job>& jobs);
-Status record_resize(Recorder& recorder, const ResizeParams& params, const std::vector<Job>& jobs);
-Status record_resize_adjoint(Recorder& recorder, const ResizeParams& params, const std::vector<Job>& jobs);
-Status record_noise(Recorder& recorder, const NoiseParams& params, const std::vector<Job>& jobs);
-Status record_jpeg(Recorder& recorder, const JpegParams& params, const std::vector<Job>& jobs);
-Status record_jpeg_adjoint(Recorder& recorder, const JpegParams& params, const std::vector<Job>& jobs,
-                           bool libjpeg_gradient);
-Status record_sharpen(Recorder& recorder, const SharpenParams& params, const std::vector<Job>& jobs);
-Status record_rain(Recorder& recorder, const RainParams& params, const std::vector<Job>& jobs);
+// Per op, in its record.cpp: the uses of one stage. In an adjoint, src is the gradient; or src is the input of the forward
+// pass, and the gradient lies at the same place of kBaseGrad.
+#define PYD_DECLARE(name, Name, code, adjoint, traits)                                                              \
+  void record_##name(Recorder& recorder, const Name##Params& params, const std::vector<DeviceUse>& uses);           \
+  PYD_IF(adjoint, void record_##name##_adjoint(Recorder& recorder, const Name##Params& params,                      \
+                                               const std::vector<DeviceUse>& uses);)
+PYD_OPS(PYD_DECLARE)
+#undef PYD_DECLARE
 void record_points(Recorder& recorder, const std::vector<PointRow>& rows);
 
 static inline int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
@@ -73,9 +82,6 @@ static inline int64_t floats_of(const Picture& picture) {
   return static_cast<int64_t>(picture.channels) * picture.height * picture.width;
 }
 static inline bool same_place(const Place& a, const Place& b) { return a.base == b.base && a.offset == b.offset; }
-static inline bool same_size(const Picture& a, const Picture& b) {
-  return a.channels == b.channels && a.height == b.height && a.width == b.width;
-}
 static inline PointRow point_row(PointOp op, const Picture& src, const Place& dst) {
   return {floats_of(src), src.place, dst, src.place, op, 0};
 }

@@ -32,6 +32,12 @@ struct ScalarArithmetic {
   PYD_HD float floor(float x) { return static_cast<float>(static_cast<int32_t>(x)); }
 };
 
+// Clipped to [0, 1]; NaN becomes 0.
+PYD_HD float clip01(float x) {
+  x = x > 0.0f ? x : 0.0f;
+  return x < 1.0f ? x : 1.0f;
+}
+
 // rint(clip(255 value, 0, 255)), half to even as torch.round; NaN becomes 0.
 template <typename A = ScalarArithmetic>
 PYD_HD typename A::Float level_of_value(typename A::Float value) {

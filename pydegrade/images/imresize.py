@@ -26,9 +26,7 @@ LOWEST_SCALE, HIGHEST_SCALE = 1e-6, 1e6
 MAX_SIDE_PX = 2**24
 
 _DTYPES = ("uint8", "uint16", "float32", "float64")
-_PIXEL_TYPES: dict[Any, int] = {  # PixelType of csrc/ops.h
-    dtype: code for code, name in enumerate(_DTYPES) for dtype in (np.dtype(name), getattr(torch, name))
-}
+_PIXEL_TYPES: frozenset[Any] = frozenset(dtype for name in _DTYPES for dtype in (np.dtype(name), getattr(torch, name)))
 _MODES: dict[str, int] = {kernel: MODES.index(f"matlab_{kernel}") for kernel in KERNELS}  # type: ignore[arg-type]
 _WIDEST_KERNEL_PX = 6
 _DEFAULTS = ("bicubic", True, "symmetric", "class")
@@ -98,10 +96,9 @@ LIBRARY.define(f"imresize_adjoint(Tensor grad, SymInt height, SymInt width, {_PA
 
 def _call(
     name: str,
-    dtype: Any,
     view: _View,
-    src: int,
-    dst: int,
+    src: Any,
+    dst: Any,
     size: tuple[int, int],
     scale_y: float,
     scale_x: float,
@@ -110,29 +107,26 @@ def _call(
     border: str,
     semantics: str = "class",
 ) -> None:
-    """Run a function with `ImresizeArgs` between two addresses."""
+    """Run a function with `ImresizeArgs` from `src`, as `view` says, to the dense `dst`."""
     planes, channels, height, width, row_stride, plane_stride = view
-    binding.call_plain(
+    binding.call(
         name,
-        {
-            "type": _PIXEL_TYPES[dtype],
-            "mode": _MODES[kernel],
-            "antialias": int(antialias),
-            "replicate": int(border == "replicate"),
-            "im2double": int(semantics == "im2double"),
-            "planes": planes,
-            "channels": channels,
-            "src_height": height,
-            "src_width": width,
-            "src_row_stride": row_stride,
-            "src_plane_stride": plane_stride,
-            "dst_height": size[0],
-            "dst_width": size[1],
-            "scale_y": scale_y,
-            "scale_x": scale_x,
-            "src": src,
-            "dst": dst,
-        },
+        mode=_MODES[kernel],
+        antialias=antialias,
+        replicate=border == "replicate",
+        im2double=semantics == "im2double",
+        planes=planes,
+        channels=channels,
+        src_height=height,
+        src_width=width,
+        src_row_stride=row_stride,
+        src_plane_stride=plane_stride,
+        dst_height=size[0],
+        dst_width=size[1],
+        scale_y=scale_y,
+        scale_x=scale_x,
+        src=src,
+        dst=dst,
     )
 
 
@@ -142,7 +136,7 @@ def _imresize_cpu(image: torch.Tensor, height: int, width: int, *parameters: Any
     if view is None:
         image = image.contiguous()
         view = cast(_View, _tensor_view(image))
-    _call("imresize", image.dtype, view, image.data_ptr(), out.data_ptr(), (height, width), *parameters)
+    _call("imresize", view, image, out, (height, width), *parameters)
     return out
 
 
@@ -150,7 +144,7 @@ def _imresize_adjoint_cpu(grad: torch.Tensor, height: int, width: int, *paramete
     grad = grad.contiguous()
     out = grad.new_empty((*grad.shape[:-2], height, width))
     view = cast(_View, _tensor_view(grad))
-    _call("imresize_adjoint", grad.dtype, view, grad.data_ptr(), out.data_ptr(), (height, width), *parameters)
+    _call("imresize_adjoint", view, grad, out, (height, width), *parameters)
     return out
 
 
@@ -173,7 +167,6 @@ def _taps(
         in_px=in_px,
         out_px=out_px,
         scale=scale,
-        room=room,
         start=start,
         index=index,
         weight=weight,
@@ -348,9 +341,8 @@ def imresize(
     if view is None:
         image = np.ascontiguousarray(image)
         view = cast(_View, _array_view(image))
-    places = image.__array_interface__["data"][0], result.__array_interface__["data"][0]
     size = height, width
-    _call("imresize", image.dtype, view, *places, size, scale_y, scale_x, kernel, bool(antialias), border, semantics)
+    _call("imresize", view, image, result, size, scale_y, scale_x, kernel, bool(antialias), border, semantics)
     return result
 
 

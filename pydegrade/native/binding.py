@@ -1,4 +1,4 @@
-"""The one door to the compiled module: tensors and arrays become addresses, thread counts are settled."""
+"""The one door to the compiled module, which takes arrays and tensors as they are; thread counts are settled here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import warnings
 from typing import Any
 
-import numpy as np
 import torch
 
 try:
@@ -54,36 +53,19 @@ def get_num_threads() -> int:
     return max(1, min(wanted, available))
 
 
-def _field(value: Any) -> Any:
-    """An address for a tensor or array, 0 for None, a nested dict for a dict, the value itself for a number."""
-    if value is None:
-        return 0
-    if isinstance(value, torch.Tensor):
-        assert value.is_contiguous()
-        assert value.device.type == "cpu"
-        return value.data_ptr()
-    if isinstance(value, np.ndarray):
-        assert value.flags.c_contiguous
-        return value.__array_interface__["data"][0]
-    if isinstance(value, dict):
-        return {name: _field(nested) for name, nested in value.items()}
-    return value
-
-
 def call(name: str, **fields: Any) -> Any:
-    """Run a function of csrc/ops.h. Fields are named as there; tensors and arrays must be contiguous and of the exact
-    dtype of the C++ field. Memory outlives the call because the caller's frame holds `fields`."""
+    """Run a function of csrc/functions.h.
+
+    Args:
+        fields: named as in its struct; arrays and CPU tensors, contiguous and of the dtype of the C++ field (`_C.FIELDS`
+            lists those of every op), or None for one that may be left out.
+    Raises:
+        TypeError, ValueError: one line that names function and field.
+    """
     _C.set_num_threads(get_num_threads())
-    return getattr(_C, name)(_field(fields))
+    return getattr(_C, name)(fields)
 
 
 def program(name: str, **fields: Any) -> bytes:
-    """The program of a function of csrc/ops.h for the CUDA backend. Fields as for `call`, without those of pixels."""
-    pixels = {field: 0 for field in ("src", "dst", "target", "grad") if field not in fields}
-    return bytes(getattr(_C, f"{name}_program")(_field({**pixels, **fields})))
-
-
-def call_plain(name: str, fields: dict[str, int | float]) -> Any:
-    """`call` for fields that are numbers and addresses already: a few microseconds less, which small images notice."""
-    _C.set_num_threads(get_num_threads())
-    return getattr(_C, name)(fields)
+    """The program of a function of csrc/functions.h for the CUDA backend. Fields as for `call`, without those of pixels."""
+    return bytes(getattr(_C, f"{name}_program")(fields))

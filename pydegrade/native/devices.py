@@ -82,7 +82,7 @@ class Program:
 
 
 def record(name: str, device: torch.device, **fields: Any) -> Program:
-    """The program of an op of csrc/ops.h for a device. Fields as for the CPU op; addresses of pixels are not needed."""
+    """The program of an op of csrc/ops for a device. Fields as for the CPU op, without those of pixels."""
     words = binding.program(name, **fields)
     host = torch.empty(len(words), dtype=torch.uint8, pin_memory=device.type == "cuda")
     host.numpy()[:] = np.frombuffer(words, np.uint8)
@@ -149,7 +149,7 @@ def run(
 
 
 def call(name: str, *, src: torch.Tensor, dst: torch.Tensor, grad: torch.Tensor | None = None, **fields: Any) -> None:
-    """Run an op of csrc/ops.h where its pixels are. Fields as for `binding.call`."""
+    """Run an op of csrc/ops where its pixels are. Fields as for `binding.call`."""
     if src.device.type == "cpu":
         if grad is not None:
             fields["grad"] = grad

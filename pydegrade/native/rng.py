@@ -83,10 +83,8 @@ def uniforms(seed: int, indices: NDArray[np.int64], draws: Sequence[tuple[str, i
             seed_lo=seed & 0xFFFFFFFF,
             seed_hi=seed >> 32,
             indices=indices,
-            count=len(indices),
             hash=np.array([hash32(name) for name, _ in draws], np.uint32),
             draw=np.array([draw for _, draw in draws], np.uint32),
-            draws=len(draws),
             out=out,
         )
     return out
@@ -103,7 +101,6 @@ def words(key: WordArray, counter: WordArray) -> WordArray:
     if len(counter):
         binding.call(
             "philox_words",
-            count=len(counter),
             key=np.ascontiguousarray(key, np.uint32),
             counter=np.ascontiguousarray(counter, np.uint32),
             out=out,

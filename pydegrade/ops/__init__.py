@@ -16,7 +16,7 @@ from .resize import resize
 from .sharpen import sharpen
 
 OPS: tuple[Op, ...] = tuple(map(register, (_blur.OP, _resize.OP, _noise.OP, _jpeg.OP, _sharpen.OP, _rain.OP)))
-"""The package's own, in the order of their codes in csrc/ops.h."""
+"""The package's own, in the order of their codes in csrc/ops/list.h."""
 
 __all__ = [
     "OPS",

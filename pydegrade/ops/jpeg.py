@@ -135,7 +135,8 @@ def _jpeg_adjoint(grad: torch.Tensor, data: torch.Tensor, *arguments: Any) -> to
         got = f"{grad.dtype} of shape {tuple(grad.shape)}"
         raise ValueError(f"jpeg: grad must be float32 of shape {tuple(data.shape)}, got {got}")
     out = torch.empty_like(fields["src"])
-    devices.call("jpeg_adjoint", dst=out, grad=grad.contiguous(), libjpeg_gradient=int(arguments[-1]), **fields)
+    gradient = torch.full_like(fields["mode"], int(arguments[-1]))
+    devices.call("jpeg_adjoint", dst=out, grad=grad.contiguous(), libjpeg_gradient=gradient, **fields)
     return out
 
 

@@ -152,7 +152,7 @@ def _noise(
         gain=gain,
         gray=gray,
         matrix=matrix,
-        key=key,
+        key=key.view(torch.uint32),
         poisson_tables=poisson_tables(),
     )
     return out

@@ -29,23 +29,19 @@ def full_kernels(columns: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float64
     """Untrimmed kernels, float64 [k, k] with sum 1, one per row of the blur columns (code arrays as stored)."""
     fields, start = _fields(columns)
     full = np.empty(int(start[-1]), np.float64)
-    binding.call(
-        "psf", full=full, weights=None, trimmed_size_px=None, path=None, trim=0.0, start=start[:-1].copy(), **fields
-    )
+    binding.call("psf", full=full, trim=0.0, start=start[:-1].copy(), **fields)
     sizes = fields["size_px"].tolist()
     return [full[begin : begin + size * size].reshape(size, size) for begin, size in zip(start.tolist(), sizes)]
 
 
 def blur_params(columns: Mapping[str, NDArray[Any]], trim: float = TRIM) -> dict[str, NDArray[Any]]:
-    """`BlurParams` of csrc/ops.h: trimmed float32 weights, places, sizes, paths and borders (reflect-101 when absent)."""
+    """`BlurParams` of csrc/ops: trimmed float32 weights, places, sizes, paths and borders (reflect-101 when absent)."""
     fields, start = _fields(columns)
-    count = fields["count"]
+    count = len(fields["size_px"])
     starts = start[:-1].copy()
     weights = np.empty(int(start[-1]), np.float32)
     size_px, path = np.empty(count, np.int32), np.empty(count, np.int32)
-    binding.call(
-        "psf", full=None, weights=weights, trimmed_size_px=size_px, path=path, trim=trim, start=starts, **fields
-    )
+    binding.call("psf", weights=weights, trimmed_size_px=size_px, path=path, trim=trim, start=starts, **fields)
     border = np.ascontiguousarray(columns.get("border", np.zeros(count)), np.int32)
     return {"weights": weights, "start": starts, "size_px": size_px, "path": path, "border": border}
 
@@ -56,5 +52,4 @@ def _fields(columns: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], NDArra
         for name in COLUMNS
     }
     sizes = fields["size_px"].astype(np.int64)
-    fields["count"] = len(sizes)
     return fields, np.concatenate([[0], np.cumsum(sizes * sizes)]).astype(np.int64)

@@ -78,7 +78,7 @@ def _rain(
     src = data.contiguous()
     out = torch.empty_like(src)
     fields = {column.name: value for column, value in zip(_COLUMNS, values)}
-    devices.call("rain", rows=rows, src=src, dst=out, **fields, key=key)
+    devices.call("rain", rows=rows, src=src, dst=out, **fields, key=key.view(torch.uint32))
     return out
 
 

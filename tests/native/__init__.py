@@ -43,9 +43,24 @@ def contract_flags() -> list[str]:
     return found[1].split()
 
 
+def loops() -> list[Path]:
+    """What is compiled once per instruction set, as CMakeLists.txt has it."""
+    csrc = ROOT / "csrc"
+    return sorted(
+        [*(csrc / "cpu").glob("*.cpp"), *(csrc / "ops").glob("*/*cpu.cpp"), *(csrc / "chain").glob("*cpu.cpp")]
+    )
+
+
+def host() -> list[Path]:
+    """What is compiled once, without the bindings."""
+    csrc = ROOT / "csrc"
+    records = [*(csrc / "ops").glob("*/record.cpp"), csrc / "chain/record.cpp", csrc / "cuda/record.cpp"]
+    return sorted([*(csrc / "core").glob("*.cpp"), *records, csrc / "functions.cpp"])
+
+
 @functools.cache
 def build(compiler: str, isa: str, *flags: str) -> Path:
-    """Compile the driver and csrc/cpu for one instruction set.
+    """Compile the driver and the loops for one instruction set.
 
     Args:
         compiler: path of a C++ compiler.
@@ -54,12 +69,12 @@ def build(compiler: str, isa: str, *flags: str) -> Path:
     Returns:
         A program, kept in build/native under a digest of everything that went into it.
     """
-    sources = [*sorted((ROOT / "csrc/cpu").glob("*.cpp")), *sorted((ROOT / "csrc/core").glob("*.cpp")), DRIVER]
-    # Chooses among instruction sets; here there is one.
-    sources.remove(ROOT / "csrc/core/isa.cpp")
+    # Nothing chooses among instruction sets here: there is one.
+    core = [path for path in sorted((ROOT / "csrc/core").glob("*.cpp")) if path.name != "isa.cpp"]
+    sources = [*loops(), *core, DRIVER]
     options = [*contract_flags(), *flags, "-std=c++17", f"-DPYD_ISA={isa}", f"-I{ROOT / 'csrc'}"]
     content = hashlib.sha256(repr((compiler_version(compiler), isa, flags, contract_flags())).encode())
-    for path in sorted([*sources, *(ROOT / "csrc").glob("*.h"), *(ROOT / "csrc").glob("*/*.h")]):
+    for path in sorted([*sources, *(ROOT / "csrc").rglob("*.h")]):
         content.update(path.name.encode() + path.read_bytes())
     program = BUILDS / f"driver-{isa}-{content.hexdigest()[:16]}"
     if program.exists():
@@ -67,10 +82,10 @@ def build(compiler: str, isa: str, *flags: str) -> Path:
 
     BUILDS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILDS) as folder:
-        objects = [Path(folder) / f"{source.stem}.o" for source in sources]
+        objects = [Path(folder) / f"{number}.o" for number in range(len(sources))]
 
         def compile_one(source: Path, target: Path) -> None:
-            only_loops = ["-fno-exceptions", "-fno-rtti"] if source.parent.name == "cpu" else []
+            only_loops = ["-fno-exceptions", "-fno-rtti"] if source in loops() else []
             _run([compiler, *options, *only_loops, "-c", str(source), "-o", str(target)])
 
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:

@@ -1,9 +1,9 @@
-// Every CPU function of csrc/ops.h on small fixed inputs, without Python. Prints one line per case: its name and a hash of
-// the bytes it made. Two builds (instruction sets, processors) that print the same lines give the same bits. Under
+// Every CPU function of csrc/functions.h on small fixed inputs, without Python. Prints one line per case: its name and a
+// hash of the bytes it made. Two builds (instruction sets, processors) that print the same lines give the same bits. Under
 // `valgrind --tool=callgrind` each case also leaves a profile of its second run, whose total is what
 // tests/golden/instructions.toml records.
 //
-// Compiled by tests/native/__init__.py together with csrc/cpu and csrc/core, with PYD_ISA = the instruction set to run.
+// Compiled by tests/native/__init__.py together with the loops and csrc/core, with PYD_ISA = the instruction set to run.
 
 #include <cinttypes>
 #include <cstdio>
@@ -13,8 +13,8 @@
 
 #include "core/draw.h"
 #include "core/pool.h"
+#include "functions.h"
 #include "math/poisson.h"
-#include "ops.h"
 
 #if defined(__has_include)
 #if __has_include(<valgrind/callgrind.h>)
@@ -27,11 +27,11 @@
 #endif
 
 namespace pyd {
-#define PYD_DECLARE(name, Args) Status name##_cpu(const Args& args);
+#define X(name, Args) Status name##_cpu(const Args& args);
 namespace PYD_ISA {
-PYD_CPU_FUNCTIONS(PYD_DECLARE)
+PYD_CPU_FUNCTIONS
 }
-#undef PYD_DECLARE
+#undef X
 }  // namespace pyd
 
 namespace {
@@ -66,6 +66,28 @@ Picture picture(int height = kHeight, int width = kWidth) {
       }
     }
   }
+  return made;
+}
+
+// One value, or as many as there are, for a field.
+template <typename T>
+Span<const T> span(const T& value) {
+  return {&value, 1};
+}
+template <typename T>
+Span<const T> span(const std::vector<T>& values) {
+  return {values.data(), static_cast<int64_t>(values.size())};
+}
+template <typename T>
+Span<T> room(std::vector<T>& values) {
+  return {values.data(), static_cast<int64_t>(values.size())};
+}
+
+// A batch of one image.
+template <typename Params>
+Batch<Params> batch(const Picture& src, Picture& dst, const Params& params) {
+  Batch<Params> made = {src.rows(), dst.rows(), src.data.data(), nullptr, dst.data.data(), params};
+  made.params.items = 1;
   return made;
 }
 
@@ -123,29 +145,30 @@ struct Kernels {
   }
   Status make() {
     PsfArgs args{};
-    args.count = static_cast<int64_t>(shape.size());
-    args.shape = shape.data();
-    args.size_px = size_px.data();
-    args.sigma_x_px = sigma_x.data();
-    args.sigma_y_px = sigma_y.data();
-    args.angle_rad = angle.data();
-    args.beta = beta.data();
-    args.cutoff_rad = cutoff.data();
-    args.shift_px = shift.data();
-    args.start = start.data();
-    args.full = full.data();
-    args.weights = weights.data();
-    args.trimmed_size_px = trimmed_px.data();
-    args.path = path.data();
+    args.params = {static_cast<int64_t>(shape.size()),
+                   span(shape),
+                   span(size_px),
+                   span(sigma_x),
+                   span(sigma_y),
+                   span(angle),
+                   span(beta),
+                   span(cutoff),
+                   span(shift),
+                   span(start),
+                   room(full),
+                   room(weights),
+                   room(trimmed_px),
+                   room(path)};
     args.trim = 1e-7;
     return isa::psf_cpu(args);
   }
   BlurParams params() const {
     BlurParams made{};
-    made.weights = weights.data();
-    made.start = start.data();
-    made.size_px = trimmed_px.data();
-    made.path = path.data();
+    made.items = static_cast<int64_t>(shape.size());
+    made.weights = span(weights);
+    made.start = span(start);
+    made.size_px = span(trimmed_px);
+    made.path = span(path);
     return made;
   }
 
@@ -181,11 +204,7 @@ void blur_cases() {
     Kernels kernels({kind.first}, kind.second);
     if (kernels.make() != Status::kOk) ++failures;
     Picture dst(kHeight, kWidth);
-    BlurArgs args{};
-    args.rows = src.rows();
-    args.src = src.data.data();
-    args.dst = dst.data.data();
-    args.params = kernels.params();
+    const auto args = batch(src, dst, kernels.params());
     report(name, dst, [&] { return isa::blur_cpu(args); });
     if (name == "blur_dense_13") report("blur_adjoint_13", dst, [&] { return isa::blur_adjoint_cpu(args); });
   }
@@ -218,14 +237,7 @@ void resize_cases() {
   for (const Case& one : cases) {
     const Picture src = picture();
     Picture dst(one.height, one.width);
-    ResizeArgs args{};
-    args.src_rows = src.rows();
-    args.dst_rows = dst.rows();
-    args.src = src.data.data();
-    args.dst = dst.data.data();
-    args.params.mode = &one.mode;
-    args.params.scale_y = &one.scale;
-    args.params.scale_x = &one.scale;
+    const auto args = batch(src, dst, ResizeParams{1, span(one.mode), span(one.scale), span(one.scale)});
     report(one.name, dst, [&] { return isa::resize_cpu(args); });
   }
 
@@ -234,14 +246,7 @@ void resize_cases() {
   Picture dst(kHeight, kWidth);
   const int32_t mode = kTorchBicubic;
   const double scale = 0.7;
-  ResizeArgs args{};
-  args.src_rows = grad.rows();
-  args.dst_rows = dst.rows();
-  args.src = grad.data.data();
-  args.dst = dst.data.data();
-  args.params.mode = &mode;
-  args.params.scale_y = &scale;
-  args.params.scale_x = &scale;
+  const auto args = batch(grad, dst, ResizeParams{1, span(mode), span(scale), span(scale)});
   report("resize_adjoint_bicubic", dst, [&] { return isa::resize_adjoint_cpu(args); });
 }
 
@@ -320,22 +325,14 @@ void noise_cases() {
   };
   const float sigma = 20.0f / 255.0f;
   const float gain = 1.5f;
-  const float matrix[9] = {0.06f, 0.02f, 0.01f, 0.02f, 0.05f, 0.03f, 0.01f, 0.03f, 0.04f};
-  const uint32_t key[4] = {0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u};  // digits of pi
+  const std::vector<float> matrix = {0.06f, 0.02f, 0.01f, 0.02f, 0.05f, 0.03f, 0.01f, 0.03f, 0.04f};
+  const std::vector<uint32_t> key = {0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u};  // digits of pi
   for (const Case& one : cases) {
     const Picture src = picture();
     Picture dst(kHeight, kWidth);
-    NoiseArgs args{};
-    args.rows = src.rows();
-    args.src = src.data.data();
-    args.dst = dst.data.data();
-    args.params.kind = &one.kind;
-    args.params.sigma = &sigma;
-    args.params.gain = &gain;
-    args.params.gray = &one.gray;
-    args.params.matrix = matrix;
-    args.params.key = key;
-    args.params.poisson_tables = tables().data();
+    const NoiseParams params = {1,         span(one.kind), span(sigma), span(gain), span(one.gray), span(matrix),
+                                span(key), span(tables())};
+    const auto args = batch(src, dst, params);
     report(one.name, dst, [&] { return isa::noise_cpu(args); });
   }
 }
@@ -359,24 +356,12 @@ void jpeg_cases() {
   for (const Case& one : cases) {
     const Picture src = picture();
     Picture dst(kHeight, kWidth);
-    JpegParams params{};
-    params.mode = &one.mode;
-    params.quality = &quality;
-    params.subsampling = &one.subsampling;
-    params.rounding = &rounding;
-    JpegArgs args{};
-    args.rows = src.rows();
-    args.src = src.data.data();
-    args.dst = dst.data.data();
-    args.params = params;
+    const JpegParams params = {1, span(one.mode), span(quality), span(one.subsampling), span(rounding), {}};
+    const auto args = batch(src, dst, params);
     report(one.name, dst, [&] { return isa::jpeg_cpu(args); });
     if (one.mode != kJpegDiffjpeg) continue;
-    JpegAdjointArgs adjoint{};
-    adjoint.rows = src.rows();
-    adjoint.src = src.data.data();
+    auto adjoint = args;
     adjoint.grad = src.data.data();
-    adjoint.dst = dst.data.data();
-    adjoint.params = params;
     report("jpeg_adjoint_420", dst, [&] { return isa::jpeg_adjoint_cpu(adjoint); });
   }
 }
@@ -388,13 +373,7 @@ void sharpen_cases() {
   Picture dst(kHeight, kWidth);
   const float weight = 0.5f, threshold = 10.0f;
   const int32_t radius = 50;
-  SharpenArgs args{};
-  args.rows = src.rows();
-  args.src = src.data.data();
-  args.dst = dst.data.data();
-  args.params.weight = &weight;
-  args.params.radius_px = &radius;
-  args.params.threshold_8bit = &threshold;
+  const auto args = batch(src, dst, SharpenParams{1, span(weight), span(radius), span(threshold)});
   report("sharpen", dst, [&] { return isa::sharpen_cpu(args); });
 }
 
@@ -412,14 +391,17 @@ void chain_case() {
   const std::vector<int32_t> width = {148, 148, 177, 177, 177, 177, 29, 29, 37, 37, 37};
   const int64_t step_start[2] = {0, 11};
   const int32_t target_step = 1;
-  const int32_t resize_mode[3] = {kTorchBicubic, kTorchArea, kTorchBilinear};
-  const double resize_scale[3] = {1.2, 0.0, 0.0};
-  const int32_t noise_kind[2] = {kNoisePoisson, kNoiseGaussian}, noise_gray[2] = {0, 1};
-  const float sigma[2] = {0.0f, 12.0f / 255.0f}, gain[2] = {1.0f, 0.0f};
-  const uint32_t key[8] = {0xa4093822u, 0x299f31d0u, 0x082efa98u, 0xec4e6c89u,
-                           0x452821e6u, 0x38d01377u, 0xbe5466cfu, 0x34e90c6cu};
-  const int32_t jpeg_mode[2] = {kJpegLibjpeg, kJpegLibjpeg}, subsampling[2] = {kJpeg420, kJpeg420}, rounding[2] = {0, 0};
-  const float quality[2] = {60.0f, 80.0f};
+  const std::vector<int32_t> resize_mode = {kTorchBicubic, kTorchArea, kTorchBilinear};
+  const std::vector<double> resize_scale = {1.2, 0.0, 0.0};
+  const std::vector<int32_t> noise_kind = {kNoisePoisson, kNoiseGaussian};
+  const std::vector<int32_t> noise_gray = {0, 1};
+  const std::vector<float> sigma = {0.0f, 12.0f / 255.0f};
+  const std::vector<float> gain = {1.0f, 0.0f};
+  const std::vector<uint32_t> key = {0xa4093822u, 0x299f31d0u, 0x082efa98u, 0xec4e6c89u,
+                                     0x452821e6u, 0x38d01377u, 0xbe5466cfu, 0x34e90c6cu};
+  const std::vector<int32_t> jpeg_mode = {kJpegLibjpeg, kJpegLibjpeg};
+  const std::vector<int32_t> subsampling = {kJpeg420, kJpeg420}, rounding = {0, 0};
+  const std::vector<float> quality = {60.0f, 80.0f};
   const float weight = 0.5f, threshold = 10.0f;
   const int32_t radius = 50;
 
@@ -438,22 +420,10 @@ void chain_case() {
   args.check_range = 1;
   args.round_8bit = 1;
   args.blur = kernels.params();
-  args.resize.mode = resize_mode;
-  args.resize.scale_y = resize_scale;
-  args.resize.scale_x = resize_scale;
-  args.noise.kind = noise_kind;
-  args.noise.sigma = sigma;
-  args.noise.gain = gain;
-  args.noise.gray = noise_gray;
-  args.noise.key = key;
-  args.noise.poisson_tables = tables().data();
-  args.jpeg.mode = jpeg_mode;
-  args.jpeg.quality = quality;
-  args.jpeg.subsampling = subsampling;
-  args.jpeg.rounding = rounding;
-  args.sharpen.weight = &weight;
-  args.sharpen.radius_px = &radius;
-  args.sharpen.threshold_8bit = &threshold;
+  args.resize = {3, span(resize_mode), span(resize_scale), span(resize_scale)};
+  args.noise = {2, span(noise_kind), span(sigma), span(gain), span(noise_gray), {}, span(key), span(tables())};
+  args.jpeg = {2, span(jpeg_mode), span(quality), span(subsampling), span(rounding), {}};
+  args.sharpen = {1, span(weight), span(radius), span(threshold)};
   report("chain", dst, [&] { return isa::chain_cpu(args); });
   std::printf("chain_target %016" PRIx64 "\n", fnv1a(target.data.data(), target.data.size() * sizeof(float)));
 }

@@ -1,0 +1,529 @@
+// Resize: one sparse matrix per axis (math/taps.h), applied in two passes. A pixel is one chain of fused multiply-adds in
+// the order of its taps, whatever the instruction set, the number of threads and the strip it lies in.
+#include "cpu/images.h"
+#include "core/lanes.h"
+
+namespace pyd {
+namespace PYD_ISA {
+namespace {
+
+// A sparse matrix by rows: output j sums weight[k] * input[index[k]] for k in [start[j], start[j + 1]).
+struct Table {
+  int64_t outputs;
+  const int32_t* start;
+  const int32_t* index;
+  const float* weight;
+};
+
+constexpr int64_t kStripRows = 64;  // output rows per task, a multiple of every kLanes
+
+PYD_HD FloatLanes multiply_add(const FloatLanes& a, float b, const FloatLanes& c) {
+#if defined(__AVX512BW__)
+  return (FloatLanes)_mm512_fmadd_ps((__m512)a, _mm512_set1_ps(b), (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+  return (FloatLanes)_mm256_fmadd_ps((__m256)a, _mm256_set1_ps(b), (__m256)c);
+#else
+  FloatLanes sum;
+  for (int lane = 0; lane < kLanes; ++lane) sum[lane] = pyd_fma(a[lane], b, c[lane]);
+  return sum;
+#endif
+}
+
+// ---- Tables
+
+bool build_table(Scratch& scratch, const Axis& axis, Table& table) {
+  const int64_t bound = axis.out_px * tap_bound(axis);
+  int32_t* const start = scratch.take<int32_t>(axis.out_px + 1);
+  int32_t* const index = scratch.take<int32_t>(bound);
+  float* const weight = scratch.take<float>(bound);
+  if (!start || !index || !weight) return false;
+  int64_t count = 0;
+  for (int64_t j = 0; j < axis.out_px; ++j) {
+    start[j] = static_cast<int32_t>(count);
+    count += axis_taps(axis, j, index + count, weight + count);
+  }
+  start[axis.out_px] = static_cast<int32_t>(count);
+  table = {axis.out_px, start, index, weight};
+  return true;
+}
+
+// Rows become columns; the entries of each new row stay in the order of the old rows.
+bool transpose_table(Scratch& scratch, const Table& table, int64_t inputs, Table& transposed) {
+  const int64_t count = table.start[table.outputs];
+  int32_t* const start = scratch.take<int32_t>(inputs + 2);
+  int32_t* const index = scratch.take<int32_t>(count);
+  float* const weight = scratch.take<float>(count);
+  if (!start || !index || !weight) return false;
+  // start[i + 1] is where the next entry of row i goes, and in the end where row i + 1 begins.
+  memset(start, 0, sizeof(int32_t) * static_cast<size_t>(inputs + 2));
+  for (int64_t k = 0; k < count; ++k) ++start[table.index[k] + 2];
+  for (int64_t i = 1; i < inputs + 2; ++i) start[i] += start[i - 1];
+  for (int64_t j = 0; j < table.outputs; ++j) {
+    for (int64_t k = table.start[j]; k < table.start[j + 1]; ++k) {
+      const int32_t place = start[table.index[k] + 1]++;
+      index[place] = static_cast<int32_t>(j);
+      weight[place] = table.weight[k];
+    }
+  }
+  transposed = {inputs, start, index, weight};
+  return true;
+}
+
+// First and last input that outputs begin .. end - 1 are made of; 0 and 0 where they have no taps.
+void inputs_used(const Table& table, int64_t begin, int64_t end, int32_t* first, int32_t* last) {
+  int32_t low = 0x7fffffff, high = -1;
+  for (int64_t k = table.start[begin]; k < table.start[end]; ++k) {
+    low = table.index[k] < low ? table.index[k] : low;
+    high = table.index[k] > high ? table.index[k] : high;
+  }
+  *first = high < 0 ? 0 : low;
+  *last = high < 0 ? 0 : high;
+}
+
+// ---- Vertical pass
+
+template <int Vectors>
+PYD_HD void sum_rows_at(const float* src, int64_t stride, const int32_t* index, const float* weight, int64_t taps,
+                        float* dst) {
+  FloatLanes sum[Vectors];
+  for (int v = 0; v < Vectors; ++v) sum[v] = FloatLanes{};
+  for (int64_t t = 0; t < taps; ++t) {
+    const float* const row = src + index[t] * stride;
+    const float factor = weight[t];
+    for (int v = 0; v < Vectors; ++v) sum[v] = multiply_add(load_floats(row + v * kLanes), factor, sum[v]);
+  }
+  for (int v = 0; v < Vectors; ++v) store_floats(dst + v * kLanes, sum[v]);
+}
+
+// One output row: the weighted sum of rows of src.
+void sum_rows(const float* src, int64_t stride, int64_t width, const Table& table, int64_t j, float* dst) {
+  const int32_t* const index = table.index + table.start[j];
+  const float* const weight = table.weight + table.start[j];
+  const int64_t taps = table.start[j + 1] - table.start[j];
+  if (width < kLanes) {
+    for (int64_t x = 0; x < width; ++x) {
+      float sum = 0.0f;
+      for (int64_t t = 0; t < taps; ++t) sum = pyd_fma(src[index[t] * stride + x], weight[t], sum);
+      dst[x] = sum;
+    }
+    return;
+  }
+  int64_t x = 0;
+  for (; x + 4 * kLanes <= width; x += 4 * kLanes) sum_rows_at<4>(src + x, stride, index, weight, taps, dst + x);
+  for (; x + kLanes <= width; x += kLanes) sum_rows_at<1>(src + x, stride, index, weight, taps, dst + x);
+  if (x < width) {
+    x = width - kLanes;
+    sum_rows_at<1>(src + x, stride, index, weight, taps, dst + x);
+  }
+}
+
+// ---- Horizontal pass, where neighbouring outputs look at a few neighbouring inputs: kLanes outputs of one row at a time.
+// Their taps are picked from a window of kWindow inputs by permutation.
+
+#if defined(__AVX512BW__) || defined(__AVX2__)
+constexpr bool kPermutes = true;
+#else
+constexpr bool kPermutes = false;
+#endif
+#if defined(__AVX512BW__)
+constexpr int kWindowVectors = 4;
+#else
+constexpr int kWindowVectors = 2;
+#endif
+constexpr int64_t kWindow = kWindowVectors * kLanes;
+constexpr int64_t kPermutedRows = 4;
+
+// Block b makes outputs output[b] .. output[b] + kLanes - 1 from inputs first[b] .. first[b] + kWindow - 1. Outputs have
+// different numbers of taps: `present` is -1 where there is a tap, and `full` says that all have one.
+struct Blocks {
+  int64_t count;
+  int64_t taps;
+  bool narrow;            // all windows are no wider than two vectors
+  int64_t* output;        // [count]
+  int64_t* first;         // [count]
+  int32_t* full;          // [count, taps]
+  int32_t* place;         // [count, taps, kLanes] from first[b] on
+  float* weight;          // [count, taps, kLanes]
+  int32_t* present;       // [count, taps, kLanes]
+};
+
+// False when scratch memory cannot grow. `blocks.count` is 0 where the pass cannot be done this way.
+bool build_blocks(Scratch& scratch, const Table& table, int64_t inputs, Blocks& blocks) {
+  blocks = {};
+  if (!kPermutes || inputs < kWindow || table.outputs < kLanes) return true;
+  const int64_t count = (table.outputs + kLanes - 1) / kLanes;
+  int64_t taps = 0;
+  for (int64_t j = 0; j < table.outputs; ++j) {
+    taps = table.start[j + 1] - table.start[j] > taps ? table.start[j + 1] - table.start[j] : taps;
+  }
+  blocks.taps = taps;
+  blocks.output = scratch.take<int64_t>(count);
+  blocks.first = scratch.take<int64_t>(count);
+  blocks.full = scratch.take<int32_t>(count * taps);
+  blocks.place = scratch.take<int32_t>(count * taps * kLanes);
+  blocks.weight = scratch.take<float>(count * taps * kLanes);
+  blocks.present = scratch.take<int32_t>(count * taps * kLanes);
+  if (!blocks.output || !blocks.first || !blocks.full || !blocks.place || !blocks.weight || !blocks.present) return false;
+
+  int64_t widest = 0;
+  for (int64_t b = 0; b < count; ++b) {
+    // The last block overlaps its neighbour.
+    const int64_t j = b * kLanes < table.outputs - kLanes ? b * kLanes : table.outputs - kLanes;
+    int32_t low, high;
+    inputs_used(table, j, j + kLanes, &low, &high);
+    widest = high - low + 1 > widest ? high - low + 1 : widest;
+    blocks.output[b] = j;
+    blocks.first[b] = low;
+  }
+  if (widest > kWindow) return true;
+  blocks.narrow = widest <= 2 * kLanes;
+  const int64_t last_first = inputs - (blocks.narrow ? 2 * kLanes : kWindow);
+  for (int64_t b = 0; b < count; ++b) {
+    if (blocks.first[b] > last_first) blocks.first[b] = last_first;
+    for (int64_t t = 0; t < taps; ++t) {
+      const int64_t at = b * taps + t;
+      blocks.full[at] = 1;
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const int64_t j = blocks.output[b] + lane, k = table.start[j] + t;
+        const bool present = k < table.start[j + 1];
+        blocks.place[at * kLanes + lane] = present ? static_cast<int32_t>(table.index[k] - blocks.first[b]) : 0;
+        blocks.weight[at * kLanes + lane] = present ? table.weight[k] : 0.0f;
+        blocks.present[at * kLanes + lane] = present ? -1 : 0;
+        if (!present) blocks.full[at] = 0;
+      }
+    }
+  }
+  blocks.count = count;
+  return true;
+}
+
+#if defined(__AVX512BW__) || defined(__AVX2__)
+// Lane l of the result is number places[l] of the window.
+template <int Vectors>
+PYD_HD FloatLanes pick(const FloatLanes* window, const Int32Lanes& places) {
+#if defined(__AVX512BW__)
+  const __m512 low = _mm512_permutex2var_ps((__m512)window[0], (__m512i)places, (__m512)window[1]);
+  if constexpr (Vectors == 2) {
+    return (FloatLanes)low;
+  } else {
+    const __mmask16 upper = _mm512_test_epi32_mask((__m512i)places, _mm512_set1_epi32(2 * kLanes));
+    const __m512 high = _mm512_permutex2var_ps((__m512)window[2], (__m512i)places, (__m512)window[3]);
+    return (FloatLanes)_mm512_mask_mov_ps(low, upper, high);
+  }
+#else
+  const __m256 low = _mm256_permutevar8x32_ps((__m256)window[0], (__m256i)places);
+  const __m256 high = _mm256_permutevar8x32_ps((__m256)window[1], (__m256i)places);
+  const __m256i upper = _mm256_slli_epi32((__m256i)places, 28);
+  return (FloatLanes)_mm256_blendv_ps(low, high, _mm256_castsi256_ps(upper));
+#endif
+}
+
+PYD_HD FloatLanes multiply_add_where(const Int32Lanes& present, const FloatLanes& a, const FloatLanes& b,
+                                     const FloatLanes& c) {
+#if defined(__AVX512BW__)
+  const __mmask16 mask = _mm512_test_epi32_mask((__m512i)present, (__m512i)present);
+  return (FloatLanes)_mm512_mask3_fmadd_ps((__m512)a, (__m512)b, (__m512)c, mask);
+#else
+  const __m256 sum = _mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  return (FloatLanes)_mm256_blendv_ps((__m256)c, sum, (__m256)present);
+#endif
+}
+PYD_HD FloatLanes multiply_add(const FloatLanes& a, const FloatLanes& b, const FloatLanes& c) {
+#if defined(__AVX512BW__)
+  return (FloatLanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#else
+  return (FloatLanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#endif
+}
+PYD_HD Int32Lanes load_numbers(const int32_t* from) {
+  Int32Lanes numbers;
+  memcpy(&numbers, from, sizeof numbers);
+  return numbers;
+}
+
+// kPermutedRows rows at a time share the tables' loads.
+template <int Vectors>
+void filter_blocks(const float* const* rows, const Blocks& blocks, float* const* out) {
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    FloatLanes window[kPermutedRows][Vectors], sum[kPermutedRows] = {};
+    for (int r = 0; r < kPermutedRows; ++r) {
+      for (int v = 0; v < Vectors; ++v) window[r][v] = load_floats(rows[r] + blocks.first[b] + v * kLanes);
+    }
+    for (int64_t at = b * blocks.taps; at < (b + 1) * blocks.taps; ++at) {
+      const Int32Lanes places = load_numbers(blocks.place + at * kLanes);
+      const FloatLanes weights = load_floats(blocks.weight + at * kLanes);
+      if (blocks.full[at] != 0) {
+        for (int r = 0; r < kPermutedRows; ++r) sum[r] = multiply_add(pick<Vectors>(window[r], places), weights, sum[r]);
+      } else {
+        const Int32Lanes present = load_numbers(blocks.present + at * kLanes);
+        for (int r = 0; r < kPermutedRows; ++r) {
+          sum[r] = multiply_add_where(present, pick<Vectors>(window[r], places), weights, sum[r]);
+        }
+      }
+    }
+    for (int r = 0; r < kPermutedRows; ++r) store_floats(out[r] + blocks.output[b], sum[r]);
+  }
+}
+#endif
+
+void filter_rows(const float* const* rows, const Blocks& blocks, float* const* out) {
+#if defined(__AVX512BW__) || defined(__AVX2__)
+  if (blocks.narrow) filter_blocks<2>(rows, blocks, out);
+  else filter_blocks<kWindowVectors>(rows, blocks, out);
+#else
+  (void)rows, (void)blocks, (void)out;
+#endif
+}
+
+// ---- Horizontal pass otherwise: kLanes rows at a time, turned so that they lie in the lanes.
+
+// Rows of a kLanes x kLanes matrix -> its columns.
+PYD_HD void transpose_lanes(FloatLanes* v) {
+#if defined(__AVX512BW__)
+  FloatLanes w[16];
+#pragma GCC unroll 4
+  for (int k = 0; k < 16; k += 4) {
+    const __m512 a = _mm512_unpacklo_ps((__m512)v[k], (__m512)v[k + 1]);
+    const __m512 b = _mm512_unpackhi_ps((__m512)v[k], (__m512)v[k + 1]);
+    const __m512 c = _mm512_unpacklo_ps((__m512)v[k + 2], (__m512)v[k + 3]);
+    const __m512 d = _mm512_unpackhi_ps((__m512)v[k + 2], (__m512)v[k + 3]);
+    w[k] = (FloatLanes)_mm512_unpacklo_pd((__m512d)a, (__m512d)c);
+    w[k + 1] = (FloatLanes)_mm512_unpackhi_pd((__m512d)a, (__m512d)c);
+    w[k + 2] = (FloatLanes)_mm512_unpacklo_pd((__m512d)b, (__m512d)d);
+    w[k + 3] = (FloatLanes)_mm512_unpackhi_pd((__m512d)b, (__m512d)d);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_shuffle_f32x4((__m512)w[c], (__m512)w[c + 4], 0x88);
+    const __m512 b = _mm512_shuffle_f32x4((__m512)w[c], (__m512)w[c + 4], 0xdd);
+    const __m512 d = _mm512_shuffle_f32x4((__m512)w[c + 8], (__m512)w[c + 12], 0x88);
+    const __m512 e = _mm512_shuffle_f32x4((__m512)w[c + 8], (__m512)w[c + 12], 0xdd);
+    v[c] = (FloatLanes)_mm512_shuffle_f32x4(a, d, 0x88);
+    v[c + 4] = (FloatLanes)_mm512_shuffle_f32x4(b, e, 0x88);
+    v[c + 8] = (FloatLanes)_mm512_shuffle_f32x4(a, d, 0xdd);
+    v[c + 12] = (FloatLanes)_mm512_shuffle_f32x4(b, e, 0xdd);
+  }
+#elif defined(__AVX2__)
+  FloatLanes w[8];
+#pragma GCC unroll 2
+  for (int k = 0; k < 8; k += 4) {
+    const __m256 a = _mm256_unpacklo_ps((__m256)v[k], (__m256)v[k + 1]);
+    const __m256 b = _mm256_unpackhi_ps((__m256)v[k], (__m256)v[k + 1]);
+    const __m256 c = _mm256_unpacklo_ps((__m256)v[k + 2], (__m256)v[k + 3]);
+    const __m256 d = _mm256_unpackhi_ps((__m256)v[k + 2], (__m256)v[k + 3]);
+    w[k] = (FloatLanes)_mm256_unpacklo_pd((__m256d)a, (__m256d)c);
+    w[k + 1] = (FloatLanes)_mm256_unpackhi_pd((__m256d)a, (__m256d)c);
+    w[k + 2] = (FloatLanes)_mm256_unpacklo_pd((__m256d)b, (__m256d)d);
+    w[k + 3] = (FloatLanes)_mm256_unpackhi_pd((__m256d)b, (__m256d)d);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    v[c] = (FloatLanes)_mm256_permute2f128_ps((__m256)w[c], (__m256)w[c + 4], 0x20);
+    v[c + 4] = (FloatLanes)_mm256_permute2f128_ps((__m256)w[c], (__m256)w[c + 4], 0x31);
+  }
+#else
+  const FloatLanes a = v[0], b = v[1], c = v[2], d = v[3];
+  for (int column = 0; column < 4; ++column) v[column] = FloatLanes{a[column], b[column], c[column], d[column]};
+#endif
+}
+
+// columns[x * kLanes + r] = rows[r][x]
+void rows_to_columns(const float* const* rows, int64_t width, float* columns) {
+  int64_t x = 0;
+  for (; x + kLanes <= width; x += kLanes) {
+    FloatLanes block[kLanes];
+    for (int r = 0; r < kLanes; ++r) block[r] = load_floats(rows[r] + x);
+    transpose_lanes(block);
+    for (int r = 0; r < kLanes; ++r) store_floats(columns + (x + r) * kLanes, block[r]);
+  }
+  for (; x < width; ++x) {
+    for (int r = 0; r < kLanes; ++r) columns[x * kLanes + r] = rows[r][x];
+  }
+}
+
+PYD_HD FloatLanes sum_columns(const float* columns, const Table& table, int64_t j) {
+  const int32_t* const index = table.index + table.start[j];
+  const float* const weight = table.weight + table.start[j];
+  const int64_t taps = table.start[j + 1] - table.start[j];
+  FloatLanes sum = {};
+  if (taps == 4) {  // the common case, without a loop
+    for (int t = 0; t < 4; ++t) sum = multiply_add(load_floats(columns + int64_t{index[t]} * kLanes), weight[t], sum);
+    return sum;
+  }
+  for (int64_t t = 0; t < taps; ++t) {
+    sum = multiply_add(load_floats(columns + int64_t{index[t]} * kLanes), weight[t], sum);
+  }
+  return sum;
+}
+
+// dst[r * stride + j] for the first `valid` rows.
+void filter_columns(const float* columns, const Table& table, int64_t valid, float* dst, int64_t stride) {
+  const int64_t width = table.outputs;
+  for (int64_t first = 0; first < width; first += kLanes) {
+    int64_t j = first;
+    if (width >= kLanes && j > width - kLanes) j = width - kLanes;  // the last block overlaps its neighbour
+    const int64_t here = width < kLanes ? width : kLanes;
+    FloatLanes block[kLanes];
+    if (here == kLanes) {
+      for (int c = 0; c < kLanes; ++c) block[c] = sum_columns(columns, table, j + c);
+    } else {
+      for (int c = 0; c < kLanes; ++c) block[c] = c < here ? sum_columns(columns, table, j + c) : FloatLanes{};
+    }
+    transpose_lanes(block);
+    if (here == kLanes && valid == kLanes) {
+      for (int r = 0; r < kLanes; ++r) store_floats(dst + r * stride + j, block[r]);
+    } else {
+      float values[kLanes * kLanes];
+      for (int r = 0; r < kLanes; ++r) store_floats(values + r * kLanes, block[r]);
+      for (int64_t r = 0; r < valid; ++r) memcpy(dst + r * stride + j, values + r * kLanes, sizeof(float) * here);
+    }
+  }
+}
+
+// ---- Both passes
+
+struct Passes {
+  Table vertical;
+  Table horizontal;
+  Blocks blocks;  // of the horizontal table
+  bool vertical_first;
+};
+
+// The horizontal pass of rows row(0) .. row(count - 1) to dst.
+template <typename Row>
+void filter_each_row(const Blocks& blocks, int64_t count, const Row& row, float* dst, int64_t dst_width) {
+  for (int64_t y = 0; y < count; y += kPermutedRows) {
+    const float* from[kPermutedRows];
+    float* to[kPermutedRows];
+    for (int64_t r = 0; r < kPermutedRows; ++r) {
+      // Rows that are missing in the last group repeat its first one.
+      const int64_t here = y + r < count ? r : 0;
+      from[r] = here == r ? row(y + r) : from[0];
+      to[r] = dst + (y + here) * dst_width;
+    }
+    filter_rows(from, blocks, to);
+  }
+}
+
+// Output rows [begin, end) of one plane, by permutation.
+bool resize_strip_by_blocks(const Passes& passes, const float* src, int64_t src_width, float* dst, int64_t begin,
+                            int64_t end) {
+  Scratch scratch;
+  const Table& vertical = passes.vertical;
+  const int64_t dst_width = passes.horizontal.outputs;
+  if (passes.vertical_first) {
+    float* const sums = scratch.take<float>(src_width * kPermutedRows);
+    if (!sums) return false;
+    const auto row = [&](int64_t y) {
+      float* const sum = sums + y % kPermutedRows * src_width;
+      sum_rows(src, src_width, src_width, vertical, begin + y, sum);
+      return sum;
+    };
+    filter_each_row(passes.blocks, end - begin, row, dst + begin * dst_width, dst_width);
+    return true;
+  }
+  int32_t low, high;
+  inputs_used(vertical, begin, end, &low, &high);
+  float* const wide = scratch.take<float>((high - low + 1) * dst_width);
+  if (!wide) return false;
+  const auto row = [&](int64_t y) { return src + (low + y) * src_width; };
+  filter_each_row(passes.blocks, high - low + 1, row, wide, dst_width);
+  for (int64_t y = begin; y < end; ++y) {
+    sum_rows(wide - low * dst_width, dst_width, dst_width, vertical, y, dst + y * dst_width);
+  }
+  return true;
+}
+
+// Output rows [begin, end) of one plane.
+bool resize_strip(const Passes& passes, const float* src, int64_t src_width, float* dst, int64_t begin, int64_t end) {
+  if (passes.blocks.count > 0) return resize_strip_by_blocks(passes, src, src_width, dst, begin, end);
+  Scratch scratch;
+  const Table& vertical = passes.vertical;
+  const int64_t dst_width = passes.horizontal.outputs;
+  float* const columns = scratch.take<float>(src_width * kLanes);
+  if (!columns) return false;
+  const float* rows[kLanes];
+  if (passes.vertical_first) {
+    float* const sums = scratch.take<float>(src_width * kLanes);
+    if (!sums) return false;
+    for (int64_t y = begin; y < end; y += kLanes) {
+      const int64_t valid = end - y < kLanes ? end - y : kLanes;
+      for (int64_t r = 0; r < kLanes; ++r) {
+        rows[r] = sums + (r < valid ? r : 0) * src_width;
+        if (r < valid) sum_rows(src, src_width, src_width, vertical, y + r, sums + r * src_width);
+      }
+      rows_to_columns(rows, src_width, columns);
+      filter_columns(columns, passes.horizontal, valid, dst + y * dst_width, dst_width);
+    }
+    return true;
+  }
+  int32_t low, high;
+  inputs_used(vertical, begin, end, &low, &high);
+  float* const wide = scratch.take<float>((high - low + 1) * dst_width);
+  if (!wide) return false;
+  for (int64_t y = low; y <= high; y += kLanes) {
+    const int64_t valid = high + 1 - y < kLanes ? high + 1 - y : kLanes;
+    for (int64_t r = 0; r < kLanes; ++r) rows[r] = src + (y + (r < valid ? r : 0)) * src_width;
+    rows_to_columns(rows, src_width, columns);
+    filter_columns(columns, passes.horizontal, valid, wide + (y - low) * dst_width, dst_width);
+  }
+  const float* const origin = wide - low * dst_width;
+  for (int64_t y = begin; y < end; ++y) sum_rows(origin, dst_width, dst_width, vertical, y, dst + y * dst_width);
+  return true;
+}
+
+Status run_passes(const Passes& passes, ConstImage src, Image dst) {
+  const int64_t strips = (dst.height + kStripRows - 1) / kStripRows;
+  int32_t failed = 0;
+  parallel_for(src.channels * strips, [&](int64_t task) {
+    const int64_t plane = task / strips, begin = task % strips * kStripRows;
+    const int64_t end = begin + kStripRows < dst.height ? begin + kStripRows : dst.height;
+    const float* const from = src.data + plane * src.height * src.width;
+    float* const to = dst.data + plane * dst.height * dst.width;
+    if (!resize_strip(passes, from, src.width, to, begin, end)) __atomic_store_n(&failed, 1, __ATOMIC_RELAXED);
+  });
+  return failed ? Status::kOutOfMemory : Status::kOk;
+}
+
+// Tables and order of the passes from `src` to `dst`.
+Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, const Size& src, const Size& dst,
+                   Passes& passes) {
+  const ResizeAxes axes = resize_axes(params, item, src, dst);
+  passes.vertical_first = is_vertical_first(axes.vertical, axes.horizontal);
+  if (!build_table(scratch, axes.vertical, passes.vertical) ||
+      !build_table(scratch, axes.horizontal, passes.horizontal) ||
+      !build_blocks(scratch, passes.horizontal, src.width, passes.blocks)) {
+    return Status::kOutOfMemory;
+  }
+  return Status::kOk;
+}
+
+}  // namespace
+
+Status resize_image(const ResizeParams& params, const Use& use) {
+  Scratch scratch;
+  Passes passes;
+  const Status status = plan_passes(scratch, params, use.item, size_of(use.src), size_of(use.dst), passes);
+  return status == Status::kOk ? run_passes(passes, use.src, use.dst) : status;
+}
+
+// Of a pass from dst to src: src holds the gradient of its output, dst receives that of its input.
+Status resize_adjoint_image(const ResizeParams& params, const AdjointUse& use) {
+  const Image& dst = use.dst;
+  Scratch scratch;
+  Passes forward, adjoint;
+  const Status status = plan_passes(scratch, params, use.item, size_of(dst), size_of(use.src), forward);
+  if (status != Status::kOk) return status;
+  if (!transpose_table(scratch, forward.vertical, dst.height, adjoint.vertical) ||
+      !transpose_table(scratch, forward.horizontal, dst.width, adjoint.horizontal) ||
+      !build_blocks(scratch, adjoint.horizontal, use.src.width, adjoint.blocks)) {
+    return Status::kOutOfMemory;
+  }
+  adjoint.vertical_first = !forward.vertical_first;
+  return run_passes(adjoint, use.src, dst);
+}
+
+double resize_ns_per_px(const ResizeParams&, int64_t) { return 4.0; }
+
+}  // namespace PYD_ISA
+}  // namespace pyd

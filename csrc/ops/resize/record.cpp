@@ -1,0 +1,126 @@
+// Descriptors and tables for the kernels.
+
+#include "cuda/record.h"
+#include "ops/resize/device.h"
+#include "ops/resize/legal.h"
+
+namespace pyd {
+namespace {
+
+constexpr int32_t kTileWidthPx = 128, kTileHeightPx = 16;
+
+Size picture_size(const Picture& picture) { return {picture.channels, picture.height, picture.width}; }
+
+// The table of an axis in the arena, which the device makes before the first stage.
+TapTable prepare_taps(Recorder& recorder, const Axis& axis) {
+  const int64_t stride = tap_bound(axis);
+  const Place place = recorder.arena(table_bytes(axis.out_px, stride));
+  recorder.prepare(kKernel_resize_tables, ResizeTableRow{axis, place}, divide_up(axis.out_px, kThreads_resize_tables));
+  return {place, static_cast<int32_t>(axis.out_px), static_cast<int32_t>(stride)};
+}
+
+// Input samples that `outputs` neighbouring outputs look at, roughly; the kernel looks for itself.
+int64_t likely_span(int64_t outputs, int64_t in_px, int64_t out_px, int64_t stride) {
+  const int64_t span = outputs * in_px / out_px + stride;
+  return span < in_px ? span : in_px;
+}
+
+void tile_resize(ResizeRow& row) {
+  row.tile_height = kTileHeightPx;
+  row.tile_width = kTileWidthPx;
+  const bool across = row.vertical_first != 0;
+  const Picture &src = row.src, &dst = row.dst;
+  for (;;) {
+    const int64_t span = across ? likely_span(row.tile_width, src.width, dst.width, row.horizontal.stride)
+                                : likely_span(row.tile_height, src.height, dst.height, row.vertical.stride);
+    int32_t& along = across ? row.tile_width : row.tile_height;
+    int32_t& other = across ? row.tile_height : row.tile_width;
+    if (span * other <= kResizeShared) break;
+    if (along > 1 && span > 2 * (across ? row.horizontal.stride : row.vertical.stride)) {
+      along /= 2;
+    } else if (other > 1) {
+      other /= 2;
+    } else {
+      break;
+    }
+  }
+  row.tiles_y = static_cast<int32_t>(divide_up(dst.height, row.tile_height));
+  row.tiles_x = static_cast<int32_t>(divide_up(dst.width, row.tile_width));
+}
+
+void launch_resize(Recorder& recorder, std::vector<ResizeRow>& rows) {
+  std::vector<int64_t> blocks;
+  for (ResizeRow& row : rows) {
+    tile_resize(row);
+    blocks.push_back(int64_t{row.dst.channels} * row.tiles_y * row.tiles_x);
+  }
+  recorder.launch(kKernel_resize, 16 + 4 * kResizeShared, rows, blocks);
+}
+
+// The table of an axis with rows and columns exchanged: for every input sample the outputs it goes to, ascending.
+TapTable transposed_taps(Recorder& recorder, const Axis& axis) {
+  const int64_t bound = tap_bound(axis), inputs = axis.in_px;
+  std::vector<std::vector<int32_t>> index(static_cast<size_t>(inputs));
+  std::vector<std::vector<float>> weight(static_cast<size_t>(inputs));
+  std::vector<int32_t> from(static_cast<size_t>(bound));
+  std::vector<float> factor(static_cast<size_t>(bound));
+  size_t stride = 1;
+  for (int64_t j = 0; j < axis.out_px; ++j) {
+    const int64_t taps = axis_taps(axis, j, from.data(), factor.data());
+    for (int64_t t = 0; t < taps; ++t) {
+      const auto i = static_cast<size_t>(from[static_cast<size_t>(t)]);
+      index[i].push_back(static_cast<int32_t>(j));
+      weight[i].push_back(factor[static_cast<size_t>(t)]);
+      stride = index[i].size() > stride ? index[i].size() : stride;
+    }
+  }
+  std::vector<int32_t> words(static_cast<size_t>(table_bytes(inputs, static_cast<int64_t>(stride)) / 4));
+  const auto all = static_cast<size_t>(inputs);
+  for (size_t i = 0; i < all; ++i) {
+    const size_t taps = index[i].size();
+    words[i] = static_cast<int32_t>(taps);
+    words[all + i] = taps != 0 ? index[i].front() : 0x7FFFFFFF;
+    words[2 * all + i] = taps != 0 ? index[i].back() : -1;
+    for (size_t t = 0; t < taps; ++t) {
+      words[3 * all + i * stride + t] = index[i][t];
+      memcpy(&words[(3 + stride) * all + i * stride + t], &weight[i][t], sizeof(float));
+    }
+  }
+  const Place place = recorder.add(words.data(), 4 * static_cast<int64_t>(words.size()));
+  return {place, static_cast<int32_t>(inputs), static_cast<int32_t>(stride)};
+}
+
+}  // namespace
+
+void record_resize(Recorder& recorder, const ResizeParams& params, const std::vector<DeviceUse>& uses) {
+  std::vector<ResizeRow> rows;
+  for (const DeviceUse& use : uses) {
+    const ResizeAxes axes = resize_axes(params, use.item, picture_size(use.src), picture_size(use.dst));
+    ResizeRow row = {};
+    row.src = use.src;
+    row.dst = use.dst;
+    row.vertical = prepare_taps(recorder, axes.vertical);
+    row.horizontal = prepare_taps(recorder, axes.horizontal);
+    row.vertical_first = is_vertical_first(axes.vertical, axes.horizontal) ? 1 : 0;
+    rows.push_back(row);
+  }
+  launch_resize(recorder, rows);
+}
+
+// src holds the gradient of a forward pass's output, dst receives that of its input.
+void record_resize_adjoint(Recorder& recorder, const ResizeParams& params, const std::vector<DeviceUse>& uses) {
+  std::vector<ResizeRow> rows;
+  for (const DeviceUse& use : uses) {
+    const ResizeAxes axes = resize_axes(params, use.item, picture_size(use.dst), picture_size(use.src));
+    ResizeRow row = {};
+    row.src = use.src;
+    row.dst = use.dst;
+    row.vertical = transposed_taps(recorder, axes.vertical);
+    row.horizontal = transposed_taps(recorder, axes.horizontal);
+    row.vertical_first = is_vertical_first(axes.vertical, axes.horizontal) ? 0 : 1;
+    rows.push_back(row);
+  }
+  launch_resize(recorder, rows);
+}
+
+}  // namespace pyd

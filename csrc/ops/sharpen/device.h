@@ -1,0 +1,20 @@
+// What the recorder tells the kernels.
+#pragma once
+
+#include "cuda/filter.h"
+
+namespace pyd {
+
+struct SharpenRow {
+  Picture src;
+  Place dst;
+  Place line;      // taps floats
+  Place residual;  // floats
+  Place mask;      // bytes, 0 or 1
+  int32_t taps;
+  int32_t tiles_x, tiles_y;
+  float weight, threshold_8bit;
+  int32_t unused;
+};
+
+}  // namespace pyd
