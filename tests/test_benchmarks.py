@@ -70,10 +70,10 @@ def test_roofline_is_the_sum_of_known_floors():
 
 def test_ceilings_are_plausible():
     one = measure.ceilings(1)
-    # From a phone of 2015 to more than any core of 2026 has.
-    assert 1 < one.fma_gflops < 2000
-    assert 0.5 < one.integer_gops < 2000
-    assert 0.5 < one.copy_batch_gb_per_s < 2000
+    # More than any core of 2026 has would mean that the compiler left the work out; how little depends on who else works.
+    assert 0 < one.fma_gflops < 2000
+    assert 0 < one.integer_gops < 2000
+    assert 0 < one.copy_batch_gb_per_s < 2000
 
 
 def test_plot_shows_slower_and_faster_peers(tmp_path):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,8 @@ from pytrain.files import checkpoint
 from pytrain.nets import SRResNetConfig
 from pytrain.training import loop, memory
 from pytrain.training.log import read as read_log
+
+from .children import HANG_S, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -46,10 +46,6 @@ def pytrain(capsys):
         return Result(caught.value.code, captured.out, captured.err)
 
     return run
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture
@@ -193,7 +189,7 @@ def test_ctrl_c_saves_and_leaves_with_130(project):
         if "/100000 " in line:
             break
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 130, err
     assert "interrupted at step" in out
     assert err == ""
@@ -408,11 +404,9 @@ def test_help_does_not_wait_for_torch():
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'heavy imports'\n"
         "import pytrain; assert issubclass(pytrain.ConfigError, pytrain.PytrainError)"
     )
-    started_s = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--resume" in done.stdout
-    assert time.perf_counter() - started_s < 60
 
 
 # ---- Memory

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from pytrain.data.batch import Batch
 from pytrain.methods.contract import Nets, Phase, Terms
+from pytrain.training import clock as clock_module
 from pytrain.training import loop
 from pytrain.training.clock import Clock
 from pytrain.training.crew import Crew, add_gradients, crew_size, gradients_of, is_separable
 
+from .children import HANG_S
 from .test_loop import assert_same, configuration, events, photographs_dir, weights_of
 
 __all__ = ["photographs_dir"]
@@ -71,10 +73,10 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
 
 
 def test_threads_work_at_the_same_time_and_give_theirs_back() -> None:
-    meeting = threading.Barrier(2, timeout=120)
+    meeting = threading.Barrier(2, timeout=HANG_S)
 
     def meet(number: int) -> tuple[int, int]:
-        meeting.wait()  # would break after two minutes if one came after the other
+        meeting.wait()  # would break in the end if one came after the other
         return number, torch.get_num_threads()
 
     crew = Crew(2)
@@ -121,16 +123,19 @@ def test_losses_that_need_the_whole_batch_are_found_out() -> None:
     assert not is_separable(OnePhase(pixel_loss), {"net": normed}, batch_of(4))  # type: ignore[arg-type]
 
 
-def test_a_split_of_time_adds_up() -> None:
+def test_a_split_of_time_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [10.0]
+    monkeypatch.setattr(clock_module.time, "perf_counter", lambda: now_s[0])
     clock = Clock(CPU)
+    now_s[0] += 1.0
     with clock.split() as shares:
-        threading.Event().wait(0.05)
+        now_s[0] += 2.0
         shares.update(forward=1.0, backward=3.0)
     with clock.split():
         pass
     seconds = clock.report()
-    assert seconds["backward"] == pytest.approx(3 * seconds["forward"])
-    assert 0.05 <= seconds["forward"] + seconds["backward"] <= seconds["total"]
+    found = {name: seconds[name] for name in ("forward", "backward", "idle", "total")}
+    assert found == {"forward": 0.5, "backward": 1.5, "idle": 1.0, "total": 3.0}
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +17,11 @@ from PIL import Image
 from pydegrade.commands.cli import main as degrade
 from pydegrade.files.dataset import find_images
 from pydegrade.files.io import read_image, write_png
+from pytrain.data import source as source_module
 from pytrain.data.source import BATCHES_AHEAD, DataConfig, RawBatch, Source, open_source, step_indices, stream
 from pytrain.errors import ConfigError, DataError
+
+from .children import HANG_S, environment, wait_until, wait_until_gone
 
 SIZES = [("a.png", 40, 60), ("b.png", 33, 47), ("sub/c.png", 64, 32), ("d2.png", 50, 50), ("d10.png", 36, 70)]
 
@@ -432,22 +434,6 @@ def test_a_damaged_image_ends_the_stream_at_its_step(tmp_path, workers):
             next(batches)
 
 
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie waits for its parent; it no longer runs.
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def wait_until_gone(pids: tuple[int, ...]) -> bool:
-    deadline_s = time.monotonic() + 60
-    while any(alive(pid) for pid in pids) and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    return not any(alive(pid) for pid in pids)
-
-
 def test_a_worker_that_dies_is_reported(tmp_path):
     source = open_folder(write_folder(tmp_path / "hr"), workers=2)
     with stream(source, range(10**6)) as batches:
@@ -457,16 +443,20 @@ def test_a_worker_that_dies_is_reported(tmp_path):
             DataError, match=r"^data: decoding process 1 died \(killed by signal 9\); if memory ran out"
         ):
             list(batches)
-        assert wait_until_gone(batches.worker_pids)
+        wait_until_gone(batches.worker_pids)
 
 
-def test_leaving_early_stops_everything_and_reads_little_ahead(tmp_path):
+def test_leaving_early_stops_everything_and_reads_little_ahead(tmp_path, monkeypatch):
     source = open_folder(write_folder(tmp_path / "hr"), workers=2)
+    opened = []
+    filling = source_module._Filling
+    monkeypatch.setattr(source_module, "_Filling", lambda part, step: opened.append(step) or filling(part, step))
     with stream(source, range(10**9)) as batches:
         assert next(batches).step == 0
-        time.sleep(0.3)
-        assert batches._batches.qsize() <= BATCHES_AHEAD
-    assert wait_until_gone(batches.worker_pids)
+        wait_until(batches._batches.full)
+    wait_until_gone(batches.worker_pids)
+    # Those that exist at a time, and the one that was taken.
+    assert BATCHES_AHEAD < len(opened) <= 2 * BATCHES_AHEAD + 1 + 1
     batches.close()
     with pytest.raises(StopIteration):
         next(batches)
@@ -481,8 +471,9 @@ def test_a_script_that_workers_cannot_import_is_no_riddle(tmp_path):
         "with stream(source, range(5)) as batches:\n"
         "    next(batches)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=200)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment(), timeout=HANG_S
+    )
     assert done.returncode == 1
     assert "if __name__ == '__main__':" in done.stderr
     assert "data: decoding process 0 ended with code 1; what it says above is the reason" in done.stderr
@@ -509,13 +500,12 @@ def test_workers_end_with_the_training_process(tmp_path, end):
     folder = write_folder(tmp_path / "hr")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     process = subprocess.Popen(
         [sys.executable, str(script), str(folder), end],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=environment(),
         start_new_session=True,
     )
     assert process.stdout is not None
@@ -525,7 +515,7 @@ def test_workers_end_with_the_training_process(tmp_path, end):
         process.kill()
     elif end == "interrupt":
         os.killpg(process.pid, signal.SIGINT)
-    _, complaints = process.communicate(timeout=120)
-    assert wait_until_gone(pids)
+    _, complaints = process.communicate(timeout=HANG_S)
+    wait_until_gone(pids)
     # Ctrl-C shows the traceback of the script that did not catch it, and nothing from workers.
     assert complaints.count("Traceback") == (1 if end == "interrupt" else 0), complaints

@@ -16,6 +16,7 @@ import pydegrade
 from pydegrade.errors import TaskError
 from pydegrade.tasks.space import preset_names
 
+from .children import HANG_S
 from .devices import moved
 
 COUNT = 48
@@ -140,9 +141,9 @@ def test_forked_worker_gives_the_same_bits():
     worker = context.Process(target=_child, args=(sender, "realesrgan-x4"))
     worker.start()
     sender.close()
-    assert receiver.poll(60), "the forked worker did not answer"
+    assert receiver.poll(HANG_S), "the forked worker did not answer"
     assert receiver.recv() == here
-    worker.join(60)
+    worker.join(HANG_S)
     assert worker.exitcode == 0
 
 

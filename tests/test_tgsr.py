@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from pytrain.nets import SRResNetConfig, config_to_dict
 from pytrain.training.loop import fit
 
 from . import tgsr
+from .children import HANG_S, environment
 
 SPACE = pydegrade.Space.load("realesrgan-x4")
 
@@ -343,10 +342,15 @@ def test_all_stages_run_in_one_command_under_torchrun(grouped: Path, tmp_path: P
     path = copied(grouped, tmp_path)
     expected = (tmp_path / "groups" / "scores.toml").read_bytes()
     shutil.rmtree(tmp_path / "groups")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "pytrain", "group", str(path)]
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
+        command,
+        env=environment(OMP_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert (tmp_path / "groups" / "scores.toml").read_bytes() == expected
@@ -358,24 +362,37 @@ def test_all_stages_run_in_one_command_under_torchrun(grouped: Path, tmp_path: P
     assert sizes[0] == sizes[1]
 
 
+KILLED_AT_THE_THIRD_TASK = """
+import dataclasses, os, signal
+from pytrain.commands.cli import main
+from pytrain.grouping import stages
+
+measure_rows, tasks = stages.measure_rows, iter(range(2))
+
+def until_the_third(job, *arguments):
+    def measure(*given):
+        if next(tasks, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return job.measure(*given)
+
+    return measure_rows(dataclasses.replace(job, measure=measure), *arguments)
+
+stages.measure_rows = until_the_third
+main()
+"""
+
+
 def test_a_killed_run_goes_on(grouped: Path, tmp_path: Path):
     path = copied(grouped, tmp_path)
     scores = tmp_path / "groups" / "scores.toml"
     expected = scores.read_bytes()
     scores.unlink()
     part = tmp_path / "groups" / "scores.parts" / "full" / "rank_0.jsonl"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytrain", "group", "score", str(path), "--workers", "1"]
-    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while running.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") >= 2):
-            time.sleep(0.01)
-        running.send_signal(signal.SIGKILL)
-    finally:
-        running.kill()
-        running.wait()
+    command = [sys.executable, "-c", KILLED_AT_THE_THIRD_TASK, "group", "score", str(path), "--workers", "1"]
+    killed = subprocess.run(command, env=environment(OMP_NUM_THREADS="1"), capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed
     done = part.read_bytes()
-    assert done.count(b"\n") >= 2
+    assert done.count(b"\n") == 2
     assert not scores.exists()
     part.write_bytes(done + b'{"row": 9, "gain')
     group(path, names=("score",))
