@@ -1,0 +1,114 @@
+"""Where the package under test lies: the only file here that knows names of modules."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def main_of(program: str) -> Callable[[list[str]], None]:
+    """The entry point of a command as pyproject.toml names it, of this tree rather than of an installed one."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    module, _, name = scripts[program].partition(":")
+    main: Callable[[list[str]], None] = getattr(importlib.import_module(module), name)
+    return main
+
+
+def preload() -> None:
+    """Import what commands import lazily, so that children do not do it once each."""
+    for program in ("degrade", "pytrain"):
+        main_of(program)
+    for name in (
+        "torch",
+        "pydegrade",
+        "pytrain.nets",
+        "pytrain.methods",
+        "safetensors.torch",
+        "PIL.Image",
+        "lmdb",
+        "cv2",
+    ):
+        importlib.import_module(name)
+    for module in list(_own_modules()):
+        importlib.import_module(module)
+    tiny_model()
+    task_address()
+
+
+def _own_modules() -> list[str]:
+    names = []
+    for package in ("pydegrade", "pytrain"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if "__main__" not in parts:
+                names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+def _first(*places: str) -> Any:
+    for place in places:
+        module, _, name = place.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
+            continue
+    raise ImportError(f"none of {', '.join(places)}")
+
+
+@cache
+def decode_image() -> Callable[..., Any]:
+    """path -> what training reads: an object with `pixels`, uint8 [H, W, 3], and `notes`."""
+    return _first("pydegrade.files.images:decode_image", "pydegrade.files.io:decode_image", "pydegrade.io:decode_image")
+
+
+@cache
+def read_array() -> Callable[..., Any]:
+    """path -> the image with the channels and the depth of its file."""
+    return _first("pydegrade.files.images:read_array", "pydegrade.files.io:read_array", "pydegrade.io:read_array")
+
+
+@cache
+def task_address() -> str:
+    """A task of the preset bicubic-x2."""
+    import pydegrade
+
+    return pydegrade.sample("bicubic-x2", 0, [0]).addresses[0]
+
+
+@cache
+def tiny_state() -> dict[str, Any]:
+    """Weights of a small network x2, by key."""
+    import torch
+
+    from pytrain import nets
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nets.build(nets.SRResNetConfig(scale=2, num_features=8, num_blocks=1))
+    return {key: value.detach().clone() for key, value in net.state_dict().items()}
+
+
+@cache
+def tiny_model() -> Path:
+    """A model file of `tiny_state`."""
+    import safetensors.torch
+
+    path = Path(tempfile.mkdtemp(prefix="fuzz-model-")) / "tiny.safetensors"
+    atexit.register(shutil.rmtree, path.parent, True)
+    safetensors.torch.save_file(tiny_state(), path)
+    return path
