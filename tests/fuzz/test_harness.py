@@ -44,7 +44,8 @@ def fine(case):
     assert done.code == 2
 
 planted = [
-    (fine, "fine"), (lambda case: os.kill(os.getpid(), 11), "crash"), (fine, "fine"), (spin, "hang"), (sleep, "hang"), (memory, "memory"),
+    (fine, "fine"), (lambda case: os.kill(os.getpid(), 11), "crash"), (fine, "fine"), (spin, "hang"), (sleep, "hang"),
+    (memory, "memory"),
     (writes, "escape"), (starts, "escape"), (unpickles, "escape"), (raises, "traceback"), (fine, "fine"),
     (lambda case: check_words("x", Done(2, "", "")), "words"),
     (lambda case: check_words("x", Done(2, "", "degrade: a\\x1b[31m\\n")), "words"),

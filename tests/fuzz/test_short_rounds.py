@@ -1,4 +1,4 @@
-"""The first cases of every round. Cases that fail and are still to be mended stand in known.json, and only those may fail."""
+"""The first cases of every round. Cases that still fail stand in known.json, and only those may."""
 
 from __future__ import annotations
 
