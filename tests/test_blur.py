@@ -75,6 +75,15 @@ def test_moved_kernels_equal_bilinear_samples():
             assert np.abs(made - expected).max() < 1e-13
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("sizes", [[1], [1, 21], [21, 1], [1, 1, 3]])
+def test_a_kernel_of_one_tap_is_the_identity_in_any_row(shape, sizes, device):
+    images = torch.rand(len(sizes), 3, 9, 11, device=device)
+    out = ops.blur(images, shape=shape, size_px=sizes, sigma_x_px=1.5)
+    for row, size in enumerate(sizes):
+        assert torch.equal(out[row], images[row]) == (size == 1 or shape == "delta")
+
+
 def test_kernels_equal_basicsr(shared):
     cases = json.loads((shared / "golden/basicsr_kernels.json").read_text())
     arrays = np.load(shared / "golden/basicsr_kernels.npz")

@@ -398,8 +398,8 @@ MESSAGES = [
     ((IMAGES, (2, 2), 0.5), ValueError, EITHER),
     ((IMAGES, (2, 0)), ValueError, "size must be (height, width), whole numbers >= 1, got (2, 0)"),
     ((IMAGES, 2), ValueError, "size must be (height, width), whole numbers >= 1, got 2"),
-    ((IMAGES, None, 17), ValueError, "resize_factor must be in [1/64, 16], got 17"),
-    ((IMAGES, None, [1, float("nan")]), ValueError, "resize_factor must be in [1/64, 16], got nan at row 1"),
+    ((IMAGES, None, 17), ValueError, "resize_factor must be in [0.015625, 16], got 17"),
+    ((IMAGES, None, [1, float("nan")]), ValueError, "resize_factor must be in [0.015625, 16], got nan at row 1"),
     ((IMAGES, None, [1, 1, 1]), ValueError, "resize_factor must be a number or of shape [2], got shape [3]"),
     (
         (IMAGES, None, [1, 2]),

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from ..native import devices
 
 
-def check_images(op: str, images: torch.Tensor) -> None:
-    """[B, C, H, W] float32 on the CPU or on CUDA, no empty side."""
+def check_images(op: str, images: torch.Tensor, channels: int | None = None, values: str = " in [0, 1]") -> None:
+    """[B, C, H, W] float32 on the CPU or on CUDA, no empty side; `channels`: the only C; `values`: for the message."""
+    layout = f"[B, {'C' if channels is None else channels}, H, W]"
     if not isinstance(images, torch.Tensor):
-        raise TypeError(f"{op}: images must be a tensor [B, C, H, W], got {type(images).__name__}")
-    if images.dim() != 4 or 0 in images.shape[1:]:
-        raise ValueError(f"{op}: images must be [B, C, H, W] with C, H, W >= 1, got shape {list(images.shape)}")
+        raise TypeError(f"{op}: images must be a tensor {layout}, got {type(images).__name__}")
+    if images.dim() != 4 or 0 in images.shape[1:] or channels not in (None, images.shape[1]):
+        sides = "C, H, W" if channels is None else "H, W"
+        raise ValueError(f"{op}: images must be {layout} with {sides} >= 1, got shape {list(images.shape)}")
     if images.dtype != torch.float32:
-        raise TypeError(f"{op}: images must be float32 in [0, 1], got {images.dtype}")
+        raise TypeError(f"{op}: images must be float32{values}, got {images.dtype}")
     check_device(op, images)
 
 
@@ -97,8 +99,3 @@ def check_rows(op: str, count: int, *tensors: tuple[torch.Tensor, torch.dtype]) 
             raise ValueError(f"{op}: expected {dtype} with {count} rows on the CPU, got {got}")
         checked.append(tensor.contiguous())
     return checked
-
-
-def like_data(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    """Fake of an op that keeps sizes."""
-    return torch.empty_like(data, memory_format=torch.contiguous_format)

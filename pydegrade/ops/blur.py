@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import devices
 from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
+from .arguments import beside, check_images, check_layout, check_rows, codes, numbers
 from .declaration import BoolArray, Column, Columns, Items, Op
-from .library import LIBRARY, layout_arguments
+from .library import define
 from .psf import SHAPES, blur_params
 
 Shape = Literal["delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"]
@@ -22,7 +22,7 @@ BORDERS: tuple[Border, ...] = ("reflect_101", "symmetric")
 _DELTA, _SINC = SHAPES.index("delta"), SHAPES.index("sinc")
 _TURNED = tuple(SHAPES.index(shape) for shape in ("aniso", "generalized_aniso", "plateau_aniso"))
 _WITH_BETA = tuple(SHAPES.index(shape) for shape in SHAPES if shape.startswith(("generalized", "plateau")))
-_DENSE = 2
+_IDENTITY, _DENSE = 0, 2  # BlurPath
 # float32(pi) lies above pi.
 _PI = float(np.float32(np.pi))
 
@@ -82,10 +82,6 @@ OP = Op(
 # ---- Registration. Kernels lie one after the other in `weights`; start int64, size_px, path (BlurPath) and border
 # (BlurBorder) int32 [B].
 
-_PARAMETERS = "Tensor weights, Tensor start, Tensor size_px, Tensor path, Tensor border"
-LIBRARY.define(f"blur(Tensor data, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
-LIBRARY.define(f"blur_adjoint(Tensor grad, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
-
 
 def _run(
     function: str,
@@ -112,7 +108,8 @@ def _run(
     if weights.dtype != torch.float32 or weights.device.type != "cpu":
         raise ValueError(f"blur: weights must be float32 on the CPU, got {weights.dtype} on {weights.device}")
     size = size_px.long()
-    needed = torch.where(path == _DENSE, size * size, 2 * size)
+    # A kernel of one tap, the identity, reads no weights.
+    needed = torch.where(path == _IDENTITY, 0, torch.where(path == _DENSE, size * size, 2 * size))
     if rows["count"] and (int(start.min()) < 0 or int((start + needed).max()) > weights.numel()):
         raise ValueError(f"blur: kernels do not fit {weights.numel()} weights")
     src = data.contiguous()
@@ -142,12 +139,9 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (out, *(None for _ in range(9)))
 
 
-for _device_key in ("CPU", "CUDA"):
-    LIBRARY.impl("blur", _blur, _device_key)
-    LIBRARY.impl("blur_adjoint", _blur_adjoint, _device_key)
-torch.library.register_fake("pydegrade::blur", like_data, lib=LIBRARY)
-torch.library.register_fake("pydegrade::blur_adjoint", like_data, lib=LIBRARY)
-torch.library.register_autograd("pydegrade::blur", _backward, setup_context=_save, lib=LIBRARY)
+_PARAMETERS = "Tensor weights, Tensor start, Tensor size_px, Tensor path, Tensor border"
+define("blur_adjoint", _PARAMETERS, _blur_adjoint, images="Tensor grad")
+define("blur", _PARAMETERS, _blur, save=_save, backward=_backward)
 
 
 # ---- Public function

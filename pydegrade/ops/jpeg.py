@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import devices
 from ..native.packed import dense_layout
-from .arguments import beside, check_device
+from .arguments import beside, check_images, check_layout, check_rows, codes, numbers
 from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op
-from .library import LIBRARY, layout_arguments
+from .library import define
 
 Mode = Literal["off", "libjpeg", "diffjpeg", "diffjpeg_basicsr"]
 Subsampling = Literal["444", "422", "420"]
@@ -76,15 +76,6 @@ OP = Op(
 
 # ---- Registration. Parameter tensors: mode, subsampling, rounding int32 [B] (codes), quality float32 [B].
 
-_PARAMETERS = "Tensor mode, Tensor quality, Tensor subsampling, Tensor rounding"
-LIBRARY.define(f"jpeg(Tensor data, {layout_arguments()}, {_PARAMETERS}, bool libjpeg_gradient) -> Tensor")
-LIBRARY.define(
-    f"jpeg_adjoint(Tensor grad, Tensor data, {layout_arguments()}, {_PARAMETERS}, bool libjpeg_gradient) -> Tensor"
-)
-
-
-_DTYPES = (torch.int64, torch.int32, torch.int32, torch.int32, torch.float32, torch.int32, torch.int32)
-
 
 def _fields(
     data: torch.Tensor,
@@ -98,22 +89,19 @@ def _fields(
     rounding: torch.Tensor,
 ) -> dict[str, Any]:
     """Fields of `JpegArgs`, after the checks without which memory outside `data` could be touched."""
-    count = offset.shape[0]
-    if data.dtype != torch.float32 or channels != 3:
+    if channels != 3:
         raise ValueError(f"jpeg: data must be float32 with 3 channels, got {data.dtype} with {channels}")
-    tensors = [offset, height, width, mode, quality, subsampling, rounding]
-    for place, (tensor, dtype) in enumerate(zip(tensors, _DTYPES)):
-        if tensor.dtype != dtype or tensor.shape != (count,) or tensor.device.type != "cpu":
-            got = f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
-            raise ValueError(f"jpeg: expected {dtype} of shape ({count},) on the CPU, got {got}")
-        tensors[place] = tensor.contiguous()
-    values = data.numel()
-    for first, rows, columns in zip(offset.tolist(), height.tolist(), width.tolist()):
-        if first < 0 or rows < 1 or columns < 1 or first + channels * rows * columns > values:
-            raise ValueError(f"jpeg: the layout does not fit {values} values")
-    offset, height, width, mode, quality, subsampling, rounding = tensors
+    rows = check_layout("jpeg", data, offset, height, width, channels)
+    mode, quality, subsampling, rounding = check_rows(
+        "jpeg",
+        rows["count"],
+        (mode, torch.int32),
+        (quality, torch.float32),
+        (subsampling, torch.int32),
+        (rounding, torch.int32),
+    )
     return {
-        "rows": {"count": count, "channels": channels, "offset": offset, "height": height, "width": width},
+        "rows": rows,
         "src": data.contiguous(),
         "mode": mode,
         "quality": quality,
@@ -140,10 +128,6 @@ def _jpeg_adjoint(grad: torch.Tensor, data: torch.Tensor, *arguments: Any) -> to
     return out
 
 
-def _like_data(data: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    return torch.empty_like(data, memory_format=torch.contiguous_format)
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     data, offset, height, width, channels, *parameters, libjpeg_gradient = inputs
     ctx.save_for_backward(data, offset, height, width, *parameters)
@@ -156,12 +140,9 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (torch.ops.pydegrade.jpeg_adjoint(grad, *arguments), *(None for _ in arguments[1:]))
 
 
-for _device_key in ("CPU", "CUDA"):
-    LIBRARY.impl("jpeg", _jpeg, _device_key)
-    LIBRARY.impl("jpeg_adjoint", _jpeg_adjoint, _device_key)
-torch.library.register_fake("pydegrade::jpeg", _like_data, lib=LIBRARY)
-torch.library.register_fake("pydegrade::jpeg_adjoint", _like_data, lib=LIBRARY)
-torch.library.register_autograd("pydegrade::jpeg", _backward, setup_context=_save, lib=LIBRARY)
+_PARAMETERS = "Tensor mode, Tensor quality, Tensor subsampling, Tensor rounding, bool libjpeg_gradient"
+define("jpeg_adjoint", _PARAMETERS, _jpeg_adjoint, images="Tensor grad, Tensor data")
+define("jpeg", _PARAMETERS, _jpeg, save=_save, backward=_backward)
 
 
 # ---- Public function
@@ -207,17 +188,11 @@ def jpeg(
         TypeError, ValueError: the message gives the first bad row.
     Source: ITU-T T.81 (1992), JFIF 1.02; libjpeg-turbo 3 for everything those leave open.
     """
-    if not isinstance(images, torch.Tensor):
-        raise TypeError(f"jpeg: images must be a tensor [B, 3, H, W], got {type(images).__name__}")
-    if images.dim() != 4 or images.shape[1] != 3 or images.shape[2] == 0 or images.shape[3] == 0:
-        raise ValueError(f"jpeg: images must be [B, 3, H, W] with H, W >= 1, got shape {list(images.shape)}")
-    if images.dtype != torch.float32:
-        raise TypeError(f"jpeg: images must be float32 in [0, 1], got {images.dtype}")
-    check_device("jpeg", images)
+    check_images("jpeg", images, channels=3)
     batch = images.shape[0]
-    modes = _codes("mode", mode, MODES, batch)
-    subsamplings = _codes("subsampling", subsampling, SUBSAMPLINGS, batch)
-    roundings = _codes("rounding", rounding, ROUNDINGS, batch)
+    modes = codes("jpeg", "mode", mode, MODES, batch)
+    subsamplings = codes("jpeg", "subsampling", subsampling, SUBSAMPLINGS, batch)
+    roundings = codes("jpeg", "rounding", rounding, ROUNDINGS, batch)
     qualities = _qualities(quality, modes)
     layout = dense_layout(images)
     per_image = (layout.offset, layout.height, layout.width, modes, qualities, subsamplings, roundings)
@@ -226,36 +201,12 @@ def jpeg(
     return out
 
 
-def _codes(name: str, value: Any, choices: Sequence[str], batch: int) -> IntArray:
-    """One name or `batch` of them as codes."""
-    expected = f"jpeg: {name} must be one of {', '.join(map(repr, choices))}, got"
-    if isinstance(value, str):
-        if value not in choices:
-            raise ValueError(f"{expected} {value!r}")
-        return np.full(batch, choices.index(value), np.int32)
-    if len(value) != batch:
-        raise ValueError(f"jpeg: {name} must be one name or {batch}, got {len(value)}")
-    for row, chosen in enumerate(value):
-        if chosen not in choices:
-            raise ValueError(f"{expected} {chosen!r} at row {row}")
-    return np.array([choices.index(chosen) for chosen in value], np.int32)
-
-
 def _qualities(quality: Any, modes: IntArray) -> FloatArray:
     """float32 [B]: in range, whole where the mode asks for it."""
-    given = quality.detach().cpu().numpy() if isinstance(quality, torch.Tensor) else quality
-    values = np.asarray(given, np.float64)
-    if values.shape not in ((), modes.shape):
-        raise ValueError(f"jpeg: quality must be a number or of shape [{len(modes)}], got shape {list(values.shape)}")
-    # A comparison with NaN is false, so NaN is refused too.
-    whole = (modes != _LIBJPEG) | (values == np.rint(values))
-    for expected, good in (
-        ("in [1, 100]", (values >= 1) & (values <= 100)),
-        ("a whole number in mode 'libjpeg'", whole),
-    ):
-        if not good.all():
-            if not values.shape:
-                raise ValueError(f"jpeg: quality must be {expected}, got {values:g}")
-            row = int(np.argmin(good))
-            raise ValueError(f"jpeg: quality must be {expected}, got {values[row]:g} at row {row}")
-    return np.full(modes.shape, values, np.float32)
+    values = numbers("jpeg", "quality", quality, len(modes), 1, 100)
+    broken = (modes == _LIBJPEG) & (values != np.rint(values))
+    if broken.any():
+        row = int(np.argmax(broken))
+        where = f" at row {row}" if np.ndim(quality) else ""
+        raise ValueError(f"jpeg: quality must be a whole number in mode 'libjpeg', got {values[row]:g}{where}")
+    return values.astype(np.float32)

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import binding, devices, rng
 from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, codes, like_data, numbers
+from .arguments import beside, check_images, check_layout, check_rows, codes, numbers
 from .declaration import BoolArray, Column, Columns, Items, Op
 from .eigen import symmetric_eigen3
-from .library import LIBRARY, layout_arguments
+from .library import define
 
 Kind = Literal["off", "gaussian", "poisson", "correlated"]
 KINDS: tuple[Kind, ...] = ("off", "gaussian", "poisson", "correlated")
@@ -113,11 +113,6 @@ def noise_matrix(covariance_8bit2: NDArray[Any]) -> NDArray[np.float32]:
 # ---- Registration. Parameter tensors: kind, gray int32 [B]; sigma, gain float32 [B]; matrix float32 [B, 9]; key int32
 # [B, 4] (the bits of unsigned words, which torch has few operations for).
 
-LIBRARY.define(
-    f"noise(Tensor data, {layout_arguments()}, Tensor kind, Tensor sigma, Tensor gain, Tensor gray, Tensor matrix, "
-    "Tensor key) -> Tensor"
-)
-
 
 def _noise(
     data: torch.Tensor,
@@ -168,10 +163,8 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (grad * ((output > 0) & (output < 1)), *(None for _ in range(10)))
 
 
-for _device_key in ("CPU", "CUDA"):
-    LIBRARY.impl("noise", _noise, _device_key)
-torch.library.register_fake("pydegrade::noise", like_data, lib=LIBRARY)
-torch.library.register_autograd("pydegrade::noise", _backward, setup_context=_save, lib=LIBRARY)
+_PARAMETERS = "Tensor kind, Tensor sigma, Tensor gain, Tensor gray, Tensor matrix, Tensor key"
+define("noise", _PARAMETERS, _noise, save=_save, backward=_backward)
 
 
 # ---- Public function

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import devices, rng
 from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, like_data, numbers
+from .arguments import beside, check_images, check_layout, check_rows, numbers
 from .declaration import BoolArray, Column, Columns, Items, Op
-from .library import LIBRARY, layout_arguments
+from .library import define
 
 # ---- Declaration
 
@@ -55,11 +55,6 @@ OP = Op(
 
 # ---- Registration. Columns float32 [B], in the order of the declaration; key int32 [B, 4] (the bits of unsigned words).
 
-LIBRARY.define(
-    f"rain(Tensor data, {layout_arguments()}, {', '.join(f'Tensor {column.name}' for column in _COLUMNS)}, Tensor key) "
-    "-> Tensor"
-)
-
 
 def _rain(
     data: torch.Tensor,
@@ -92,10 +87,8 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (grad * ((output > 0) & (output < 1)), *(None for _ in range(11)))
 
 
-for _device_key in ("CPU", "CUDA"):
-    LIBRARY.impl("rain", _rain, _device_key)
-torch.library.register_fake("pydegrade::rain", like_data, lib=LIBRARY)
-torch.library.register_autograd("pydegrade::rain", _backward, setup_context=_save, lib=LIBRARY)
+_PARAMETERS = ", ".join(f"Tensor {name}" for name in (*(column.name for column in _COLUMNS), "key"))
+define("rain", _PARAMETERS, _rain, save=_save, backward=_backward)
 
 
 # ---- Public function

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import devices
 from ..native.packed import Layout, dense_layout
-from .arguments import beside, check_device
+from .arguments import beside, check_images, check_rows, codes, numbers
 from .declaration import BoolArray, Column, Columns, IntArray, Items, Op
-from .library import LIBRARY, layout_arguments
+from .library import define
 
 Mode = Literal[
     "torch_area",
@@ -130,10 +130,6 @@ OP = Op(
 # is that of the input of `resize`, in resize_adjoint too, where `grad` belongs to the output. Results are packed
 # without gaps; `total` is their number of floats.
 
-_PARAMETERS = "Tensor dst_height, Tensor dst_width, Tensor mode, Tensor scale_y, Tensor scale_x, SymInt total"
-LIBRARY.define(f"resize(Tensor data, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
-LIBRARY.define(f"resize_adjoint(Tensor grad, {layout_arguments()}, {_PARAMETERS}) -> Tensor")
-
 _DTYPES = (
     *(torch.int64, torch.int32, torch.int32),
     *(torch.int32, torch.int32, torch.int32, torch.float64, torch.float64),
@@ -154,14 +150,8 @@ def _prepared(data: torch.Tensor, channels: int, *tensors: torch.Tensor) -> tupl
     """Layouts of input and output and the fields of `ResizeParams`, after the checks that keep memory safe."""
     if data.dtype != torch.float32 or channels < 1:
         raise ValueError(f"resize: data must be float32 with 1 or more channels, got {data.dtype} with {channels}")
-    count = tensors[0].shape[0]
-    for tensor, dtype in zip(tensors, _DTYPES):
-        if tensor.dtype != dtype or tensor.shape != (count,) or tensor.device.type != "cpu":
-            got = f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
-            raise ValueError(f"resize: expected {dtype} of shape ({count},) on the CPU, got {got}")
-    offset, height, width, dst_height, dst_width, mode, scale_y, scale_x = (
-        np.ascontiguousarray(tensor.numpy()) for tensor in tensors
-    )
+    checked = check_rows("resize", tensors[0].shape[0], *zip(tensors, _DTYPES))
+    offset, height, width, dst_height, dst_width, mode, scale_y, scale_x = (tensor.numpy() for tensor in checked)
     src = Layout(offset, height, width, channels)
     dst = Layout.of_sizes(dst_height, dst_width, channels)
     return src, dst, {"mode": mode, "scale_y": scale_y, "scale_x": scale_x}
@@ -211,14 +201,17 @@ def _transposed_by(name: str) -> Any:
     return backward
 
 
-for _name, _function, _adjoint in (
-    ("resize", _resize, "resize_adjoint"),
-    ("resize_adjoint", _resize_adjoint, "resize"),
-):
-    for _device_key in ("CPU", "CUDA"):
-        LIBRARY.impl(_name, _function, _device_key)
-    torch.library.register_fake(f"pydegrade::{_name}", _like_total, lib=LIBRARY)
-    torch.library.register_autograd(f"pydegrade::{_name}", _transposed_by(_adjoint), setup_context=_save, lib=LIBRARY)
+_PARAMETERS = "Tensor dst_height, Tensor dst_width, Tensor mode, Tensor scale_y, Tensor scale_x, SymInt total"
+define("resize", _PARAMETERS, _resize, fake=_like_total, save=_save, backward=_transposed_by("resize_adjoint"))
+define(
+    "resize_adjoint",
+    _PARAMETERS,
+    _resize_adjoint,
+    images="Tensor grad",
+    fake=_like_total,
+    save=_save,
+    backward=_transposed_by("resize"),
+)
 
 
 # ---- Public function
@@ -254,22 +247,16 @@ def resize(
         TypeError, ValueError: the message gives the first bad row.
     Source: torch 2.13 F.interpolate; OpenCV 4 resize; MATLAB imresize (R2015b and later); Keys 1981.
     """
-    if not isinstance(images, torch.Tensor):
-        raise TypeError(f"resize: images must be a tensor [B, C, H, W], got {type(images).__name__}")
-    if images.dim() != 4 or 0 in images.shape[1:]:
-        raise ValueError(f"resize: images must be [B, C, H, W] with C, H, W >= 1, got shape {list(images.shape)}")
-    if images.dtype != torch.float32:
-        raise TypeError(f"resize: images must be float32, got {images.dtype}")
-    check_device("resize", images)
+    check_images("resize", images, values="")
     if (size is None) == (resize_factor is None):
         raise ValueError("resize: give either size or resize_factor")
     batch, channels, rows, columns = images.shape
-    modes = _codes(mode, batch)
+    modes = codes("resize", "mode", mode, MODES, batch)
     if size is not None:
         out_height, out_width = _checked_size(size)
         scales = np.zeros(batch)
     else:
-        factors = _factors(resize_factor, batch)
+        factors = numbers("resize", "resize_factor", resize_factor, batch, _LOWEST_FACTOR, _HIGHEST_FACTOR)
         ceil = _CEILS[modes]
         heights = _scaled(np.full(batch, rows, np.int64), factors, ceil)
         widths = _scaled(np.full(batch, columns, np.int64), factors, ceil)
@@ -293,38 +280,8 @@ def resize(
     return out.view(batch, channels, out_height, out_width)
 
 
-def _codes(mode: Any, batch: int) -> IntArray:
-    """One name or `batch` of them as codes."""
-    expected = f"resize: mode must be one of {', '.join(map(repr, MODES))}, got"
-    if isinstance(mode, str):
-        if mode not in MODES:
-            raise ValueError(f"{expected} {mode!r}")
-        return np.full(batch, MODES.index(mode), np.int32)
-    if len(mode) != batch:
-        raise ValueError(f"resize: mode must be one name or {batch}, got {len(mode)}")
-    for row, chosen in enumerate(mode):
-        if chosen not in MODES:
-            raise ValueError(f"{expected} {chosen!r} at row {row}")
-    return np.array([MODES.index(chosen) for chosen in mode], np.int32)
-
-
 def _checked_size(size: Any) -> tuple[int, int]:
     whole = isinstance(size, (tuple, list)) and len(size) == 2
     if not whole or not all(isinstance(side, (int, np.integer)) and 1 <= side < 2**24 for side in size):
         raise ValueError(f"resize: size must be (height, width), whole numbers >= 1, got {size!r}")
     return int(size[0]), int(size[1])
-
-
-def _factors(given: Any, batch: int) -> NDArray[np.float64]:
-    """[B], in range."""
-    values = np.asarray(given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given, np.float64)
-    if values.shape not in ((), (batch,)):
-        raise ValueError(
-            f"resize: resize_factor must be a number or of shape [{batch}], got shape {list(values.shape)}"
-        )
-    good = (values >= _LOWEST_FACTOR) & (values <= _HIGHEST_FACTOR)  # false for NaN
-    if not good.all():
-        where = "" if not values.shape else f" at row {int(np.argmin(good))}"
-        value = values if not values.shape else values[np.argmin(good)]
-        raise ValueError(f"resize: resize_factor must be in [1/64, 16], got {value:g}{where}")
-    return np.full(batch, values, np.float64)

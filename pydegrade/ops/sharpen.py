@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import devices
 from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, like_data, numbers
+from .arguments import beside, check_images, check_layout, check_rows, numbers
 from .declaration import BoolArray, Column, Columns, Items, Op
-from .library import LIBRARY, layout_arguments
+from .library import define
 
 # ---- Declaration
 
@@ -53,10 +53,6 @@ OP = Op(
 
 # ---- Registration. weight, threshold_8bit float32 [B], radius_px int32 [B]. It has no gradient: targets are data.
 
-LIBRARY.define(
-    f"sharpen(Tensor data, {layout_arguments()}, Tensor weight, Tensor radius_px, Tensor threshold_8bit) -> Tensor"
-)
-
 
 def _sharpen(
     data: torch.Tensor,
@@ -80,9 +76,7 @@ def _sharpen(
     return out
 
 
-for _device_key in ("CPU", "CUDA"):
-    LIBRARY.impl("sharpen", _sharpen, _device_key)
-torch.library.register_fake("pydegrade::sharpen", like_data, lib=LIBRARY)
+define("sharpen", "Tensor weight, Tensor radius_px, Tensor threshold_8bit", _sharpen)
 
 
 # ---- Public function
