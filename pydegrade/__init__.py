@@ -4,27 +4,49 @@ A *space* (TOML) is a distribution over degradations; a *task* is one drawn row 
 engine runs one task per image. See `Space`, `sample`, `degrade`, and the commands `degrade --help`.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-from . import ops
-from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
-from .errors import ImageError, KernelError, PydegradeError, SpaceError, TaskError
-from .images import metrics
-from .images.blur_down import blur_down
-from .images.imresize import imresize
-from .images.kernel_estimate import EstimatedKernel, estimate_kernel
-from .images.metrics import psnr, ssim
-from .native.binding import get_num_threads, isa_name, set_num_threads
-from .ops import kernels
-from .tasks import vectors
-from .tasks.sampler import sample
-from .tasks.space import Space
-from .tasks.task import TaskBatch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("pydegrade")
-except PackageNotFoundError:  # the source tree on PYTHONPATH, not installed
-    __version__ = "0+source"
+if TYPE_CHECKING:
+    from . import ops
+    from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
+    from .errors import ImageError, KernelError, PydegradeError, SpaceError, TaskError
+    from .images import metrics
+    from .images.blur_down import blur_down
+    from .images.imresize import imresize
+    from .images.kernel_estimate import EstimatedKernel, estimate_kernel
+    from .images.metrics import psnr, ssim
+    from .native.binding import get_num_threads, isa_name, set_num_threads
+    from .ops import kernels
+    from .tasks import vectors
+    from .tasks.sampler import sample
+    from .tasks.space import Space
+    from .tasks.task import TaskBatch
+
+    __version__: str
+
+# Where each public name lives. It is loaded when it is first asked for: importing torch takes a second, which
+# `degrade --help` and a mistyped option do not have to wait.
+_HOMES = {
+    ".engine": ("Pair", "Stage", "degrade", "degrade_batch", "degrade_list", "degrade_pairs", "trace"),
+    ".errors": ("ImageError", "KernelError", "PydegradeError", "SpaceError", "TaskError"),
+    ".images.blur_down": ("blur_down",),
+    ".images.imresize": ("imresize",),
+    ".images.kernel_estimate": ("EstimatedKernel", "estimate_kernel"),
+    ".images.metrics": ("psnr", "ssim"),
+    ".native.binding": ("get_num_threads", "isa_name", "set_num_threads"),
+    ".tasks.sampler": ("sample",),
+    ".tasks.space": ("Space",),
+    ".tasks.task": ("TaskBatch",),
+}
+_MODULES = {
+    "kernels": ".ops.kernels",
+    "metrics": ".images.metrics",
+    "ops": ".ops",
+    "vectors": ".tasks.vectors",
+}
 
 __all__ = [
     "EstimatedKernel",
@@ -57,3 +79,30 @@ __all__ = [
     "trace",
     "vectors",
 ]
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pydegrade")
+    except PackageNotFoundError:  # the source tree on PYTHONPATH, not installed
+        return "0+source"
+
+
+def __getattr__(name: str) -> Any:
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _MODULES:
+        value = import_module(_MODULES[name], __name__)
+    elif home is not None:
+        value = getattr(import_module(home, __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,7 +17,9 @@ from PIL import Image
 
 import pydegrade
 from pydegrade.commands import cli
+from pydegrade.commands.shell.main import Commands
 from pydegrade.files import io
+from pydegrade.tasks import sampler
 
 from .children import environment, interrupted
 
@@ -51,6 +53,11 @@ def command(*arguments: object) -> list[str]:
 def tree(folder: Path) -> dict[str, bytes]:
     """Content of every file below a folder."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """`tree` without hidden files: the record of results."""
+    return {name: content for name, content in tree(folder).items() if not name.rpartition("/")[2].startswith(".")}
 
 
 def manifest(folder: Path) -> list[dict[str, str]]:
@@ -270,7 +277,7 @@ def test_apply_a_file_of_tasks_to_a_folder_of_any_sizes(degrade, photos, tmp_pat
     result = degrade("apply", tmp_path / "in", "--task", tmp_path / "tasks.npz", "--out", tmp_path / "out")
     assert result.code == 0
     assert "odd.png: cut from 99 x 101 to 96 x 100 px, multiples of the scale 4" in result.err
-    assert sorted(tree(tmp_path / "out")) == sorted(
+    assert sorted(visible(tmp_path / "out")) == sorted(
         f"{name}/{row:05d}.png" for name in ("odd", "sub/even") for row in range(3)
     )
     tasks = pydegrade.TaskBatch.load(tmp_path / "tasks.npz")
@@ -291,17 +298,19 @@ def test_apply_skips_and_reports_broken_files(degrade, photos, tmp_path):
     assert "half.png: corrupt or truncated" in result.err
     assert "tiny.png: sides must be at least the scale 4, got 9 x 3" in result.err
     assert "degrade apply: 2 of 3 images skipped" in result.err
-    assert list(tree(tmp_path / "out")) == ["good.png"]
+    assert list(visible(tmp_path / "out")) == ["good.png"]
 
 
-def test_apply_refuses_results_of_the_same_name(degrade, tmp_path):
+def test_results_of_one_name_keep_the_ending(degrade, tmp_path):
     for suffix in ("png", "bmp"):
         Image.new("RGB", (8, 8)).save(tmp_path / f"a.{suffix}")
     address = pydegrade.sample("bicubic", 0, [0]).addresses[0]
-    result = degrade("apply", tmp_path, "--task", address, "--out", tmp_path / "out")
-    assert result.code == 2
-    assert "results would have the same name" in result.err
-    assert not (tmp_path / "out").exists()
+    source = tmp_path / "in"
+    source.mkdir()
+    for suffix in ("png", "bmp"):
+        (tmp_path / f"a.{suffix}").rename(source / f"a.{suffix}")
+    assert degrade("apply", source, "--task", address, "--out", tmp_path / "out").code == 0
+    assert sorted(visible(tmp_path / "out")) == ["a.bmp.png", "a.png"]
 
 
 # ---- show, preview, spaces, help
@@ -341,13 +350,13 @@ def test_spaces_lists_every_preset_with_its_digest(degrade):
         assert space.digest[:8] in result.out
 
 
-@pytest.mark.parametrize("name", sorted(cli.cli.commands))
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
 def test_every_command_has_help_with_an_example(degrade, name):
     for option in ("-h", "--help"):
         result = degrade(name, option)
         assert result.code == 0
         assert result.out.startswith(f"Usage: degrade {name}")
-        if cli.cli.commands[name].params[1:]:
+        if name != "spaces":
             assert f"degrade {name} " in result.out.split("Example", 1)[1]
 
 
@@ -372,14 +381,14 @@ def one_line(result: Result) -> str:
     ("arguments", "message"),
     [
         (["sample"], "degrade sample: Missing option '--tasks'"),
-        (["sample", "--tasks", 0], "0 is not in the range x>=1"),
+        (["sample", "--tasks", 0], "'--tasks': must be in [1, 10,000,000]; more in several runs, by --start, got '0'"),
         (["sample", "--tasks", 4, "--tusks", 4], "Did you mean '--tasks'?"),
         (["sample", "--tasks", 4, "--hr", "absent"], "absent: must be a folder with images, got nothing"),
         (["sample", "--tasks", 4, "--hr-size", 50], "--hr-size: must be a multiple of the scale 4, got 50"),
         (["sample", "--tasks", 4, "--hr-size", 4000], "smaller than the crop of 4000 px"),
-        (["sample", "--tasks", 4, "--format", "jpg"], "'jpg' is not one of"),
-        (["sample", "--tasks", 4, "--seed", -1], "-1 is not in the range"),
-        (["simple"], "No such command 'simple'"),
+        (["sample", "--tasks", 4, "--format", "jpg"], "'--format': must be one of png, npy, lmdb, got 'jpg'"),
+        (["sample", "--tasks", 4, "--seed", -1], "'--seed': must be in [0, 2^63), got '-1'"),
+        (["simple"], "No such command 'simple'; did you mean 'sample'?"),
         (["show", "nonsense"], "--task: must be an address"),
         (["apply", "absent.png", "--task", "x", "--out", "y"], "'absent.png' does not exist"),
     ],
@@ -541,7 +550,7 @@ def test_an_unexpected_failure_is_not_hidden(degrade, monkeypatch, tmp_path):
     def fail(*_arguments, **_options):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(cli, "sample_tasks", fail)
+    monkeypatch.setattr(sampler, "sample", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         cli.main(["sample", "--tasks", "1", "--out", str(tmp_path / "out")])
 
@@ -553,7 +562,7 @@ def test_the_trainer_declares_its_commands(degrade, monkeypatch):
     tomli = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     declared = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][cli.ENTRY_POINTS]
     entries = {name: EntryPoint(name, value, cli.ENTRY_POINTS) for name, value in declared.items()}
-    monkeypatch.setattr(cli, "_added_commands", lambda: entries)
+    monkeypatch.setattr(Commands, "added", lambda self: entries)
     assert sorted(entries) == ["estimate", "pairs"]
     for name in entries:
         result = degrade(name, "--help")
@@ -572,7 +581,7 @@ def test_the_trainer_declares_its_commands(degrade, monkeypatch):
 )
 def test_a_command_that_does_not_load_is_one_line_and_spoils_nothing(degrade, monkeypatch, value, message):
     entries = {name: EntryPoint(name, value, cli.ENTRY_POINTS) for name in ("foreign", "spaces")}
-    monkeypatch.setattr(cli, "_added_commands", lambda: entries)
+    monkeypatch.setattr(Commands, "added", lambda self: entries)
     result = degrade("foreign", "photo.png", "--option", "1")
     assert result.code == 1
     assert result.err.startswith(f"degrade: foreign ({value}) cannot be loaded: ")

@@ -54,7 +54,7 @@ def pairs(clean, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     model = folder / "teacher.safetensors"
     teacher = make_model(model, seed=0)
-    assert write_pairs(plan_pairs([clean], teacher, "uint8"), teacher, folder / "pairs")
+    assert write_pairs(plan_pairs([clean], teacher, "uint8"), teacher, folder / "pairs").complete
     return folder / "pairs", model
 
 
@@ -117,13 +117,13 @@ def test_shards_and_stops_give_the_files_of_one_run(clean, pairs, tmp_path):
 
     with pytest.raises(StopError):
         write_pairs(plan_pairs([clean], teacher, "uint8", (0, 2)), teacher, out, finished=stop)
-    assert not write_pairs(plan_pairs([clean], teacher, "uint8", (1, 2)), teacher, out)
+    assert not write_pairs(plan_pairs([clean], teacher, "uint8", (1, 2)), teacher, out).complete
     assert not (out / "manifest.json").exists()
     kept = out / "hr" / "a.png"
     before_ns = kept.stat().st_mtime_ns
-    assert write_pairs(plan_pairs([clean], teacher, "uint8", (0, 2)), teacher, out)
+    assert write_pairs(plan_pairs([clean], teacher, "uint8", (0, 2)), teacher, out).complete
     assert kept.stat().st_mtime_ns == before_ns, "finished files are not made again"
-    for path in sorted(whole.rglob("*.*")):
+    for path in sorted(whole.rglob("[!.]*.*")):
         assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes(), path
 
 

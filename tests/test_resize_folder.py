@@ -10,8 +10,10 @@ from PIL import Image
 from skimage import data
 
 import pydegrade
-from pydegrade.commands import cli, resize_folder
-from pydegrade.commands.resize_folder import named_results, parse_scale, whole_shrinkage
+from pydegrade.commands import cli
+from pydegrade.commands.jobs import resize
+from pydegrade.commands.jobs.resize import plan_resize, whole_shrinkage
+from pydegrade.commands.resize import parse_scale
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -49,7 +51,7 @@ def test_makes_a_benchmark_set(shared: Path, tmp_path: Path, capsys: pytest.Capt
         assert text.splitlines()[0].startswith("5 of 5 images resized, ")
         assert text.splitlines()[1] == f"  {out.resolve()}"
         expected = sorted((golden / "LR_bicubic" / f"X{n}").glob("*.png"))
-        assert [path.name for path in expected] == [path.name for path in sorted(out.iterdir())]
+        assert [path.name for path in expected] == [path.name for path in sorted(out.glob("[!.]*"))]
         for path in expected:
             np.testing.assert_array_equal(read(out / path.name), read(path))
 
@@ -70,7 +72,9 @@ def test_keeps_the_tree_and_gray_images(tree: Path, capsys: pytest.CaptureFixtur
     code, text, err = run(capsys, tree / "in", tree / "out", "--scale", "2", "--kernel", "lanczos3")
     assert (code, err) == (0, "")
     assert "3 of 3" in text
-    found = sorted(path.relative_to(tree / "out").as_posix() for path in (tree / "out").rglob("*") if path.is_file())
+    found = sorted(
+        path.relative_to(tree / "out").as_posix() for path in (tree / "out").rglob("[!.]*") if path.is_file()
+    )
     assert found == ["cat.png", "deep/er/coffee.png", "gray.png"]
     for name, source in (
         ("cat.png", "cat.png"),
@@ -118,38 +122,41 @@ def test_bad_files_are_reported_and_the_rest_is_done(tree: Path, capsys: pytest.
     code, text, err = run(capsys, tree / "in", tree / "out", "--scale", "1/4", "--modcrop")
     assert code == 2
     lines = err.splitlines()
-    assert lines[0] == f"warning: {tree}/in/see_through.png: alpha channel dropped"
+    assert lines[-1] == "degrade resize: 4 of 8 images skipped"
+    lines = sorted(lines[:-1])
+    assert lines[0] == f"note: {tree}/in/see_through.png: alpha channel dropped"
     assert lines[1].startswith(f"warning: skipped: {tree}/in/broken.png: corrupt or truncated (")
     assert lines[2:] == [
         f"warning: skipped: {tree}/in/five.npy: must be uint8 [H, W, 3], got uint8 [8, 8, 5]",
         f"warning: skipped: {tree}/in/gone.png: No such file or directory",
         f"warning: skipped: {tree}/in/small.png: sides must be at least 4 px, got 9 x 3",
-        "degrade resize: 4 of 8 images skipped",
     ]
     assert text.startswith("4 of 8 images resized")
-    assert not list((tree / "out").rglob(".*"))
+    assert not list((tree / "out").rglob("*.partial"))
 
 
 def test_interruption_leaves_finished_files(
     tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
-    resize_one = resize_folder._resize_one
+    read_one = resize._resized
+    begun = []
 
-    def interrupted(path: Path, result: Path, job: resize_folder.ResizeJob) -> tuple[str, ...]:
-        if made:
+    def interrupted(path: Path, job: resize.ResizeJob) -> tuple[bytes, tuple[str, ...]]:
+        begun.append(path)
+        if len(begun) > 1:
             raise KeyboardInterrupt
-        made.append(result)
-        return resize_one(path, result, job)
+        return read_one(path, job)
 
-    monkeypatch.setattr(resize_folder, "_resize_one", interrupted)
+    monkeypatch.setattr(resize, "_resized", interrupted)
     code, _, err = run(capsys, tree / "in", tree / "out", "--scale", "2")
     assert code == 130
-    assert err.startswith("degrade: interrupted with ")
-    assert err.endswith("of 3 images done\n")
-    found = [path for path in (tree / "out").rglob("*") if path.is_file()]
-    assert found == made
-    assert read(made[0]).shape[0] in (122, 80, 60)
+    assert err.startswith("degrade resize: interrupted with ")
+    assert err.endswith("of 3 images done; the same command continues\n")
+    found = [path for path in (tree / "out").rglob("[!.]*") if path.is_file()]
+    assert [read(path).shape[0] in (122, 80, 60) for path in found] == [True]
+    monkeypatch.undo()
+    code, text, _ = run(capsys, tree / "in", tree / "out", "--scale", "2")
+    assert (code, text.splitlines()[0]) == (0, "1 images are there already (--force makes them again)")
 
 
 @pytest.mark.parametrize(
@@ -162,8 +169,8 @@ def test_interruption_leaves_finished_files(
         (("IN", "OUT", "--scale", "0.3", "--modcrop"), "--modcrop: needs a scale of 1/n with a whole n, got 0.3"),
         (("IN", "OUT", "--scale", "2", "--modcrop"), "--modcrop: needs a scale of 1/n with a whole n, got 2"),
         (("IN", "OUT", "--scale", "2", "--suffix", "../x"), "--suffix: must not contain slashes, got '../x'"),
-        (("IN", "IN", "--scale", "2"), "IN: OUT must lie outside of IN, or the next run would take results for images"),
-        (("IN/cat.png", "IN", "--scale", "2"), "IN/cat.png: the result would replace the image"),
+        (("IN", "IN", "--scale", "2"), "/in must lie outside of "),
+        (("IN/cat.png", "IN", "--scale", "2"), "IN/cat.png is an input, the result would replace it"),
         (("nowhere", "OUT", "--scale", "2"), "Path 'nowhere' does not exist"),
         (("IN", "OUT"), "Missing option '--scale'"),
     ],
@@ -180,11 +187,11 @@ def test_messages(tree: Path, capsys: pytest.CaptureFixture[str], arguments: tup
     assert not (tree / "out").exists()
 
 
-def test_two_images_of_one_name_are_refused(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_images_of_one_name_are_both_made(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tree / "in/cat.jpg", data.chelsea()[:10, :10])
-    code, _, err = run(capsys, tree / "in", tree / "out", "--scale", "2")
-    assert code == 2
-    assert err == f"degrade: {tree}/in/cat.jpg and {tree}/in/cat.png: results would have the same name\n"
+    assert run(capsys, tree / "in", tree / "out", "--scale", "2")[0] == 0
+    assert read(tree / "out/cat.png").shape == (122, 164, 3)
+    assert read(tree / "out/cat.jpg.png").shape == (20, 20, 3)
 
 
 def test_limits_results_too(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,5 +210,7 @@ def test_parts() -> None:
         1e-3,
     ]
     assert [whole_shrinkage(1 / n) for n in range(1, 100)] == list(range(1, 100))
-    assert named_results(Path("a/b.jpg"), Path("c"), "x2") == [(Path("a/b.jpg"), Path("c/bx2.png"))]
-    assert named_results(Path("a/b.jpg"), Path("c.png"), "x2") == [(Path("a/b.jpg"), Path("c.png"))]
+    plan = plan_resize(Path("a/b.jpg"), Path("c"), "x2")
+    assert [item.name for item in plan.items] == ["bx2"]
+    assert (plan.folder, plan.file) == (Path("c"), None)
+    assert plan_resize(Path("a/b.jpg"), Path("c.png"), "x2").file == Path("c.png")

@@ -1,1 +1,1 @@
-"""The `degrade` command, its jobs over folders, and what commands show: progress, sheets of images."""
+"""The `degrade` command: a file for each command, `jobs` for what they do, `shell` for what all of them share; sheets."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .device import chosen_device
+from pydegrade.commands.shell.options import OUT_FOLDER, SEED, Choice, Number, chosen_device, device_option
+from pydegrade.commands.shell.text import say
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from ..nets import MZSR, MZSRConfig
 
 
-@click.command()
+MOST_STEPS = 10**6
+
+
+@click.command(name="adapt", short_help="Fit a network to one image and enlarge it.")
 @click.argument("image_path", metavar="IMAGE", type=click.Path(path_type=Path))
 @click.option("--model", required=True, metavar="FILE|none", help="MZSR's model file; none: ZSSR, from scratch.")
 @click.option(
@@ -26,19 +30,19 @@ if TYPE_CHECKING:
     help="Blur kernel that made IMAGE (.npy, .mat, .png; odd side, sum 1); estimate: a Gaussian, from IMAGE's spectrum; "
     "bicubic: MATLAB's antialiased bicubic.",
 )  # fmt: skip
-@click.option("--down", type=click.Choice(["direct", "bicubic"]), default="direct", show_default=True,
+@click.option("--down", type=Choice(("direct", "bicubic")), default="direct", show_default=True,
               help="How pixels were kept after the kernel: every scale-th one, or by MATLAB's bicubic.")  # fmt: skip
 @click.option("--steps", default="1,5,10", show_default=True, metavar="N,N", help="Write a result after so many steps.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True),
+@click.option("--rate", type=Number(),
               help="Learning rate of every step, as method.inner_rate was.  [default: published, falling]")  # fmt: skip
 @click.option("--scale", type=click.IntRange(2, 4), help="Factor.  [default: the model's; 2 for none]")
 @click.option("--reference", type=click.Path(path_type=Path), metavar="HR", help="The clean image: PSNR is printed.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of ZSSR's weights and crops.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of ZSSR's weights and crops.")
 @click.option("--tile", "tile_px", type=click.IntRange(min=64), default=512, show_default=True, metavar="PX",
               help="Compute larger images in parts of this side; the result stays the same.")  # fmt: skip
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def adapt(
+@click.option("--out", required=True, type=OUT_FOLDER, help="Folder for the results.")
+@device_option()
+def command(
     image_path: Path,
     model: str,
     kernel: str,
@@ -61,21 +65,28 @@ def adapt(
 
     \b
     Examples:
-      pytrain adapt photo.png --model out/mzsr_x2/models/last.safetensors --kernel k.mat --out adapted
-      pytrain adapt photo.png --model none --kernel estimate --steps 100,1000 --out zssr
-      pytrain adapt lr.png --model mzsr.pth --kernel k.npy --steps 0,1,10 --reference hr.png --out adapted
+      pytrain adapt photo.png --model mzsr.pth --kernel k.mat --out adapted
+      pytrain adapt photo.png --model none --kernel estimate --out zssr
+      pytrain adapt lr.png --model mzsr.pth --kernel k.npy --reference hr.png \\
+          --steps 0,1,10 --out adapted
     """
-    import numpy as np
-
     from pydegrade import estimate_kernel, imresize, kernels
-    from pydegrade.files.io import read_image, to_float, to_uint8, write_png
+    from pydegrade.commands.shell.outputs import check_folder, check_targets, locked, write_file
+    from pydegrade.files.io import encode_png, read_image, to_float, to_uint8
 
-    from ..errors import ConfigError
     from ..evaluation import adapt as adapting
+    from ..evaluation.infer import check_finite
 
     # Everything that may be wrong, before anything is computed.
     where = chosen_device(device)
     counts = _counts(steps)
+    name = image_path.stem
+    results = {count: out / f"{name}_{count}.png" for count in counts}
+    kernel_path = out / f"{name}_kernel.npy"
+    check_folder(out, ())
+    read = [image_path, *([] if reference is None else [reference]), Path(kernel), Path(model)]
+    written = [*results.values(), *([kernel_path] if kernel == "estimate" else [])]
+    check_targets(written, read, "--out")
     pixels = read_image(image_path)
     config, net = _network(model, scale, rate)
     factor = config.scale
@@ -84,34 +95,28 @@ def adapt(
     image = to_float(pixels)[None].to(where)
     adapting.make_son(image, weights, factor, down)
     clean = None if reference is None else _clean(reference, factor, pixels.shape[:2])
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out: must be a folder, {out} is a file")
 
     # Adapt.
-    name = image_path.stem
-    if found is not None:
-        path = out / f"{name}_kernel.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, found.kernel)
-        click.echo(
-            f"  kernel  sigma {found.sigma_x_px:.2f} x {found.sigma_y_px:.2f} px, "
-            f"{math.degrees(found.angle_rad):+.0f} degrees  {path.resolve()}"
-        )
-    if clean is not None:
-        enlarged = imresize(pixels, factor)
-        click.echo(f"{'bicubic':>8}  {_psnr(enlarged, clean, factor)}")
-    if net is None:
-        made = adapting.zssr(config, image, weights, counts, down, seed, tile_px)
-    else:
-        made = adapting.adapt(net.to(where), image, weights, counts, down, tile_px, rate)
-    for result in made:
-        loss = "" if result.loss is None else f"  loss {result.loss:.5f}"
-        made_pixels = to_uint8(result.image[0].cpu())
-        path = out / f"{name}_{result.steps}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, made_pixels)
-        score = "" if clean is None else f"  {_psnr(made_pixels, clean, factor)}"
-        click.echo(f"{result.steps:>8}{score}{loss}  {path.resolve()}")
+    with locked(out):
+        if found is not None:
+            write_file(kernel_path, _npy(found.kernel))
+            say(
+                f"  kernel  sigma {found.sigma_x_px:.2f} x {found.sigma_y_px:.2f} px, "
+                f"{math.degrees(found.angle_rad):+.0f} degrees  {kernel_path.resolve()}"
+            )
+        if clean is not None:
+            say(f"{'bicubic':>8}  {_psnr(imresize(pixels, factor), clean, factor)}")
+        if net is None:
+            made = adapting.zssr(config, image, weights, counts, down, seed, tile_px)
+        else:
+            made = adapting.adapt(net.to(where), image, weights, counts, down, tile_px, rate)
+        for result in made:
+            check_finite(result.image)
+            loss = "" if result.loss is None else f"  loss {result.loss:.5f}"
+            made_pixels = to_uint8(result.image[0].cpu())
+            write_file(results[result.steps], encode_png(made_pixels))
+            score = "" if clean is None else f"  {_psnr(made_pixels, clean, factor)}"
+            say(f"{result.steps:>8}{score}{loss}  {results[result.steps].resolve()}")
 
 
 def _network(model: str, scale: int | None, rate: float | None) -> tuple[MZSRConfig, MZSR | None]:
@@ -142,8 +147,10 @@ def _counts(steps: str) -> tuple[int, ...]:
         counts = tuple(sorted({int(part) for part in steps.split(",")}))
     except ValueError:
         counts = ()
-    if not counts or counts[0] < 0:
-        raise ConfigError(f"--steps: must be numbers >= 0 with commas between them, got {steps!r}")
+    if not counts or not 0 <= counts[0] <= counts[-1] <= MOST_STEPS:
+        raise ConfigError(
+            f"--steps: must be numbers in [0, {MOST_STEPS:,}] with commas between them, got {steps[:60]!r}"
+        )
     return counts
 
 
@@ -161,6 +168,16 @@ def _clean(path: Path, scale: int, lr_sides: tuple[int, ...]) -> NDArray[Any]:
             f"got {pixels.shape[1]} x {pixels.shape[0]}"
         )
     return pixels[: height * scale, : width * scale]
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    from io import BytesIO
+
+    import numpy as np
+
+    stream = BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
 
 
 def _psnr(image: Any, clean: NDArray[Any], scale: int) -> str:

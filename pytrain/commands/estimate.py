@@ -1,26 +1,23 @@
-"""`degrade estimate`: the degradation of images, by a trained DASR predictor."""
+"""`degrade estimate`: what a trained DASR predictor believes about images."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
-import torch
 
-from pydegrade.files.io import list_images, read_image, to_float, write_atomic
-
-from ..errors import DataError
-from ..evaluation.steering import adaptive, estimate
-from ..files.checkpoint import load_model
+from pydegrade.commands.shell.options import IN_PATH, OUT_FILE, chosen_device, device_option, max_pixels_option
+from pydegrade.commands.shell.text import say
 
 
 @click.command(name="estimate", short_help="Estimate the degradation of images by a DASR model.")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("images", nargs=-1, required=True, type=IN_PATH)
 @click.option("--model", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="CKPT",
               help="A model of method dasr, labels of scheme dasr33-global.")  # fmt: skip
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Also write all of it here.")
-def command(images: tuple[Path, ...], model: Path, json_path: Path | None) -> None:
+@click.option("--json", "json_path", type=OUT_FILE, help="Also write all of it here.")
+@max_pixels_option()
+@device_option("cpu")
+def command(images: tuple[Path, ...], model: Path, json_path: Path | None, max_pixels: int, device: str) -> int:
     """Print what a trained predictor believes about each image: blur, resize, noise, compression, in units.
 
     These are estimates of a network that was trained on one degradation model; docs/dasr.md says how far they can be
@@ -31,19 +28,14 @@ def command(images: tuple[Path, ...], model: Path, json_path: Path | None) -> No
       degrade estimate photo.jpg --model dasr.safetensors
       degrade estimate photos --model dasr.safetensors --json estimates.json
     """
-    net = adaptive(load_model(model).net, str(model))
-    paths = [path for source in images for path in (list_images(source) if source.is_dir() else [source])]
-    found = {}
-    for path in paths:
-        image = to_float(read_image(path))[None]
-        if min(image.shape[-2:]) < 8:
-            raise DataError(f"{path}: must be at least 8 x 8 px, got {image.shape[-1]} x {image.shape[-2]}")
-        with torch.no_grad():
-            found[str(path)] = estimate(net, image)
-        click.echo(str(path))
-        for name, value in found[str(path)]["parameters"].items():
-            click.echo(f"  {name:22s} {value if isinstance(value, str) else format(value, '.3g')}")
-        click.echo("  experts' shares        " + ", ".join(f"{share:.3f}" for share in found[str(path)]["shares"]))
+    from pydegrade.commands.shell.outputs import check_file, write_file
+
     if json_path is not None:
-        write_atomic(json_path, (json.dumps(found, indent=1) + "\n").encode())
-        click.echo(str(json_path.resolve()))
+        check_file(json_path, (".json",), "--json", [*images, model])
+    from .jobs.estimate import estimate_images, to_json
+
+    found, fates = estimate_images(images, model, chosen_device(device), max_pixels, say)
+    if json_path is not None and found:
+        write_file(json_path, to_json(found))
+        say(str(json_path.resolve()))
+    return fates.end("degrade estimate")

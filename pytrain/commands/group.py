@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells number it (128 + SIGINT)."""
+from pydegrade.commands.shell.errors import INTERRUPTED
+from pydegrade.commands.shell.options import Choice, set_option
+from pydegrade.commands.shell.text import complain, say
 
 
 class _AllByDefault(click.Group):
@@ -21,8 +22,8 @@ class _AllByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_AllByDefault)
-def group() -> None:
+@click.group(name="group", cls=_AllByDefault, short_help="Group tasks for method tgsr.")
+def command() -> None:
     """Find tasks that a network does not master and group them (TGSR).
 
     CONFIG is a configuration of method tgsr: its [method.grouping] says how, train.pretrained names the network, and
@@ -32,9 +33,9 @@ def group() -> None:
     \b
     Examples:
       pytrain group configs/tgsr_tiny.toml
-      pytrain group --workers 2 my.toml --set method.grouping.indicator=full
-      pytrain group score my.toml              one stage: score, select, joint, improve, group
-      pytrain group report my.toml             figures and a page
+      pytrain group --workers 2 my.toml --indicator full
+      pytrain group score my.toml        one stage
+      pytrain group report my.toml       figures and a page
       torchrun --nproc-per-node=8 -m pytrain group score my.toml
     """
 
@@ -42,16 +43,11 @@ def group() -> None:
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path)),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Change an option of the configuration. May be repeated.",
-        ),
+        set_option("Change an option of the configuration. May be repeated."),
         click.option(
             "--indicator",
             metavar="NAME",
+            type=Choice(("full", "steps", "halving", "gradient", "last_layer", "surrogate", "auto")),
             help="How tasks are scored: full, steps, halving, gradient, last_layer, surrogate, auto.",
         ),
         click.option(
@@ -85,21 +81,20 @@ def _run(
 
         plan = grouping.plan_of(config, workers, redo)
         if stages:
-            grouping.run(plan, tuple(stages), lambda line: click.echo(line))
+            grouping.run(plan, tuple(stages), lambda line: say(line))
         if report:
             from ..grouping.report import write_report
 
             for path in write_report(plan):
-                click.echo(str(path))
+                say(str(path))
     except PytrainError as error:
         raise located(config, error) from None
     except KeyboardInterrupt:
-        click.echo("pytrain group: interrupted; the same command goes on", err=True)
-        return INTERRUPTED
+        return complain("pytrain group: interrupted; the same command goes on", INTERRUPTED)
     return 0
 
 
-@group.command("all")
+@command.command("all")
 @_options
 def all_stages(**options: Any) -> int:
     """All stages: what `pytrain group CONFIG` means."""
@@ -108,42 +103,42 @@ def all_stages(**options: Any) -> int:
     return _run(STAGES, **options)
 
 
-@group.command()
+@command.command()
 @_options
 def report(**options: Any) -> int:
     """Figures and one page from what the stages left: report/index.html."""
     return _run((), report=True, **options)
 
 
-@group.command()
+@command.command()
 @_options
 def score(**options: Any) -> int:
     """Draw the tasks and score them: tasks.npz, scores.toml."""
     return _run(("tasks", "score"), **options)
 
 
-@group.command()
+@command.command()
 @_options
 def select(**options: Any) -> int:
     """Choose the tasks with the largest gains: unsatisfactory.toml."""
     return _run(("select",), **options)
 
 
-@group.command()
+@command.command()
 @_options
 def joint(**options: Any) -> int:
     """Fine-tune on all of them: joint1.safetensors (with regroup: of every round that can begin)."""
     return _run(("joint",), **options)
 
 
-@group.command()
+@command.command()
 @_options
 def improve(**options: Any) -> int:
     """Measure what that improved on each of them: pis1.toml."""
     return _run(("improve",), **options)
 
 
-@group.command("group")
+@command.command("group")
 @_options
 def group_stage(**options: Any) -> int:
     """Form the groups: groups.toml."""

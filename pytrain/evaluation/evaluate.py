@@ -32,7 +32,7 @@ from pydegrade.images.metrics import SSIM_WINDOW_PX, Protocol, Score, bicubic_sc
 from ..data.source import chosen, find_partners, size_factor
 from ..errors import ConfigError, DataError, nearest, one_line
 from ..settings import option, require
-from .infer import upscale
+from .infer import NotFiniteError, upscale
 
 Reference = Literal["hr", "target"]
 """What LR is made from and results are compared with: the plain image, or the space's training target."""
@@ -426,6 +426,7 @@ def evaluate(
     step: int | None = None,
     label: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    must_be_finite: bool = False,
 ) -> EvalResult:
     """Run a network over sets and measure.
 
@@ -439,6 +440,7 @@ def evaluate(
         step: number in the name of the sheet.
         label: what the result calls the model; default: the baseline's name, or "model".
         progress: called with (images done, images in all).
+        must_be_finite: whether a result with NaN or infinity is an error; else its scores are NaN.
     Raises:
         ConfigError: a network of another scale, or a baseline that a set or protocol does not have.
         DataError: an image that cannot be decoded.
@@ -462,6 +464,10 @@ def evaluate(
                     measured.append([s for p in protocols for s in bicubic_scores(pair.hr, eval_set.scale, protocol=p)])
                 else:
                     image = _enlarged(own, pair, config)
+                    if must_be_finite and not torch.isfinite(image).all():
+                        raise NotFiniteError(
+                            f"{label}: the result for {eval_set.name}/{pair.name} is not finite (NaN or infinity)"
+                        )
                     measured.append(_measured(image, pair, protocols))
                     if folder is not None and len(rows) < config.save_images:
                         pixels = _as_pixels(image)

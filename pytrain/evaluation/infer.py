@@ -19,11 +19,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from .patches import upscale_patches
 
 # How far from a tile's inner edge its pixels begin to count, as a part of the overlap.
 MARGIN = 3 / 8
+
+
+class NotFiniteError(DataError):
+    """A network's result that no image can hold."""
+
+
+def check_finite(image: Tensor) -> None:
+    """NotFiniteError where a result holds NaN or infinity: as pixels it would be black or white without a word."""
+    if not torch.isfinite(image).all():
+        raise NotFiniteError("the network's result is not finite (NaN or infinity)")
 
 
 def tile_spans(size_px: int, tile_px: int, overlap_px: int, multiple_px: int = 1) -> list[tuple[int, int]]:
@@ -169,6 +179,7 @@ def upscale_array(
         equal channels whose mean is taken. Alpha goes through the network like a gray image, unless it is constant.
     Raises:
         ConfigError: another shape or type.
+        NotFiniteError: the network gave NaN or infinity.
     """
     channels = 1 if array.ndim == 2 else array.shape[2] if array.ndim == 3 else 0
     if channels not in (1, 2, 3, 4):
@@ -193,7 +204,9 @@ def upscale_array(
             results.append(run(alpha))
 
     # Back to the array's type.
-    out = torch.cat(results, 1)[0].clamp(0, 1).permute(1, 2, 0)
+    whole = torch.cat(results, 1)[0]
+    check_finite(whole)
+    out = whole.clamp(0, 1).permute(1, 2, 0)
     if array.dtype.kind == "u":
         out = (out * peak + 0.5).floor()
     result = out.numpy().astype(array.dtype)

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pydegrade import Space, TaskBatch, TaskError, sample
-from pydegrade.commands.progress import Progress
+from pydegrade.commands.shell.progress import Progress
 
 from ..config.config import Config, to_dict
 from ..data.source import open_source, stream

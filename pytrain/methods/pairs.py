@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -24,11 +25,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import pydegrade
+from pydegrade.commands.shell.images import Fates, Item, each, unique_names
+from pydegrade.commands.shell.outputs import Results, locked
+from pydegrade.commands.shell.progress import Progress
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import find_images
-from pydegrade.files.io import decode_image, path_inside, write_png
+from pydegrade.files.dataset import HrImage, decode, find_images
+from pydegrade.files.io import MAX_PIXELS, decode_image, encode_png, path_inside
 
-from ..errors import CheckpointError, DataError, one_line
+from ..errors import CheckpointError, DataError, PytrainError, one_line
 from ..evaluation.infer import upscale_array
 from ..files.checkpoint import atomic_write_text
 
@@ -65,15 +69,19 @@ class PairsJob:
 
     Attributes:
         names: all images of the job, by the name that their files get, without extension.
-        paths: their files.
+        images: the same images.
+        excluded: one line for each file that cannot be used.
         identity: see there.
         shard: (number, count): this process makes images number, number + count, ...
+        max_pixels: limit of an image.
     """
 
     names: tuple[str, ...]
-    paths: tuple[Path, ...]
+    images: tuple[HrImage, ...]
+    excluded: tuple[str, ...]
     identity: PairsIdentity
     shard: tuple[int, int] = (0, 1)
+    max_pixels: int = MAX_PIXELS
 
 
 def weights_sha256(net: nn.Module | Mapping[str, Tensor]) -> str:
@@ -99,29 +107,46 @@ def downscale(pixels: NDArray[np.uint8], scale: int, recipe: Recipe) -> NDArray[
 
 
 def plan_pairs(
-    sources: Sequence[str | Path], teacher: nn.Module, recipe: Recipe, shard: tuple[int, int] = (0, 1)
+    sources: Sequence[str | Path],
+    teacher: nn.Module,
+    recipe: Recipe,
+    shard: tuple[int, int] = (0, 1),
+    max_pixels: int = MAX_PIXELS,
 ) -> PairsJob:
     """What is to be made.
 
     Args:
-        sources: folders or files of clean images; empty: photographs of scikit-image.
+        sources: folders, files or LMDBs of clean images; empty: photographs of scikit-image.
         teacher: with an integer attribute `scale`.
         recipe: see `PairsIdentity`.
         shard: (number, count).
+        max_pixels: limit of an image.
     Raises:
-        DataError: no images, two images of one name, an image smaller than the scale.
+        DataError: no images.
     """
     scale = int(teacher.scale)  # type: ignore[arg-type]
     try:
-        found = find_images([Path(source) for source in sources], side_px=scale)
+        found = find_images([Path(source) for source in sources], side_px=scale, max_pixels=max_pixels)
+        names = unique_names([PurePosixPath(image.name) for image in found.images])
     except (ImageError, OSError) as error:
         raise DataError(f"--hr: {one_line(error)}") from None
-    names = tuple(str(Path(image.name).with_suffix("")) for image in found.images)
-    doubled = next((name for number, name in enumerate(names) if name in names[:number]), None)
-    if doubled is not None:
-        raise DataError(f"--hr: images must have different names before the extension, got two named {doubled}")
     identity = PairsIdentity(scale, recipe, weights_sha256(teacher), found.digest)
-    return PairsJob(names, tuple(image.path for image in found.images), identity, shard)
+    return PairsJob(tuple(names), found.images, found.excluded, identity, shard, max_pixels)
+
+
+@dataclass(frozen=True)
+class WrittenPairs:
+    """What `write_pairs` did.
+
+    Attributes:
+        complete: whether all images of the job are there now, also those of other shards; the manifest is written then.
+        fates: of this shard's images, those that could not be opened included.
+        seconds: of making them.
+    """
+
+    complete: bool
+    fates: Fates
+    seconds: float
 
 
 def write_pairs(
@@ -130,8 +155,8 @@ def write_pairs(
     out: Path,
     tile_px: int | None = None,
     finished: Callable[[int], None] = lambda count: None,
-) -> bool:
-    """Make this shard's images that are not there yet.
+) -> WrittenPairs:
+    """Make this shard's images that are not there yet, or were made from something else.
 
     Args:
         job: from `plan_pairs`.
@@ -139,70 +164,105 @@ def write_pairs(
         out: the folder; new, empty, or of the same job.
         tile_px: side of the teacher's tiles in LR pixels; None: whole images.
         finished: called with the number of images done after each one.
-    Returns:
-        Whether all images of the job are there now, also those of other shards; the manifest is written then.
     Raises:
-        DataError: the folder holds another job, or an image cannot be decoded.
+        DataError: the folder holds another job.
+        pydegrade.commands.shell.errors.OutputError: another process makes this shard there.
     """
-    _claim(out, job.identity)
+    started_s = time.perf_counter()
     number, count = job.shard
-    mine = [position for position in range(len(job.names)) if position % count == number]
-    for done, position in enumerate(mine, 1):
-        if not _is_complete(out, job.names[position]):
-            _write_one(job, position, teacher, out, tile_px)
-        finished(done)
-    if not all(_is_complete(out, name) for name in job.names):
-        return False
-    _write_manifest(out, job)
-    return True
+    mine = [
+        Item(job.names[position], job.images[position].place)
+        for position in range(len(job.names))
+        if position % count == number
+    ]
+    image_of = dict(zip(job.names, job.images))
+    tag = f".pydegrade-{number}-of-{count}"
+    _check_identity(out, job.identity)
+    with locked(out, f"{tag}.lock"):
+        _claim(out, job.identity)
+        made_from = {"scale": job.identity.scale, "recipe": job.identity.recipe, "teacher": job.identity.teacher}
+        results = Results(out, "pairs", made_from, record=f"{tag}.jsonl", others=".pydegrade-*.jsonl")
+
+        def is_complete(item: Item) -> bool:
+            source = image_of[item.name]
+            return all(results.is_made(name, source.path, source.key) for name in _files(out, item.name).values())
+
+        pending = [item for item in mine if not is_complete(item)]
+        progress = Progress(len(mine), len(mine) - len(pending))
+        done = len(mine) - len(pending)
+
+        def make(item: Item) -> Iterable[str]:
+            nonlocal done
+            source = image_of[item.name]
+            with results.reading(source.path):
+                decoded = decode(source, job.max_pixels)
+                images = _made(decoded.pixels, teacher, job.identity, tile_px)
+            for kind, name in _files(out, item.name).items():
+                results.write(name, encode_png(images[kind]), source.path, source.key)
+            done += 1
+            finished(done)
+            return decoded.notes
+
+        fates = each(pending, make, progress, total=len(mine), bad_input=(PytrainError,))
+        if number == 0:
+            for reason in job.excluded:
+                fates.failed.append(reason)
+                fates.total += 1
+                progress.say(f"warning: left out: {reason}")
+        everything = [Item(name, image.place) for name, image in zip(job.names, job.images)]
+        complete = not fates.failed and not fates.interrupted and all(map(is_complete, everything))
+        if complete:
+            _write_manifest(out, job)
+    return WrittenPairs(complete, fates, time.perf_counter() - started_s)
 
 
-def _claim(out: Path, identity: PairsIdentity) -> None:
+def _check_identity(out: Path, identity: PairsIdentity) -> bool:
+    """Whether the folder is one of this job already.
+
+    Raises:
+        DataError: it holds another job, or other files.
+    """
     path = out / IDENTITY_FILE
     if path.exists():
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, RecursionError):
             raise DataError(f"{path}: not a description of pairs; use another --out") from None
         for name, value in asdict(identity).items():
             if before.get(name) != value:
                 raise DataError(
                     f"{out}: holds pairs of another job, {name} is {before.get(name)!r}, got {value!r}; use another --out"
                 )
-        return
+        return True
     if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise DataError(f"{out}: must be new, empty or a folder of an earlier run, got other files")
-    text = json.dumps(asdict(identity), indent=2) + "\n"
-    atomic_write_text(path, text)
+    return False
 
 
-def _files(out: Path, name: str) -> dict[str, Path]:
-    return {kind: path_inside(out / kind, f"{name}.png") for kind in SETS}
+def _claim(out: Path, identity: PairsIdentity) -> None:
+    if not _check_identity(out, identity):
+        atomic_write_text(out / IDENTITY_FILE, json.dumps(asdict(identity), indent=2) + "\n")
 
 
-def _is_complete(out: Path, name: str) -> bool:
-    # lr_pretrained is written last, and each file gets its name only when it is whole.
-    return all(path.exists() for path in _files(out, name).values())
+def _files(out: Path, name: str) -> dict[str, str]:
+    """Set -> name of the image's file in the output folder; refuses names that lead out of it."""
+    return {kind: path_inside(out / kind, f"{name}.png").relative_to(out).as_posix() for kind in SETS}
 
 
-def _write_one(job: PairsJob, position: int, teacher: nn.Module, out: Path, tile_px: int | None) -> None:
-    scale, recipe = job.identity.scale, job.identity.recipe
-    try:
-        pixels = decode_image(job.paths[position]).pixels
-    except (ImageError, OSError) as error:
-        raise DataError(one_line(error)) from None
-    hr = pixels[: pixels.shape[0] // scale * scale, : pixels.shape[1] // scale * scale]
+def _made(
+    pixels: NDArray[np.uint8], teacher: nn.Module, identity: PairsIdentity, tile_px: int | None
+) -> dict[str, NDArray[np.uint8]]:
+    """The four images of one clean image."""
+    scale, recipe = identity.scale, identity.recipe
+    hr = np.ascontiguousarray(pixels[: pixels.shape[0] // scale * scale, : pixels.shape[1] // scale * scale])
     lr = downscale(hr, scale, recipe)
     sr = upscale_array(teacher, lr, tile_px)
-    images = {"hr": hr, "lr": lr, "sr_pretrained": sr, "lr_pretrained": downscale(sr, scale, recipe)}
-    for kind, path in _files(out, job.names[position]).items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, images[kind])
+    return {"hr": hr, "lr": lr, "sr_pretrained": sr, "lr_pretrained": downscale(sr, scale, recipe)}
 
 
 def _write_manifest(out: Path, job: PairsJob) -> None:
     images = {
-        name: {kind: pixels_sha256(decode_image(path).pixels) for kind, path in _files(out, name).items()}
+        name: {kind: pixels_sha256(decode_image(out / file).pixels) for kind, file in _files(out, name).items()}
         for name in job.names
     }
     content = {"format": FORMAT, "version": VERSION, **asdict(job.identity), "files": images}

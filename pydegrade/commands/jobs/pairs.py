@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..engine import Pair, degrade_pairs
-from ..errors import ImageError
-from ..files.dataset import CropReader, Crops, HrImages
-from ..files.io import Pixels, to_float, to_uint8
-from ..files.records import PairStore
-from ..native import binding
-from ..tasks.task import TaskBatch
+from ...engine import Pair, degrade_pairs
+from ...errors import PydegradeError
+from ...files.dataset import CropReader, Crops, HrImages
+from ...files.io import Pixels, to_float, to_uint8
+from ...files.records import PairStore
+from ...native import binding
+from ...tasks.task import TaskBatch
+from ..shell.errors import os_error_text
 
 WINDOW = 4096
 """Samples are worked on in the order of their images within windows of this many, so that each photograph of a large
@@ -87,7 +88,7 @@ def write_pairs(
     batches = list(_batches(job, pending))
 
     def cut(rows: NDArray[np.int64]) -> list[Pixels | str]:
-        return [_crop_or_reason(reader, job.crops, int(row)) for row in rows]
+        return [crop_or_reason(reader, job.images, job.crops, int(row)) for row in rows]
 
     def put(row: int, hr: Pixels, pair: Pair) -> None:
         images = {"hr": hr, "lr": to_uint8(pair.lr)}
@@ -139,11 +140,16 @@ def _batches(job: PairJob, pending: NDArray[np.int64]) -> Iterator[NDArray[np.in
             yield ordered[start : start + job.batch]
 
 
-def _crop_or_reason(reader: CropReader, crops: Crops, row: int) -> Pixels | str:
+def crop_or_reason(reader: CropReader, images: HrImages, crops: Crops, row: int) -> Pixels | str:
+    """The crop, or one line that says why it cannot be had: damaged, gone, changed, too large for the memory."""
     try:
         return reader.read(crops, row)
-    except (ImageError, OSError) as error:
+    except PydegradeError as error:
         return str(error)
+    except OSError as error:
+        return os_error_text(error)
+    except MemoryError:
+        return f"{images.images[int(crops.image[row])].place}: out of memory"
 
 
 def _degrade(crops: list[Pixels], job: PairJob, rows: list[int]) -> list[Pair]:

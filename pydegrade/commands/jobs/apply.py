@@ -1,0 +1,127 @@
+"""Tasks run on images: `degrade apply`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...errors import ImageError
+from ...files.io import ENCODERS, Pixels, decode_image, to_float, to_uint8
+from ...tasks.task import TaskBatch
+from ..shell.images import Fates, Item, each, find_items
+from ..shell.outputs import Results, locked
+from ..shell.progress import Progress
+from .pairs import degrade_one
+
+TARGET_SUFFIX = "_target"
+
+
+@dataclass(frozen=True)
+class ApplyJob:
+    """What is done to every image.
+
+    Attributes:
+        tasks: all of them, on every image.
+        file_format: "png" or "npy".
+        with_target: whether what a loss should compare with is written too.
+        max_pixels: limit of an image.
+        device: that runs the tasks.
+    """
+
+    tasks: TaskBatch
+    file_format: str
+    with_target: bool
+    max_pixels: int
+    device: torch.device
+
+    def stem(self, name: str, row: int) -> str:
+        """What the results of a task are called, without ending."""
+        return name if len(self.tasks) == 1 else f"{name}/{row:05d}"
+
+    def results(self, name: str, row: int) -> list[str]:
+        """Names of the results of one task: the degraded image, then its target."""
+        suffixes = ("", TARGET_SUFFIX) if self.with_target else ("",)
+        return [f"{self.stem(name, row)}{suffix}.{self.file_format}" for suffix in suffixes]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of it.
+
+    Attributes:
+        fates: of the images.
+        kept: images whose results were all there.
+        per_second: results per second.
+    """
+
+    fates: Fates
+    kept: int
+    per_second: float
+
+
+def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool = False) -> Applied:
+    """Run every task on every image; results that are there and made from the same are kept.
+
+    Args:
+        sources: files and folders.
+        out: checked folder.
+        job: what to do.
+        force: make everything again, also over files of another origin.
+    Raises:
+        OutputError: a result would replace an input or a file of another origin.
+        ImageError: a folder without images.
+    """
+    items = find_items(sources, lambda name: job.results(name, 0) if len(job.tasks) == 1 else [f"{name}/"])
+    tasks = job.tasks
+    addresses = [f"{address} {mark:016x}" for address, mark in zip(tasks.addresses, tasks.fingerprints().tolist())]
+    with locked(out):
+        results = Results(out, "apply", {"format": job.file_format, "space": tasks.space.digest}, force)
+        names = [name for item in items for row in range(len(tasks)) for name in job.results(item.name, row)]
+        results.check(names, [item.path for item in items])
+
+        def missing(item: Item) -> list[int]:
+            return [
+                row
+                for row in range(len(tasks))
+                if not all(results.is_made(name, item.path, addresses[row]) for name in job.results(item.name, row))
+            ]
+
+        rows_of = {item: missing(item) for item in items}
+        pending = [item for item in items if rows_of[item]]
+        whole = len(items) * len(tasks)
+        progress = Progress(whole, whole - sum(map(len, rows_of.values())))
+
+        def make(item: Item) -> Iterable[str]:
+            with results.reading(item.path):
+                hr, notes = _whole_cells(item.path, tasks.space.scale, job.max_pixels)
+            rows = np.array(rows_of[item])
+            for places, pairs in degrade_one(to_float(hr).to(job.device), tasks.take(rows)):
+                for place, pair in zip(places, pairs):
+                    row = rows_of[item][place]
+                    for name, image in zip(job.results(item.name, row), (pair.lr, pair.target)):
+                        results.write(name, ENCODERS[job.file_format](to_uint8(image)), item.path, addresses[row])
+                progress.advance(len(places))
+            return notes
+
+        fates = each(pending, make, progress, total=len(items), steps=0)
+    return Applied(fates, len(items) - len(pending), progress.per_second)
+
+
+def _whole_cells(path: Path, scale: int, max_pixels: int) -> tuple[Pixels, list[str]]:
+    """The image, cut at the bottom and the right to sides that are multiples of the scale, and what was done to it."""
+    decoded = decode_image(path, max_pixels)
+    height, width = (side - side % scale for side in decoded.pixels.shape[:2])
+    if height == 0 or width == 0:
+        raise ImageError(f"{path}: sides must be at least the scale {scale}, got {_sides(decoded.pixels)}")
+    notes = list(decoded.notes)
+    if (height, width) != decoded.pixels.shape[:2]:
+        notes.append(f"cut from {_sides(decoded.pixels)} to {width} x {height} px, multiples of the scale {scale}")
+    return np.ascontiguousarray(decoded.pixels[:height, :width]), notes
+
+
+def _sides(pixels: Pixels) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"

@@ -1,0 +1,171 @@
+"""MATLAB's imresize on a file or a tree of images: `degrade resize`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ...errors import ImageError
+from ...files.io import EXTENSIONS, MAX_PIXELS, decode_image, encode_png_array, image_size
+from ...images.imresize import Border, Kernel, imresize
+from ...native import binding
+from ..shell.images import Fates, Item, check_suffix, each, find_items
+from ..shell.outputs import Results, check_file, check_folder, locked, write_file
+from ..shell.progress import Progress
+
+
+@dataclass(frozen=True)
+class ResizeJob:
+    """What `degrade resize` is asked to do.
+
+    Attributes:
+        scale: output px per input px.
+        kernel, antialias, border: as `imresize`.
+        double: resize in double and round once, as MATLAB does after `im2double`; else round after each pass, as it
+            does for uint8.
+        modcrop: cut images at the bottom and the right to multiples of this many px first; 1 keeps them whole.
+        suffix: appended to the names of results, before ".png".
+        max_pixels: refuse larger images, and larger results.
+    """
+
+    scale: float
+    kernel: Kernel = "bicubic"
+    antialias: bool = True
+    border: Border = "symmetric"
+    double: bool = False
+    modcrop: int = 1
+    suffix: str = ""
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class ResizePlan:
+    """Which images, and where their results go.
+
+    Attributes:
+        items: images; their names hold the suffix.
+        folder: for results.
+        file: the result of the only image, where the user named it.
+    """
+
+    items: tuple[Item, ...]
+    folder: Path
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Resized:
+    """What became of the images.
+
+    Attributes:
+        fates: of the images.
+        kept: images whose results were there.
+        per_second: images per second.
+    """
+
+    fates: Fates
+    kept: int
+    per_second: float
+
+
+def whole_shrinkage(scale: float) -> int:
+    """n of a scale 1/n.
+
+    Raises:
+        ImageError: the scale is none.
+    """
+    n = max(round(1 / scale), 1)
+    if scale != 1 / n:
+        raise ImageError(f"--modcrop: needs a scale of 1/n with a whole n, got {scale:g}")
+    return n
+
+
+def plan_resize(source: Path, out: Path, suffix: str = "") -> ResizePlan:
+    """Images of a file or a folder and the names of their results; folders keep their inner structure.
+
+    Raises:
+        ImageError: no images, a suffix with a slash.
+        OutputError: a place where results must not be written.
+    """
+    check_suffix(suffix)
+    if not source.is_dir() and out.suffix.lower() in EXTENSIONS and not out.is_dir():
+        check_file(out, (".png",), "OUT", [source])
+        return ResizePlan((Item(out.stem, source),), out.parent, out)
+    check_folder(out, [source], "OUT")
+    items = find_items([source], lambda name: (f"{name}{suffix}",))
+    return ResizePlan(tuple(Item(f"{item.name}{suffix}", item.path) for item in items), out)
+
+
+def uneven_images(paths: list[Path], n: int) -> int:
+    """How many of the images that can be opened have a side that is no multiple of n."""
+    count = 0
+    for path in paths:
+        try:
+            count += any(side % n for side in image_size(path))
+        except (ImageError, OSError):
+            continue
+    return count
+
+
+def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resized:
+    """Resize images on all threads; results appear under their names only when complete.
+
+    Args:
+        plan: which images; a result that the user named is always made, those in a folder where they are missing or
+            were made from something else.
+        job: how.
+        force: make everything again, also over files of another origin.
+    Raises:
+        OutputError: a result would replace an input or a file of another origin.
+    """
+    workers = binding.get_num_threads() + 1
+    if plan.file is not None:
+        target = plan.file
+
+        def make_one(item: Item) -> Iterable[str]:
+            content, notes = _resized(item.path, job)
+            write_file(target, content)
+            return notes
+
+        progress = Progress(1)
+        return Resized(each(plan.items, make_one, progress), 0, progress.per_second)
+
+    with locked(plan.folder):
+        options = {name: value for name, value in asdict(job).items() if name not in ("max_pixels", "suffix")}
+        results = Results(plan.folder, "resize", options, force)
+        results.check((f"{item.name}.png" for item in plan.items), [item.path for item in plan.items], "OUT")
+        pending = [item for item in plan.items if not results.is_made(f"{item.name}.png", item.path)]
+        kept = len(plan.items) - len(pending)
+
+        def make(item: Item) -> Iterable[str]:
+            with results.reading(item.path):
+                content, notes = _resized(item.path, job)
+            results.write(f"{item.name}.png", content, item.path)
+            return notes
+
+        progress = Progress(len(plan.items), kept)
+        fates = each(pending, make, progress, total=len(plan.items), workers=workers)
+    return Resized(fates, kept, progress.per_second)
+
+
+def _resized(path: Path, job: ResizeJob) -> tuple[bytes, tuple[str, ...]]:
+    """The PNG of one resized file, and what had to be converted; a gray file stays gray, as with MATLAB."""
+    decoded = decode_image(path, job.max_pixels)
+    pixels = decoded.pixels[..., 0] if decoded.gray else decoded.pixels
+    height, width = (side - side % job.modcrop for side in pixels.shape[:2])
+    if height == 0 or width == 0:
+        sides = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        raise ImageError(f"{path}: sides must be at least {job.modcrop} px, got {sides}")
+    if height * width * job.scale**2 > job.max_pixels:
+        limit = f"at most {job.max_pixels:,} pixels (--max-megapixels)"
+        raise ImageError(f"{path}: the result must have {limit}, got about {height * width * job.scale**2:,.0f}")
+    out = imresize(
+        pixels[:height, :width],
+        job.scale,
+        kernel=job.kernel,
+        antialias=job.antialias,
+        border=job.border,
+        semantics="im2double" if job.double else "class",
+    )
+    return encode_png_array(out), decoded.notes

@@ -1,0 +1,188 @@
+"""A run of `degrade sample`: a folder of pairs and the tables about them, valid whenever the process ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...engine import degrade_pairs
+from ...files.dataset import Augment, CropReader
+from ...files.io import Pixels, to_float, to_uint8, write_png
+from ...files.records import (
+    PairStore,
+    RunIdentity,
+    Samples,
+    append_manifest,
+    open_run,
+    open_store,
+    write_manifest,
+    write_tables,
+)
+from ...tasks.space import Space
+from ...tasks.task import TaskBatch
+from ..sheet import PAIR_WIDTH_PX, pair_rows, render_sheet
+from ..shell.errors import OutputError
+from ..shell.outputs import locked
+from ..shell.progress import Progress
+from ..shell.text import say
+from .pairs import Outcome, PairJob, crop_or_reason, kinds_of, write_pairs
+
+SHEET_PAIRS = 24
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What identifies a run beside its tasks and images.
+
+    Attributes:
+        start: index of the first sample.
+        file_format: one of `files.records.FORMATS`.
+        augment: how crops are mirrored.
+    """
+
+    start: int
+    file_format: str
+    augment: Augment
+
+
+@dataclass(frozen=True)
+class SampleOutcome:
+    """What a run left.
+
+    Attributes:
+        made: pairs of this run.
+        finished: pairs in the folder.
+        seconds: of making them.
+        written: folders and files, for people.
+        reasons: sample number -> why it was skipped.
+        notes: one line for each photograph that had to be converted.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    made: int
+    finished: int
+    seconds: float
+    written: tuple[Path, ...]
+    reasons: Mapping[int, str]
+    notes: tuple[str, ...]
+    interrupted: bool
+
+
+def check_format(file_format: str) -> None:
+    """OutputError where a format needs a package that is not installed."""
+    if file_format == "lmdb" and importlib.util.find_spec("lmdb") is None:
+        raise OutputError("--format lmdb needs the lmdb package: pip install lmdb")
+
+
+def write_parameters(out: Path, tasks: TaskBatch) -> list[Path]:
+    """The tables of a run without images; what was written."""
+    space = tasks.space
+    identity = RunIdentity(space.name, space.digest, int(tasks.seeds[0]), int(tasks.indices[0]), "", 0, "none")
+    with locked(out):
+        open_run(out, identity, len(tasks), _facts(space))
+        return write_tables(out, Samples(tasks), {})
+
+
+def make_pairs(out: Path, job: PairJob, options: RunOptions) -> SampleOutcome:
+    """Make the missing pairs of a run, then its tables and its sheet.
+
+    Args:
+        out: the run's folder: new, empty, or of the same run.
+        job: what to make.
+        options: what else identifies it.
+    Raises:
+        OutputError: another process writes here.
+        RecordError: the folder holds something else.
+    """
+    tasks, space, kinds = job.tasks, job.tasks.space, kinds_of(job.tasks)
+    side_px, count = job.crops.side_px, len(job.tasks)
+    identity = RunIdentity(
+        space.name, space.digest, int(tasks.seeds[0]), options.start, job.images.digest, side_px,
+        options.file_format, options.augment,
+    )  # fmt: skip
+    facts = {
+        **_facts(space),
+        "hr": job.images.origin,
+        "hr_images": len(job.images.images),
+        "images_per_sample": list(kinds),
+    }
+    with locked(out):
+        open_run(out, identity, count, facts)
+        store = open_store(out, kinds, options.file_format, raw_bytes=3 * side_px**2 * len(kinds) * count)
+        samples = Samples(tasks, job.crops, job.images, {kind: partial(store.name, kind) for kind in kinds})
+        return _filled(out, job, store, samples)
+
+
+def _facts(space: Space) -> dict[str, Any]:
+    """What run.json holds for people beside what identifies the job."""
+    versions = {"pydegrade": __version__, "torch": torch.__version__, "numpy": np.__version__}
+    return {"scale": space.scale, "source": space.source, "versions": versions}
+
+
+def _filled(out: Path, job: PairJob, store: PairStore, samples: Samples) -> SampleOutcome:
+    count = len(job.tasks)
+    before = _finished_rows(store, job.tasks)
+    if len(before):
+        say(f"{len(before)} of {count} samples are there from an earlier run")
+    write_manifest(out, samples.take(before))
+
+    # Make pairs. Ctrl-C ends this part only: tables of what is done follow all the same.
+    progress = Progress(count, len(before), "pairs")
+
+    def finished(rows: NDArray[np.int64]) -> None:
+        append_manifest(out, samples.take(rows))
+        progress.advance(len(rows))
+
+    outcome = Outcome()
+    interrupted = False
+    started_s = time.perf_counter()
+    try:
+        outcome = write_pairs(job, store, np.setdiff1d(np.arange(count), before), finished)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        progress.close()
+    seconds = time.perf_counter() - started_s
+
+    # Tables and sheet.
+    done = _finished_rows(store, job.tasks)
+    store.close()
+    reasons = {int(job.tasks.indices[row]): reason for row, reason in outcome.skipped.items()}
+    written = write_tables(out, samples.take(done), reasons)
+    sheet = _sheet(job, done[:SHEET_PAIRS])
+    if sheet is not None:
+        write_png(out / "sheet.png", sheet, level=6)
+        written.append(out / "sheet.png")
+    folders = [out / Path(name(0)).parent for name in samples.names.values()]
+    return SampleOutcome(
+        len(done) - len(before), len(done), seconds, (*folders, *written), reasons, outcome.notes, interrupted
+    )
+
+
+def _finished_rows(store: PairStore, tasks: TaskBatch) -> NDArray[np.int64]:
+    return np.nonzero(np.isin(tasks.indices, np.array(sorted(store.finished()), np.int64)))[0]
+
+
+def _sheet(job: PairJob, rows: NDArray[np.int64]) -> Pixels | None:
+    """Contact sheet of some samples of a job, without those whose image is gone by now; None when none is left."""
+    reader = CropReader(job.images, job.cache_bytes, job.max_pixels)
+    crops = {int(row): crop_or_reason(reader, job.images, job.crops, int(row)) for row in rows}
+    hr = {row: crop for row, crop in crops.items() if not isinstance(crop, str)}
+    if not hr:
+        return None
+    tasks = job.tasks.take(np.array(list(hr)))
+    lr = [to_uint8(pair.lr) for pair in degrade_pairs([to_float(pixels) for pixels in hr.values()], tasks)]
+    space = f"{tasks.space.name}@{tasks.space.digest[:8]}"
+    heading = f"{space}, seed {tasks.seeds[0]}: HR and LR of samples {tasks.indices[0]} and on"
+    rows_of_pairs = pair_rows(tasks, list(hr.values()), lr)
+    return render_sheet(rows_of_pairs, heading, cell_width_px=PAIR_WIDTH_PX, cell_height_px=PAIR_WIDTH_PX // 2)

@@ -1,0 +1,72 @@
+"""`degrade preview`: a contact sheet, stage by stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
+from .shell.errors import BAD_INPUT
+from .shell.images import say_left_out
+from .shell.options import OUT_FILE, SEED, START, check_last_index, chosen_device
+from .shell.text import complain, say, warn
+
+
+@click.command(name="preview", short_help="Contact sheet of a space, stage by stage.")
+@click.option("--space", "space_name", default="realesrgan-x4", show_default=True, help="Preset or TOML file.")
+@click.option("--task", "task_source", metavar="ADDRESS|FILE", help="Show these tasks instead of drawing new ones.")
+@click.option("--n", "count", type=click.IntRange(1, 200), default=16, show_default=True, help="Rows of the sheet.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--start", type=START, default=0, show_default=True, help="Index of the first sample.")
+@click.option("-o", "--output", type=OUT_FILE, default="sheet.png", show_default=True, help="A .png or .jpg.")
+@hr_options
+def command(
+    space_name: str,
+    task_source: str | None,
+    count: int,
+    seed: int,
+    start: int,
+    output: Path,
+    hr: Path | None,
+    hr_size: int | None,
+    max_pixels: int,
+    device: str,
+) -> int:
+    """Draw a contact sheet: one row per task, the image after every slot, with its parameters.
+
+    \b
+    Examples:
+      degrade preview -o sheet.png
+      degrade preview --space bsrgan-x4 --n 8 --hr photos -o bsrgan.png
+      degrade preview --task out/run/tasks.npz -o run.png
+    """
+    check_last_index(start, count)
+    from .shell.outputs import PICTURE_ENDINGS, check_file, encode_picture, write_file
+
+    check_file(output, PICTURE_ENDINGS, "-o", [] if hr is None else [hr])
+    from ..tasks.sampler import sample
+    from ..tasks.space import Space
+    from .jobs.preview import preview_sheet
+    from .jobs.sources import cropped_images
+    from .jobs.tasks import load_tasks
+    from .shell.outputs import check_targets
+
+    where = chosen_device(device)
+    if task_source is None:
+        tasks = sample(Space.load(space_name), seed, range(start, start + count))
+    else:
+        tasks = load_tasks(task_source, None)
+        tasks = tasks.take(slice(0, count))
+    found = cropped_images(hr, hr_size, tasks.space, BUNDLED_HR_SIZE_PX, max_pixels)
+    check_targets([output], [image.path for image in found.images.images], "-o")
+    say_left_out(found.images.excluded)
+    if found.note:
+        warn(found.note)
+    sheet, failed = preview_sheet(tasks, found, seed, where, max_pixels)
+    for line in failed:
+        warn(f"skipped: {line}")
+    if sheet is not None:
+        write_file(output, encode_picture(sheet, output.suffix))
+        say(str(output.resolve()))
+    return complain(f"degrade preview: {len(failed)} of {len(tasks)} rows skipped", BAD_INPUT) if failed else 0

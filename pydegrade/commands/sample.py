@@ -1,0 +1,116 @@
+"""`degrade sample`: draw tasks, cut crops, write pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
+from .shell.errors import BAD_INPUT, INTERRUPTED
+from .shell.images import say_left_out
+from .shell.options import SEED, START, TASKS, Choice, check_last_index, chosen_device
+from .shell.text import complain, say, warn
+
+if TYPE_CHECKING:
+    from ..files.dataset import Augment
+
+FORMATS = ("png", "npy", "lmdb")
+AUGMENTS = ("none", "hflip", "dihedral")
+
+
+@click.command(name="sample", short_help="Draw N tasks and write N pairs.")
+@click.option("--tasks", "count", type=TASKS, required=True, metavar="N", help="How many pairs.")
+@click.option("--space", "space_name", default="realesrgan-x4", show_default=True, help="Preset or TOML file.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--start", type=START, default=0, show_default=True, help="Index of the first sample.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to fill.  [default: out/SPACE-sSEED]")
+@click.option("--format", "file_format", type=Choice(FORMATS), default="png", show_default=True)
+@click.option("--params-only", is_flag=True, help="Tasks, manifest and vectors, no images.")
+@click.option("--meta-info", type=click.Path(path_type=Path, exists=True), help="List of files of --hr to use.")
+@click.option(
+    "--augment", type=Choice(AUGMENTS), default="hflip", show_default=True,
+    help="How crops are mirrored: left to right, or all eight symmetries of the square.",
+)  # fmt: skip
+@click.option("--batch", type=click.IntRange(min=1), default=48, show_default=True, help="Samples in memory at once.")
+@hr_options
+def command(
+    count: int,
+    space_name: str,
+    seed: int,
+    start: int,
+    out: Path | None,
+    file_format: str,
+    params_only: bool,
+    meta_info: Path | None,
+    augment: Augment,
+    batch: int,
+    hr: Path | None,
+    hr_size: int | None,
+    max_pixels: int,
+    device: str,
+) -> int:
+    """Draw N tasks and write N pairs.
+
+    The folder gets hr/ (clean crops), lr/ (the same, degraded), target/ (sharpened crops, only for spaces whose
+    training target is sharpened), tasks.npz, manifest.csv (one row per sample), dasr33.npy, run.json and sheet.png.
+
+    Sample i depends on the space, the seed, i and the list of images; on nothing else. The command can be interrupted
+    and run again: finished samples stay as they are. With a larger N it continues where it ended.
+
+    \b
+    Examples:
+      degrade sample --tasks 4000
+      degrade sample --tasks 800 --space bsrgan-x4 --hr DIV2K_train_HR
+      degrade sample --tasks 100000 --hr photos --format lmdb --hr-size 256
+      degrade sample --tasks 1000000 --params-only --seed 7
+    """
+    check_last_index(start, count)
+    from ..tasks.sampler import sample
+    from ..tasks.space import Space
+    from .jobs.pairs import PairJob, kinds_of
+    from .jobs.sample import RunOptions, check_format, make_pairs, write_parameters
+    from .jobs.sources import cropped_images
+    from .shell.outputs import check_folder
+
+    # What may be wrong, before anything is written.
+    where = chosen_device(device)
+    space = Space.load(space_name)
+    out = out or Path("out") / f"{space.name}-s{seed}"
+    check_folder(out, [] if hr is None else [hr])
+    tasks = sample(space, seed, range(start, start + count))
+    say(f"space {space.name}@{space.digest[:8]}, scale {space.scale}, seed {seed}, samples {start} to "
+        f"{start + count - 1}")  # fmt: skip
+    if params_only:
+        for path in write_parameters(out, tasks):
+            say(f"  {path.resolve()}")
+        return 0
+    check_format(file_format)
+    found = cropped_images(hr, hr_size, space, BUNDLED_HR_SIZE_PX, max_pixels, meta_info)
+    say_left_out(found.images.excluded)
+    if found.note:
+        warn(found.note)
+    say(f"HR crops of {found.side_px} px from {len(found.images.images)} images ({found.images.origin})")
+
+    # The pairs, and what became of them.
+    crops = found.crops(seed, tasks.indices, augment)
+    job = PairJob(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
+    done = make_pairs(out, job, RunOptions(start, file_format, augment))
+    if done.made:
+        say(f"{done.made} pairs in {done.seconds:.1f} s, {done.made / done.seconds:.1f} pairs/s")
+    for path in done.written:
+        say(f"  {path.resolve()}")
+    for line in (*done.notes, *sorted(set(done.reasons.values()))):
+        warn(line)
+    if done.interrupted:
+        return complain(
+            f"degrade: interrupted with {done.finished} of {count} pairs done; the same command continues", INTERRUPTED
+        )
+    if done.reasons:
+        return complain(
+            f"degrade: {len(done.reasons)} of {count} samples skipped, listed in {out / 'skipped.csv'}", BAD_INPUT
+        )
+    kinds = ", ".join(kinds_of(tasks))
+    say(f"{done.finished} pairs ({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}")
+    return 0

@@ -1,0 +1,240 @@
+"""Commands that walk over images: what results are called, and one fate for each image."""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from ...errors import ImageError, PydegradeError
+from .errors import BAD_INPUT, DONE, INTERRUPTED, is_out_of_memory, os_error_text
+from .progress import Progress
+from .text import complain, say
+
+RESULT_ENDING = ".png"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a job.
+
+    Attributes:
+        name: what its result is called below the output folder, without ending, "/" between folders.
+        path: the file.
+    """
+
+    name: str
+    path: Path
+
+
+def find_items(
+    sources: Sequence[Path], results_of: Callable[[str], Iterable[str]] = lambda name: (name,)
+) -> list[Item]:
+    """All images of files and folders, folders searched with everything below them, each with a name of its own.
+
+    Names are paths relative to the folder, without ending. Where that would give two images one result, the ending stays
+    in the name: x.jpg beside x.png gives "x.jpg" and "x". Images of one relative path in several folders get the
+    folder's name in front. A file that is named twice is taken once.
+
+    Args:
+        sources: files and folders that exist.
+        results_of: name -> names of all results, if these could be equal for different names.
+    Raises:
+        ImageError: a folder without images, or names that stay equal.
+    """
+    from ...files.io import list_images
+
+    # Every file once, with its place in its folder.
+    found: dict[Path, tuple[Path, Path]] = {}
+    for source in sources:
+        for path in list_images(source) if source.is_dir() else [source]:
+            relative = path.relative_to(source) if source.is_dir() else Path(source.name)
+            found.setdefault(_same(path), (relative, path))
+    places = Counter(relative for relative, _ in found.values())
+    relatives = [
+        Path(path.resolve().parents[len(relative.parts) - 1].name, relative) if places[relative] > 1 else relative
+        for relative, path in found.values()
+    ]
+    names = unique_names(relatives, results_of)
+    return [Item(name, path) for name, (_, path) in zip(names, found.values())]
+
+
+def unique_names(
+    relatives: Sequence[PurePath], results_of: Callable[[str], Iterable[str]] = lambda name: (name,)
+) -> list[str]:
+    """Names without ending, but for those whose results would meet: there the ending stays in the name.
+
+    Of x.jpg, x.bmp and x.png, only x.png is "x": its ending is that of results.
+
+    Args:
+        relatives: paths of images, all different.
+        results_of: name -> names of all results, if these could be equal for different names.
+    Raises:
+        ImageError: names that stay equal.
+    """
+    whole = [False] * len(relatives)
+    while True:
+        names = [
+            (relative if keeps else relative.with_suffix("")).as_posix() for relative, keeps in zip(relatives, whole)
+        ]
+        owners: dict[str, list[int]] = {}
+        for row, name in enumerate(names):
+            for result in dict.fromkeys(results_of(name)):
+                owners.setdefault(result, []).append(row)
+        shared = [rows for rows in owners.values() if len(rows) > 1]
+        if not shared:
+            return names
+        short = {row for rows in shared for row in rows if not whole[row]}
+        longer = {row for rows in shared for row in rows if row in short and not _is_only_png(relatives, rows, row)}
+        if not short:
+            one, other = shared[0][:2]
+            message = f"{relatives[one]} and {relatives[other]}: results would have the same name; run them separately"
+            raise ImageError(message)
+        for row in longer or short:
+            whole[row] = True
+
+
+def check_suffix(suffix: str) -> None:
+    """Refuse a suffix of names that would lead to another folder.
+
+    Raises:
+        ImageError: it holds a slash.
+    """
+    if re.search(r"[/\\\0]", suffix):
+        raise ImageError(f"--suffix: must not contain slashes, got {suffix!r}")
+
+
+def _same(path: Path) -> Path:
+    """The same value for all spellings of one file; links stay files of their own."""
+    return path.parent.resolve() / path.name
+
+
+def _is_only_png(relatives: Sequence[PurePath], rows: Sequence[int], row: int) -> bool:
+    """Of images that would share a result, the only one whose own ending is that of results."""
+    return [other for other in rows if relatives[other].suffix.lower() == RESULT_ENDING] == [row]
+
+
+@dataclass
+class Fates:
+    """What became of the images of a job.
+
+    Attributes:
+        total: how many there are.
+        done: how many have their results.
+        failed: one line for each that has not.
+        interrupted: whether Ctrl-C ended the job.
+    """
+
+    total: int
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    def end(self, command: str) -> int:
+        """Say how many images failed; the exit code."""
+        if self.interrupted:
+            left = f"interrupted with {self.done} of {self.total} images done; the same command continues"
+            return complain(f"{command}: {left}", INTERRUPTED)
+        if self.failed:
+            return complain(f"{command}: {len(self.failed)} of {self.total} images skipped", BAD_INPUT)
+        return DONE
+
+
+def each(
+    items: Sequence[Item],
+    make: Callable[[Item], Iterable[str]],
+    progress: Progress,
+    *,
+    total: int = 0,
+    workers: int = 1,
+    bad_input: tuple[type[Exception], ...] = (),
+    steps: int = 1,
+    memory_hint: str = "",
+) -> Fates:
+    """Do every image; one that is damaged, gone, changed, too large for the limit or for the memory is named and
+    counted, and the others are done.
+
+    Args:
+        items: what to do.
+        make: reads, computes and writes one; returns notes ("alpha channel dropped"), which are printed with the file's
+            name. Errors of the disk must come as `WriteError`: these end the job.
+        progress: gets a step per image; closed at the end.
+        total: images of the job, those of earlier runs included; 0: these.
+        workers: threads.
+        bad_input: further errors, beside PydegradeError and OSError, that concern one image.
+        steps: of `progress` per image; 0: `make` counts.
+        memory_hint: what to do about an image that is too large for the memory.
+    """
+    refusals: tuple[type[Exception], ...] = (PydegradeError, OSError, *bad_input)
+    total = total or len(items)
+    fates = Fates(total, total - len(items))
+
+    def note(item: Item, result: Callable[[], Iterable[str]]) -> None:
+        try:
+            for text in result():
+                progress.say(f"note: {item.path}: {text}")
+            fates.done += 1
+        except refusals as error:
+            _fail(fates, progress, item, os_error_text(error) if isinstance(error, OSError) else str(error))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _free_memory()
+            _fail(fates, progress, item, f"out of memory; {memory_hint}" if memory_hint else "out of memory")
+        progress.advance(steps)
+
+    try:
+        if workers <= 1:
+            for item in items:
+                note(item, lambda item=item: make(item))  # type: ignore[misc]
+        else:
+            _in_threads(items, make, note, workers)
+    except KeyboardInterrupt:
+        fates.interrupted = True
+    finally:
+        progress.close()
+    return fates
+
+
+def _in_threads(
+    items: Sequence[Item],
+    make: Callable[[Item], Iterable[str]],
+    note: Callable[[Item, Callable[[], Iterable[str]]], None],
+    workers: int,
+) -> None:
+    def made(item: Item) -> list[str]:
+        return list(make(item))
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures: dict[Future[list[str]], Item] = {pool.submit(made, item): item for item in items}
+        try:
+            for future in as_completed(futures):
+                note(futures[future], future.result)
+        finally:
+            # After Ctrl-C: what is being written gets finished, the rest is dropped.
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _fail(fates: Fates, progress: Progress, item: Item, reason: str) -> None:
+    line = reason if str(item.path) in reason else f"{item.path}: {reason}"
+    fates.failed.append(line)
+    progress.say(f"warning: skipped: {line}")
+
+
+def _free_memory() -> None:
+    """After running out of memory: let the next image begin with what there is."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def say_left_out(lines: Sequence[str]) -> None:
+    """Name files that a search left out."""
+    for line in lines:
+        say(f"warning: left out: {line}", err=True)

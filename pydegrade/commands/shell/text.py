@@ -1,0 +1,41 @@
+"""Lines for people: one place where names of files become safe to show on a terminal."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+LONGEST_LINE = 2000
+"""Characters of an error line; longer ones are cut in the middle (an option of 5000 digits)."""
+
+
+def printable(text: str) -> str:
+    """One line that a terminal shows as it is.
+
+    Line breaks become spaces. Control characters (escape sequences in a file's name), marks that turn the direction of
+    writing, and bytes of a name that are no UTF-8 are shown as their codes: "\\x1b[31m.png", "bad\\udcff.png".
+    """
+    line = re.sub(r"\s*[\r\n]+\s*", " ", text)
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print text, each of its lines `printable`."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=err)
+
+
+def warn(line: str) -> None:
+    """Print "warning: ..." on stderr."""
+    say(f"warning: {line}", err=True)
+
+
+def complain(line: str, code: int) -> int:
+    """Print one line on stderr; returns the exit code that goes with it."""
+    line = printable(line.strip())
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+    click.echo(line, err=True)
+    return code

@@ -1,0 +1,32 @@
+"""`pytrain check`: open everything that a configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pydegrade.commands.shell.text import say
+
+from .options import config_options, load_config, located
+
+
+@click.command(name="check", short_help="Open everything that CONFIG names.")
+@config_options()
+def command(config_path: Path, overrides: tuple[str, ...]) -> None:
+    """Open everything that CONFIG names, and print what a run would do.
+
+    Reads every folder, list, space, model file and evaluation set; checks sizes, pairs and scale; estimates the memory of
+    a step. Prints the resolved configuration, with comments for what was found; nothing is trained or written.
+
+    \b
+    Example:
+      pytrain check configs/quickstart.toml --set data.hr=DIV2K_train_HR
+    """
+    config = load_config(config_path, overrides)
+    from ..config.config import to_toml
+    from .jobs.check import findings
+
+    for line in located(config, lambda: findings(config)):
+        say(f"# {line}")
+    say(to_toml(config).removesuffix("\n"))

@@ -1,0 +1,104 @@
+"""`pytrain eval`: PSNR and SSIM of models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pydegrade.commands.shell.options import SEED, Choice, chosen_device, set_option
+from pydegrade.commands.shell.text import say
+
+from .options import load_config, model_options
+
+if TYPE_CHECKING:
+    from ..evaluation.evaluate import Reference
+
+
+@click.command(name="eval", short_help="Measure PSNR and SSIM of models.")
+@click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@set_option("Change an option of CONFIG.")
+@click.option(
+    "--model", "models", multiple=True, metavar="FILE|bicubic",
+    help="Model file, or a baseline: bicubic, bicubic-y-double. May be repeated.  "
+    "[default: bicubic, and the best model of CONFIG's run]",
+)  # fmt: skip
+@click.option("--hr", multiple=True, type=click.Path(path_type=Path), help="Without CONFIG: a set of clean images.")
+@click.option("--lr", type=click.Path(path_type=Path), help="Without CONFIG: the low-resolution partners of --hr.")
+@click.option(
+    "--space", "spaces", multiple=True, metavar="NAME",
+    help="Without CONFIG: how LR is made: bicubic (MATLAB's, 8 bits), a preset or a TOML file. May be repeated.  "
+    "[default: bicubic]",
+)  # fmt: skip
+@click.option(
+    "--reference", type=Choice(("hr", "target")), default="hr", show_default=True,
+    help="For --space with a sharpened training target: make LR from the plain image and compare with it, or from and "
+    "with the target.",
+)  # fmt: skip
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the tasks of --space.")
+@click.option("--scale", type=click.IntRange(1, 8), help="Needed where only baselines are measured without CONFIG.")
+@click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Such as y-uint8 or rgb-uint8-border0.")
+@click.option("--per-image", is_flag=True, help="A line for every image.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Also write all numbers here."
+)
+@click.option("--save-images", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write results here.")
+@model_options
+def command(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    models: tuple[str, ...],
+    hr: tuple[Path, ...],
+    lr: Path | None,
+    spaces: tuple[str, ...],
+    reference: Reference,
+    seed: int,
+    scale: int | None,
+    protocols: tuple[str, ...],
+    per_image: bool,
+    json_path: Path | None,
+    folder: Path | None,
+    tile_px: int,
+    overlap_px: int,
+    device: str,
+) -> None:
+    """Measure PSNR and SSIM of models, on the sets of CONFIG or on --hr.
+
+    Every number comes with its protocol: channel, rounding, border. LR is made by MATLAB's bicubic or by degradation
+    spaces with a fixed seed, one table row per set and model.
+
+    \b
+    Examples:
+      pytrain eval configs/quickstart.toml
+      pytrain eval --hr Set5 --model edsr.pth --model bicubic
+      pytrain eval --hr Set5 --model x4.pth --space realesrgan-x4 --json s.json
+    """
+    from pydegrade.commands.shell.outputs import check_file, write_file
+
+    from ..errors import ConfigError
+
+    if json_path is not None:
+        check_file(json_path, (".json",), "--json")
+    if config_path is None:
+        if overrides:
+            raise ConfigError("eval: --set changes options of CONFIG, got no CONFIG")
+        if not models:
+            raise ConfigError("eval: --model must name a model file or bicubic, got none")
+    elif hr or lr or spaces or scale:
+        raise ConfigError("eval: CONFIG names the sets; leave out --hr, --lr, --space and --scale")
+    from ..evaluation.evaluate import table
+    from .jobs.eval import described_sets, measure, of_config
+
+    where = chosen_device(device)
+    asked = (
+        described_sets(hr, lr, spaces, seed, reference, models, scale)
+        if config_path is None
+        else of_config(load_config(config_path, overrides), models, str(config_path))
+    )
+    results = measure(asked.changed(protocols, tile_px, overlap_px), where, folder)
+    say(table(results, per_image).removesuffix("\n"))
+    if json_path is not None:
+        write_file(json_path, ("[" + ",\n".join(result.to_json().rstrip() for result in results) + "]\n").encode())
+    for path in filter(None, (json_path, folder)):
+        say(str(path.resolve()))

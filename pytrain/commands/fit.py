@@ -1,0 +1,59 @@
+"""`pytrain fit`: train as a configuration says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import click
+
+from pydegrade.commands.shell.errors import INTERRUPTED
+from pydegrade.commands.shell.options import set_option
+from pydegrade.commands.shell.text import say
+
+from .options import SET_HELP, load_config, located
+
+
+@click.command(name="fit", short_help="Train as CONFIG says.")
+@click.argument("config_path", metavar="CONFIG", required=False, type=click.Path(path_type=Path))
+@set_option(SET_HELP)
+@click.option(
+    "--resume", is_flag=False, flag_value="auto", metavar="[auto|FILE]",
+    help="Go on from the newest state of the run's folder, or from a state file.",
+)  # fmt: skip
+def command(config_path: Path | None, overrides: tuple[str, ...], resume: str | None) -> int:
+    """Train as CONFIG says.
+
+    The run's folder (run.out, else out/<run.name>) gets config.toml (the resolved configuration), log.jsonl, states/ for
+    --resume, models/ (last and best, .safetensors and .pth) and images/. Ctrl-C saves and ends; the same command with
+    --resume continues, bit for bit as if nothing had happened.
+
+    \b
+    Examples:
+      pytrain fit configs/quickstart.toml
+      pytrain fit my.toml --set run.name=second --set run.steps=500
+      torchrun --nproc-per-node=4 -m pytrain fit my.toml --resume
+    """
+    if config_path is None and resume is not None and resume.endswith(".toml"):
+        # `pytrain fit --resume my.toml` can only mean this.
+        config_path, resume = Path(resume), "auto"
+    if config_path is None:
+        raise click.UsageError("Missing argument 'CONFIG'.", click.get_current_context())
+    config = load_config(config_path, overrides)
+    from pydegrade.commands.shell.outputs import check_folder, locked
+
+    from ..training.loop import fit, out_folder
+
+    folder = out_folder(config)
+    check_folder(folder, [Path(source) for source in config.data.hr], "run.out")
+    is_main = os.environ.get("RANK", "0") == "0"
+    with locked(folder) if is_main else contextlib.nullcontext():
+        result = located(config, lambda: fit(config, resume=resume))
+    if result.interrupted:
+        return INTERRUPTED
+    if result.files:  # only the main process has written any
+        minutes, seconds = divmod(round(result.seconds), 60)
+        scores = ", ".join(f"{name} {score:.4g}" for name, score in result.scores.items())
+        say("; ".join(filter(None, (f"{minutes}:{seconds:02d} min", scores, f"try: pytrain eval {config_path}"))))
+    return 0

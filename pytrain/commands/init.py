@@ -1,0 +1,41 @@
+"""`pytrain init`: a commented configuration with every option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pydegrade.commands.shell.errors import OutputError
+from pydegrade.commands.shell.options import OUT_FILE
+from pydegrade.commands.shell.text import say
+
+
+@click.command(name="init", short_help="Write a commented configuration to start from.")
+@click.option("--method", required=True, help="See `pytrain methods`.")
+@click.option("--net", help="Network; default: what the method was published with.")
+@click.option("--scale", type=click.IntRange(1, 8), default=4, show_default=True)
+@click.option("-o", "--out", type=OUT_FILE, help="File to write, .toml.  [default: stdout]")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+def command(method: str, net: str | None, scale: int, out: Path | None, force: bool) -> None:
+    """Write a commented configuration with every option, to start from.
+
+    \b
+    Examples:
+      pytrain init --method psnr --net edsr --scale 2 -o edsr.toml
+      pytrain init --method realesrgan -o my.toml
+    """
+    from pydegrade.commands.shell.outputs import check_file, write_file
+
+    if out is not None:
+        check_file(out, (".toml",), "-o")
+        if out.exists() and not force:
+            raise OutputError(f"{out}: exists already; choose another name or give --force")
+    from ..config.describe import template
+
+    text = template(method, net, scale)
+    if out is None:
+        say(text.removesuffix("\n"))
+        return
+    write_file(out, text.encode())
+    say(f"{out.resolve()}; try: pytrain check {out}")

@@ -1,0 +1,54 @@
+"""What `pytrain check` finds."""
+
+from __future__ import annotations
+
+import torch
+
+from pydegrade.commands.shell.options import chosen_device
+
+from ... import nets
+from ...config.config import Config, digest, method_name
+from ...data.source import open_source
+from ...evaluation.evaluate import open_sets, score_names
+from ...methods.registry import METHODS
+from ...training import log, loop, memory
+
+
+def findings(config: Config) -> list[str]:
+    """One line for each thing that a run would use; everything is opened, cheapest first.
+
+    Raises:
+        PytrainError: the first that cannot be used.
+    """
+    log.check_packages(config.log)
+    method = loop.build_method(config)
+    loop.check_phases(config, method)
+    loop.check_groups(config, method)
+    scale = int(config.net.scale)
+    source = open_source(config.data, method.images, scale, config.run.seed)
+    sets = open_sets(config.evaluate, scale, nets.task_scales(config.net))
+    loop.check_kept(config, score_names(config.evaluate, sets))
+    with torch.random.fork_rng(devices=[]):
+        networks = loop.fresh_nets(config, method, torch.device("cpu"))
+
+    name = method_name(config.method)
+    lines = [f"method: {name}, {METHODS[name].summary}"]
+    lines += [f"net {name}: {nets.num_parameters(net):,} parameters" for name, net in networks.items()]
+    lines.append(f"data: {source.describe()}")
+    lines += [f"note: {note}" for note in source.notes]
+    lines += [f"evaluation set {one.name}: {len(one.hr.images)} images, {one.degradation}" for one in sets]
+    samples = config.run.steps * config.data.batch
+    crops = f"{samples:,} crops, {samples / len(source.images['hr'].images):,.0f} of each image"
+    lines.append(f"run: {config.run.steps:,} steps of {config.data.batch} images, {crops}")
+
+    device = chosen_device(config.run.device, "run.device")
+    needed, available = memory.estimate(config, method, networks), memory.available_bytes(device)
+    lines.append(f"memory on {device}: {needed.describe()}")
+    if available is not None and needed.total > available:
+        lines.append(
+            f"warning: {device} has {memory.size_text(available)}; raise train.accumulate (same result) or lower "
+            "data.batch or data.crop_px"
+        )
+    lines.append(f"results: {loop.out_folder(config)}")
+    lines.append(f"digest of what determines the weights: {digest(config)}")
+    return lines

@@ -1,0 +1,71 @@
+"""What a DASR predictor believes about files: `degrade estimate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pydegrade.commands.shell.images import Fates, Item, each, find_items
+from pydegrade.commands.shell.progress import Progress
+from pydegrade.files.io import decode_image, to_float
+
+from ...errors import DataError, PytrainError
+from ...evaluation.infer import NotFiniteError
+from ...evaluation.steering import adaptive, estimate
+from ...files.checkpoint import load_model
+
+LEAST_PX = 8
+
+
+def estimate_images(
+    sources: Sequence[Path], model: Path, device: torch.device, max_pixels: int, say: Callable[[str], None]
+) -> tuple[dict[str, Any], Fates]:
+    """Estimates by file, printed as they come.
+
+    Args:
+        sources: files and folders.
+        model: of method dasr.
+        device: that runs it.
+        max_pixels: limit of an image.
+        say: takes lines for people.
+    Returns:
+        (file -> what `estimate` returns, what became of the files).
+    """
+    net = adaptive(load_model(model).net.to(device), str(model))
+    items = find_items(sources)
+    found: dict[str, Any] = {}
+    progress = Progress(len(items))
+
+    def make(item: Item) -> Iterable[str]:
+        decoded = decode_image(item.path, max_pixels)
+        image = to_float(decoded.pixels)[None].to(device)
+        if min(image.shape[-2:]) < LEAST_PX:
+            size = f"{image.shape[-1]} x {image.shape[-2]}"
+            raise DataError(f"{item.path}: must be at least {LEAST_PX} x {LEAST_PX} px, got {size}")
+        with torch.no_grad():
+            values = estimate(net, image)
+        if not torch.isfinite(torch.tensor(values["vector"])).all():
+            raise NotFiniteError(f"{item.path}: the estimate is not finite (NaN or infinity)")
+        found[str(item.path)] = values
+        progress.close()
+        for line in _lines(str(item.path), values):
+            say(line)
+        return decoded.notes
+
+    return found, each(items, make, progress, bad_input=(PytrainError,))
+
+
+def _lines(name: str, values: Mapping[str, Any]) -> list[str]:
+    lines = [name]
+    for parameter, value in values["parameters"].items():
+        lines.append(f"  {parameter:22s} {value if isinstance(value, str) else format(value, '.3g')}")
+    return [*lines, "  experts' shares        " + ", ".join(f"{share:.3f}" for share in values["shares"])]
+
+
+def to_json(found: Mapping[str, Any]) -> bytes:
+    """The estimates as a JSON file."""
+    return (json.dumps(found, indent=1, allow_nan=False) + "\n").encode()

@@ -1,0 +1,155 @@
+"""Measuring models for `pytrain eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pydegrade.commands.shell.outputs import check_folder
+from pydegrade.commands.shell.progress import Progress
+
+from ...config.config import Config
+from ...errors import ConfigError
+from ...evaluation.evaluate import EvalResult, EvalSetConfig, EvaluateConfig, Reference, evaluate, open_sets
+from ...files.checkpoint import load_model
+from ...nets import task_scales
+from ...training.loop import out_folder
+
+BASELINES = ("bicubic", "bicubic-y-double")
+ALL_IMAGES = 2**31
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured, and on what.
+
+    Attributes:
+        models: files and baselines.
+        settings: sets, protocols, tiles.
+        scale: where it is known without the models.
+        net: the configured network, whose tasks sets may name; None without a configuration.
+    """
+
+    models: tuple[str, ...]
+    settings: EvaluateConfig
+    scale: int | None
+    net: Any = None
+
+    def changed(self, protocols: Sequence[str], tile_px: int, overlap_px: int) -> Measurement:
+        """With protocols and tiles of the command line, where they were given."""
+        settings = replace(self.settings, protocols=tuple(protocols) or self.settings.protocols)
+        if tile_px:
+            settings = replace(settings, tile_px=tile_px, overlap_px=overlap_px)
+        return replace(self, settings=settings)
+
+
+def of_config(config: Config, models: Sequence[str], where: str) -> Measurement:
+    """The sets of a configuration; its best model against bicubic where no models are named."""
+    if not config.evaluate.sets:
+        raise ConfigError(f"{where}: evaluate.sets must name at least one set, got none")
+    return Measurement(
+        tuple(models) or ("bicubic", best_model(config)), config.evaluate, int(config.net.scale), config.net
+    )
+
+
+def described_sets(
+    hr: Sequence[Path],
+    lr: Path | None,
+    spaces: Sequence[str],
+    seed: int,
+    reference: Reference,
+    models: Sequence[str],
+    scale: int | None,
+) -> Measurement:
+    """The evaluation that --hr, --lr, --space and --reference describe: one set per space."""
+    name = hr[0].resolve().name if hr else "photographs"
+    sources = tuple(map(str, hr))
+    if lr is not None:
+        sets: tuple[EvalSetConfig, ...] = (EvalSetConfig(name, sources, lr=str(lr)),)
+    else:
+        kinds = tuple(spaces) or ("bicubic",)
+        sets = tuple(
+            EvalSetConfig(
+                name if len(kinds) == 1 else f"{name}-{Path(space).stem}",
+                sources,
+                space="" if space == "bicubic" else space,
+                reference="hr" if space == "bicubic" else reference,
+                seed=seed,
+            )
+            for space in kinds
+        )
+    return Measurement(tuple(models), EvaluateConfig(sets=sets), scale)
+
+
+def best_model(config: Config) -> str:
+    """The best model file of a configuration's run, else its last."""
+    folder = out_folder(config) / "models"
+    for name in ("best", "last"):
+        if (folder / f"{name}.safetensors").is_file():
+            return str(folder / f"{name}.safetensors")
+    raise ConfigError(f"{folder}: holds no model yet; train first, or give --model FILE")
+
+
+def measure(asked: Measurement, device: torch.device, folder: Path | None) -> list[EvalResult]:
+    """Scores of every model on every set.
+
+    Args:
+        asked: models and sets.
+        device: that runs the models.
+        folder: for results as images; None: none are written.
+    Raises:
+        PytrainError: a model or set that cannot be used.
+        NotFiniteError: a model gave NaN or infinity; no number is returned then.
+    """
+    models, settings = asked.models, asked.settings
+    if folder is not None:
+        sources = [Path(path).expanduser() for one in settings.sets for path in (*one.hr, *filter(None, [one.lr]))]
+        check_folder(folder, sources, "--save-images")
+        settings = replace(settings, save_images=ALL_IMAGES)
+    loaded = {name: None if name in BASELINES else load_model(name, scale=asked.scale) for name in models}
+    known = {asked.scale} if asked.scale else set()
+    scales = {int(model.net.scale) for model in loaded.values() if model is not None} | known  # type: ignore[arg-type]
+    if len(scales) != 1:
+        got = " and ".join(f"x{one}" for one in sorted(scales)) or "baselines only; give --scale"
+        raise ConfigError(f"eval: models must have one scale, got {got}")
+    configs = [model.config for model in loaded.values() if model is not None]
+    configs += [asked.net] if asked.net is not None else []
+    tasks = {task: own for one in configs for task, own in task_scales(one).items()}
+    sets = open_sets(settings, scales.pop(), tasks)
+
+    progress = Progress(len(models) * sum(len(one.hr.images) for one in sets), 0, "images")
+    results = []
+    try:
+        for label, (name, model) in zip(labels(models), loaded.items()):
+            net: Any = name if model is None else model.net.to(device)
+            into = None if folder is None else folder / label
+            results.append(
+                evaluate(
+                    net,
+                    sets,
+                    settings,
+                    into,
+                    None,
+                    label,
+                    lambda _done, _total: progress.advance(1),
+                    must_be_finite=True,
+                )
+            )
+    finally:
+        progress.close()
+    return results
+
+
+def labels(models: Sequence[str]) -> list[str]:
+    """Short names: of files the last part, with the folders before it where that is needed to tell them apart."""
+    parts = [Path(name).parts if name not in BASELINES else (name,) for name in models]
+    texts: list[str] = []
+    for length in range(1, max(map(len, parts)) + 1):
+        texts = ["/".join(entry[-length:]).removeprefix("//") for entry in parts]
+        if len(set(texts)) == len(set(models)):
+            break
+    return [text.replace("/", "_") for text in texts]
