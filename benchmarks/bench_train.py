@@ -1,7 +1,7 @@
 """Training on a CPU: one step of MSRResNet-64/16 against plain float32 torch, the loss curve of both, and what
 degradation takes of a step.
 
-Batch 4 of 48 x 48 px at low resolution, x4, crops of the photographs in scikit-image, Adam, L1: the setting of issue 6.
+Batch 4 of 48 x 48 px at low resolution, x4, crops of the photographs in scikit-image, Adam, L1.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def test_training_step(compare: Any) -> None:
 
 @pytest.mark.parametrize("space", ["bicubic-x4", "realesrgan-x4"])
 def test_share_of_degradation(benchmark: Any, space: str) -> None:
-    """Degradation over degradation plus descent: issue 6 wants it under 20 %."""
+    """Degradation over degradation plus descent; wanted: under 20 %."""
     inputs.settle_threads()
     pool = SlicePool(2)
     step = our_step(pool)

@@ -63,7 +63,7 @@ def pairs(clean, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("progress", "wanted"),
-    # METHODS_ECO_MZSR_IPT.md 1.3, three digits.
+    # The released sigmoid, three digits.
     [(0.0, 0), (0.26, 0), (0.30, 0.043), (0.40, 0.223), (0.5, 0.5), (0.6, 0.777), (0.74, 1), (1.0, 1)],
 )
 def test_sigmoid_schedule_has_the_released_values(progress, wanted):

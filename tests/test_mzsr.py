@@ -117,7 +117,7 @@ def test_all_tasks_at_once_give_what_they_give_one_by_one(first_order):
 
 
 def test_weights_of_the_query_losses():
-    # METHODS_ECO_MZSR_IPT.md 2.6: max(0.2 - 6e-5 n, 0.006) and min(0.2 + 2.4e-4 n, 0.976).
+    # Soh et al. 2020, released train.py, n outer steps: max(0.2 - 6e-5 n, 0.006) and min(0.2 + 2.4e-4 n, 0.976).
     for step in (0, 1, 1000, 3233, 3234, 100_000):
         found = step_shares("annealed", step, 5)
         assert found[:4] == pytest.approx([max(0.2 - 6e-5 * step, 0.006)] * 4, abs=1e-12)
