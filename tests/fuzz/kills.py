@@ -1,8 +1,9 @@
 """Faults at random events: a command is killed, interrupted, or refused by its disk, and then started again.
 
-An event is a file of the case that is opened, made, renamed or removed, counted by an audit hook; the fault strikes before the n-th.
-So a case does not depend on the speed of the machine, and every step of every command is reached. After the faults the same command
-runs to its end: the folder must equal that of a run that was never disturbed, byte for byte, with nothing left behind.
+An event is a file of the case that is opened, made, renamed or removed, counted by an audit hook; the fault strikes
+before the n-th. So a case does not depend on the speed of the machine, and every step of every command is reached.
+After the faults the same command runs to its end: the folder must equal that of a run that was never disturbed, byte
+for byte, with nothing left behind.
 """
 
 from __future__ import annotations
@@ -109,13 +110,16 @@ def grouped(folder: Path) -> dict[str, Any]:
 
 FIT = ("pytrain", "fit", "in/fit.toml")
 SCENARIOS: dict[str, Scenario] = {
-    "sample": Scenario(("degrade", "sample", "--tasks", "6", "--hr", "in/hr", "--hr-size", "32", "--batch", "2", "--out", "out/r")),
+    "sample": Scenario(("degrade", "sample", "--tasks", "6", "--hr", "in/hr", "--hr-size", "32", "--batch", "2",
+    "--out", "out/r")),
     "sample npy": Scenario(
-        ("degrade", "sample", "--tasks", "5", "--hr", "in/hr", "--hr-size", "16", "--space", "bicubic-x2", "--batch", "1", "--format",
+        ("degrade", "sample", "--tasks", "5", "--hr", "in/hr", "--hr-size", "16", "--space", "bicubic-x2", "--batch",
+        "1", "--format",
          "npy", "--out", "out/r")
     ),
     "sample lmdb": Scenario(
-        ("degrade", "sample", "--tasks", "6", "--hr", "in/hr", "--hr-size", "16", "--space", "bicubic-x2", "--batch", "2", "--format",
+        ("degrade", "sample", "--tasks", "6", "--hr", "in/hr", "--hr-size", "16", "--space", "bicubic-x2", "--batch",
+        "2", "--format",
          "lmdb", "--out", "out/r"),
         results=lmdb_too,
     ),
@@ -123,7 +127,8 @@ SCENARIOS: dict[str, Scenario] = {
     "resize": Scenario(("degrade", "resize", "in/hr", "out/r", "--scale", "1/2")),
     "pairs": Scenario(("degrade", "pairs", "--hr", "in/hr", "--model", "in/tiny.safetensors", "--out", "out/r")),
     "apply": Scenario(("degrade", "apply", "in/hr", "--task", "in/tasks.npz", "--with-target", "--out", "out/r")),
-    "infer": Scenario(("pytrain", "infer", "in/hr", "--model", "in/tiny.safetensors", "--out", "out/r", "--device", "cpu")),
+    "infer": Scenario(("pytrain", "infer", "in/hr", "--model", "in/tiny.safetensors", "--out", "out/r", "--device",
+    "cpu")),
     "fit": Scenario(FIT, (*FIT, "--resume"), weights),
     "group": Scenario(("pytrain", "group", "in/group.toml", "--workers", "1"), results=grouped),
 }  # fmt: skip
@@ -205,9 +210,10 @@ pretrained = "x4.safetensors"
 @cache
 def inputs() -> Path:
     """What all scenarios read, made once."""
-    import pydegrade
     import safetensors.torch
     import torch
+
+    import pydegrade
     from pytrain import nets
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-kills-"))
@@ -585,7 +591,7 @@ def _on_a_small_disk(case: Case, scenario: Scenario, reference: Reference) -> No
     case.out.mkdir()
     libc = ctypes.CDLL(None, use_errno=True)
     target = os.fsencode(case.out)
-    # A mount namespace of our own, so that nothing stays mounted however this process ends: CLONE_NEWNS, MS_REC | MS_PRIVATE.
+    # In a mount namespace of our own nothing stays mounted, however this process ends (CLONE_NEWNS, MS_REC, MS_PRIVATE).
     if (
         libc.unshare(0x20000)
         or libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None)
