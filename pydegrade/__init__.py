@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from .images.kernel_estimate import EstimatedKernel, estimate_kernel
     from .images.metrics import psnr, ssim
     from .native.binding import get_num_threads, isa_name, set_num_threads
+    from .native.rng import stream_seed
     from .ops import kernels
     from .tasks import vectors
+    from .tasks.distributions import Distribution, Known, register_distribution
     from .tasks.sampler import sample
     from .tasks.space import Space
     from .tasks.task import TaskBatch
@@ -37,6 +39,8 @@ _HOMES = {
     ".images.kernel_estimate": ("EstimatedKernel", "estimate_kernel"),
     ".images.metrics": ("psnr", "ssim"),
     ".native.binding": ("get_num_threads", "isa_name", "set_num_threads"),
+    ".native.rng": ("stream_seed",),
+    ".tasks.distributions": ("Distribution", "Known", "register_distribution"),
     ".tasks.sampler": ("sample",),
     ".tasks.space": ("Space",),
     ".tasks.task": ("TaskBatch",),
@@ -49,9 +53,11 @@ _MODULES = {
 }
 
 __all__ = [
+    "Distribution",
     "EstimatedKernel",
     "ImageError",
     "KernelError",
+    "Known",
     "Pair",
     "PydegradeError",
     "Space",
@@ -73,9 +79,11 @@ __all__ = [
     "metrics",
     "ops",
     "psnr",
+    "register_distribution",
     "sample",
     "set_num_threads",
     "ssim",
+    "stream_seed",
     "trace",
     "vectors",
 ]

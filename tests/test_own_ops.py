@@ -180,7 +180,10 @@ ONE = Column("a", "One.", 0.0, 1.0)
         (Op("x", (ONE,), apply=grained, version=0), "version must be a whole number >= 1, got 0"),
         (Op("x", (ONE,), apply=3), "expected either apply, a function"),
         (Op("x", ("a",), apply=grained), "columns must be Column, got str"),
-        (Op("x", (Column("op", "", 0, 1),), apply=grained), "a word other than 'name' and 'op', got 'op'"),
+        (
+            Op("x", (Column("op", "", 0, 1),), apply=grained),
+            "a word other than name, op, before, after, without, got 'op'",
+        ),
         (Op("x", (Column("a", "", 1, 0),), apply=grained), "low must be below high, got 1 and 0"),
         (Op("x", (Column("a", "", 0, 1, neutral=2.0),), apply=grained), "neutral must lie in [0, 1], got 2.0"),
         (Op("x", (Column("a", "", 0, float("nan")),), apply=grained), "must be finite numbers"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,3 +206,10 @@ def test_other_messages(tmp_path):
         pydegrade.Space.loads('[space]\nname = "t"\nscale = 4\n')
     with pytest.raises(SpaceError, match="target must be 'hr' or the first slot, a sharpen, got 'blur1'"):
         pydegrade.Space.loads(HEAD + 'target = "blur1"\n' + BLUR)
+
+
+def test_digests_of_presets_are_the_stored_ones():
+    # An address of a preset is a promise: what a preset says may be written in another way, never mean something else.
+    stored = json.loads((Path(__file__).parent / "golden" / "space_digests.json").read_text())
+    assert {name: pydegrade.Space.load(name).digest for name in stored} == stored
+    assert set(preset_names()) <= set(stored)

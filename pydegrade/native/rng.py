@@ -22,10 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import PydegradeError
 from . import binding
 
 LAYOUT_VERSION = 1
 NAMED_DRAW = 0x80000000
+MAX_INDICES = 10**8
+"""Sample numbers in one call."""
 
 Float64Array = NDArray[np.float64]
 WordArray = NDArray[np.uint32]
@@ -44,26 +47,54 @@ def hash64(name: str) -> int:
 
 
 def check_seed(seed: int) -> int:
-    """The seed as an int; TypeError or ValueError unless it is a whole number in [0, 2^63)."""
+    """The seed as an int; TypeError or PydegradeError unless it is a whole number in [0, 2^63)."""
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"seed must be a whole number, got {seed!r}")
     if not 0 <= int(seed) < 2**63:
-        raise ValueError(f"seed must be in [0, 2^63), got {seed}")
+        raise PydegradeError(f"seed must be in [0, 2^63), got {seed}")
     return int(seed)
 
 
 def check_indices(indices: ArrayLike, name: str = "indices") -> NDArray[np.int64]:
-    """Sample numbers as int64 [N]; ValueError unless whole numbers >= 0."""
-    values = np.asarray(list(indices) if isinstance(indices, range) else indices)
+    """Sample numbers as int64 [N]; PydegradeError unless whole numbers in [0, 2^63), at most 10^8 of them."""
+    if isinstance(indices, range):
+        if len(indices) and not 0 <= min(indices[0], indices[-1]) <= max(indices[0], indices[-1]) < 2**63:
+            raise PydegradeError(f"{name} must be in [0, 2^63), got {indices}")
+        if len(indices) > MAX_INDICES:
+            raise PydegradeError(f"{name}: at most {MAX_INDICES} at once, got {len(indices)}")
+        return (
+            indices[0] + np.arange(len(indices), dtype=np.int64) * indices.step
+            if len(indices)
+            else np.zeros(0, np.int64)
+        )
+    values = np.asarray(indices)
     if values.size == 0:
         return np.zeros(0, np.int64)
     if values.ndim > 1 or values.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be whole numbers in one dimension, got {values.dtype} of shape {values.shape}")
+        raise PydegradeError(
+            f"{name} must be whole numbers in one dimension, got {values.dtype} of shape {values.shape}"
+        )
     values = np.atleast_1d(values)
     if int(values.min()) < 0 or int(values.max()) >= 2**63:
         row = int(np.argmax((values < 0) | (values > 2**63 - 1)))
-        raise ValueError(f"{name} must be in [0, 2^63), got {values[row]} at position {row}")
+        raise PydegradeError(f"{name} must be in [0, 2^63), got {values[row]} at position {row}")
     return np.ascontiguousarray(values, np.int64)
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """Seed of an independent stream of tasks: what is drawn from it shares no (seed, index) with what any seed below 2^62
+    draws, whatever the indices, nor (but for one chance in 2^62) with another stream.
+
+    Args:
+        seed: whole number in [0, 2^62): seeds above belong to streams.
+        name: of the stream, such as "scored".
+    Returns:
+        whole number in [2^62, 2^63): 2^62 plus 62 bits of the SHA-256 of "name/seed". An address holds it like any seed.
+    """
+    if not check_seed(seed) < 2**62:
+        raise PydegradeError(f"stream_seed: seed must be in [0, 2^62), got {seed}")
+    digest = hashlib.sha256(f"{name}/{seed}".encode()).digest()
+    return 2**62 + (int.from_bytes(digest[:8], "little") >> 2)
 
 
 def uniforms(seed: int, indices: NDArray[np.int64], draws: Sequence[tuple[str, int]]) -> Float64Array:

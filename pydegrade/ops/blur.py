@@ -76,6 +76,7 @@ OP = Op(
     active=_active,
     neutral=_neutral,
     params=_params,
+    switch="shape",
 )
 
 

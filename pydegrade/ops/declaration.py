@@ -55,6 +55,11 @@ class Column:
             return self.choices.index(self.neutral)
         return int(self.neutral) if self.integer else float(self.neutral)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Closed interval of legal stored values; codes for a choice."""
+        return (0, len(self.choices) - 1) if self.choices else (self.low, self.high)
+
 
 @dataclass(frozen=True)
 class Items:
@@ -100,6 +105,9 @@ class Op:
             device of the pixels, and must not be written to; `columns` holds numbers, and names for choices; `words` are
             the four Philox words of the image, combined with the slot's name: the only source of randomness (see
             `generator`). The result is float32 [C, H', W'] with the sides of `out_size`, finite, in or out of [0, 1].
+        switch: the column whose neutral value turns the op off, if one does. A slot of a space that gives other columns
+            but not this one is refused, because it would never act.
+        switched_on: value of the switch in such a slot instead, where one is what every reader would expect.
     """
 
     name: str
@@ -112,6 +120,8 @@ class Op:
     code: int | None = None
     params: Callable[[Columns, Items], Mapping[str, NDArray[Any]]] | None = None
     apply: Apply | None = None
+    switch: str = ""
+    switched_on: str | float | None = None
 
     def __post_init__(self) -> None:
         if self.neutral is None:

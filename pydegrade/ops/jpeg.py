@@ -71,6 +71,8 @@ OP = Op(
     active=_active,
     neutral=_neutral,
     params=_params,
+    switch="mode",
+    switched_on="libjpeg",
 )
 
 

@@ -29,7 +29,7 @@ _COLUMNS = (
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = ~_neutral(columns)
-    return {column.name: on for column in _COLUMNS[1:]}
+    return {**{column.name: on for column in _COLUMNS[1:]}, "brightness": columns["streaks_per_kpx"] != 0}
 
 
 def _neutral(columns: Columns) -> BoolArray:
@@ -50,6 +50,7 @@ OP = Op(
     active=_active,
     neutral=_neutral,
     params=_params,
+    switch="streaks_per_kpx",
 )
 
 

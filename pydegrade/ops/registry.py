@@ -17,6 +17,8 @@ PLUGINS = "PYDEGRADE_PLUGINS"
 """Environment variable: Python files or modules, separated by os.pathsep, that register ops when they are imported."""
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
+_RESERVED = ("name", "op", "before", "after", "without")
+"""Keys of a slot that are no columns."""
 _ops: dict[str, Op] = {}
 _plugins_loaded = False
 
@@ -101,11 +103,14 @@ def _check(op: Op) -> None:
     if not op.columns:
         raise OpError(f"{where}: expected at least one column, got none")
     seen: set[str] = set()
+    if op.switch and op.switch not in [column.name for column in op.columns if isinstance(column, Column)]:
+        raise OpError(f"{where}: switch must be one of its columns, got {op.switch!r}")
     for column in op.columns:
         if not isinstance(column, Column):
             raise OpError(f"{where}: columns must be Column, got {type(column).__name__}")
-        if not isinstance(column.name, str) or not _WORD.fullmatch(column.name) or column.name in ("name", "op"):
-            raise OpError(f"{where}: a column's name must be a word other than 'name' and 'op', got {column.name!r}")
+        if not isinstance(column.name, str) or not _WORD.fullmatch(column.name) or column.name in _RESERVED:
+            taken = ", ".join(_RESERVED)
+            raise OpError(f"{where}: a column's name must be a word other than {taken}, got {column.name!r}")
         if column.name in seen:
             raise OpError(f"{where}: column {column.name!r} is declared twice")
         seen.add(column.name)

@@ -123,6 +123,7 @@ OP = Op(
     out_size=_out_size,
     nothing_at_equal_size=_by_ratio,
     params=_params,
+    switch="resize_factor",
 )
 
 

@@ -48,6 +48,7 @@ OP = Op(
     active=_active,
     neutral=_neutral,
     params=_params,
+    switch="weight",
 )
 
 

@@ -1,245 +1,673 @@
-"""Distributions of a column: data, and one pure function from uniform numbers to values.
+"""Distributions of a column: data, and pure functions from uniform numbers to values.
 
 Every value is computed from float64 uniforms with + - * / and sqrt alone, so that rows are equal on every machine. A
 distribution that nests others takes one more uniform per level of nesting; its branches share it, so that changing one
 branch never moves the numbers of another.
+
+A kind of distribution is one class: `register_distribution` makes its `key` a word of space files (docs/adding.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SpaceError, nearest
 from ..ops.eigen import symmetric_eigen3
+from ..ops.registry import load_plugins
+
+if TYPE_CHECKING:
+    from .column_reader import ColumnReader
 
 Float64Array = NDArray[np.float64]
+Table = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Constant:
+class Known:
+    """What is settled before a column is drawn, for N rows.
+
+    Attributes:
+        columns: values of columns drawn earlier, by full name "slot.column", [N] each.
+        steps: int64 [N], training steps.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    steps: NDArray[np.int64]
+
+    def take(self, rows: NDArray[Any]) -> Known:
+        return Known({name: values[rows] for name, values in self.columns.items()}, self.steps[rows])
+
+
+class Distribution(ABC):
+    """Base of all kinds; a kind is a frozen dataclass, whose fields are what a space's digest is made of.
+
+    Attributes:
+        key: the word that names the kind in a space file: `{ uniform = [0.2, 3.0] }`.
+        version: raised when the same fields begin to give other values; part of the digest.
+    """
+
+    key: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    def draws(self) -> int:
+        """How many uniform numbers one value takes."""
+        return 1
+
+    @abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """Closed interval that holds every value."""
+
+    @abstractmethod
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        """Values for N rows: float64 [N], from u float64 [N, L] in [0, 1), L >= draws(); row by row, and from + - * / and
+        sqrt alone."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        """From the TOML table that holds `key`; refuse what is wrong with `raise reader.fail(...)`."""
+
+    # ---- What few kinds need
+
+    def stream(self, slot: str, column: str) -> str:
+        """Name of the random numbers of a column; columns with one stream share their numbers."""
+        return f"{slot}.{column}"
+
+    def prepare(self, u: Float64Array) -> Float64Array:
+        """What `evaluate` takes for u, computed once for all columns of a stream: [N, ...]."""
+        return u
+
+
+_KINDS: dict[str, type[Distribution]] = {}
+_Kind = TypeVar("_Kind", bound=type[Distribution])
+
+
+def register_distribution(kind: _Kind) -> _Kind:
+    """Make a kind of distribution known to space files by its `key`; also a class decorator.
+
+    Args:
+        kind: a frozen dataclass that derives from `Distribution`.
+    Raises:
+        SpaceError: no key, no frozen dataclass, or another kind with that key.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Distribution) and dataclasses.is_dataclass(kind)):
+        raise SpaceError(f"register_distribution: expected a dataclass derived from Distribution, got {kind!r}")
+    if not kind.__dataclass_params__.frozen or not kind.key.isidentifier():
+        raise SpaceError(
+            f"register_distribution: {kind.__name__} must be frozen and have a word as key, got {kind.key!r}"
+        )
+    if _KINDS.setdefault(kind.key, kind) is not kind:
+        raise SpaceError(
+            f"register_distribution: the key {kind.key!r} of {kind.__name__} belongs to {_KINDS[kind.key].__name__}"
+        )
+    return kind
+
+
+def kinds(asked: Iterable[str] = ()) -> Mapping[str, type[Distribution]]:
+    """All kinds by their keys; plugins are imported when the package has none of the keys asked for."""
+    if not any(key in _KINDS for key in asked):
+        load_plugins()
+    return dict(_KINDS)
+
+
+def content(distribution: Distribution, column: str, nested: bool = False) -> Any:
+    """What a digest is made of: fields by name, those of nested distributions too.
+
+    A nested kind is told by its fields where they tell it, and named where they do not.
+    """
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(distribution):  # type: ignore[arg-type]
+        fields[field.name] = _content_of(getattr(distribution, field.name), column)
+    kind = type(distribution)
+    name = kind.__name__ if kind.version == 1 else f"{kind.__name__}@{kind.version}"
+    if not nested:
+        return [name, fields]
+    # These three have the same fields. Older spaces nest a square root, or a reciprocal in a resize's factor.
+    usual = ReciprocalUniform if column == "resize_factor" else SqrtUniform
+    told = kind in _TOLD_BY_FIELDS or kind is usual
+    return fields if told else [name, fields]
+
+
+def _content_of(value: Any, column: str) -> Any:
+    if isinstance(value, Distribution):
+        return content(value, column, nested=True)
+    return [_content_of(part, column) for part in value] if isinstance(value, tuple) else value
+
+
+# ---- The kinds
+
+
+@register_distribution
+@dataclass(frozen=True)
+class Constant(Distribution):
     """Always `value`."""
 
+    key = "const"
     value: float
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "const")
+        return cls(reader.value(table["const"]))
 
+    def draws(self) -> int:
+        return 0
+
+    def bounds(self) -> tuple[float, float]:
+        return self.value, self.value
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        return np.full(len(u), self.value)
+
+
+@register_distribution
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Distribution):
     """Continuous on [low, high); `round` gives the nearest whole number, halves to even."""
 
+    key = "uniform"
     low: float
     high: float
     round: bool = False
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "uniform", "round")
+        rounded = table.get("round", False)
+        if not isinstance(rounded, bool):
+            raise reader.fail(f"round must be true or false, got {reader.shown(rounded)}")
+        if reader.column.integer and not rounded:
+            raise reader.fail("a whole-number column takes 'integers', or 'uniform' with round = true")
+        if reader.odd:
+            raise reader.fail("kernel sizes are odd: take 'integers' with step = 2")
+        return cls(*reader.range(table["uniform"]), rounded)
 
+    def bounds(self) -> tuple[float, float]:
+        return (float(np.rint(self.low)), float(np.rint(self.high))) if self.round else (self.low, self.high)
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        values = self.low + (self.high - self.low) * u[:, 0]
+        return np.rint(values) if self.round else values
+
+
+@register_distribution
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniform(Distribution):
     """exp(U(log low, log high)), 0 < low <= high."""
 
+    key = "log_uniform"
     low: float
     high: float
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "log_uniform")
+        return cls(*reader.real_range(table["log_uniform"], above=0))
 
+    def bounds(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        # low 2^(u log2(high / low)), clipped because the last bit may fall outside.
+        span = float(_log2(np.array([self.high / self.low]))[0])
+        return np.clip(self.low * _exp2(span * u[:, 0]), self.low, self.high)
+
+
+@register_distribution
 @dataclass(frozen=True)
-class ReciprocalUniform:
+class ReciprocalUniform(Distribution):
     """1 / U[low, high), 0 < low."""
 
+    key = "reciprocal_uniform"
     low: float
     high: float
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "reciprocal_uniform")
+        return cls(*reader.real_range(table["reciprocal_uniform"], above=0))
 
+    def bounds(self) -> tuple[float, float]:
+        return 1 / self.high, 1 / self.low
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        return 1.0 / (self.low + (self.high - self.low) * u[:, 0])
+
+
+@register_distribution
 @dataclass(frozen=True)
-class SqrtUniform:
+class SqrtUniform(Distribution):
     """sqrt(U[low, high)), 0 <= low."""
 
+    key = "sqrt_uniform"
     low: float
     high: float
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "sqrt_uniform")
+        low, high = reader.real_range(table["sqrt_uniform"])
+        if low < 0:
+            raise reader.fail(f"low must be >= 0, got {low:g}")
+        return cls(low, high)
 
+    def bounds(self) -> tuple[float, float]:
+        return float(np.sqrt(self.low)), float(np.sqrt(self.high))
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        return np.sqrt(self.low + (self.high - self.low) * u[:, 0])
+
+
+@register_distribution
 @dataclass(frozen=True)
-class SqrtUniformUpTo:
+class SqrtUniformUpTo(Distribution):
     """sqrt(U[low, c^2)) with c the value of an earlier column, by its full name "slot.column"; c where c^2 <= low.
 
     MZSR's second axis: variances l1 = U[1, L) and l2 = U[1, l1). `limit` is the largest value that c may have.
     """
 
+    key = "sqrt_uniform_up_to"
     low: float
     column: str
     limit: float
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "sqrt_uniform_up_to", "low")
+        full, other = reader.earlier_column("sqrt_uniform_up_to", table["sqrt_uniform_up_to"])
+        low = reader.number(table.get("low", 0.0), "low")
+        if other.choices or reader.column.choices or reader.column.integer:
+            raise reader.fail(f"sqrt_uniform_up_to takes a column of numbers, got {full}; it gives real ones")
+        if low < 0:
+            raise reader.fail(f"low must be a number >= 0, got {low:g}")
+        return cls(low, full, other.high)
 
+    def bounds(self) -> tuple[float, float]:
+        return min(float(np.sqrt(self.low)), self.limit), self.limit
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        variance = np.square(known.columns[self.column].astype(np.float64))
+        return np.sqrt(np.minimum(self.low, variance) + np.maximum(variance - self.low, 0.0) * u[:, 0])
+
+
+@register_distribution
 @dataclass(frozen=True)
-class Integers:
+class Integers(Distribution):
     """low, low + step, ... up to high, equally likely."""
 
+    key = "integers"
     low: int
     high: int
     step: int = 1
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "integers", "step")
+        low, high = reader.range(table["integers"])
+        step = table.get("step", 1)
+        if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step < 2**31:
+            raise reader.fail(f"step must be a whole number >= 1, got {reader.shown(step)}")
+        if low != int(low) or high != int(high):
+            raise reader.fail(f"expected whole numbers, got {reader.shown(table['integers'])}")
+        if reader.odd and (int(low) % 2 == 0 or (step % 2 and low != high)):
+            raise reader.fail(f"kernel sizes must be odd, got {table['integers']!r} with step {step}")
+        return cls(int(low), int(high), step)
 
+    def bounds(self) -> tuple[float, float]:
+        return self.low, self.low + (self.high - self.low) // self.step * self.step
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        count = (self.high - self.low) // self.step + 1
+        return self.low + self.step * np.minimum(np.floor(u[:, 0] * count), count - 1)
+
+
+@register_distribution
 @dataclass(frozen=True)
-class Choice:
+class Choice(Distribution):
     """One of `values` with probabilities `weights`."""
 
+    key = "choice"
     values: tuple[float, ...]
     weights: tuple[float, ...]
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "choice", "weights")
+        options = table["choice"]
+        if not isinstance(options, list) or not options:
+            raise reader.fail(f"choice must be a list, got {reader.shown(options)}")
+        values = tuple(reader.value(option) for option in options)
+        return cls(values, reader.weights(table.get("weights"), len(values)))
 
+    def bounds(self) -> tuple[float, float]:
+        return min(self.values), max(self.values)
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        return np.asarray(self.values, np.float64)[pick(self.weights, u[:, 0])]
+
+
+@register_distribution
 @dataclass(frozen=True)
-class Mixture:
+class Bernoulli(Choice):
+    """A word for the choice of 1 with a probability, else 0."""
+
+    key = "bernoulli"
+
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "bernoulli")
+        p = reader.number(table["bernoulli"], "bernoulli")
+        if not 0 <= p <= 1:
+            raise reader.fail(f"bernoulli must be a probability, got {reader.shown(table['bernoulli'])}")
+        return Choice((0.0, 1.0), (1.0 - p, p))
+
+
+@register_distribution
+@dataclass(frozen=True)
+class Mixture(Distribution):
     """One of `parts` with probabilities `weights`; the part draws from the next uniform."""
 
+    key = "mixture"
     parts: tuple[Distribution, ...]
     weights: tuple[float, ...]
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "mixture", "weights")
+        parts = table["mixture"]
+        if not isinstance(parts, list) or not parts:
+            raise reader.fail(f"mixture must be a list, got {reader.shown(parts)}")
+        weights = reader.weights(table.get("weights"), len(parts))
+        return cls(tuple(reader.distribution(part) for part in parts), weights)
 
+    def draws(self) -> int:
+        return 1 + max(part.draws() for part in self.parts)
+
+    def bounds(self) -> tuple[float, float]:
+        return hull(self.parts)
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        chosen = pick(self.weights, u[:, 0])
+        return merge([(chosen == place, part) for place, part in enumerate(self.parts)], u[:, 1:], known)
+
+
+@register_distribution
 @dataclass(frozen=True)
-class By:
+class By(Distribution):
     """The distribution that belongs to the value of an earlier column, by its full name "slot.column"."""
 
+    key = "by"
     column: str
     cases: tuple[tuple[float, Distribution], ...]
     default: Distribution | None
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "by", "cases", "default")
+        full, other = reader.earlier_column("by", table["by"])
+        cases = table.get("cases", {})
+        if not isinstance(cases, dict) or not (cases or "default" in table):
+            raise reader.fail(f"cases must be a table, got {reader.shown(cases)}")
+        parsed = []
+        for key, value in cases.items():
+            if other.choices:
+                if key not in other.choices:
+                    raise reader.fail(f"case {key!r} is no value of {full}{nearest(key, other.choices)}")
+                code = float(other.choices.index(key))
+            else:
+                try:
+                    code = float(key)
+                except ValueError:
+                    raise reader.fail(f"case {key!r} must be a number, a value of {full}") from None
+            parsed.append((code, reader.distribution(value)))
+        default = reader.distribution(table["default"]) if "default" in table else None
+        if default is None and not (other.choices and len(parsed) == len(other.choices)):
+            default = Constant(float(reader.column.neutral_value))
+        return cls(full, tuple(parsed), default)
 
+    def _branches(self) -> list[Distribution]:
+        return [branch for _, branch in self.cases] + ([self.default] if self.default is not None else [])
+
+    def draws(self) -> int:
+        return max(branch.draws() for branch in self._branches())
+
+    def bounds(self) -> tuple[float, float]:
+        return hull(self._branches())
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        column = known.columns[self.column]
+        tests = [(column == np.asarray(value).astype(column.dtype), branch) for value, branch in self.cases]
+        if self.default is not None:
+            rest = ~np.any([test for test, _ in tests], axis=0) if tests else np.ones(len(u), bool)
+            tests.append((rest, self.default))
+        return merge(tests, u, known)
+
+
+@register_distribution
 @dataclass(frozen=True)
-class BsrganCovariance:
+class Schedule(Distribution):
+    """Distributions along training: each belongs to a step, and their numbers go linearly from one to the next.
+
+    Attributes:
+        steps: rising; before the first and after the last one nothing changes.
+        stages: the distribution at each step.
+        hold: whether a stage lasts until the next step instead of moving towards it.
+    """
+
+    key = "schedule"
+    steps: tuple[int, ...]
+    stages: tuple[Distribution, ...]
+    hold: bool = False
+
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "schedule", "between")
+        entries, between = table["schedule"], table.get("between", "linear")
+        if between not in ("linear", "hold"):
+            raise reader.fail(f"between must be 'linear' or 'hold', got {reader.shown(between)}")
+        if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+            raise reader.fail("schedule must be a list of tables such as { at = 0, uniform = [0, 1] }")
+        steps: list[int] = []
+        stages: list[Distribution] = []
+        for entry in entries:
+            step = entry.get("at")
+            if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < 2**63:
+                raise reader.fail(
+                    f"schedule: at must be a whole number in [0, 2^63), a training step, got {reader.shown(step)}"
+                )
+            if steps and step <= steps[-1]:
+                raise reader.fail(f"schedule: steps must rise, got {step} after {steps[-1]}")
+            steps.append(step)
+            stages.append(reader.distribution({key: value for key, value in entry.items() if key != "at"}))
+        schedule = cls(tuple(steps), tuple(stages), between == "hold")
+        if any(is_scheduled(stage) for stage in stages):
+            raise reader.fail("schedule: a schedule cannot hold another one")
+        if not schedule.hold:
+            discrete = bool(reader.column.choices) or reader.column.integer
+            for step, first, second in zip(steps[1:], stages, stages[1:]):
+                if blended(first, second, 0.5, discrete) is None:
+                    raise reader.fail(
+                        f"schedule: what stands at {step} differs from what comes before in more than numbers; "
+                        "between = 'hold' changes it at once"
+                    )
+        return schedule
+
+    def draws(self) -> int:
+        return max(stage.draws() for stage in self.stages)
+
+    def bounds(self) -> tuple[float, float]:
+        return hull(self.stages)
+
+    def at(self, step: int) -> Distribution:
+        """What is drawn from at a step."""
+        after = int(np.searchsorted(np.asarray(self.steps, np.int64), step, side="right"))
+        if after == 0:
+            return self.stages[0]
+        first = self.stages[after - 1]
+        if self.hold or after == len(self.steps) or step == self.steps[after - 1]:
+            return first
+        share = (step - self.steps[after - 1]) / (self.steps[after] - self.steps[after - 1])
+        between = blended(first, self.stages[after], share)
+        assert between is not None, "looked at when the schedule was read"
+        return between
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        each = np.unique(known.steps)
+        if len(each) == 1:
+            stage = self.at(int(each[0]))
+            return stage.evaluate(stage.prepare(u), known)
+        return merge([(known.steps == step, self.at(int(step))) for step in each], u, known)
+
+
+_ENTRIES = {"rr": (0, 0), "rg": (0, 1), "rb": (0, 2), "gg": (1, 1), "gb": (1, 2), "bb": (2, 2)}
+_COVARIANCE_DRAWS = 12
+
+
+@register_distribution
+@dataclass(frozen=True)
+class BsrganCovariance(Distribution):
     """One entry of BSRGAN's random channel covariance, |limit^2 U^T diag(d) U| element by element.
 
     d is uniform in [0, 1)^3 and U the left singular vectors of a 3x3 matrix of uniforms. The six entries of a slot share
     their uniforms. Source: KAIR, degradation_bsrgan, add_Gaussian_noise; unit: (8-bit level)^2.
     """
 
+    key = "bsrgan_covariance"
     limit_8bit: float
     entry: str
 
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "bsrgan_covariance", "entry")
+        entry = table.get("entry")
+        limit = reader.number(table["bsrgan_covariance"], "bsrgan_covariance")
+        if not 0 <= limit <= 255:
+            raise reader.fail(f"bsrgan_covariance must be a level in [0, 255], got {limit:g}")
+        if entry not in tuple(_ENTRIES):
+            raise reader.fail(f"entry must be one of {', '.join(_ENTRIES)}, got {reader.shown(entry)}")
+        if reader.depth > 0:
+            raise reader.fail("bsrgan_covariance stands alone, because the six entries of a slot share their numbers")
+        return cls(limit, entry)
 
-Distribution = (
-    Constant
-    | Uniform
-    | LogUniform
-    | ReciprocalUniform
-    | SqrtUniform
-    | SqrtUniformUpTo
-    | Integers
-    | Choice
-    | Mixture
-    | By
-    | BsrganCovariance
-)
+    def draws(self) -> int:
+        return _COVARIANCE_DRAWS
 
-COVARIANCE_DRAWS = 12
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, self.limit_8bit**2
+
+    def stream(self, slot: str, column: str) -> str:
+        return f"{slot}.covariance"
+
+    def prepare(self, u: Float64Array) -> Float64Array:
+        """|U^T diag(d) U|, [N, 3, 3]; d = u[:, :3], U = left singular vectors of the matrix u[:, 3:12]."""
+        d = u[:, :3]
+        matrix = u[:, 3:12].reshape(-1, 3, 3)
+
+        def product(i: int, j: int) -> Float64Array:
+            return (matrix[:, i, 0] * matrix[:, j, 0] + matrix[:, i, 1] * matrix[:, j, 1]) + matrix[:, i, 2] * matrix[
+                :, j, 2
+            ]
+
+        gram = [[product(i, j) for j in range(3)] for i in range(3)]
+        values, vectors = symmetric_eigen3(gram)
+        # Columns by falling eigenvalue, as a singular value decomposition gives them.
+        order = np.argsort(-np.stack(values, axis=1), axis=1, kind="stable")
+        stacked = np.stack([np.stack(row, axis=1) for row in vectors], axis=1)
+        ordered = np.take_along_axis(stacked, order[:, None, :], axis=2)
+        basis = ordered.transpose(0, 2, 1)
+        terms = basis[:, :, None, :] * d[:, None, None, :] * basis[:, None, :, :]
+        return np.abs(terms[..., 0] + terms[..., 1] + terms[..., 2])
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        i, j = _ENTRIES[self.entry]
+        return self.limit_8bit**2 * u[:, i, j]
 
 
-def levels(distribution: Distribution) -> int:
-    """How many uniforms one value takes."""
-    match distribution:
-        case Constant():
-            return 0
-        case Mixture(parts=parts):
-            return 1 + max(levels(part) for part in parts)
-        case By(cases=cases, default=default):
-            branches = [branch for _, branch in cases] + ([default] if default is not None else [])
-            return max(levels(branch) for branch in branches)
-        case BsrganCovariance():
-            return COVARIANCE_DRAWS
-        case _:
-            return 1
+_TOLD_BY_FIELDS = (Constant, Uniform, SqrtUniformUpTo, Integers, Choice, Mixture, By, BsrganCovariance)
 
 
-def bounds(distribution: Distribution) -> tuple[float, float]:
-    """Closed interval that holds every value."""
-    match distribution:
-        case Constant(value=value):
-            return value, value
-        case Uniform(low=low, high=high, round=rounded):
-            return (float(np.rint(low)), float(np.rint(high))) if rounded else (low, high)
-        case ReciprocalUniform(low=low, high=high):
-            return 1 / high, 1 / low
-        case SqrtUniform(low=low, high=high):
-            return float(np.sqrt(low)), float(np.sqrt(high))
-        case SqrtUniformUpTo(low=low, limit=limit):
-            return min(float(np.sqrt(low)), limit), limit
-        case Integers(low=first, high=last, step=step):
-            return first, first + (last - first) // step * step
-        case Choice(values=values):
-            return min(values), max(values)
-        case Mixture(parts=parts):
-            limits = [bounds(part) for part in parts]
-        case By(cases=cases, default=default):
-            limits = [bounds(branch) for _, branch in cases] + ([bounds(default)] if default is not None else [])
-        case BsrganCovariance(limit_8bit=limit):
-            return 0.0, limit**2
-        case _:
-            return distribution.low, distribution.high
+# ---- Parts of kinds that nest others
+
+
+def hull(parts: Sequence[Distribution]) -> tuple[float, float]:
+    """Smallest interval that holds the bounds of all parts."""
+    limits = [part.bounds() for part in parts]
     return min(low for low, _ in limits), max(high for _, high in limits)
 
 
-def evaluate(distribution: Distribution, u: Float64Array, known: Mapping[str, NDArray[Any]]) -> Float64Array:
-    """Values for N rows.
-
-    Args:
-        distribution: what to draw from.
-        u: float64 [N, L] in [0, 1), L >= levels(distribution).
-        known: values of columns drawn earlier, by full name, [N] each.
-    Returns:
-        float64 [N]. Rows of a `By` without a fitting case are NaN.
-    """
-    match distribution:
-        case Constant(value=value):
-            return np.full(len(u), value)
-        case Uniform(low=low, high=high, round=rounded):
-            values = low + (high - low) * u[:, 0]
-            return np.rint(values) if rounded else values
-        case LogUniform(low=low, high=high):
-            # low 2^(u log2(high / low)), clipped because the last bit may fall outside.
-            span = float(_log2(np.array([high / low]))[0])
-            return np.clip(low * _exp2(span * u[:, 0]), low, high)
-        case ReciprocalUniform(low=low, high=high):
-            return 1.0 / (low + (high - low) * u[:, 0])
-        case SqrtUniform(low=low, high=high):
-            return np.sqrt(low + (high - low) * u[:, 0])
-        case SqrtUniformUpTo(low=low, column=column):
-            variance = np.square(known[column].astype(np.float64))
-            return np.sqrt(np.minimum(low, variance) + np.maximum(variance - low, 0.0) * u[:, 0])
-        case Integers(low=first, high=last, step=step):
-            count = (last - first) // step + 1
-            return first + step * np.minimum(np.floor(u[:, 0] * count), count - 1)
-        case Choice(values=options, weights=weights):
-            return np.asarray(options, np.float64)[_pick(weights, u[:, 0])]
-        case Mixture(parts=parts, weights=weights):
-            chosen = _pick(weights, u[:, 0])
-            return _merge([(chosen == place, part) for place, part in enumerate(parts)], u[:, 1:], known)
-        case By(column=column, cases=cases, default=default):
-            key = known[column]
-            tests = [(key == np.asarray(value).astype(key.dtype), branch) for value, branch in cases]
-            if default is not None:
-                rest = ~np.any([test for test, _ in tests], axis=0) if tests else np.ones(len(u), bool)
-                tests.append((rest, default))
-            return _merge(tests, u, known)
-        case BsrganCovariance(limit_8bit=limit, entry=entry):
-            return limit**2 * _covariance_entry(u, entry)
-
-
-def _merge(
-    parts: list[tuple[NDArray[np.bool_], Distribution]], u: Float64Array, known: Mapping[str, NDArray[Any]]
-) -> Float64Array:
-    """Each row from the part that is marked for it."""
+def merge(parts: Sequence[tuple[NDArray[np.bool_], Distribution]], u: Float64Array, known: Known) -> Float64Array:
+    """Each row from the part that is marked for it, float64 [N]; NaN where none is."""
     out = np.full(len(u), np.nan)
     for chosen, part in parts:
         rows = np.nonzero(chosen)[0]
         if len(rows):
-            out[rows] = evaluate(part, u[rows], {name: values[rows] for name, values in known.items()})
+            out[rows] = part.evaluate(part.prepare(u[rows]), known.take(rows))
     return out
 
 
-def _pick(weights: tuple[float, ...], u: Float64Array) -> NDArray[np.int64]:
+def pick(weights: tuple[float, ...], u: Float64Array) -> NDArray[np.int64]:
     """Position whose share of [0, 1) holds u."""
     edges = np.cumsum(np.asarray(weights, np.float64))[:-1]
     return np.searchsorted(edges, u, side="right")
+
+
+def parts_of(distribution: Distribution) -> list[Distribution]:
+    """The distributions inside one, at every depth, itself included."""
+    found = [distribution]
+
+    def look(value: Any) -> None:
+        if isinstance(value, Distribution):
+            found.extend(parts_of(value))
+        elif isinstance(value, tuple):
+            for part in value:
+                look(part)
+
+    for field in dataclasses.fields(distribution):  # type: ignore[arg-type]
+        look(getattr(distribution, field.name))
+    return found
+
+
+def is_scheduled(distribution: Distribution) -> bool:
+    """Whether it depends on the training step."""
+    return any(isinstance(part, Schedule) for part in parts_of(distribution))
+
+
+def blended(first: Any, second: Any, share: float, discrete: bool = False) -> Any:
+    """The distribution at a share of the way from one to another: numbers linearly; None where more than numbers differs.
+
+    Args:
+        first, second: distributions, or their fields.
+        share: in [0, 1].
+        discrete: whether values are codes or whole numbers, which have nothing between them.
+    """
+    if first == second and type(first) is type(second):
+        return first
+    if isinstance(first, Distribution) and type(first) is type(second):
+        values = [[case for case, _ in by.cases] for by in (first, second) if isinstance(by, By)]
+        if values and values[0] != values[1]:
+            return None
+        fields = {}
+        for field in dataclasses.fields(first):  # type: ignore[arg-type]
+            one, other = getattr(first, field.name), getattr(second, field.name)
+            is_value = isinstance(first, (Constant, Choice)) and field.name in ("value", "values")
+            fixed = is_value and (discrete or isinstance(first, Choice))
+            fields[field.name] = None if fixed and one != other else blended(one, other, share, discrete)
+            if fields[field.name] is None and (one is not None or other is not None):
+                return None
+        return dataclasses.replace(first, **fields)  # type: ignore[type-var]
+    if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second):
+        parts = tuple(blended(one, other, share, discrete) for one, other in zip(first, second))
+        return None if any(part is None for part in parts) else parts
+    if isinstance(first, float) and isinstance(second, float):
+        return first + (second - first) * share
+    return None
 
 
 _LN2 = 0.6931471805599453
@@ -269,27 +697,3 @@ def _log2(x: Float64Array) -> Float64Array:
     for power in range(25, 0, -2):
         total = total * square + 1.0 / power
     return np.asarray(whole + 2 * z * total / _LN2)
-
-
-_ENTRIES = {"rr": (0, 0), "rg": (0, 1), "rb": (0, 2), "gg": (1, 1), "gb": (1, 2), "bb": (2, 2)}
-COVARIANCE_ENTRIES = tuple(_ENTRIES)
-
-
-def _covariance_entry(u: Float64Array, entry: str) -> Float64Array:
-    """|U^T diag(d) U| at one entry; d = u[:, :3], U = left singular vectors of the matrix u[:, 3:12]."""
-    d = u[:, :3]
-    matrix = u[:, 3:12].reshape(-1, 3, 3)
-
-    def product(i: int, j: int) -> Float64Array:
-        return (matrix[:, i, 0] * matrix[:, j, 0] + matrix[:, i, 1] * matrix[:, j, 1]) + matrix[:, i, 2] * matrix[
-            :, j, 2
-        ]
-
-    gram = [[product(i, j) for j in range(3)] for i in range(3)]
-    values, vectors = symmetric_eigen3(gram)
-    # Columns by falling eigenvalue, as a singular value decomposition gives them.
-    order = np.argsort(-np.stack(values, axis=1), axis=1, kind="stable")
-    stacked = np.stack([np.stack(row, axis=1) for row in vectors], axis=1)
-    ordered = np.take_along_axis(stacked, order[:, None, :], axis=2)
-    i, j = _ENTRIES[entry]
-    return np.abs(sum(ordered[:, k, i] * d[:, k] * ordered[:, k, j] for k in range(3)))

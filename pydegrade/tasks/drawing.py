@@ -1,74 +1,87 @@
-"""From a space, a seed and sample numbers to raw columns and running orders: a pure function, O(1) per sample."""
+"""From a space, seeds and sample numbers to raw columns and running orders: a pure function, O(1) per sample."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..native.rng import uniforms
-from .distributions import BsrganCovariance, evaluate, levels
-from .space import Order, Space
+from ..ops.declaration import Column
+from .distributions import Distribution, Known
+from .rows import Rows
+from .space import Space
+from .space_reader import Order
 
 # Rows drawn at once: their uniforms stay in a core's cache.
 _CHUNK = 4096
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Raw draws of N samples.
+def draw(
+    space: Space, seeds: NDArray[np.int64], indices: NDArray[np.int64], steps: NDArray[np.int64] | None = None
+) -> Rows:
+    """All columns of the given samples, int64 [B] each, as drawn: columns that have no effect hold their draw too, and
+    slots of closed gates are in the program."""
+    steps = np.zeros(len(indices), np.int64) if steps is None else steps
+    parts, order = [], []
+    for seed in np.unique(seeds) if len(seeds) else [0]:
+        rows = np.nonzero(seeds == seed)[0]
+        parts.append(_draw(space, int(seed), np.ascontiguousarray(indices[rows]), steps[rows]))
+        order.append(rows)
+    if len(parts) == 1:
+        return parts[0]
+    whole = Rows(
+        space,
+        np.concatenate([part.component for part in parts]),
+        {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+        np.concatenate([part.program for part in parts]),
+    )
+    return whole.take(np.argsort(np.concatenate(order)))
 
-    Attributes:
-        columns: by full name, [N] each, in the column's dtype; columns that have no effect still hold what was drawn.
-        program: int8 [N, K], slot numbers in running order, -1 at the end where a row has fewer slots.
-        component: int32 [N], which space of a mixture; 0 otherwise.
-    """
 
-    columns: dict[str, NDArray[Any]]
-    program: NDArray[np.int8]
-    component: NDArray[np.int32]
-
-
-def draw(space: Space, seed: int, indices: NDArray[np.int64]) -> Drawn:
-    """All columns of the given samples."""
+def _draw(space: Space, seed: int, indices: NDArray[np.int64], steps: NDArray[np.int64]) -> Rows:
+    """`draw` for one seed."""
     if space.components:
-        return _draw_mixture(space, seed, indices)
-    declared = [
-        (f"{slot.name}.{name}", distribution, space.column(f"{slot.name}.{name}").dtype)
-        for slot in space.slots
-        for name, distribution in slot.columns
+        return _draw_mixture(space, seed, indices, steps)
+    declared: list[tuple[str, Distribution, Column]] = [
+        (f"{gate.name}.on", gate.on, space.column(f"{gate.name}.on")) for gate in space.gates
     ]
-    columns = {name: np.empty(len(indices), dtype) for name, _, dtype in declared}
+    for slot in space.slots:
+        op = space.op(slot.name)
+        declared += [(f"{slot.name}.{name}", distribution, op.column(name)) for name, distribution in slot.columns]
+    columns = {name: np.empty(len(indices), column.dtype) for name, _, column in declared}
     program = np.empty((len(indices), len(space.slots)), np.int8)
 
     # Which named draws are needed, and where each column finds its own.
     draws: list[tuple[str, int]] = []
-    places: dict[str, int] = {}
     span: dict[str, slice] = {}
+    stream: dict[str, str] = {}
     for name, distribution, _ in declared:
-        # The six entries of a covariance share one set of draws.
-        stream = f"{name.split('.')[0]}.covariance" if isinstance(distribution, BsrganCovariance) else name
-        if stream not in places:
-            places[stream] = len(draws)
-            draws += [(stream, number) for number in range(levels(distribution))]
-        span[name] = slice(places[stream], places[stream] + levels(distribution))
+        stream[name] = distribution.stream(*name.split("."))
+        if stream[name] not in span:
+            first = len(draws)
+            draws += [(stream[name], number) for number in range(distribution.draws())]
+            span[stream[name]] = slice(first, len(draws))
     order_at = len(draws)
     draws += [("order", number) for number in range(_order_draws(space.order))]
 
     for begin in range(0, len(indices), _CHUNK):
         rows = slice(begin, min(begin + _CHUNK, len(indices)))
         u = uniforms(seed, indices[rows], draws)
-        known: dict[str, NDArray[Any]] = {}
-        for name, distribution, dtype in declared:
-            known[name] = evaluate(distribution, u[:, span[name]], known).astype(dtype)
-            columns[name][rows] = known[name]
+        columns_here: dict[str, NDArray[Any]] = {}
+        known = Known(columns_here, steps[rows])
+        prepared: dict[str, NDArray[np.float64]] = {}
+        for name, distribution, column in declared:
+            if stream[name] not in prepared:
+                prepared[stream[name]] = distribution.prepare(u[:, span[stream[name]]])
+            columns_here[name] = distribution.evaluate(prepared[stream[name]], known).astype(column.dtype)
+            columns[name][rows] = columns_here[name]
         program[rows] = _programs(space, u[:, order_at:])
-    return Drawn(columns, program, np.zeros(len(indices), np.int32))
+    return Rows(space, np.zeros(len(indices), np.int32), columns, program)
 
 
-def _draw_mixture(space: Space, seed: int, indices: NDArray[np.int64]) -> Drawn:
+def _draw_mixture(space: Space, seed: int, indices: NDArray[np.int64], steps: NDArray[np.int64]) -> Rows:
     """Each sample from the component it falls into; slots the component lacks are absent and neutral."""
     u = uniforms(seed, indices, [("mixture.component", 0)])[:, 0]
     component = np.searchsorted(np.cumsum(space.weights)[:-1], u, side="right").astype(np.int32)
@@ -77,7 +90,7 @@ def _draw_mixture(space: Space, seed: int, indices: NDArray[np.int64]) -> Drawn:
     program = np.full((len(indices), len(names)), -1, np.int8)
     for number, part in enumerate(space.components):
         rows = np.nonzero(component == number)[0]
-        drawn = draw(part, seed, np.ascontiguousarray(indices[rows]))
+        drawn = _draw(part, seed, np.ascontiguousarray(indices[rows]), steps[rows])
         for name, values in drawn.columns.items():
             if name not in columns:
                 column = space.column(name)
@@ -85,7 +98,7 @@ def _draw_mixture(space: Space, seed: int, indices: NDArray[np.int64]) -> Drawn:
             columns[name][rows] = values
         renumbered = np.array([names.index(slot.name) for slot in part.slots], np.int8)
         program[rows[:, None], np.arange(drawn.program.shape[1])] = renumbered[drawn.program]
-    return Drawn(columns, program, component)
+    return Rows(space, component, columns, program)
 
 
 def _order_draws(order: Order | None) -> int:

@@ -11,46 +11,83 @@ cutoff, and a mask says which entries mean something. `compat="dasr2022"` gives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TaskError, nearest
+from .rows import Rows
 from .space import Space
 
-if TYPE_CHECKING:
-    from .task import TaskBatch
-
-SIZE = 33
 SCHEMES = ("dasr33", "dasr33-global")
 COMPATS = (None, "dasr2022")
-_MODES = ("torch_area", "torch_bilinear", "torch_bicubic")
-_KINDS = ("gaussian", "poisson")
-# First entry and slot of each group.
-_BLURS = ((0, "blur1"), (4, "blur2"))
-_RESIZES = ((10, "resize1"), (14, "resize2"))
-_NOISES = ((18, "noise1"), (22, "noise2"))
-_JPEGS = ((26, "jpeg1"), (27, "jpeg2"))
-_BLUR_COLUMNS = ("size_px", "sigma_x_px", "sigma_y_px", "angle_rad")
-_SINC_COLUMNS = ("size_px", "cutoff_rad")
-_ORDER, _BACK = 28, 30
 _GLOBAL_PRESET = "dasr-severe"
+_MODES = ("torch_area", "torch_bilinear", "torch_bicubic")
+_ORDERS = ("sinc,jpeg2", "jpeg2,sinc")
+_LEVELS = {"gaussian": "sigma_8bit", "poisson": "poisson_gain"}
+"""Column that holds the level of a kind of noise."""
 
 
-ENTRIES = (
-    *(f"{slot}.{name}" for _, slot in _BLURS for name in _BLUR_COLUMNS),
-    *(f"sinc.{name}" for name in _SINC_COLUMNS),
-    *(f"{slot}.{part}" for _, slot in _RESIZES for part in ("resize_factor", *(f"mode={mode}" for mode in _MODES))),
-    *(f"{slot}.{part}" for _, slot in _NOISES for part in ("level", "gray", *(f"kind={kind}" for kind in _KINDS))),
-    "jpeg1.quality",
-    "jpeg2.quality",
-    "order=sinc,jpeg2",
-    "order=jpeg2,sinc",
-    *(f"resize3.mode={mode}" for mode in _MODES),
+@dataclass(frozen=True)
+class Entry:
+    """One number of a vector.
+
+    Attributes:
+        slot: of the space; "" for the order.
+        column: of the slot; "level" is sigma_8bit or poisson_gain, whichever the kind says.
+        label: for a flag, the name that it stands for; "" for a number.
+    """
+
+    slot: str
+    column: str
+    label: str = ""
+
+    @property
+    def group(self) -> str:
+        """Full name without the label: "resize1.mode", "order"."""
+        return f"{self.slot}.{self.column}" if self.slot else self.column
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}={self.label}" if self.label else self.group
+
+
+def _flags(slot: str, column: str, labels: tuple[str, ...]) -> tuple[Entry, ...]:
+    return tuple(Entry(slot, column, label) for label in labels)
+
+
+TABLE: tuple[Entry, ...] = (
+    *(
+        Entry(slot, name)
+        for slot in ("blur1", "blur2")
+        for name in ("size_px", "sigma_x_px", "sigma_y_px", "angle_rad")
+    ),
+    *(Entry("sinc", name) for name in ("size_px", "cutoff_rad")),
+    *(e for slot in ("resize1", "resize2") for e in (Entry(slot, "resize_factor"), *_flags(slot, "mode", _MODES))),
+    *(
+        entry
+        for slot in ("noise1", "noise2")
+        for entry in (Entry(slot, "level"), Entry(slot, "gray"), *_flags(slot, "kind", tuple(_LEVELS)))
+    ),
+    *(Entry(slot, "quality") for slot in ("jpeg1", "jpeg2")),
+    *_flags("", "order", _ORDERS),
+    *_flags("resize3", "mode", _MODES),
 )
-"""What each of the 33 entries is. "level" is sigma_8bit or poisson_gain, whichever the kind says."""
+SIZE = len(TABLE)
+ENTRIES = tuple(entry.name for entry in TABLE)
+"""What each of the 33 entries is."""
+
+_PLACE = {entry.name: place for place, entry in enumerate(TABLE)}
+_GROUPS = {group: [entry for entry in TABLE if entry.group == group] for group in (e.group for e in TABLE if e.label)}
+
+
+def _places(group: str) -> slice:
+    """The entries of a group of flags, which stand side by side."""
+    first = _PLACE[_GROUPS[group][0].name]
+    return slice(first, first + len(_GROUPS[group]))
 
 
 def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[np.float32]:
@@ -67,19 +104,16 @@ def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[n
     """
     result = np.array(vector, np.float32)
     ranges = _ranges(Space.load(_GLOBAL_PRESET), "dasr33-global")
-    choices: dict[str, tuple[int, tuple[str, ...]]] = {f"{slot}.mode": (entry + 1, _MODES) for entry, slot in _RESIZES}
-    choices |= {"resize3.mode": (_BACK, _MODES), "order": (_ORDER, ("sinc,jpeg2", "jpeg2,sinc"))}
-    choices |= {f"{slot}.kind": (entry + 2, _KINDS) for entry, slot in _NOISES}
-    flags = {f"{slot}.gray": entry + 1 for entry, slot in _NOISES}
+    flags = [entry.group for entry in TABLE if entry.column == "gray"]
     for name, text in changes.items():
-        if name in choices:
-            first, names = choices[name]
-            if text not in names:
-                raise TaskError(f"vector: {name} must be one of {', '.join(names)}, got {text!r}")
-            result[first : first + len(names)] = [float(text == known) for known in names]
+        if name in _GROUPS:
+            labels = [entry.label for entry in _GROUPS[name]]
+            if text not in labels:
+                raise TaskError(f"vector: {name} must be one of {', '.join(labels)}, got {text!r}")
+            result[_places(name)] = [float(text == known) for known in labels]
             continue
         if name not in ranges and name not in flags:
-            known = [*ranges, *choices, *flags]
+            known = [*ranges, *_GROUPS, *flags]
             raise TaskError(f"vector: no entry {name!r}{nearest(name, known)}")
         low, high = ranges.get(name, (0.0, 1.0))
         try:
@@ -89,12 +123,10 @@ def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[n
         if not low <= value <= high:
             raise TaskError(f"vector: {name} must be in [{low:g}, {high:g}], got {text}")
         slot, _, column = name.partition(".")
-        if column in ("sigma_8bit", "poisson_gain"):
-            entry = next(first for first, known_slot in _NOISES if known_slot == slot)
-            result[entry + 2 : entry + 4] = [float(column == "sigma_8bit"), float(column == "poisson_gain")]
-            result[entry] = (value - low) / (high - low)
-        else:
-            result[ENTRIES.index(name)] = (value - low) / (high - low)
+        if column in _LEVELS.values():
+            result[_places(f"{slot}.kind")] = [float(column == known) for known in _LEVELS.values()]
+            column = "level"
+        result[_PLACE[f"{slot}.{column}"]] = (value - low) / (high - low)
     return result
 
 
@@ -105,29 +137,33 @@ def described(vector: NDArray[np.float32]) -> dict[str, float | str]:
     """
     ranges = _ranges(Space.load(_GLOBAL_PRESET), "dasr33-global")
     values = np.asarray(vector, np.float64)
+
+    def likeliest(group: str) -> str:
+        return _GROUPS[group][int(np.argmax(values[_places(group)]))].label
+
     said: dict[str, float | str] = {}
-    for entry, name in enumerate(ENTRIES):
-        slot, _, column = name.partition(".")
-        if "=" in name:
-            group = name.partition("=")[0]
-            if group not in said:
-                names = [entry_name for entry_name in ENTRIES if entry_name.startswith(group + "=")]
-                said[group] = names[int(np.argmax(values[entry : entry + len(names)]))].partition("=")[2]
+    for place, entry in enumerate(TABLE):
+        if entry.label:
+            said.setdefault(entry.group, likeliest(entry.group))
             continue
-        if column == "level":
-            column = "sigma_8bit" if values[entry + 2] >= values[entry + 3] else "poisson_gain"
-        low, high = ranges.get(f"{slot}.{column}", (0.0, 1.0))
-        said[f"{slot}.{column}"] = float(low + values[entry] * (high - low))
+        column = _LEVELS[likeliest(f"{entry.slot}.kind")] if entry.column == "level" else entry.column
+        low, high = ranges.get(f"{entry.slot}.{column}", (0.0, 1.0))
+        said[f"{entry.slot}.{column}"] = float(low + values[place] * (high - low))
     return said
 
 
+Raw = Callable[[str], NDArray[Any]]
+"""Values of a column by its full name, also where it has no effect."""
+
+
 def encode(
-    tasks: TaskBatch, scheme: str = "dasr33", compat: str | None = None
+    tasks: Rows, raw: Raw, scheme: str = "dasr33", compat: str | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Vectors of tasks.
 
     Args:
-        tasks: B tasks of a space with DASR's slots (the dasr presets; with "dasr33-global" also the realesrgan presets).
+        tasks: B rows of a space with DASR's slots (the dasr presets; with "dasr33-global" also the realesrgan presets).
+        raw: what columns would be if they had an effect, [B]; the released code wrote such numbers down too.
         scheme: "dasr33": the ranges of the task's own level; "dasr33-global": those of the severe level for all, so that a
             number means the same everywhere.
         compat: None, or "dasr2022": the released numbers. Slot 9 is overwritten by 1 where the second blur runs; tasks
@@ -137,17 +173,25 @@ def encode(
     Raises:
         TaskError: unknown scheme, or a space without the ranges.
     """
-    if scheme not in SCHEMES:
-        raise TaskError(f"vector: scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
+    _check_scheme(scheme)
     if compat not in COMPATS:
         raise TaskError(f"vector: compat must be None or 'dasr2022', got {compat!r}")
     values = np.zeros((len(tasks), SIZE), np.float32)
     mask = np.zeros((len(tasks), SIZE), bool)
     for component, space in enumerate(tasks.space.components or (tasks.space,)):
         rows = np.nonzero(tasks.component == component)[0] if tasks.space.components else np.arange(len(tasks))
-        part = tasks.take(rows)
-        values[rows], mask[rows] = _encode(part, space, _ranges(space, scheme), compat)
+        part = _Encoder(tasks.take(rows), _of_rows(raw, rows), space, _ranges(space, scheme))
+        values[rows], mask[rows] = part.released() if compat else part.encoded()
     return values, mask
+
+
+def _of_rows(raw: Raw, rows: NDArray[np.int64]) -> Raw:
+    return lambda name: raw(name)[rows]
+
+
+def _check_scheme(scheme: str) -> None:
+    if scheme not in SCHEMES:
+        raise TaskError(f"vector: scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
 
 
 def _ranges(space: Space, scheme: str) -> Mapping[str, tuple[float, float]]:
@@ -159,117 +203,125 @@ def _ranges(space: Space, scheme: str) -> Mapping[str, tuple[float, float]]:
     return source.vectors["dasr33"]
 
 
-def _encode(
-    tasks: TaskBatch, space: Space, ranges: Mapping[str, tuple[float, float]], compat: str | None
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    values = np.zeros((len(tasks), SIZE))
-    mask = np.zeros((len(tasks), SIZE), bool)
-    slots = {slot.name for slot in space.slots}
-    released = compat is not None
+@dataclass(frozen=True)
+class _Encoder:
+    """Rows of one level, and what its vector is made with."""
 
-    def put(entry: int, name: str, raw: NDArray[Any], valid: NDArray[np.bool_], of: str = "") -> None:
-        if (of or name) not in ranges:
-            raise TaskError(f"vector: space {space.name!r} gives no range for {of or name}")
-        low, high = ranges[of or name]
-        values[:, entry] = np.where(valid, (raw.astype(np.float64) - low) / (high - low), values[:, entry])
-        mask[:, entry] |= valid
+    tasks: Rows
+    raw: Raw
+    space: Space
+    ranges: Mapping[str, tuple[float, float]]
 
-    def one_hot(entry: int, labels: list[str], names: tuple[str, ...], valid: NDArray[np.bool_]) -> None:
-        given = np.array(labels, dtype=object)
-        for place, name in enumerate(names):
-            values[:, entry + place] = valid & (given == name)
-            mask[:, entry + place] = valid
+    def encoded(self, released: bool = False) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Values and mask, entry by entry."""
+        values = np.zeros((len(self.tasks), SIZE))
+        mask = np.zeros((len(self.tasks), SIZE), bool)
+        slots = {slot.name for slot in self.space.slots}
+        for place, entry in enumerate(TABLE):
+            if entry.slot and entry.slot not in slots:
+                continue
+            if entry.label:
+                values[:, place], mask[:, place] = self._flag(entry, slots, released)
+            elif entry.column == "gray":
+                values[:, place] = self.tasks.column(entry.name)
+                mask[:, place] = self.tasks.present(entry.slot)
+            else:
+                for name, numbers, valid in self._numbers(entry, released):
+                    normal = self._normal(name, numbers)
+                    values[:, place] = np.where(valid, normal, values[:, place])
+                    mask[:, place] |= valid
+        return values, mask
 
-    everywhere = np.ones(len(tasks), bool)
-    for entry, slot in _BLURS:
-        if slot not in slots:
-            continue
-        shapes = np.array(tasks.labels(f"{slot}.shape"), dtype=object)
-        on = shapes != "delta"
+    def released(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """As the released code has them."""
+        values, mask = self.encoded(released=True)
+        slots = {slot.name for slot in self.space.slots}
+        if "sinc" in slots:
+            # Without a final sinc the released code normalises the raw number 0.
+            off = ~self._is("sinc", "sinc")
+            for name in ("sinc.size_px", "sinc.cutoff_rad"):
+                place = _PLACE[name]
+                values[:, place] = np.where(off, self._normal(name, np.zeros(len(self.tasks))), values[:, place])
+                mask[:, place] |= off
+            if "blur2" in slots:
+                second = ~self._is("blur2", "delta")
+                values[second, _PLACE["sinc.cutoff_rad"]] = 1.0
+                mask[second, _PLACE["sinc.cutoff_rad"]] = True
+        return values, mask
+
+    def _normal(self, name: str, numbers: NDArray[Any]) -> NDArray[np.float64]:
+        if name not in self.ranges:
+            raise TaskError(f"vector: space {self.space.name!r} gives no range for {name}")
+        low, high = self.ranges[name]
+        return np.asarray((numbers.astype(np.float64) - low) / (high - low))
+
+    def _is(self, slot: str, shape: str) -> NDArray[np.bool_]:
+        return np.array(self.tasks.labels(f"{slot}.shape"), dtype=object) == shape
+
+    def _flag(self, entry: Entry, slots: set[str], released: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        everywhere = np.ones(len(self.tasks), bool)
+        if entry.group == "order":
+            if not {"sinc", "jpeg2"} <= slots:
+                return np.zeros(len(self.tasks)), ~everywhere
+            both = self.tasks.present("sinc") & self.tasks.present("jpeg2")
+            return both & (_sinc_first(self.tasks) == (entry.label == _ORDERS[0])), both
+        # The mode of a resize that does nothing means nothing; the released code writes down what it drew.
+        codes = self.raw(entry.group) if released else self.tasks.column(entry.group)
+        valid = everywhere if released else self.tasks.mask(entry.group)
+        choices = self.tasks.space.column(entry.group).choices
+        return valid & (codes == choices.index(entry.label)), valid
+
+    def _numbers(self, entry: Entry, released: bool) -> list[tuple[str, NDArray[Any], NDArray[np.bool_]]]:
+        """(name of the range, numbers, rows in which they count)."""
+        tasks, present = self.tasks, self.tasks.present(entry.slot)
+        if entry.column == "level":
+            kinds = np.array(tasks.labels(f"{entry.slot}.kind"), dtype=object)
+            names = {kind: f"{entry.slot}.{column}" for kind, column in _LEVELS.items()}
+            return [(name, tasks.column(name), present & (kinds == kind)) for kind, name in names.items()]
+        if entry.slot == "sinc":
+            return [(entry.name, tasks.column(entry.name), self._is("sinc", "sinc"))]
+        if entry.slot.startswith("blur"):
+            return [(entry.name, *self._blur(entry, released))]
+        return [(entry.name, tasks.column(entry.name), present)]
+
+    def _blur(self, entry: Entry, released: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        shapes = np.array(self.tasks.labels(f"{entry.slot}.shape"), dtype=object)
         # The released code fills the entries of a second blur that it then skips. Whether that one was round is drawn
         # with "off" here, so its angle is taken as drawn.
-        get = tasks.raw if released else tasks.column
-        valid = everywhere if released else on
-        raw = {name: get(f"{slot}.{name}") for name in _BLUR_COLUMNS}
-        round_kernel = np.array([shape.endswith("iso") and shape != "aniso" for shape in shapes])
+        get = self.raw if released else self.tasks.column
+        valid = np.ones(len(self.tasks), bool) if released else np.asarray(shapes != "delta")
+        if entry.column == "size_px":
+            return get(entry.name), valid
+        round_kernel = np.array([shape.endswith("iso") and shape != "aniso" for shape in shapes], bool)
+        numbers = get(entry.name)
+        if entry.column == "sigma_y_px":
+            numbers = np.where(round_kernel, get(f"{entry.slot}.sigma_x_px"), numbers)
+        elif entry.column == "angle_rad":
+            numbers = np.where(round_kernel, 0.0, numbers)
         # A sinc kernel has a size but no widths.
-        wide = shapes != "sinc"
-        raw["sigma_y_px"] = np.where(round_kernel, raw["sigma_x_px"], raw["sigma_y_px"])
-        raw["angle_rad"] = np.where(round_kernel, 0.0, raw["angle_rad"])
-        for place, name in enumerate(_BLUR_COLUMNS):
-            put(entry + place, f"{slot}.{name}", raw[name], valid if name == "size_px" else valid & wide)
-    if "sinc" in slots:
-        on = np.array(tasks.labels("sinc.shape"), dtype=object) == "sinc"
-        for place, name in enumerate(_SINC_COLUMNS):
-            put(8 + place, f"sinc.{name}", tasks.column(f"sinc.{name}"), on)
-            if released:
-                # Without a final sinc the released code normalises the raw number 0.
-                put(8 + place, f"sinc.{name}", np.zeros(len(tasks)), ~on)
-        if released and "blur2" in slots:
-            second = np.array(tasks.labels("blur2.shape"), dtype=object) != "delta"
-            values[second, 9] = 1.0
-            mask[second, 9] = True
-    for entry, slot in _RESIZES:
-        if slot in slots:
-            put(entry, f"{slot}.resize_factor", tasks.column(f"{slot}.resize_factor"), everywhere)
-            # The mode of a resize that does nothing means nothing; the released code writes down what it drew.
-            used = tasks.mask(f"{slot}.mode")
-            one_hot(entry + 1, _modes(tasks, slot, released), _MODES, everywhere if released else used)
-    for entry, slot in _NOISES:
-        if slot not in slots:
-            continue
-        kinds = tasks.labels(f"{slot}.kind")
-        for kind, column in zip(_KINDS, ("sigma_8bit", "poisson_gain")):
-            chosen = np.array(kinds, dtype=object) == kind
-            put(entry, f"{slot}.{column}", tasks.column(f"{slot}.{column}"), chosen)
-        values[:, entry + 1] = tasks.column(f"{slot}.gray")
-        mask[:, entry + 1] = True
-        one_hot(entry + 2, kinds, _KINDS, everywhere)
-    for entry, slot in _JPEGS:
-        if slot in slots:
-            put(entry, f"{slot}.quality", tasks.column(f"{slot}.quality"), everywhere)
-    if "sinc" in slots and "jpeg2" in slots:
-        first = _sinc_first(tasks)
-        values[:, _ORDER], values[:, _ORDER + 1] = first, ~first
-        mask[:, _ORDER : _ORDER + 2] = True
-    if "resize3" in slots:
-        one_hot(_BACK, tasks.labels("resize3.mode"), _MODES, everywhere)
-    return values.astype(np.float32), mask
+        return numbers, valid & np.asarray(shapes != "sinc")
 
 
-def _modes(tasks: TaskBatch, slot: str, drawn: bool) -> list[str]:
-    """Modes as stored, or as drawn."""
-    name = f"{slot}.mode"
-    codes = tasks.raw(name) if drawn else tasks.column(name)
-    choices = tasks.space.column(name).choices
-    return [choices[code] for code in codes.tolist()]
-
-
-def _sinc_first(tasks: TaskBatch) -> NDArray[np.bool_]:
+def _sinc_first(tasks: Rows) -> NDArray[np.bool_]:
     names = [slot.name for slot in tasks.space.slots]
     place = {name: np.argmax(tasks.program == names.index(name), axis=1) for name in ("sinc", "jpeg2")}
     return np.asarray(place["sinc"] < place["jpeg2"])
 
 
 def decode(
-    values: NDArray[np.float32], mask: NDArray[np.bool_] | None, base: TaskBatch, scheme: str, component: int
-) -> TaskBatch:
-    """Tasks with the parameters of vectors; what a vector does not say is that of `base`.
+    values: NDArray[np.float32], mask: NDArray[np.bool_] | None, base: Rows, raw: Raw, scheme: str
+) -> dict[str, Any]:
+    """What vectors change in tasks: values by full name, and the order, for `TaskBatch.replace`.
 
     Args:
         values: float32 [B, 33] as `encode` gives them without compat.
         mask: bool [B, 33]; by default every entry of a slot that the space has. Masked entries keep base's values; a
             masked blur or sinc is off.
-        base: B tasks to start from.
-        component: for a mixture, the component whose slots and ranges count; base must lie in it.
+        base: B rows of a space that is no mixture; raw: what its columns would be if they had an effect.
     """
     if values.ndim != 2 or values.shape[1] != SIZE or not np.isfinite(values).all():
         raise TaskError(f"from_vector: expected finite numbers [B, {SIZE}], got shape {list(values.shape)}")
-    if scheme not in SCHEMES:
-        raise TaskError(f"vector: scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
-    if base.space.components:
-        part = base.space.components[component]
-        return decode(values, mask, base.redrawn(part), scheme, 0)
+    _check_scheme(scheme)
     ranges = _ranges(base.space, scheme)
     valid = np.ones(values.shape, bool) if mask is None else mask
     if valid.shape != values.shape:
@@ -277,65 +329,60 @@ def decode(
     slots = {slot.name for slot in base.space.slots}
     changes: dict[str, Any] = {}
 
-    def number(entry: int, name: str, rows: NDArray[np.bool_] | None = None) -> None:
+    def number(place: int, name: str, rows: NDArray[np.bool_] | None = None) -> None:
+        if name not in ranges:
+            raise TaskError(f"vector: space {base.space.name!r} gives no range for {name}")
         low, high = ranges[name]
         column = base.space.column(name)
-        raw = values[:, entry].astype(np.float64) * (high - low) + low
-        if column.integer:
-            raw = 2 * np.rint((raw - 1) / 2) + 1 if name.endswith("size_px") else np.rint(raw)
-        if name.endswith("quality"):
-            raw = np.rint(raw)
-        raw = np.clip(raw, column.low, column.high)
-        kept = valid[:, entry] if rows is None else valid[:, entry] & rows
-        changes[name] = np.where(kept, raw, changes.get(name, base.column(name)))
+        numbers = values[:, place].astype(np.float64) * (high - low) + low
+        if name.endswith("size_px"):
+            numbers = 2 * np.rint((numbers - 1) / 2) + 1
+        elif column.integer or name.endswith("quality"):
+            numbers = np.rint(numbers)
+        kept = valid[:, place] if rows is None else valid[:, place] & rows
+        changes[name] = np.where(kept, np.clip(numbers, column.low, column.high), raw(name))
 
-    def chosen(entry: int, names: tuple[str, ...]) -> NDArray[np.int64]:
-        return np.argmax(values[:, entry : entry + len(names)], axis=1)
+    def chosen(group: str) -> NDArray[np.str_]:
+        labels = [entry.label for entry in _GROUPS[group]]
+        return np.array(labels)[np.argmax(values[:, _places(group)], axis=1)]
 
-    for entry, slot in _BLURS:
+    for place, entry in enumerate(TABLE):
+        if entry.slot not in slots:
+            continue
+        if entry.label:
+            changes.setdefault(entry.group, chosen(entry.group))
+        elif entry.column == "level":
+            kinds = chosen(f"{entry.slot}.kind")
+            for kind, column in _LEVELS.items():
+                number(place, f"{entry.slot}.{column}", kinds == kind)
+        elif entry.column == "gray":
+            changes[entry.name] = np.rint(np.clip(values[:, place], 0, 1))
+        else:
+            number(place, entry.name)
+    for slot in ("blur1", "blur2"):
         if slot in slots:
-            for place, name in enumerate(_BLUR_COLUMNS):
-                number(entry + place, f"{slot}.{name}")
             # Equal widths are a round kernel, whose angle means nothing.
             equal = np.isclose(changes[f"{slot}.sigma_x_px"], changes[f"{slot}.sigma_y_px"], rtol=0, atol=1e-5)
-            shape = np.where(equal, "iso", "aniso")
-            changes[f"{slot}.shape"] = np.where(valid[:, entry], shape, "delta")
+            on = valid[:, _PLACE[f"{slot}.size_px"]]
+            changes[f"{slot}.shape"] = np.where(on, np.where(equal, "iso", "aniso"), "delta")
     if "sinc" in slots:
-        number(8, "sinc.size_px")
-        number(9, "sinc.cutoff_rad")
-        changes["sinc.shape"] = np.where(valid[:, 8], "sinc", "delta")
-    for entry, slot in _RESIZES:
-        if slot in slots:
-            number(entry, f"{slot}.resize_factor")
-            changes[f"{slot}.mode"] = np.array(_MODES)[chosen(entry + 1, _MODES)]
-    for entry, slot in _NOISES:
-        if slot in slots:
-            kind = chosen(entry + 2, _KINDS)
-            number(entry, f"{slot}.sigma_8bit", kind == 0)
-            number(entry, f"{slot}.poisson_gain", kind == 1)
-            changes[f"{slot}.gray"] = np.rint(np.clip(values[:, entry + 1], 0, 1))
-            changes[f"{slot}.kind"] = np.array(_KINDS)[kind]
-    for entry, slot in _JPEGS:
-        if slot in slots:
-            number(entry, f"{slot}.quality")
-    if "resize3" in slots:
-        changes["resize3.mode"] = np.array(_MODES)[chosen(_BACK, _MODES)]
-    return _ordered(base.replace(**changes), values)
+        changes["sinc.shape"] = np.where(valid[:, _PLACE["sinc.size_px"]], "sinc", "delta")
+    order = base.space.order
+    if order is not None and order.choice and {"sinc", "jpeg2"} <= set(order.choice[0]):
+        changes["order"] = _orders(base, values)
+    return changes
 
 
-def _ordered(tasks: TaskBatch, values: NDArray[np.float32]) -> TaskBatch:
-    """The running order that entries 28 and 29 ask for."""
-    order = tasks.space.order
-    if order is None or not order.choice:
-        return tasks
-    from dataclasses import replace
-
-    names = [slot.name for slot in tasks.space.slots]
+def _orders(base: Rows, values: NDArray[np.float32]) -> list[str]:
+    """The running order that the entries of the order ask for."""
+    order = base.space.order
+    assert order is not None
+    names = [slot.name for slot in base.space.slots]
     places = sorted(names.index(name) for name in order.choice[0])
     table = np.array([[names.index(name) for name in option] for option in order.choice], np.int8)
     sinc_first = np.array([option.index("sinc") < option.index("jpeg2") for option in order.choice])
-    wanted = values[:, _ORDER] >= values[:, _ORDER + 1]
-    picked = np.where(wanted, int(np.argmax(sinc_first)), int(np.argmin(sinc_first)))
-    program = tasks.program.copy()
+    asked = values[:, _places("order")]
+    picked = np.where(asked[:, 0] >= asked[:, 1], int(np.argmax(sinc_first)), int(np.argmin(sinc_first)))
+    program = base.program.copy()
     program[:, places] = table[picked]
-    return replace(tasks, program=program)
+    return [",".join(names[number] for number in row if number >= 0) for row in program.tolist()]

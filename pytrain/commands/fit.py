@@ -43,8 +43,7 @@ def command(config_path: Path | None, overrides: tuple[str, ...], resume: str | 
     config = load_config(config_path, overrides)
     from pydegrade.commands.shell.outputs import check_folder, locked
 
-    from ..training.loop import fit
-    from ..training.opening import out_folder
+    from ..training.loop import fit, out_folder
 
     folder = out_folder(config)
     check_folder(folder, [Path(source) for source in config.data.hr], "run.out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,17 @@ def os_error_text(error: OSError) -> str:
 def is_about_the_path(error: OSError) -> bool:
     """Whether it is this path that is wrong, and not the disk or the system."""
     return error.errno in _ABOUT_THE_PATH
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the machine or of a GPU is used up, in Python, NumPy, our own code or torch."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    # For memory of the CPU torch has no type of its own, on no system; its allocator names itself.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager

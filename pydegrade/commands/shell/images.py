@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from ...errors import ImageError, PydegradeError, is_out_of_memory
-from .errors import BAD_INPUT, DONE, INTERRUPTED, os_error_text
+from ...errors import ImageError, PydegradeError
+from .errors import BAD_INPUT, DONE, INTERRUPTED, is_out_of_memory, os_error_text
 from .progress import Progress
 from .text import complain, say
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ...errors import PydegradeError, is_out_of_memory, nearest
+from ...errors import PydegradeError, nearest
 from .errors import (
     BAD_INPUT,
     DONE,
@@ -18,6 +18,7 @@ from .errors import (
     INTERRUPTED,
     WriteError,
     is_about_the_path,
+    is_out_of_memory,
     os_error_text,
 )
 from .text import complain

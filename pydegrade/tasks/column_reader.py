@@ -1,0 +1,173 @@
+"""From the TOML value of one column to its distribution, with errors that name file, line, key and value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import SpaceError, nearest
+from ..ops.declaration import Column
+from .distributions import Constant, Distribution, kinds
+
+MAX_DEPTH = 16
+"""Distributions inside distributions."""
+
+_LARGEST = 1e30
+_SMALLEST_ABOVE_0 = 1e-12
+
+
+def is_number(value: Any) -> bool:
+    """Whether a TOML value is a finite number of a size that arithmetic can bear."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
+
+
+def shown(value: Any) -> str:
+    """A value of a file as a message shows it: one line, at most 80 letters, whatever the file holds."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, (list, dict)) and len(value) > 20:
+        return f"a {'list' if isinstance(value, list) else 'table'} of {len(value)} entries"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_weights(weights: Any, count: int, fail: Callable[[str], SpaceError]) -> tuple[float, ...]:
+    """Probabilities as floats; equal ones when none are given."""
+    if weights is None:
+        return (1.0 / count,) * count
+    if not isinstance(weights, list) or not all(is_number(weight) for weight in weights):
+        raise fail(f"weights must be a list of numbers, got {shown(weights)}")
+    if len(weights) != count:
+        raise fail(f"expected {count} weights, got {len(weights)}")
+    if min(weights) < 0 or abs(math.fsum(weights) - 1) > 1e-9:
+        raise fail(f"weights must be >= 0 and sum to 1, got {shown(weights)} with sum {math.fsum(weights):.12g}")
+    return tuple(float(weight) for weight in weights)
+
+
+@dataclass(frozen=True)
+class ColumnReader:
+    """What a kind of distribution reads its TOML table with.
+
+    Attributes:
+        column: declaration of the column.
+        slot: name of the slot.
+        error: makes the error of a message, with the place in the file.
+        earlier: columns declared before this one, by full name.
+        depth: how many distributions this one stands in.
+    """
+
+    column: Column
+    slot: str
+    error: Callable[[str], SpaceError]
+    earlier: Mapping[str, Column]
+    depth: int = 0
+
+    shown = staticmethod(shown)
+
+    def fail(self, message: str) -> SpaceError:
+        """The error to raise: file, line, slot and column in front of the message."""
+        return self.error(f"slot {self.slot}: {self.column.name}: {message}")
+
+    @property
+    def odd(self) -> bool:
+        """Whether the column takes odd numbers alone: the sizes of kernels."""
+        return self.column.name == "size_px"
+
+    def read(self, value: Any) -> Distribution:
+        """The distribution that a whole TOML value stands for, with all its values within the column's limits."""
+        found = self._of(value)
+        low, high = found.bounds()
+        least, most = self.column.limits
+        if not (low >= least and high <= most):
+            raise self.fail(f"values must lie in [{least:g}, {most:g}], got [{low:g}, {high:g}]")
+        return found
+
+    # ---- For kinds of distributions
+
+    def distribution(self, value: Any) -> Distribution:
+        """A distribution inside this one."""
+        if self.depth >= MAX_DEPTH:
+            raise self.fail(f"at most {MAX_DEPTH} distributions may stand in each other")
+        return replace(self, depth=self.depth + 1)._of(value)
+
+    def keys(self, table: Mapping[str, Any], *known: str) -> None:
+        """Refuse keys that the kind does not know."""
+        for key in table:
+            if key not in known:
+                raise self.fail(f"unknown key {shown(key)}{nearest(key, known)}")
+
+    def value(self, value: Any) -> float:
+        """A value of the column: a choice's code or a number; on/off columns also take true and false."""
+        if self.column.choices:
+            if not isinstance(value, str) or value not in self.column.choices:
+                hint = nearest(value, self.column.choices) if isinstance(value, str) else ""
+                raise self.fail(f"unknown value {shown(value)}{hint or _listed(self.column.choices)}")
+            return self.column.choices.index(value)
+        if isinstance(value, bool) and self.column.integer:
+            return int(value)
+        if not is_number(value):
+            raise self.fail(f"expected a finite number, got {shown(value)}")
+        if self.column.integer and value != int(value):
+            raise self.fail(f"expected a whole number, got {value!r}")
+        if self.odd and int(value) % 2 == 0:
+            raise self.fail(f"a kernel size must be odd, got {shown(value)}")
+        return float(value)
+
+    def number(self, value: Any, name: str) -> float:
+        """A finite number that is no value of the column: a probability, a limit."""
+        if not is_number(value):
+            raise self.fail(f"{name} must be a finite number, got {shown(value)}")
+        return float(value)
+
+    def range(self, value: Any) -> tuple[float, float]:
+        """[low, high] with low <= high."""
+        if not isinstance(value, list) or len(value) != 2 or not all(is_number(bound) for bound in value):
+            raise self.fail(f"expected [low, high], got {shown(value)}")
+        low, high = float(value[0]), float(value[1])
+        if low > high:
+            raise self.fail(f"low must not exceed high, got {shown(value)}")
+        if self.column.choices:
+            raise self.fail(f"a column of names takes 'choice', got a range {shown(value)}")
+        return low, high
+
+    def real_range(self, value: Any, above: float | None = None) -> tuple[float, float]:
+        """[low, high] of a column of real numbers; `above` 0 asks for numbers above it."""
+        low, high = self.range(value)
+        if self.column.integer:
+            raise self.fail("a whole-number column takes 'integers', or 'uniform' with round = true")
+        if above is not None and low < above + _SMALLEST_ABOVE_0:
+            raise self.fail(f"low must be above {above:g}, got {shown(value)}")
+        return low, high
+
+    def weights(self, weights: Any, count: int) -> tuple[float, ...]:
+        """`count` probabilities; equal ones for None."""
+        return check_weights(weights, count, self.fail)
+
+    def earlier_column(self, key: str, name: Any) -> tuple[str, Column]:
+        """Full name and declaration of a column that was declared before this one; a short name means the same slot."""
+        full = name if isinstance(name, str) and "." in name else f"{self.slot}.{name}"
+        if not isinstance(name, str) or full not in self.earlier:
+            hint = nearest(full, self.earlier) if isinstance(name, str) else ""
+            raise self.fail(f"{key} must name an earlier column, got {shown(name)}{hint}")
+        return full, self.earlier[full]
+
+    # ----
+
+    def _of(self, value: Any) -> Distribution:
+        if not isinstance(value, dict):
+            return Constant(self.value(value))
+        known = kinds(value)
+        named = [key for key in value if key in known]
+        if len(named) != 1:
+            got = ", ".join(shown(key) for key in [*value][:5]) or "nothing"
+            raise self.fail(f"expected one of {', '.join(known)}, got {got}")
+        return known[named[0]].read(value, self)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"; known: {', '.join(names)}"

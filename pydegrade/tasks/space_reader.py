@@ -1,0 +1,244 @@
+"""From the tables of a space to slots, gates, order and ranges, with every name and number checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import SpaceError, nearest
+from ..ops.declaration import Column, Op
+from ..ops.registry import find, names
+from .column_reader import ColumnReader, check_weights, is_number, shown
+from .distributions import Constant, Distribution, is_scheduled
+from .space_text import Document, Item, Table, known_keys
+
+GATE_COLUMN = Column("on", "1: the slots of the gate run; 0: they do not.", 0, 1, neutral=1, integer=True)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place in a space: a name, the op that fills it and the distributions of the columns that are drawn."""
+
+    name: str
+    op: str
+    columns: tuple[tuple[str, Distribution], ...] = ()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A draw that lets several slots run, or none of them: `on` is 1 or 0, the column "name.on"."""
+
+    name: str
+    slots: tuple[str, ...]
+    on: Distribution
+
+
+@dataclass(frozen=True)
+class Order:
+    """How the running order of slots is drawn.
+
+    Attributes:
+        choice, weights: alternatives for the slots they name, which swap among the places these hold as declared.
+        shuffle: groups of slots in uniformly random order, among the places they hold as declared.
+        before: (a, b): where the group of b comes before the group of a, the two change places.
+    """
+
+    choice: tuple[tuple[str, ...], ...] = ()
+    weights: tuple[float, ...] = ()
+    shuffle: tuple[tuple[str, ...], ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
+
+
+Ranges = Mapping[str, Mapping[str, tuple[float, float]]]
+
+
+def slots_and_gates(document: Document) -> tuple[tuple[Slot, ...], tuple[Gate, ...]]:
+    """Slots in running order and gates. Columns may depend on slots that stand before theirs, and on every gate."""
+    earlier: dict[str, Column] = {}
+    names = [slot.name for slot in document.slots]
+    gates = []
+    for table in document.gates:
+        if table.name in names:
+            raise table.place.error(f"gate {table.name}: a slot has this name", "name")
+        gates.append(_gate(table, names, earlier))
+        earlier[f"{table.name}.on"] = GATE_COLUMN
+    slots = tuple(_slot(table, earlier) for table in document.slots)
+    return slots, tuple(gates)
+
+
+def _gate(table: Table, slots: list[str], earlier: Mapping[str, Column]) -> Gate:
+    known_keys(table.keys, ("slots", "on"), f"gate {table.name}")
+    for key in ("slots", "on"):
+        if key not in table.keys:
+            raise table.place.error(f"gate {table.name}: the key {key!r} is missing")
+    members = table.keys["slots"]
+    if not isinstance(members.value, list) or not members.value:
+        raise members.error(f"gate {table.name}: slots must be a list of names, got {shown(members.value)}")
+    for number, name in enumerate(members.value):
+        if not isinstance(name, str) or name not in slots:
+            hint = nearest(name, slots) if isinstance(name, str) else ""
+            raise members.error(f"gate {table.name}: unknown slot {shown(name)}{hint}", number)
+    reader = ColumnReader(GATE_COLUMN, table.name, table.keys["on"].error, earlier)
+    return Gate(table.name, tuple(members.value), reader.read(table.keys["on"].value))
+
+
+def _slot(table: Table, earlier: dict[str, Column]) -> Slot:
+    name = table.name
+    op_item = table.keys.get("op")
+    if op_item is None:
+        raise table.place.error(f"slot {name}: the key 'op' is missing")
+    if not isinstance(op_item.value, str):
+        raise op_item.error(f"slot {name}: op must be a name, got {shown(op_item.value)}")
+    try:
+        op = find(op_item.value)
+    except KeyError:
+        hint = nearest(op_item.value, names())
+        raise op_item.error(f"slot {name}: unknown op {shown(op_item.value)}{hint}") from None
+    known = [column.name for column in op.columns]
+    columns: list[tuple[str, Distribution]] = []
+    for key, item in table.keys.items():
+        if key == "op":
+            continue
+        if key not in known:
+            raise item.error(f"slot {name}: unknown key {shown(key)}{nearest(key, known)}")
+        reader = ColumnReader(op.column(key), name, item.error, earlier)
+        columns.append((key, reader.read(item.value)))
+        earlier[f"{name}.{key}"] = op.column(key)
+    slot = Slot(name, op.name, tuple(columns))
+    if not columns or op.switch in dict(columns) or _may_act(op, dict(columns)):
+        return slot
+
+    # Columns, but not the one that turns the op on.
+    switch = op.column(op.switch)
+    if op.switched_on is None:
+        example = switch.choices[1] if switch.choices else f"{switch.neutral_value:g}"
+        kind = f"such as {example!r}" if switch.choices else f"other than {example}"
+        raise table.place.error(
+            f"slot {name}: it would never act, because {op.switch} is not given and {switch.neutral!r} means off; "
+            f"give {op.switch} a value {kind}"
+        )
+    on = ColumnReader(switch, name, table.place.error, earlier).value(op.switched_on)
+    earlier[f"{name}.{op.switch}"] = switch
+    return Slot(name, op.name, (*slot.columns, (op.switch, Constant(on))))
+
+
+def _may_act(op: Op, given: Mapping[str, Distribution]) -> bool:
+    """Whether a slot can do something: looked at with one given column after the other at the ends of its range."""
+    if not op.switch:
+        return True
+    rows: list[dict[str, float]] = []
+    neutral = {column.name: float(column.neutral_value) for column in op.columns}
+    middle = {name: distribution.bounds()[0] for name, distribution in given.items()}
+    for name, distribution in given.items():
+        low, high = distribution.bounds()
+        values = range(int(low), int(high) + 1) if op.column(name).choices else (low, high)
+        rows += [{**neutral, **middle, name: float(value)} for value in values]
+    stacked = {column.name: np.array([row[column.name] for row in rows]).astype(column.dtype) for column in op.columns}
+    return not bool(op.neutral(stacked).all())
+
+
+def order_of(document: Document, slots: tuple[Slot, ...]) -> Order | None:
+    """The [order] table, or None without one."""
+    table = document.order
+    if not table:
+        return None
+
+    def fail(message: str, key: str = "") -> SpaceError:
+        item = table.get(key) or next(iter(table.values()))
+        return item.error(f"[order]: {message}")
+
+    known_keys(table, ("choice", "weights", "shuffle", "before"), "[order]")
+    names = [slot.name for slot in slots]
+    if ("choice" in table) == ("shuffle" in table):
+        raise fail("expected either choice or shuffle")
+    kind = "choice" if "choice" in table else "shuffle"
+    lists = table[kind].value
+    if not isinstance(lists, list) or not lists or not all(isinstance(part, list) and part for part in lists):
+        raise fail(f"expected a list of lists of slots, got {shown(lists)}", kind)
+    for slot in (slot for part in lists for slot in part):
+        if not isinstance(slot, str) or slot not in names:
+            hint = nearest(slot, names) if isinstance(slot, str) else ""
+            raise fail(f"unknown slot {shown(slot)}{hint}", kind)
+    groups = tuple(tuple(part) for part in lists)
+    if kind == "choice":
+        if "before" in table:
+            raise fail("before belongs to shuffle", "before")
+        if any(sorted(group) != sorted(groups[0]) or len(set(group)) < len(group) for group in groups):
+            raise fail(f"every choice must name the same slots once, got {shown(lists)}", kind)
+        weights = table["weights"].value if "weights" in table else None
+        return Order(
+            choice=groups, weights=check_weights(weights, len(groups), lambda message: fail(message, "weights"))
+        )
+    if "weights" in table:
+        raise fail("weights belong to choice", "weights")
+    flat = [slot for group in groups for slot in group]
+    if len(set(flat)) < len(flat):
+        raise fail(f"every slot may be in one group only, got {shown(lists)}", kind)
+    pairs = table["before"].value if "before" in table else []
+    if not isinstance(pairs, list):
+        raise fail(f"before must be a list of pairs of slots, got {shown(pairs)}", "before")
+    for pair in pairs:
+        names_two = isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
+        if not names_two or any(name not in flat for name in pair):
+            raise fail(f"before must list pairs of shuffled slots, got {shown(pair)}", "before")
+    holder = {slot: group[0] for group in groups for slot in group}
+    return Order(shuffle=groups, before=tuple((holder[first], holder[second]) for first, second in pairs))
+
+
+def vectors_of(document: Document, slots: tuple[Slot, ...]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Ranges of degradation vectors, by scheme and column."""
+    known = {f"{slot.name}.{column.name}" for slot in slots for column in find(slot.op).columns}
+    vectors: dict[str, dict[str, tuple[float, float]]] = {}
+    for scheme, ranges in document.vectors.items():
+        vectors[scheme] = {}
+        for name, item in ranges.items():
+            if name not in known:
+                raise item.error(f"[vector]: {scheme}: unknown column {shown(name)}{nearest(name, sorted(known))}")
+            limits = item.value
+            good = isinstance(limits, list) and len(limits) == 2 and all(map(is_number, limits))
+            if not good or limits[0] >= limits[1]:
+                raise item.error(f"[vector]: {scheme}: {name}: expected [low, high], got {shown(limits)}")
+            vectors[scheme][name] = (float(limits[0]), float(limits[1]))
+    return vectors
+
+
+def head_value(document: Document, key: str, kind: type, default: Any = None) -> Any:
+    """A key of [space] of one type; without a default it must be there."""
+    item = document.head.get(key)
+    if item is None:
+        if default is None:
+            raise document.error(f"[space]: the key {key!r} is missing", "space")
+        return default
+    if not isinstance(item.value, kind) or isinstance(item.value, bool):
+        raise item.error(f"[space]: {key} must be {kind.__name__}, got {shown(item.value)}")
+    return item.value
+
+
+def head_error(document: Document, key: str, message: str) -> SpaceError:
+    """The error of a value of [space]."""
+    item = document.head.get(key)
+    return document.error(message, "space") if item is None else item.error(message)
+
+
+def mixture_of(document: Document) -> tuple[Item, tuple[float, ...]]:
+    """The list of names of [mixture] and its weights."""
+    table = document.mixture
+    known_keys(table, ("spaces", "weights"), "[mixture]")
+    spaces = table.get("spaces")
+    if spaces is None:
+        raise document.error("[mixture]: the key 'spaces' is missing", "mixture")
+    names = spaces.value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise spaces.error(f"[mixture]: spaces must be a list of names, got {shown(names)}")
+    item = table.get("weights", spaces)
+    weights = table["weights"].value if "weights" in table else None
+    return spaces, check_weights(weights, len(names), lambda message: item.error(f"[mixture]: {message}"))
+
+
+def scheduled(slots: tuple[Slot, ...], gates: tuple[Gate, ...]) -> bool:
+    """Whether anything depends on the training step."""
+    drawn = [distribution for slot in slots for _, distribution in slot.columns] + [gate.on for gate in gates]
+    return any(is_scheduled(distribution) for distribution in drawn)
