@@ -185,17 +185,19 @@ class Fields {
   mutable size_t found_ = 0;
 };
 
-// Reads a struct of parameters (PYD_PARAMS). `items`: -1 where the arrays themselves say how many there are.
+// Reads a struct of parameters (PYD_PARAMS). `items`: -1 where the arrays themselves say how many there are: as many as
+// the longest has values for.
 template <typename Params>
 class ParamsReader {
  public:
   ParamsReader(const Fields& fields, int64_t items) : fields_(fields), items_(items) {
+    if (items_ >= 0) return;
+    items_ = 0;
     for (const pyd::FieldInfo& info : Params::kFields) {
-      if (items_ >= 0) break;
       if (info.count.per_item == 0 || !fields_.has(info.name)) continue;
-      items_ = count_of(fields_.peek(info.name)) / info.count.per_item;
+      const int64_t items = count_of(fields_.peek(info.name)) / info.count.per_item;
+      items_ = items > items_ ? items : items_;
     }
-    if (items_ < 0) items_ = 0;
   }
 
   int64_t items() const { return items_; }
@@ -223,7 +225,7 @@ class ParamsReader {
 
 // ---- Packed batches
 
-// Sizes and places of every row; `values` is how many floats there are, negative where that is not known yet.
+// Sizes and places of every row.
 pyd::Rows read_rows(const Fields& call, const char* field) {
   const py::handle given = call.object(field);
   if (!py::isinstance<py::dict>(given)) refuse_type(call.line(field) + " must be a dict of fields");
@@ -235,23 +237,20 @@ pyd::Rows read_rows(const Fields& call, const char* field) {
                           fields.exactly<const int32_t>("width", count).data};
   fields.no_others();
   for (int64_t row = 0; row < count; ++row) {
-    if (rows.offset[row] < 0 || rows.height[row] < 1 || rows.width[row] < 1) {
-      refuse(fields.name() + " must have offset >= 0 and height, width >= 1, not so in row " + std::to_string(row));
+    if (rows.offset[row] < 0 || rows.offset[row] > pyd::kMaxFloats || !is_size(row_size(rows, row))) {
+      refuse(fields.name() + " must have offset >= 0, height and width >= 1 and sizes that memory can hold, not so in row " +
+             std::to_string(row));
     }
   }
   return rows;
 }
 
 // Floats up to the end of the last row.
-int64_t extent(const Fields& call, const pyd::Rows& rows) {
+int64_t extent(const pyd::Rows& rows) {
   int64_t end = 0;
   for (int64_t row = 0; row < rows.count; ++row) {
-    int64_t floats = 0;
-    if (__builtin_mul_overflow(int64_t{rows.height[row]} * rows.width[row], rows.channels, &floats) ||
-        __builtin_add_overflow(floats, rows.offset[row], &floats)) {
-      refuse(call.name() + ": row " + std::to_string(row) + " is too large");
-    }
-    end = floats > end ? floats : end;
+    const int64_t here = rows.offset[row] + rows.channels * rows.height[row] * rows.width[row];
+    end = here > end ? here : end;
   }
   return end;
 }
@@ -259,7 +258,7 @@ int64_t extent(const Fields& call, const pyd::Rows& rows) {
 template <typename T>
 T* pixels(const Fields& call, const char* field, const pyd::Rows& rows) {
   const pyd::Span<T> span = call.values<T>(field);
-  check_room(call.line(field), extent(call, rows), span.count);
+  check_room(call.line(field), extent(rows), span.count);
   return span.data;
 }
 
@@ -286,7 +285,7 @@ pyd::Batch<Params> read_batch(const char* name, const py::dict& values, uint32_t
   if (has_pixels) {
     args.src = pixels<const float>(fields, "src", args.src_rows);
     args.dst = pixels<float>(fields, "dst", args.dst_rows);
-    const int64_t src_count = extent(fields, args.src_rows), dst_count = extent(fields, args.dst_rows);
+    const int64_t src_count = extent(args.src_rows), dst_count = extent(args.dst_rows);
     const bool in_place = !is_adjoint && (traits & pyd::kInPlace) != 0;
     check_overlap(fields, "dst", args.src, src_count, args.dst, dst_count, in_place);
     if (is_adjoint && (traits & pyd::kNonlinear) != 0) {
@@ -373,7 +372,7 @@ pyd::ChainArgs chain_args(const py::dict& values, bool has_pixels) {
   }
   static float somewhere = 0.0f;
   if (has_pixels) {
-    const int64_t src_count = extent(fields, args.src_rows), dst_count = extent(fields, args.dst_rows);
+    const int64_t src_count = extent(args.src_rows), dst_count = extent(args.dst_rows);
     args.src = pixels<const float>(fields, "src", args.src_rows);
     args.dst = pixels<float>(fields, "dst", args.dst_rows);
     check_overlap(fields, "dst", args.src, src_count, args.dst, dst_count, false);

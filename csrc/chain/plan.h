@@ -70,7 +70,7 @@ class RowPlan {
       const Size src = size_after(step - 1), dst = size_after(step);
       if (op < 0 || op >= kOpCount) return {"step_op", nullptr, step};
       if (dst.height < 1) return {"step_height", nullptr, step};
-      if (dst.width < 1) return {"step_width", nullptr, step};
+      if (!is_size(dst)) return {"step_width", nullptr, step};
       const char* const reason = op_fault(op, args_.step_item[step], src, dst);
       if (reason != nullptr) return {reason, kOps[op].name, step};
     }

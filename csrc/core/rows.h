@@ -17,6 +17,13 @@ struct Size {
   int64_t channels, height, width;
 };
 
+// More floats than any memory has; places in bytes still fit 64 bits by far.
+constexpr int64_t kMaxFloats = int64_t{1} << 48;
+static inline bool is_size(const Size& size) {
+  if (size.channels < 1 || size.height < 1 || size.width < 1 || size.channels > kMaxFloats) return false;
+  return size.height <= kMaxFloats / size.channels && size.width <= kMaxFloats / (size.channels * size.height);
+}
+
 // One image of a packed batch: `channels` contiguous planes of height x width floats.
 struct ConstImage {
   const float* data;
