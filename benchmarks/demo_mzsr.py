@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import pydegrade
 from benchmarks.quiet import quiet
 from pydegrade import kernels
-from pydegrade.files.io import to_float
+from pydegrade.files.pixels import to_float
 from pytrain import nets
 from pytrain.config.config import loads
 from pytrain.evaluation.adapt import adapt, zssr

@@ -30,6 +30,17 @@ class ImageError(PydegradeError):
     """A file that is not an image this package reads."""
 
 
+class OutputError(PydegradeError):
+    """Something that must not, or cannot, be written where the user asked for it; said before anything is written."""
+
+
+class WriteError(Exception):
+    """A write that failed on the way: the disk is full or read-only. The other files would meet the same.
+
+    Nobody's input is wrong, so this is no `PydegradeError`: commands end with exit code 1.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'sigma_x_px'?"` when a known name is close to `name`, else the list of known names."""
     names = list(known)

@@ -11,7 +11,8 @@ from skimage import data
 import pydegrade
 from pydegrade import kernels
 from pydegrade.errors import KernelError
-from pydegrade.files.io import read_image, write_png
+from pydegrade.files.read import read_image
+from pydegrade.files.write import write_image
 from pytrain import nets
 from pytrain.commands import cli
 from pytrain.errors import ConfigError
@@ -126,8 +127,8 @@ def test_the_eight_symmetries_differ():
 def files(tmp_path):
     """hr.png of odd sides, lr.png made by kernel.npy, model.safetensors."""
     hr = (picture(61, 47)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    write_png(tmp_path / "hr.png", hr)
-    write_png(tmp_path / "lr.png", pydegrade.blur_down(hr, KERNEL, 2))
+    write_image(tmp_path / "hr.png", hr)
+    write_image(tmp_path / "lr.png", pydegrade.blur_down(hr, KERNEL, 2))
     np.save(tmp_path / "kernel.npy", KERNEL)
     save_model(tmp_path / "model.safetensors", nets.MZSRConfig(num_features=6, num_layers=4), network())
     return tmp_path
@@ -168,7 +169,7 @@ def test_the_command_writes_results_and_scores(files, capsys):
 
 
 def test_an_estimated_kernel_is_printed_used_and_kept(tmp_path, capsys):
-    write_png(
+    write_image(
         tmp_path / "lr.png", pydegrade.blur_down(data.coffee()[:160, :200], kernels.gaussian(15, 1.8, 0.9, 0.6), 2)
     )
     command = (tmp_path / "lr.png", "--model", "none", "--steps", "3", "--out", tmp_path / "out", "--kernel")
@@ -193,7 +194,7 @@ def test_what_cannot_be_is_refused_in_one_line(files, capsys):
     np.save(files / "even.npy", np.full((4, 4), 1 / 16))
     np.save(files / "bright.npy", np.full((3, 3), 1.0))
     np.save(files / "large.npy", kernels.gaussian(33, 2.0))
-    write_png(files / "small.png", np.zeros((3, 40, 3), np.uint8))
+    write_image(files / "small.png", np.zeros((3, 40, 3), np.uint8))
     other = nets.SRResNetConfig(scale=2, num_features=4, num_blocks=1)
     save_model(files / "other.safetensors", other, nets.build(other))
     good = {"image": "lr.png", "--model": "model.safetensors", "--kernel": "kernel.npy", "--steps": "1"}

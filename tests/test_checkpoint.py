@@ -15,6 +15,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from pydegrade.errors import OutputError, WriteError
 from pytrain import nets
 from pytrain.errors import CheckpointError
 from pytrain.files import checkpoint
@@ -410,7 +411,7 @@ def test_a_full_disk_leaves_the_previous_file(tmp_path, kind):
 import resource, signal, sys, torch
 from pytrain import nets
 from pytrain.files import checkpoint
-from pytrain.errors import CheckpointError
+from pydegrade.errors import WriteError
 config = nets.SRVGGConfig(2, 16, 2)
 net = nets.build(config)
 def save(value):
@@ -425,10 +426,10 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
 try:
     save(2)
-except CheckpointError as error:
+except WriteError as error:
     print(error)
 """
-    root = Path(checkpoint.__file__).parent.parent
+    root = Path(checkpoint.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -457,7 +458,7 @@ def test_the_message_of_a_full_disk_says_how_much_is_free(tmp_path, monkeypatch)
     message = (
         r"state: cannot be written \(No space left on device, [\d.]+ MB free\); what was saved there before is unt"
     )
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(WriteError, match=message):
         checkpoint.save_state(tmp_path / "state", {"a": torch.ones(1)}, {"step": 2})
     monkeypatch.undo()
     assert checkpoint.load_state(tmp_path / "state")[1] == {"step": 1}
@@ -466,7 +467,7 @@ def test_the_message_of_a_full_disk_says_how_much_is_free(tmp_path, monkeypatch)
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CheckpointError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         checkpoint.save_model(tmp_path / "file" / "a.pth", SRVGGConfig(1, 4, 1), net_of(SRVGGConfig(1, 4, 1)))
 
 

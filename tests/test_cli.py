@@ -18,7 +18,10 @@ from PIL import Image
 import pydegrade
 from pydegrade.commands import cli
 from pydegrade.commands.shell.main import Commands
-from pydegrade.files import io
+from pydegrade.files import atomic
+from pydegrade.files.pixels import to_float, to_uint8
+from pydegrade.files.read import read_image
+from pydegrade.files.write import encode_png, write_image
 from pydegrade.tasks import sampler
 
 from .children import environment, interrupted
@@ -94,18 +97,18 @@ def test_sample_writes_what_the_python_functions_return(degrade, photos, tmp_pat
     assert [row["address"] for row in rows] == list(tasks.addresses)
     for index, row in enumerate(rows):
         # The crop is where the manifest says.
-        source = io.read_image(photos / row["source"])
+        source = read_image(photos / row["source"])
         top, left, side = int(row["top_px"]), int(row["left_px"]), int(row["side_px"])
         crop = source[top : top + side, left : left + side]
         crop = crop[:, ::-1] if row["hflip"] == "1" else crop
         assert side == 48
-        assert np.array_equal(io.read_image(out / row["hr"]), crop)
+        assert np.array_equal(read_image(out / row["hr"]), crop)
 
         # The pair is what degrade_pairs makes of it.
-        pair = pydegrade.degrade_pairs([io.to_float(np.ascontiguousarray(crop))], tasks.take([index]))[0]
-        assert np.array_equal(io.read_image(out / row["lr"]), io.to_uint8(pair.lr))
+        pair = pydegrade.degrade_pairs([to_float(np.ascontiguousarray(crop))], tasks.take([index]))[0]
+        assert np.array_equal(read_image(out / row["lr"]), to_uint8(pair.lr))
         if tasks.space.target != "hr":
-            assert np.array_equal(io.read_image(out / row["target"]), io.to_uint8(pair.target))
+            assert np.array_equal(read_image(out / row["target"]), to_uint8(pair.target))
         else:
             assert "target" not in row
 
@@ -124,7 +127,7 @@ def test_sample_writes_what_the_python_functions_return(degrade, photos, tmp_pat
     facts = json.loads((out / "run.json").read_text())
     assert (facts["digest"], facts["seed"], facts["tasks"]) == (tasks.space.digest, 3, 12)
     assert facts["versions"]["torch"] == torch.__version__
-    assert io.read_image(out / "sheet.png").shape[1] > 4 * 388
+    assert read_image(out / "sheet.png").shape[1] > 4 * 388
 
 
 def test_result_does_not_depend_on_batch_and_grows(degrade, photos, tmp_path):
@@ -164,10 +167,10 @@ def test_npy_and_lmdb_hold_the_same_pixels(degrade, photos, tmp_path):
         environment.begin() as transaction,
     ):
         for index in range(9):
-            expected = io.read_image(tmp_path / "png" / "lr" / f"{index:08d}.png")
+            expected = read_image(tmp_path / "png" / "lr" / f"{index:08d}.png")
             assert np.array_equal(np.load(tmp_path / "npy" / "lr" / f"{index:08d}.npy"), expected)
             encoded = transaction.get(f"{index:08d}".encode())
-            assert encoded == io.encode_png(expected)
+            assert encoded == encode_png(expected)
     again = degrade("sample", "--tasks", 12, "--hr", photos, "--out", tmp_path / "lmdb", "--format", "lmdb", *SAMPLE)
     assert "9 of 12 samples are there" in again.out
     assert len((tmp_path / "lmdb" / "lr.lmdb" / "meta_info.txt").read_text().splitlines()) == 12
@@ -188,8 +191,8 @@ def test_photographs_that_ship_with_scikit_image(degrade, tmp_path):
     result = degrade("sample", "--tasks", 3, "--out", tmp_path / "run")
     assert result.code == 0
     assert "HR crops of 192 px" in result.out
-    assert io.read_image(tmp_path / "run" / "hr" / "00000002.png").shape == (192, 192, 3)
-    assert io.read_image(tmp_path / "run" / "lr" / "00000002.png").shape == (48, 48, 3)
+    assert read_image(tmp_path / "run" / "hr" / "00000002.png").shape == (192, 192, 3)
+    assert read_image(tmp_path / "run" / "lr" / "00000002.png").shape == (48, 48, 3)
 
 
 # ---- being killed
@@ -216,6 +219,20 @@ def uninterrupted(photos, tmp_path_factory):
     return tree(out)
 
 
+def killed_within_a_write(path):
+    """A process that dies while it fills a file; leaves its temporary file."""
+    program = f"""
+import os, signal
+from pydegrade.files.atomic import replacing
+with replacing({str(path)!r}) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    before = set(path.parent.iterdir())
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGKILL
+    assert len(set(path.parent.iterdir()) - before) == 1
+
+
 def test_kill_in_the_middle_then_resume_equals_an_uninterrupted_run(degrade, photos, tmp_path, uninterrupted):
     out = tmp_path / "run"
     arguments = [*LONG, "--hr", photos, "--out", out]
@@ -227,7 +244,7 @@ def test_kill_in_the_middle_then_resume_equals_an_uninterrupted_run(degrade, pho
     # Whatever has its final name is complete.
     assert all(content == uninterrupted[name] for name, content in left.items())
     # What a process killed in the middle of a write leaves behind.
-    (out / "lr" / ".00000095.png.1.partial").write_bytes(b"half")
+    killed_within_a_write(out / "lr" / "00000095.png")
     with open(out / "manifest.csv", "a") as stream:
         stream.write("95,realesrg")
 
@@ -272,8 +289,8 @@ def test_apply_rebuilds_the_bits_of_sample(degrade, photos, tmp_path, space):
 def test_apply_a_file_of_tasks_to_a_folder_of_any_sizes(degrade, photos, tmp_path):
     pydegrade.sample("bsrgan-x4", 5, range(3)).save(tmp_path / "tasks.npz")
     (tmp_path / "in" / "sub").mkdir(parents=True)
-    io.write_png(tmp_path / "in" / "odd.png", io.read_image(photos / "coffee.png")[:101, :99])
-    io.write_png(tmp_path / "in" / "sub" / "even.png", io.read_image(photos / "coffee.png")[:64, :80])
+    write_image(tmp_path / "in" / "odd.png", read_image(photos / "coffee.png")[:101, :99])
+    write_image(tmp_path / "in" / "sub" / "even.png", read_image(photos / "coffee.png")[:64, :80])
     result = degrade("apply", tmp_path / "in", "--task", tmp_path / "tasks.npz", "--out", tmp_path / "out")
     assert result.code == 0
     assert "odd.png: cut from 99 x 101 to 96 x 100 px, multiples of the scale 4" in result.err
@@ -281,9 +298,9 @@ def test_apply_a_file_of_tasks_to_a_folder_of_any_sizes(degrade, photos, tmp_pat
         f"{name}/{row:05d}.png" for name in ("odd", "sub/even") for row in range(3)
     )
     tasks = pydegrade.TaskBatch.load(tmp_path / "tasks.npz")
-    cut = io.to_float(np.ascontiguousarray(io.read_image(tmp_path / "in" / "odd.png")[:100, :96]))
+    cut = to_float(np.ascontiguousarray(read_image(tmp_path / "in" / "odd.png")[:100, :96]))
     expected = pydegrade.degrade_list([cut], tasks.take([2]))[0]
-    assert np.array_equal(io.read_image(tmp_path / "out" / "odd" / "00002.png"), io.to_uint8(expected))
+    assert np.array_equal(read_image(tmp_path / "out" / "odd" / "00002.png"), to_uint8(expected))
 
 
 def test_apply_skips_and_reports_broken_files(degrade, photos, tmp_path):
@@ -291,7 +308,7 @@ def test_apply_skips_and_reports_broken_files(degrade, photos, tmp_path):
     content = (photos / "coffee.png").read_bytes()
     (tmp_path / "in" / "good.png").write_bytes(content)
     (tmp_path / "in" / "half.png").write_bytes(content[: len(content) // 2])
-    io.write_png(tmp_path / "in" / "tiny.png", np.zeros((3, 9, 3), np.uint8))
+    write_image(tmp_path / "in" / "tiny.png", np.zeros((3, 9, 3), np.uint8))
     address = pydegrade.sample("realesrgan-x4", 0, [0]).addresses[0]
     result = degrade("apply", tmp_path / "in", "--task", address, "--out", tmp_path / "out")
     assert result.code == 2
@@ -335,7 +352,7 @@ def test_show(degrade, tmp_path):
 def test_preview_has_a_row_per_task(degrade, tmp_path):
     assert degrade("preview", "--n", 2, "--hr-size", 64, "-o", tmp_path / "two.png").code == 0
     assert degrade("preview", "--n", 4, "--hr-size", 64, "-o", tmp_path / "sub" / "four.png").code == 0
-    two, four = io.read_image(tmp_path / "two.png"), io.read_image(tmp_path / "sub" / "four.png")
+    two, four = read_image(tmp_path / "two.png"), read_image(tmp_path / "sub" / "four.png")
     assert four.shape[0] > 2 * two.shape[0] - 100
     pydegrade.sample("bicubic", 0, range(3)).save(tmp_path / "tasks.npz")
     assert degrade("preview", "--task", tmp_path / "tasks.npz", "-o", tmp_path / "three.png").code == 0
@@ -443,7 +460,7 @@ def test_folder_without_images(degrade, tmp_path):
 def test_another_configuration_in_the_same_folder_is_refused(degrade, photos, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
-    io.write_png(tmp_path / "other" / "a.png", io.read_image(photos / "coffee.png"))
+    write_image(tmp_path / "other" / "a.png", read_image(photos / "coffee.png"))
     arguments = ["sample", "--tasks", 3, "--hr", photos, "--out", "out", *SAMPLE]
     assert degrade(*arguments).code == 0
     before = tree(tmp_path / "out")
@@ -469,7 +486,7 @@ def test_broken_photographs_are_skipped_and_reported(degrade, photos, tmp_path):
     content = (source / "coffee.png").read_bytes()
     (source / "coffee.png").write_bytes(content[: len(content) // 2])
     (source / "notes.jpg").write_text("no image")
-    io.write_png(source / "small.png", np.zeros((47, 200, 3), np.uint8))
+    write_image(source / "small.png", np.zeros((47, 200, 3), np.uint8))
     out = tmp_path / "out"
     result = degrade("sample", "--tasks", 30, "--hr", source, "--out", out, *SAMPLE)
     assert result.code == 2
@@ -490,7 +507,7 @@ def test_broken_photographs_are_skipped_and_reported(degrade, photos, tmp_path):
 
 
 def test_unusual_photographs_are_converted_and_reported(degrade, photos, tmp_path):
-    pixels = io.read_image(photos / "coffee.png")
+    pixels = read_image(photos / "coffee.png")
     source = tmp_path / "photos"
     source.mkdir()
     alpha = np.full((*pixels.shape[:2], 1), 90, np.uint8)
@@ -509,7 +526,7 @@ def test_unusual_photographs_are_converted_and_reported(degrade, photos, tmp_pat
             top, left = int(row["top_px"]), int(row["left_px"])
             crop = pixels[top : top + 48, left : left + 48, :1].repeat(3, axis=2)
             crop = crop[:, ::-1] if row["hflip"] == "1" else crop
-            assert np.array_equal(io.read_image(tmp_path / "out" / row["hr"]), crop)
+            assert np.array_equal(read_image(tmp_path / "out" / row["hr"]), crop)
 
 
 def test_a_list_cannot_lead_out_of_the_folder(degrade, photos, tmp_path):
@@ -527,7 +544,7 @@ def test_huge_photographs_need_a_word(degrade, photos, tmp_path):
 
 def test_a_full_disk_is_a_failure_and_keeps_what_is_done(degrade, photos, tmp_path, monkeypatch):
     arguments = ("sample", "--tasks", 20, "--hr", photos, "--out", tmp_path / "out", *SAMPLE)
-    write = io.os.replace
+    write = atomic.os.replace
     calls = []
 
     def replace(source, target):
@@ -536,7 +553,7 @@ def test_a_full_disk_is_a_failure_and_keeps_what_is_done(degrade, photos, tmp_pa
             raise OSError(28, "No space left on device")
         write(source, target)
 
-    monkeypatch.setattr(io.os, "replace", replace)
+    monkeypatch.setattr(atomic.os, "replace", replace)
     result = degrade(*arguments)
     assert result.code == 1
     assert "No space left on device" in result.err

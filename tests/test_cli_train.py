@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pydegrade.files.io import read_array
+from pydegrade.files.read import read_picture
 from pytrain import nets
 from pytrain.commands import cli
 from pytrain.commands.jobs.eval import labels
@@ -292,8 +292,8 @@ def test_infer_keeps_channels_depth_and_folders_and_skips_what_is_there(pytrain,
     assert "broken.png" in result.err
     assert "pytrain infer: 1 of 5 images skipped" in result.err
     for name, shape in shapes.items():
-        assert read_array(tmp_path / "out" / name).shape == (2 * shape[0], 2 * shape[1], *shape[2:])
-    deep = read_array(tmp_path / "out" / "deep.png")
+        assert read_picture(tmp_path / "out" / name).array.shape == (2 * shape[0], 2 * shape[1], *shape[2:])
+    deep = read_picture(tmp_path / "out" / "deep.png").array
     assert (deep.shape, deep.dtype) == ((8, 12), np.uint16)
 
     # Again: what is there stays, until it is asked for.
@@ -303,11 +303,11 @@ def test_infer_keeps_channels_depth_and_folders_and_skips_what_is_there(pytrain,
     (tmp_path / "out" / "gray.png").write_bytes(b"mine")
     result = pytrain(*arguments, "--tile", "6", "--overlap", "2")
     assert (result.code, "3 results are there already" in result.out) == (0, True)
-    assert read_array(tmp_path / "out" / "gray.png").shape == (18, 14)
+    assert read_picture(tmp_path / "out" / "gray.png").array.shape == (18, 14)
     result = pytrain(*arguments)
     assert (result.code, "are there already" in result.out) == (0, False)
     assert pytrain(*arguments, "--force", "--precision", "bf16").code == 0
-    assert read_array(tmp_path / "out" / "gray.png").shape == (18, 14)
+    assert read_picture(tmp_path / "out" / "gray.png").array.shape == (18, 14)
 
 
 def test_one_large_image_shows_its_tiles(pytrain, tmp_path, model, monkeypatch):

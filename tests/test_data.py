@@ -16,7 +16,8 @@ from PIL import Image
 
 from pydegrade.commands.cli import main as degrade
 from pydegrade.files.dataset import find_images
-from pydegrade.files.io import read_image, write_png
+from pydegrade.files.read import read_image
+from pydegrade.files.write import write_image
 from pytrain.data import source as source_module
 from pytrain.data.source import BATCHES_AHEAD, DataConfig, RawBatch, Source, open_source, step_indices, stream
 from pytrain.errors import ConfigError, DataError
@@ -45,7 +46,7 @@ def write_folder(folder: Path, sizes: list[tuple[str, int, int]] = SIZES, seed: 
     generator = np.random.default_rng(seed)
     for name, height, width in sizes:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_png(folder / name, generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        write_image(folder / name, generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
     return folder
 
 
@@ -232,8 +233,8 @@ def test_a_bad_lmdb_gives_one_line(tmp_path, damage):
         "empty list": "meta_info.txt: must list at least one image, got none",
         "bad line": "meta_info.txt:2: must be like 'name.png (480,480,3) 1', got 'what'",
         "missing key": "x.lmdb: meta_info.txt lists key 'z', data.mdb does not hold it",
-        "cut": "data.mdb: truncated, must have",
-        "no lmdb": "x.lmdb: not a readable LMDB",
+        "cut": "data.mdb: not a readable LMDB (truncated, must have",
+        "no lmdb": "data.mdb: not a readable LMDB (no LMDB of version 1)",
     }[damage]
     if damage == "absent":
         path = tmp_path / "y.lmdb"
@@ -285,7 +286,7 @@ def write_pairs(folder: Path, suffix: str = "", scale: int = 4) -> DataConfig:
         for kind, pixels in (("hr", lr.repeat(scale, 0).repeat(scale, 1)), ("lr", lr)):
             path = folder / kind / f"{name}{suffix if kind == 'lr' else ''}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_png(path, pixels)
+            write_image(path, pixels)
     return DataConfig(hr=(str(folder / "hr"),), lr=str(folder / "lr"), crop_px=32, batch=8)
 
 
@@ -352,7 +353,7 @@ def test_partners_that_do_not_match(tmp_path):
         open_source(config, ("hr", "lr"), 4, 0)
 
     config = write_pairs(tmp_path)
-    write_png(tmp_path / "lr" / "b.png", np.zeros((9, 12, 3), np.uint8))
+    write_image(tmp_path / "lr" / "b.png", np.zeros((9, 12, 3), np.uint8))
     expected = "data.lr: b.png must be 1/4 of hr's 36 x 36 px, got 12 x 9 px"
     with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
         open_source(config, ("hr", "lr"), 4, 0)

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 import pydegrade
-from pydegrade.files.io import read_image, write_png
+from pydegrade.files.read import read_image
+from pydegrade.files.write import write_image
 from pytrain import nets
 from pytrain.commands.pairs import command
 from pytrain.config.config import loads
@@ -135,7 +136,7 @@ def test_the_manifest_finds_damage(pairs, tmp_path):
     assert list(read_manifest(folder).damaged(folder)) == []
     pixels = read_image(folder / "lr" / "a.png").copy()
     pixels[3, 3, 1] ^= 1
-    write_png(folder / "lr" / "a.png", pixels)
+    write_image(folder / "lr" / "a.png", pixels)
     (folder / "hr" / "sub" / "c.png").unlink()
     lines = list(read_manifest(folder).damaged(folder))
     assert [line.split(": ")[1] for line in lines] == ["has other pixels than its manifest says", "is missing"]

@@ -15,7 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pydegrade import Space, TaskBatch, degrade_list, degrade_pairs, imresize, sample
-from pydegrade.files.io import read_image, to_float, to_uint8, write_png
+from pydegrade.files.pixels import to_float, to_uint8
+from pydegrade.files.read import read_image
+from pydegrade.files.write import write_image
 from pydegrade.images.metrics import bicubic_scores, psnr, ssim
 from pydegrade.tasks.space import preset_names
 from pytrain.errors import ConfigError, DataError
@@ -60,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
     for name, height, width in (("a.png", 50, 61), ("sub/b.png", 44, 48)):
         (tmp_path / "hr" / name).parent.mkdir(parents=True, exist_ok=True)
-        write_png(tmp_path / "hr" / name, generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        write_image(tmp_path / "hr" / name, generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
     Image.fromarray(generator.integers(0, 256, (47, 52), dtype=np.uint8)).save(tmp_path / "hr" / "gray.png")
     return tmp_path / "hr"
 
@@ -176,7 +178,7 @@ def test_partners_from_a_folder(folder: Path, tmp_path: Path) -> None:
         lr = imresize(read_image(path), 0.25)  # sides rounded up: what MATLAB gives for images that were not cut
         target = tmp_path / "lr" / path.relative_to(folder).with_name(path.stem + "x4.png")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_png(target, lr)
+        write_image(target, lr)
     _, one = opened(hr=(str(folder),), lr=str(tmp_path / "lr"), images=(), crop_px=0)
     for pair in one.pairs():
         assert pair.hr.shape[:2] == (4 * pair.lr.shape[0], 4 * pair.lr.shape[1])
@@ -213,7 +215,7 @@ def test_a_result_survives_json(folder: Path) -> None:
 
     # A perfect network: infinite PSNR is written as a number that every reader takes as infinite.
     flat = np.full((48, 48, 3), 7, np.uint8)
-    write_png(folder / "flat.png", flat)
+    write_image(folder / "flat.png", flat)
     config, one = opened(hr=(str(folder),), images=("flat",), crop_px=0)
     perfect = evaluate(Nearest(), [one], config)
     assert perfect.scores["photographs/psnr"] == math.inf

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pydegrade.files.io import read_image, write_png
+from pydegrade.files.read import read_image
+from pydegrade.files.write import write_image
 from pytrain import nets
 from pytrain.commands import cli
 from pytrain.config.config import loads
@@ -238,7 +239,7 @@ def test_infer_runs_one_task(tmp_path, capsys):
     net = nets.build(NET)
     save_model(tmp_path / "four.safetensors", NET, net)
     pixels = np.random.default_rng(0).integers(0, 256, (17, 23, 3), np.uint8)
-    write_png(tmp_path / "photo.png", pixels)
+    write_image(tmp_path / "photo.png", pixels)
     common = ("infer", tmp_path / "photo.png", "--model", tmp_path / "four.safetensors", "--out")
     for task, scale in (("sr-x3", 3), ("denoise-30", 1)):
         code, out, err = run(capsys, *common, tmp_path / task, "--task", task)

@@ -401,7 +401,7 @@ def test_the_tasks_are_those_of_the_command_line(photographs_dir, tmp_path):
     """What the trainer sees is what `degrade sample` writes: same crops, same tasks, same pixels."""
     import pydegrade
     from pydegrade.files.dataset import CropReader, draw_crops, find_images
-    from pydegrade.files.io import to_float
+    from pydegrade.files.pixels import to_float
     from pytrain.data.source import open_source, stream
 
     config = configuration(photographs_dir, tmp_path, *GAN, "net.scale=4", "data.augment=hflip")

@@ -20,7 +20,7 @@ from pydegrade.commands import cli as degrade_cli
 from pydegrade.commands import resize, sample
 from pydegrade.commands.shell import errors, options
 from pydegrade.commands.shell.text import printable
-from pydegrade.files import dataset, io, records
+from pydegrade.files import dataset, read, sample_manifest
 from pydegrade.images import imresize
 from pytrain.commands import cli as pytrain_cli
 from pytrain.commands import export, pairs
@@ -140,12 +140,12 @@ def test_public_names_are_loaded_from_where_the_types_say():
 
 
 def test_choices_and_bounds_of_options_are_those_of_the_library():
-    assert records.FORMATS == sample.FORMATS
+    assert sample_manifest.FORMATS == sample.FORMATS
     assert dataset.AUGMENTS == sample.AUGMENTS
     assert imresize.KERNELS == resize.KERNELS
     assert imresize.BORDERS == resize.BORDERS
     assert (imresize.LOWEST_SCALE, imresize.HIGHEST_SCALE) == (resize.LOWEST_SCALE, resize.HIGHEST_SCALE)
-    assert round(options.DEFAULT_MEGAPIXELS * 1e6) == io.MAX_PIXELS
+    assert round(options.DEFAULT_MEGAPIXELS * 1e6) == read.MAX_PIXELS
     assert get_args(pytrain.methods.pairs.Recipe) == pairs.RECIPES
     for ending in export.ENDINGS:
         assert re.search(rf"\{ending}\b", (export.command.help or ""))
@@ -206,7 +206,7 @@ def test_the_nearest_word_is_suggested(capsys, program, arguments, suggestion):
     [
         ("plain ² é 文.png", "plain ² é 文.png"),
         ("\x1b[31mred\x1b[0m.png", "\\x1b[31mred\\x1b[0m.png"),
-        ("bad\udcff.png", "bad\\udcff.png"),
+        ("bad\udcff.png", "bad\\xff.png"),
         ("two\nlines\r\nhere", "two lines here"),
         ("tab\tbell\x07\x9b", "tab\\tbell\\x07\\x9b"),
         ("left\u202eright", "left\\u202eright"),

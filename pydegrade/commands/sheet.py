@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..engine import Stage
-from ..files.io import Pixels, to_uint8
+from ..files.pixels import Pixels, to_uint8
 from ..ops.declaration import Op
 from ..ops.registry import find
 from ..tasks.task import TaskBatch

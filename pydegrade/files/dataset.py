@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,8 +23,10 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..native import rng
-from .io import MAX_PIXELS, Decoded, Pixels, decode_image, image_size, list_images, path_inside
-from .lmdb_reader import LmdbReader, is_lmdb, open_lmdb, read_entries
+from .lmdb_reader import is_lmdb, key_of, open_lmdb, read_entries
+from .paths import display_name, list_images, path_inside, read_lines
+from .pixels import Pixels
+from .read import MAX_PIXELS, Picture, read_header, read_picture
 
 Augment = Literal["none", "hflip", "dihedral"]
 AUGMENTS: tuple[str, ...] = get_args(Augment)
@@ -83,7 +86,7 @@ class HrImages:
     def digest(self) -> str:
         """16 hex digits over names, sizes in px and sizes in bytes: equal digests mean equal crops."""
         lines = [f"{image.name}\t{image.height}\t{image.width}\t{image.size_bytes}\n" for image in self.images]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     @cached_property
     def sides_px(self) -> NDArray[np.int64]:
@@ -172,16 +175,17 @@ def find_images(
     Raises:
         ImageError: nothing usable, names that leave the folder, or a source that does not exist.
     """
-    origin, candidates = _candidates([Path(source) for source in sources], meta_info)
-    images, excluded = [], []
+    origin, candidates, left_out = _candidates([Path(source) for source in sources], meta_info)
+    images, excluded = [], list(left_out)
     for candidate in candidates:
         try:
             image = candidate if isinstance(candidate, HrImage) else _with_size(*candidate, max_pixels)
-        except (ImageError, OSError) as error:
+        except ImageError as error:
             excluded.append(str(error))
             continue
         if min(image.height, image.width) < side_px:
-            excluded.append(f"{image.place}: {image.width} x {image.height} px, smaller than the crop of {side_px} px")
+            size = f"{image.width} x {image.height} px"
+            excluded.append(f"{display_name(image.place)}: {size}, smaller than the crop of {side_px} px")
         else:
             images.append(image)
     if not images:
@@ -195,41 +199,62 @@ Candidate = HrImage | tuple[str, Path]
 
 
 def _with_size(name: str, path: Path, max_pixels: int) -> HrImage:
-    height, width = image_size(path, max_pixels)
-    return HrImage(name, path, height, width, path.stat().st_size)
+    header = read_header(path, max_pixels)
+    return HrImage(name, path, header.height, header.width, header.file_bytes)
 
 
-def _candidates(sources: list[Path], meta_info: str | os.PathLike[str] | None) -> tuple[str, Sequence[Candidate]]:
-    """(origin, images) before any file is opened."""
+@dataclass(frozen=True)
+class _Found:
+    """Candidates of one folder or LMDB, and lines about what was left out of it."""
+
+    candidates: Sequence[Candidate]
+    left_out: tuple[str, ...] = ()
+
+
+def _candidates(
+    sources: list[Path], meta_info: str | os.PathLike[str] | None
+) -> tuple[str, Sequence[Candidate], tuple[str, ...]]:
+    """(origin, images, lines about what was left out) before any file is opened."""
     if meta_info is not None:
-        return _listed(sources, Path(meta_info))
+        origin, listed = _listed(sources, Path(meta_info))
+        return origin, listed, ()
     if not sources:
         folder = photographs_folder()
-        return "photographs of scikit-image", [(name, folder / name) for name in PHOTOGRAPHS]
+        return "photographs of scikit-image", [(name, folder / name) for name in PHOTOGRAPHS], ()
     if len(sources) == 1 and not sources[0].is_file():
-        return str(sources[0]), _all_of(sources[0])
+        found = _all_of(sources[0])
+        return display_name(sources[0]), found.candidates, found.left_out
     if all(source.is_file() for source in sources):
-        return f"{len(sources)} files", [(source.as_posix(), source) for source in sources]
+        return f"{len(sources)} files", [(source.as_posix(), source) for source in sources], ()
 
     # Names must tell the folders apart, and should not change when all folders move together.
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
+    left_out: tuple[str, ...] = ()
     short = [source.name for source in sources]
     for source, name in zip(sources, short):
         prefix = name if short.count(name) == 1 else source.as_posix()
-        found += [(prefix, source)] if source.is_file() else [_prefixed(prefix, one) for one in _all_of(source)]
-    return f"{len(sources)} sources, {sources[0]} and on", found
+        if source.is_file():
+            candidates.append((prefix, source))
+            continue
+        found = _all_of(source)
+        candidates += [_prefixed(prefix, one) for one in found.candidates]
+        left_out += found.left_out
+    return f"{len(sources)} sources, {display_name(sources[0])} and on", candidates, left_out
 
 
-def _all_of(source: Path) -> Sequence[Candidate]:
+def _all_of(source: Path) -> _Found:
     """Everything in one folder or LMDB."""
     if not is_lmdb(source):
-        return [(path.relative_to(source).as_posix(), path) for path in list_images(source)]
+        listed = list_images(source)
+        return _Found([(path.relative_to(source).as_posix(), path) for path in listed.paths], listed.left_out)
     entries = read_entries(source)
     sizes = open_lmdb(source).sizes([entry.key for entry in entries])
-    return [
-        HrImage(entry.name, source, entry.height, entry.width, size_bytes, entry.key)
-        for entry, size_bytes in zip(entries, sizes)
-    ]
+    return _Found(
+        [
+            HrImage(entry.name, source, entry.height, entry.width, size_bytes, entry.key)
+            for entry, size_bytes in zip(entries, sizes)
+        ]
+    )
 
 
 def _prefixed(prefix: str, candidate: Candidate) -> Candidate:
@@ -238,24 +263,39 @@ def _prefixed(prefix: str, candidate: Candidate) -> Candidate:
     return f"{prefix}/{candidate[0]}", candidate[1]
 
 
+_SIZE_BEHIND_NAME = re.compile(r"(.*\S)\s+\([0-9]+,\s*[0-9]+(?:,\s*[0-9]+)?\)(?:\s.*)?")
+
+
+def listed_names(line: str) -> tuple[str, ...]:
+    """The names of one line of a meta_info file: "name.png (480,480,3)", "hr.png, lr.png", or a name alone. Without a size
+    or a comma behind it, a name ends at the first space."""
+    sized = _SIZE_BEHIND_NAME.fullmatch(line)
+    if sized is not None:
+        return (sized[1].rstrip(","),)
+    if ", " in line:
+        return tuple(part.strip() for part in line.split(", "))
+    return (line.split(" ")[0].rstrip(","),)
+
+
 def _listed(sources: list[Path], meta_info: Path) -> tuple[str, Sequence[Candidate]]:
     """What a meta_info file lists of one folder or LMDB."""
     if len(sources) != 1 or not (sources[0].is_dir() or is_lmdb(sources[0])):
-        raise ImageError(f"{meta_info}: a list of files needs exactly one folder to look in (--hr DIR)")
-    if not meta_info.is_file():
-        raise ImageError(f"{meta_info}: must be a text file with one image name a line, got nothing")
-    lines = meta_info.read_text(encoding="utf-8").splitlines()
-    names = [line.split(" ")[0].rstrip(",") for line in lines if line.strip()]
+        raise ImageError(f"{display_name(meta_info)}: a list of files needs exactly one folder to look in (--hr DIR)")
+    names = [listed_names(line)[0] for line in read_lines(meta_info)]
     if not names:
-        raise ImageError(f"{meta_info}: must list at least one file, got none")
+        raise ImageError(f"{display_name(meta_info)}: must list at least one file, got none")
+    origin = display_name(sources[0])
     if not is_lmdb(sources[0]):
-        return str(sources[0]), [(name, path_inside(sources[0], name)) for name in names]
-    known = {image.key: image for image in _all_of(sources[0]) if isinstance(image, HrImage)}
-    keys = [str(Path(name).with_suffix("")) for name in names]
+        return origin, [(name, path_inside(sources[0], name)) for name in names]
+    known = {image.key: image for image in _all_of(sources[0]).candidates if isinstance(image, HrImage)}
+    keys = [key_of(name) for name in names]
     missing = [name for name, key in zip(names, keys) if key not in known]
     if missing:
-        raise ImageError(f"{meta_info}: lists {missing[0]!r}, {sources[0]} does not hold it ({len(missing)} such)")
-    return str(sources[0]), [known[key] for key in keys]
+        raise ImageError(
+            f"{display_name(meta_info)}: lists {display_name(repr(missing[0]))}, {origin} does not hold it "
+            f"({len(missing)} such)"
+        )
+    return origin, [known[key] for key in keys]
 
 
 def draw_crops(
@@ -296,21 +336,27 @@ def _whole(uniform: NDArray[Any], count: Any) -> NDArray[np.int64]:
     return np.minimum(drawn, np.asarray(count, np.int64) - 1)
 
 
-def decode(image: HrImage, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode(image: HrImage, max_pixels: int = MAX_PIXELS) -> Picture:
     """The whole image, 8-bit RGB.
 
     Raises:
         ImageError: the file cannot be decoded, or is not the one whose header was read.
     """
+    return decode_as_stored(image, max_pixels).rgb8()
+
+
+def decode_as_stored(image: HrImage, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The whole image with the channels and the depth of its file. Errors as `decode`."""
     content = open_lmdb(image.path).read(image.key) if image.key else None
-    decoded = decode_image(image.place, max_pixels, content)
-    height, width = decoded.pixels.shape[:2]
+    picture = read_picture(image.place, max_pixels, content)
+    height, width = picture.array.shape[:2]
     if (height, width) != (image.height, image.width):
+        place = display_name(image.place)
         if image.key:
             stated = f"{image.width} x {image.height}"
-            raise ImageError(f"{image.place}: is {width} x {height} px, meta_info.txt says {stated}")
-        raise ImageError(f"{image.place}: changed since its header was read")
-    return decoded
+            raise ImageError(f"{place}: is {width} x {height} px, meta_info.txt says {stated}")
+        raise ImageError(f"{place}: changed since its header was read")
+    return picture
 
 
 class CropReader:
@@ -328,7 +374,6 @@ class CropReader:
         self._max_pixels = max_pixels
         self._decoded: OrderedDict[int, Pixels] = OrderedDict()
         self._bytes = 0
-        self._lmdbs: dict[Path, LmdbReader] = {}
         self._lock = threading.Lock()
         self.notes: set[str] = set()
         """One line for each image that was not plain 8-bit RGB or gray: what was done to it."""
@@ -358,12 +403,10 @@ class CropReader:
                 self._decoded.move_to_end(position)
                 return self._decoded[position]
         image = self._images[position]
-        if image.key:
-            self._keep_open(image.path)
         decoded = decode(image, self._max_pixels)
-        pixels = decoded.pixels
+        pixels: Pixels = decoded.array
         with self._lock:
-            self.notes.update(f"{image.place}: {note}" for note in decoded.notes)
+            self.notes.update(f"{display_name(image.place)}: {note}" for note in decoded.notes)
             if position not in self._decoded:
                 self._decoded[position] = pixels
                 self._bytes += pixels.nbytes
@@ -371,8 +414,3 @@ class CropReader:
                 _, oldest = self._decoded.popitem(last=False)
                 self._bytes -= oldest.nbytes
         return pixels
-
-    def _keep_open(self, path: Path) -> None:
-        with self._lock:
-            if path not in self._lmdbs:
-                self._lmdbs[path] = open_lmdb(path)

@@ -71,8 +71,11 @@ def command(
           --steps 0,1,10 --out adapted
     """
     from pydegrade import estimate_kernel, imresize, kernels
-    from pydegrade.commands.shell.outputs import check_folder, check_targets, locked, write_file
-    from pydegrade.files.io import encode_png, read_image, to_float, to_uint8
+    from pydegrade.commands.shell.outputs import check_folder, check_targets, write_file
+    from pydegrade.files.lock import folder_lock
+    from pydegrade.files.pixels import to_float, to_uint8
+    from pydegrade.files.read import read_image
+    from pydegrade.files.write import encode_png
 
     from ..evaluation import adapt as adapting
     from ..evaluation.infer import check_finite
@@ -97,7 +100,7 @@ def command(
     clean = None if reference is None else _clean(reference, factor, pixels.shape[:2])
 
     # Adapt.
-    with locked(out):
+    with folder_lock(out):
         if found is not None:
             write_file(kernel_path, _npy(found.kernel))
             say(
@@ -156,7 +159,7 @@ def _counts(steps: str) -> tuple[int, ...]:
 
 def _clean(path: Path, scale: int, lr_sides: tuple[int, ...]) -> NDArray[Any]:
     """The reference, cut to multiples of the scale that the low-resolution image has."""
-    from pydegrade.files.io import read_image
+    from pydegrade.files.read import read_image
 
     from ..errors import DataError
 

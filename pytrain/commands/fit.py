@@ -41,14 +41,15 @@ def command(config_path: Path | None, overrides: tuple[str, ...], resume: str | 
     if config_path is None:
         raise click.UsageError("Missing argument 'CONFIG'.", click.get_current_context())
     config = load_config(config_path, overrides)
-    from pydegrade.commands.shell.outputs import check_folder, locked
+    from pydegrade.commands.shell.outputs import check_folder
+    from pydegrade.files.lock import folder_lock
 
     from ..training.loop import fit, out_folder
 
     folder = out_folder(config)
     check_folder(folder, [Path(source) for source in config.data.hr], "run.out")
     is_main = os.environ.get("RANK", "0") == "0"
-    with locked(folder) if is_main else contextlib.nullcontext():
+    with folder_lock(folder) if is_main else contextlib.nullcontext():
         result = located(config, lambda: fit(config, resume=resume))
     if result.interrupted:
         return INTERRUPTED

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.errors import OutputError
 from pydegrade.commands.shell.options import OUT_FILE
 from pydegrade.commands.shell.text import say
+from pydegrade.errors import OutputError
 
 
 @click.command(name="init", short_help="Write a commented configuration to start from.")

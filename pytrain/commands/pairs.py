@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydegrade.commands.shell.errors import OutputError
 from pydegrade.commands.shell.options import (
     IN_PATH,
     OUT_FOLDER,
@@ -19,6 +18,7 @@ from pydegrade.commands.shell.options import (
     max_pixels_option,
 )
 from pydegrade.commands.shell.text import say
+from pydegrade.errors import OutputError
 
 if TYPE_CHECKING:
     from ..methods.pairs import Recipe

@@ -41,7 +41,8 @@ def command(
     import numpy as np
 
     from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
-    from pydegrade.files.io import read_image, to_float, to_uint8
+    from pydegrade.files.pixels import to_float, to_uint8
+    from pydegrade.files.read import read_image
 
     from ..evaluation.infer import check_finite
     from ..evaluation.steering import adaptive, estimate, parse_changes, sweep

@@ -31,7 +31,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import Augment, CropReader, Crops, HrImage, HrImages, draw_crops, find_images
+from pydegrade.files.dataset import (
+    Augment,
+    CropReader,
+    Crops,
+    HrImage,
+    HrImages,
+    draw_crops,
+    find_images,
+    listed_names,
+)
+from pydegrade.files.lmdb_reader import key_of
+from pydegrade.files.paths import read_lines
 
 from ..errors import ConfigError, DataError, nearest, one_line
 from ..settings import option, require
@@ -239,16 +250,15 @@ def chosen(found: HrImages, images: tuple[str, ...], exclude: tuple[str, ...], w
 
 def _stem(name: str) -> str:
     """A name without its extension."""
-    return name[: len(name) - len(Path(name).suffix)]
+    return key_of(name)
 
 
 def _listed_partners(config: DataConfig, name: str) -> Mapping[str, str]:
     """hr name -> lr name, where meta_info has lines "hr.png, lr.png"."""
     if not config.meta_info or name != "lr":
         return {}
-    lines = [line.strip() for line in Path(config.meta_info).read_text(encoding="utf-8").splitlines()]
-    pairs = [line.split(", ") for line in lines if ", " in line and "(" not in line]
-    return {hr: lr for hr, lr, *_ in pairs}
+    pairs = [listed_names(line) for line in read_lines(config.meta_info)]
+    return {hr: lr[0] for hr, *lr in pairs if lr}
 
 
 def find_partners(

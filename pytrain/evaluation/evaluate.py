@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from pydegrade import Space, SpaceError, TaskBatch, degrade_pairs, imresize, sample
 from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import HrImages, decode, find_images
-from pydegrade.files.io import Pixels, to_float, to_uint8, write_png
+from pydegrade.files.dataset import HrImages, decode, decode_as_stored, find_images
+from pydegrade.files.pixels import Pixels, to_float, to_uint8
+from pydegrade.files.write import write_image
 from pydegrade.images.metrics import SSIM_WINDOW_PX, Protocol, Score, bicubic_scores, psnr, ssim
 
 from ..data.source import chosen, find_partners, size_factor
@@ -286,11 +287,11 @@ def _pair(eval_set: EvalSet, position: int) -> EvalPair:
     """Read, cut and degrade one image."""
     scale, image = eval_set.scale, eval_set.hr.images[position]
     try:
-        decoded = decode(image)
-        lr_file = None if eval_set.lr is None else decode(eval_set.lr.images[position]).pixels
+        picture = decode_as_stored(image)
+        lr_file = None if eval_set.lr is None else decode(eval_set.lr.images[position]).array
     except (ImageError, OSError) as error:
         raise DataError(f"evaluate.sets ({eval_set.name}): {one_line(error, 400)}") from None
-    hr = decoded.pixels
+    hr: Pixels = picture.rgb8().array
     top, left, height, width = _window(hr.shape[0] // scale, hr.shape[1] // scale, eval_set.config.crop_px // scale)
     hr = np.ascontiguousarray(hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale])
     if lr_file is not None:
@@ -302,7 +303,7 @@ def _pair(eval_set: EvalSet, position: int) -> EvalPair:
             hr = to_uint8(pair.target)
     else:
         lr = np.asarray(imresize(hr, 1 / scale))
-    return EvalPair(image.name, np.ascontiguousarray(hr[..., 0]) if decoded.gray else hr, lr)
+    return EvalPair(image.name, np.ascontiguousarray(hr[..., 0]) if picture.gray else hr, lr)
 
 
 def _window(height: int, width: int, side: int) -> tuple[int, int, int, int]:
@@ -564,12 +565,6 @@ def _as_pixels(image: Tensor) -> Pixels:
 def _file_stem(name: str) -> str:
     """A file name for an image's result, from a name that may hold folders."""
     return str(Path(name).with_suffix("")).replace("/", "_").replace("\\", "_")
-
-
-def write_image(path: Path, pixels: Pixels) -> None:
-    """A PNG file for people to look at, in a folder that may not exist yet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(path, pixels, level=6)
 
 
 def _strip(pair: EvalPair, result: Pixels, scale: int, label: str) -> SheetRow:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -22,6 +21,8 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+
+from pydegrade.files.atomic import replacing, write_error
 
 from .. import nets
 from ..errors import CheckpointError, ConfigError, one_line
@@ -64,29 +65,20 @@ class LoadedModel:
 
 
 def atomic_write(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then put it in the place of `path` in one step.
+    """Let `write` fill a temporary file, then put it in the place of `path` in one step (`pydegrade.files.atomic`).
 
-    The temporary file lies in the same folder (created when missing) and is synced before the rename, so `path` is at
-    every moment either the old file or the whole new one.
+    It is synced before the rename, so `path` is at every moment either the old file or the whole new one, also after a
+    power failure.
 
     Raises:
-        CheckpointError: the file cannot be written; what was at `path` is untouched and the temporary file removed.
+        OutputError, WriteError: the file cannot be written; what was at `path` is untouched and the temporary file removed.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        # torch's zip writer turns a full disk into a RuntimeError, safetensors' into its own class.
-        raise CheckpointError(_write_failure(path, error)) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        with replacing(path, durable=True) as temporary:
+            write(temporary)
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        # torch's zip writer turns a full disk into a RuntimeError, safetensors into its own class.
+        raise write_error(path, _as_os_error(path, error)) from None
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
@@ -98,24 +90,13 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable where the system can sync folders."""
+def _as_os_error(path: str | Path, error: Exception) -> OSError:
+    """What a library says about a failed write, as the operating system's error that is behind it."""
+    reason = one_line(error)
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _write_failure(path: Path, error: BaseException) -> str:
-    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else one_line(error)
-    free = ""
-    with contextlib.suppress(OSError):
-        free_bytes = shutil.disk_usage(path.parent).free
-        if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or free_bytes < 2**26:
-            free = f", {free_bytes / 1e6:.1f} MB free"
-    return f"{path}: cannot be written ({reason}{free}); what was saved there before is untouched"
+        if shutil.disk_usage(Path(path).parent).free < 2**26:
+            return OSError(errno.ENOSPC, reason)
+    return OSError(0, reason)
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -143,7 +124,8 @@ def save_state(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[st
         tensors: any dtypes, shapes and devices; names are free (`net.generator/conv_first.weight`).
         meta: what JSON can hold: position, digests, loss scale.
     Raises:
-        CheckpointError: the file cannot be written, or `meta` is not JSON; the previous file is untouched.
+        CheckpointError: `meta` is not JSON.
+        OutputError, WriteError: the file cannot be written; the previous one is untouched.
     """
     try:
         text = json.dumps(dict(meta), allow_nan=False)
@@ -202,7 +184,8 @@ def save_model(
         params_ema: the averaged weights, the same way.
         metadata: further JSON values: digests of space and config, step, scores.
     Raises:
-        CheckpointError: unknown suffix, values that JSON cannot hold, or the file cannot be written.
+        CheckpointError: unknown suffix, or values that JSON cannot hold.
+        OutputError, WriteError: the file cannot be written; the previous one is untouched.
     """
     path = Path(path)
     sets = {"params": _published(config, params)}
@@ -231,9 +214,15 @@ def save_model(
         header = {HEADER_KEY: text}
         atomic_write(path, lambda temporary: safetensors.torch.save_file(sets[chosen], temporary, header))
     elif path.suffix == ".pth":
-        atomic_write(path, lambda temporary: torch.save({**sets, "metadata": text}, temporary))
+        atomic_write(path, lambda temporary: _save_pth({**sets, "metadata": text}, temporary))
     else:
         raise CheckpointError(f"{path}: a model file must end in .safetensors or .pth, got {path.suffix!r}")
+
+
+def _save_pth(content: dict[str, Any], path: Path) -> None:
+    # An open file, because torch puts the name of a path into the archive.
+    with path.open("wb") as file:
+        torch.save(content, file)
 
 
 def _published(config: Any, params: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from pydegrade import TaskBatch, TaskError, degrade_batch
 from pydegrade.commands.sheet import pair_rows, render_sheet
-from pydegrade.files.io import Pixels, to_uint8, write_png
+from pydegrade.files.pixels import Pixels, to_uint8
+from pydegrade.files.write import write_image
 
 from ..errors import ConfigError, DataError
 from ..files.records import read_record
@@ -66,7 +67,7 @@ def write_report(plan: Plan) -> list[Path]:
         written.append(path)
     for group in groups:
         path = folder / f"{group.name}.png"
-        write_png(path, group_sheet(plan, group), level=6)
+        write_image(path, group_sheet(plan, group), level=3)
         written.append(path)
     page = folder / "index.html"
     page.write_text(_page(plan, scored, groups, written), encoding="utf-8")

@@ -25,12 +25,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import pydegrade
-from pydegrade.commands.shell.images import Fates, Item, each, unique_names
-from pydegrade.commands.shell.outputs import Results, locked
+from pydegrade.commands.shell.images import Fates, Item, each
+from pydegrade.commands.shell.outputs import Results
 from pydegrade.commands.shell.progress import Progress
 from pydegrade.errors import ImageError
 from pydegrade.files.dataset import HrImage, decode, find_images
-from pydegrade.files.io import MAX_PIXELS, decode_image, encode_png, path_inside
+from pydegrade.files.lock import folder_lock
+from pydegrade.files.paths import path_inside, unique_names
+from pydegrade.files.read import MAX_PIXELS, read_image
+from pydegrade.files.write import encode_png
 
 from ..errors import CheckpointError, DataError, PytrainError, one_line
 from ..evaluation.infer import upscale_array
@@ -166,7 +169,7 @@ def write_pairs(
         finished: called with the number of images done after each one.
     Raises:
         DataError: the folder holds another job.
-        pydegrade.commands.shell.errors.OutputError: another process makes this shard there.
+        pydegrade.errors.OutputError: another process makes this shard there.
     """
     started_s = time.perf_counter()
     number, count = job.shard
@@ -178,7 +181,7 @@ def write_pairs(
     image_of = dict(zip(job.names, job.images))
     tag = f".pydegrade-{number}-of-{count}"
     _check_identity(out, job.identity)
-    with locked(out, f"{tag}.lock"):
+    with folder_lock(out, f"{number}-of-{count}"):
         _claim(out, job.identity)
         made_from = {"scale": job.identity.scale, "recipe": job.identity.recipe, "teacher": job.identity.teacher}
         results = Results(out, "pairs", made_from, record=f"{tag}.jsonl", others=".pydegrade-*.jsonl")
@@ -196,7 +199,7 @@ def write_pairs(
             source = image_of[item.name]
             with results.reading(source.path):
                 decoded = decode(source, job.max_pixels)
-                images = _made(decoded.pixels, teacher, job.identity, tile_px)
+                images = _made(decoded.array, teacher, job.identity, tile_px)
             for kind, name in _files(out, item.name).items():
                 results.write(name, encode_png(images[kind]), source.path, source.key)
             done += 1
@@ -262,7 +265,7 @@ def _made(
 
 def _write_manifest(out: Path, job: PairsJob) -> None:
     images = {
-        name: {kind: pixels_sha256(decode_image(out / file).pixels) for kind, file in _files(out, name).items()}
+        name: {kind: pixels_sha256(read_image(out / file)) for kind, file in _files(out, name).items()}
         for name in job.names
     }
     content = {"format": FORMAT, "version": VERSION, **asdict(job.identity), "files": images}
@@ -292,7 +295,7 @@ class Manifest:
                 path = path_inside(folder / kind, f"{name}.png")
                 if not path.exists():
                     yield f"{path}: is missing"
-                elif pixels_sha256(decode_image(path).pixels) != wanted:
+                elif pixels_sha256(read_image(path)) != wanted:
                     yield f"{path}: has other pixels than its manifest says"
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 import pydegrade
+from pydegrade.errors import WriteError
 
 from .. import nets as networks
 from ..config.config import Config, method_name, to_dict, to_toml
@@ -523,7 +524,7 @@ class _Run:
                 files = (*self.save_models("last", {"score": self.scores}), path)
                 states.remove_old(self.folder / "states", self.config.checkpoint.keep_last)
             self.log.event("checkpoint", step=self.state.step, file=str(path))
-        except CheckpointError as error:
+        except (CheckpointError, WriteError) as error:
             if final:
                 raise
             self.log.event("warning", step=self.state.step, text=str(error))

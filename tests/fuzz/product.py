@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 if sys.version_info >= (3, 11):
@@ -73,13 +74,21 @@ def _first(*places: str) -> Any:
 @cache
 def decode_image() -> Callable[..., Any]:
     """path -> what training reads: an object with `pixels`, uint8 [H, W, 3], and `notes`."""
-    return _first("pydegrade.files.images:decode_image", "pydegrade.files.io:decode_image", "pydegrade.io:decode_image")
+    from pydegrade.files.read import read_rgb8
+
+    def read(path: Any) -> Any:
+        picture = read_rgb8(path)
+        return SimpleNamespace(pixels=picture.array, notes=picture.notes)
+
+    return read
 
 
 @cache
 def read_array() -> Callable[..., Any]:
     """path -> the image with the channels and the depth of its file."""
-    return _first("pydegrade.files.images:read_array", "pydegrade.files.io:read_array", "pydegrade.io:read_array")
+    from pydegrade.files.read import read_picture
+
+    return lambda path: read_picture(path).array
 
 
 @cache

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ...errors import ImageError
-from ...files.io import ENCODERS, Pixels, decode_image, to_float, to_uint8
+from ...files.lock import folder_lock
+from ...files.pixels import to_float, to_uint8
+from ...files.read import read_picture
+from ...files.write import ENCODERS
 from ...tasks.task import TaskBatch
 from ..shell.images import Fates, Item, each, find_items
-from ..shell.outputs import Results, locked
+from ..shell.outputs import Results
 from ..shell.progress import Progress
 from .pairs import degrade_one
 
@@ -78,7 +83,7 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
     items = find_items(sources, lambda name: job.results(name, 0) if len(job.tasks) == 1 else [f"{name}/"])
     tasks = job.tasks
     addresses = [f"{address} {mark:016x}" for address, mark in zip(tasks.addresses, tasks.fingerprints().tolist())]
-    with locked(out):
+    with folder_lock(out):
         results = Results(out, "apply", {"format": job.file_format, "space": tasks.space.digest}, force)
         names = [name for item in items for row in range(len(tasks)) for name in job.results(item.name, row)]
         results.check(names, [item.path for item in items])
@@ -97,13 +102,15 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
 
         def make(item: Item) -> Iterable[str]:
             with results.reading(item.path):
-                hr, notes = _whole_cells(item.path, tasks.space.scale, job.max_pixels)
+                hr, profile, notes = _whole_cells(item.path, tasks.space.scale, job.max_pixels)
             rows = np.array(rows_of[item])
             for places, pairs in degrade_one(to_float(hr).to(job.device), tasks.take(rows)):
                 for place, pair in zip(places, pairs):
                     row = rows_of[item][place]
                     for name, image in zip(job.results(item.name, row), (pair.lr, pair.target)):
-                        results.write(name, ENCODERS[job.file_format](to_uint8(image)), item.path, addresses[row])
+                        results.write(
+                            name, ENCODERS[job.file_format](to_uint8(image), profile), item.path, addresses[row]
+                        )
                 progress.advance(len(places))
             return notes
 
@@ -111,17 +118,21 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
     return Applied(fates, len(items) - len(pending), progress.per_second)
 
 
-def _whole_cells(path: Path, scale: int, max_pixels: int) -> tuple[Pixels, list[str]]:
-    """The image, cut at the bottom and the right to sides that are multiples of the scale, and what was done to it."""
-    decoded = decode_image(path, max_pixels)
-    height, width = (side - side % scale for side in decoded.pixels.shape[:2])
+def _whole_cells(path: Path, scale: int, max_pixels: int) -> tuple[NDArray[Any], bytes | None, list[str]]:
+    """The image, cut at the bottom and the right to sides that are multiples of the scale, its colour profile, and what
+    was done to it."""
+    picture = read_picture(path, max_pixels).rgb()
+    pixels = picture.array
+    height, width = (side - side % scale for side in pixels.shape[:2])
     if height == 0 or width == 0:
-        raise ImageError(f"{path}: sides must be at least the scale {scale}, got {_sides(decoded.pixels)}")
-    notes = list(decoded.notes)
-    if (height, width) != decoded.pixels.shape[:2]:
-        notes.append(f"cut from {_sides(decoded.pixels)} to {width} x {height} px, multiples of the scale {scale}")
-    return np.ascontiguousarray(decoded.pixels[:height, :width]), notes
+        raise ImageError(f"{path}: sides must be at least the scale {scale}, got {_sides(pixels)}")
+    notes = list(picture.notes)
+    if pixels.dtype == np.uint16:
+        notes.append("degraded from its 16 bits, results have 8")
+    if (height, width) != pixels.shape[:2]:
+        notes.append(f"cut from {_sides(pixels)} to {width} x {height} px, multiples of the scale {scale}")
+    return np.ascontiguousarray(pixels[:height, :width]), picture.profile, notes
 
 
-def _sides(pixels: Pixels) -> str:
+def _sides(pixels: NDArray[Any]) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]}"

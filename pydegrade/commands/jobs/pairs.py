@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ...engine import Pair, degrade_pairs
 from ...errors import PydegradeError
 from ...files.dataset import CropReader, Crops, HrImages
-from ...files.io import Pixels, to_float, to_uint8
-from ...files.records import PairStore
+from ...files.pixels import Pixels, to_float, to_uint8
+from ...files.sample_manifest import PairStore
 from ...native import binding
 from ...tasks.task import TaskBatch
 from ..shell.errors import os_error_text

@@ -7,7 +7,7 @@ import torch
 
 from ...engine import trace
 from ...files.dataset import CropReader
-from ...files.io import Pixels, to_float
+from ...files.pixels import Pixels, to_float
 from ...tasks.task import TaskBatch
 from ..sheet import render_sheet, stage_rows
 from .pairs import crop_or_reason

@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import ImageError
-from ...files.io import EXTENSIONS, MAX_PIXELS, decode_image, encode_png_array, image_size
+from ...files.formats.table import READABLE_ENDINGS
+from ...files.lock import folder_lock
+from ...files.read import MAX_PIXELS, image_size, read_picture
+from ...files.write import encode_png
 from ...images.imresize import Border, Kernel, imresize
 from ...native import binding
 from ..shell.images import Fates, Item, check_suffix, each, find_items
-from ..shell.outputs import Results, check_file, check_folder, locked, write_file
+from ..shell.outputs import Results, check_file, check_folder, write_file
 from ..shell.progress import Progress
 
 
@@ -89,7 +92,7 @@ def plan_resize(source: Path, out: Path, suffix: str = "") -> ResizePlan:
         OutputError: a place where results must not be written.
     """
     check_suffix(suffix)
-    if not source.is_dir() and out.suffix.lower() in EXTENSIONS and not out.is_dir():
+    if not source.is_dir() and out.suffix.lower() in READABLE_ENDINGS and not out.is_dir():
         check_file(out, (".png",), "OUT", [source])
         return ResizePlan((Item(out.stem, source),), out.parent, out)
     check_folder(out, [source], "OUT")
@@ -131,7 +134,7 @@ def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resi
         progress = Progress(1)
         return Resized(each(plan.items, make_one, progress), 0, progress.per_second)
 
-    with locked(plan.folder):
+    with folder_lock(plan.folder):
         options = {name: value for name, value in asdict(job).items() if name not in ("max_pixels", "suffix")}
         results = Results(plan.folder, "resize", options, force)
         results.check((f"{item.name}.png" for item in plan.items), [item.path for item in plan.items], "OUT")
@@ -150,9 +153,9 @@ def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resi
 
 
 def _resized(path: Path, job: ResizeJob) -> tuple[bytes, tuple[str, ...]]:
-    """The PNG of one resized file, and what had to be converted; a gray file stays gray, as with MATLAB."""
-    decoded = decode_image(path, job.max_pixels)
-    pixels = decoded.pixels[..., 0] if decoded.gray else decoded.pixels
+    """The PNG of one resized file, and what had to be converted; gray stays gray and 16 bits stay, as with MATLAB."""
+    picture = read_picture(path, job.max_pixels).opaque()
+    pixels = picture.array
     height, width = (side - side % job.modcrop for side in pixels.shape[:2])
     if height == 0 or width == 0:
         sides = f"{pixels.shape[1]} x {pixels.shape[0]}"
@@ -168,4 +171,4 @@ def _resized(path: Path, job: ResizeJob) -> tuple[bytes, tuple[str, ...]]:
         border=job.border,
         semantics="im2double" if job.double else "class",
     )
-    return encode_png_array(out), decoded.notes
+    return encode_png(out, picture.profile), picture.notes

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from ... import __version__
 from ...engine import degrade_pairs
+from ...errors import OutputError
 from ...files.dataset import Augment, CropReader
-from ...files.io import Pixels, to_float, to_uint8, write_png
-from ...files.records import (
+from ...files.lock import folder_lock
+from ...files.pixels import Pixels, to_float, to_uint8
+from ...files.sample_manifest import (
     PairStore,
     RunIdentity,
     Samples,
@@ -28,11 +30,10 @@ from ...files.records import (
     write_manifest,
     write_tables,
 )
+from ...files.write import write_image
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 from ..sheet import PAIR_WIDTH_PX, pair_rows, render_sheet
-from ..shell.errors import OutputError
-from ..shell.outputs import locked
 from ..shell.progress import Progress
 from ..shell.text import say
 from .pairs import Outcome, PairJob, crop_or_reason, kinds_of, write_pairs
@@ -46,7 +47,7 @@ class RunOptions:
 
     Attributes:
         start: index of the first sample.
-        file_format: one of `files.records.FORMATS`.
+        file_format: one of `files.sample_manifest.FORMATS`.
         augment: how crops are mirrored.
     """
 
@@ -88,7 +89,7 @@ def write_parameters(out: Path, tasks: TaskBatch) -> list[Path]:
     """The tables of a run without images; what was written."""
     space = tasks.space
     identity = RunIdentity(space.name, space.digest, int(tasks.seeds[0]), int(tasks.indices[0]), "", 0, "none")
-    with locked(out):
+    with folder_lock(out):
         open_run(out, identity, len(tasks), _facts(space))
         return write_tables(out, Samples(tasks), {})
 
@@ -116,7 +117,7 @@ def make_pairs(out: Path, job: PairJob, options: RunOptions) -> SampleOutcome:
         "hr_images": len(job.images.images),
         "images_per_sample": list(kinds),
     }
-    with locked(out):
+    with folder_lock(out):
         open_run(out, identity, count, facts)
         store = open_store(out, kinds, options.file_format, raw_bytes=3 * side_px**2 * len(kinds) * count)
         samples = Samples(tasks, job.crops, job.images, {kind: partial(store.name, kind) for kind in kinds})
@@ -161,7 +162,7 @@ def _filled(out: Path, job: PairJob, store: PairStore, samples: Samples) -> Samp
     written = write_tables(out, samples.take(done), reasons)
     sheet = _sheet(job, done[:SHEET_PAIRS])
     if sheet is not None:
-        write_png(out / "sheet.png", sheet, level=6)
+        write_image(out / "sheet.png", sheet, level=3)
         written.append(out / "sheet.png")
     folders = [out / Path(name(0)).parent for name in samples.names.values()]
     return SampleOutcome(

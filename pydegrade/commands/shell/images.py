@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from ...errors import ImageError, PydegradeError
+from ...files.paths import list_images, unique_names
 from .errors import BAD_INPUT, DONE, INTERRUPTED, is_out_of_memory, os_error_text
 from .progress import Progress
 from .text import complain, say
-
-RESULT_ENDING = ".png"
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,15 @@ def find_items(
     Raises:
         ImageError: a folder without images, or names that stay equal.
     """
-    from ...files.io import list_images
-
     # Every file once, with its place in its folder.
     found: dict[Path, tuple[Path, Path]] = {}
     for source in sources:
-        for path in list_images(source) if source.is_dir() else [source]:
+        paths: Sequence[Path] = [source]
+        if source.is_dir():
+            listed = list_images(source)
+            paths = listed.paths
+            say_left_out(listed.left_out)
+        for path in paths:
             relative = path.relative_to(source) if source.is_dir() else Path(source.name)
             found.setdefault(_same(path), (relative, path))
     places = Counter(relative for relative, _ in found.values())
@@ -62,41 +64,6 @@ def find_items(
     ]
     names = unique_names(relatives, results_of)
     return [Item(name, path) for name, (_, path) in zip(names, found.values())]
-
-
-def unique_names(
-    relatives: Sequence[PurePath], results_of: Callable[[str], Iterable[str]] = lambda name: (name,)
-) -> list[str]:
-    """Names without ending, but for those whose results would meet: there the ending stays in the name.
-
-    Of x.jpg, x.bmp and x.png, only x.png is "x": its ending is that of results.
-
-    Args:
-        relatives: paths of images, all different.
-        results_of: name -> names of all results, if these could be equal for different names.
-    Raises:
-        ImageError: names that stay equal.
-    """
-    whole = [False] * len(relatives)
-    while True:
-        names = [
-            (relative if keeps else relative.with_suffix("")).as_posix() for relative, keeps in zip(relatives, whole)
-        ]
-        owners: dict[str, list[int]] = {}
-        for row, name in enumerate(names):
-            for result in dict.fromkeys(results_of(name)):
-                owners.setdefault(result, []).append(row)
-        shared = [rows for rows in owners.values() if len(rows) > 1]
-        if not shared:
-            return names
-        short = {row for rows in shared for row in rows if not whole[row]}
-        longer = {row for rows in shared for row in rows if row in short and not _is_only_png(relatives, rows, row)}
-        if not short:
-            one, other = shared[0][:2]
-            message = f"{relatives[one]} and {relatives[other]}: results would have the same name; run them separately"
-            raise ImageError(message)
-        for row in longer or short:
-            whole[row] = True
 
 
 def check_suffix(suffix: str) -> None:
@@ -112,11 +79,6 @@ def check_suffix(suffix: str) -> None:
 def _same(path: Path) -> Path:
     """The same value for all spellings of one file; links stay files of their own."""
     return path.parent.resolve() / path.name
-
-
-def _is_only_png(relatives: Sequence[PurePath], rows: Sequence[int], row: int) -> bool:
-    """Of images that would share a result, the only one whose own ending is that of results."""
-    return [other for other in rows if relatives[other].suffix.lower() == RESULT_ENDING] == [row]
 
 
 @dataclass

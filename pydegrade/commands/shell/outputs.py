@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import OutputError, WriteError, writing
+from ...errors import OutputError, WriteError
+from ...files.atomic import append, write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LOCK_FILE = ".pydegrade.lock"
 RECORD_FILE = ".pydegrade.jsonl"
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 JPEG_QUALITY = 95
@@ -119,19 +119,15 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         WriteError: the disk is full, read-only.
     """
-    from ...files.io import write_atomic
-
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content)
+    write_atomic(path, content)
 
 
 def encode_picture(pixels: NDArray[Any], ending: str) -> bytes:
     """uint8 [H, W, 3] in the format of an ending of PICTURE_ENDINGS."""
     if ending.lower() == ".png":
-        from ...files.io import encode_png
+        from ...files.write import encode_png
 
-        return encode_png(pixels, level=6)
+        return encode_png(pixels, level=3)
     from io import BytesIO
 
     from PIL import Image
@@ -164,37 +160,6 @@ def check_folder(out: Path, sources: Iterable[Path], option: str = "--out") -> N
             )
 
 
-@contextmanager
-def locked(folder: Path, name: str = LOCK_FILE) -> Iterator[None]:
-    """Hold a folder against other processes that write into it; it is made, and removed again if it stays empty.
-
-    Raises:
-        OutputError: another process holds it.
-        WriteError: it cannot be made.
-    """
-    from filelock import FileLock, Timeout
-
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / name, blocking=False)
-    try:
-        with writing(folder):
-            lock.acquire()
-    except Timeout:
-        raise OutputError(f"{folder}: another process is writing here; wait for it, or choose another folder") from None
-    try:
-        yield
-    finally:
-        # Removed while it is held: whoever opened it meanwhile finds, once locked, that it has no name, and tries anew.
-        (folder / name).unlink(missing_ok=True)
-        lock.release()
-        for place in made:  # a start that failed leaves nothing behind
-            if any(place.iterdir()):
-                break
-            place.rmdir()
-
-
 @dataclass(frozen=True)
 class Made:
     """What the record says about one result.
@@ -218,7 +183,7 @@ class Results:
     its line (half, changed) or that was made from something else is made anew.
 
     Args:
-        folder: held by `locked`.
+        folder: held by `folder_lock`.
         command: that makes the results.
         made_from: plain values that all results depend on: options, digest of the model.
         force: whether everything is made again, also over files of another origin.
@@ -300,15 +265,14 @@ class Results:
         """Write a result, after its line of the record. Any thread may call.
 
         Raises:
-            WriteError, ImageError: see `writing`.
+            OutputError, WriteError: see `pydegrade.files.atomic`.
         """
         made = Made(self.command, self._source(path, part), hashlib.sha256(content).hexdigest())
         target = self.folder / name
         line = json.dumps({"name": name, **vars(made)}) + "\n"
         with self._lock:
             if self._made.get(name) != made:
-                with writing(self._record), open(self._record, "ab", buffering=0) as stream:
-                    stream.write(line.encode())
+                append(self._record, line.encode())
                 self._made[name] = made
         write_file(target, content)
 

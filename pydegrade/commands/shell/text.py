@@ -6,6 +6,8 @@ import re
 
 import click
 
+from ...files.paths import display_name
+
 LONGEST_LINE = 2000
 """Characters of an error line; longer ones are cut in the middle (an option of 5000 digits)."""
 
@@ -14,12 +16,10 @@ def printable(text: str) -> str:
     """One line that a terminal shows as it is.
 
     Line breaks become spaces. Control characters (escape sequences in a file's name), marks that turn the direction of
-    writing, and bytes of a name that are no UTF-8 are shown as their codes: "\\x1b[31m.png", "bad\\udcff.png".
+    writing, and bytes of a name that are no UTF-8 are shown as their codes: "\\x1b[31m.png", "bad\\xff.png".
     """
     line = re.sub(r"\s*[\r\n]+\s*", " ", text)
-    if line.isprintable():
-        return line
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+    return display_name(line)
 
 
 def say(text: str = "", *, err: bool = False) -> None:

@@ -11,7 +11,8 @@ import torch
 
 from pydegrade.commands.shell.images import Fates, Item, each, find_items
 from pydegrade.commands.shell.progress import Progress
-from pydegrade.files.io import decode_image, to_float
+from pydegrade.files.pixels import to_float
+from pydegrade.files.read import read_rgb8
 
 from ...errors import DataError, PytrainError
 from ...evaluation.infer import NotFiniteError
@@ -41,8 +42,8 @@ def estimate_images(
     progress = Progress(len(items))
 
     def make(item: Item) -> Iterable[str]:
-        decoded = decode_image(item.path, max_pixels)
-        image = to_float(decoded.pixels)[None].to(device)
+        decoded = read_rgb8(item.path, max_pixels)
+        image = to_float(decoded.array)[None].to(device)
         if min(image.shape[-2:]) < LEAST_PX:
             size = f"{image.shape[-1]} x {image.shape[-2]}"
             raise DataError(f"{item.path}: must be at least {LEAST_PX} x {LEAST_PX} px, got {size}")

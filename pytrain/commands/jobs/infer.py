@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from pydegrade.commands.shell.images import Fates, Item, check_suffix, each, find_items
-from pydegrade.commands.shell.outputs import Results, locked
+from pydegrade.commands.shell.outputs import Results
 from pydegrade.commands.shell.progress import Progress
-from pydegrade.files.io import encode_png_array, read_array
+from pydegrade.files.lock import folder_lock
+from pydegrade.files.read import read_picture
+from pydegrade.files.write import encode_png
 
 from ...errors import ConfigError, PytrainError
 from ...evaluation.infer import NotFiniteError, upscale_array
@@ -115,7 +117,7 @@ def upscale_images(
         "precision": options.precision,
     }
     say(f"{upscaler.about}, {len(items)} images")
-    with locked(out):
+    with folder_lock(out):
         results = Results(out, "infer", made_from, force)
         results.check(result_of.values(), [item.path for item in items])
         pending = [item for item in items if not results.is_made(result_of[item], item.path)]
@@ -127,9 +129,9 @@ def upscale_images(
 
         def make(item: Item) -> Iterable[str]:
             with results.reading(item.path):
-                content = _upscaled(upscaler.net, item.path, options, tiles)
+                content, notes = _upscaled(upscaler.net, item.path, options, tiles)
             results.write(result_of[item], content, item.path)
-            return ()
+            return notes
 
         progress = Progress(len(items), kept)
         return each(
@@ -138,9 +140,11 @@ def upscale_images(
         )  # fmt: skip
 
 
-def _upscaled(net: Any, path: Path, options: InferOptions, tiles: Callable[[int, int], None] | None) -> bytes:
-    """The PNG of one upscaled file."""
-    array = read_array(path, options.max_pixels)
+def _upscaled(
+    net: Any, path: Path, options: InferOptions, tiles: Callable[[int, int], None] | None
+) -> tuple[bytes, tuple[str, ...]]:
+    """The PNG of one upscaled file, and what had to be converted."""
+    picture = read_picture(path, options.max_pixels)
     device = next(net.parameters()).device
     cast = (
         torch.autocast(device.type, AUTOCAST[options.precision])
@@ -149,11 +153,11 @@ def _upscaled(net: Any, path: Path, options: InferOptions, tiles: Callable[[int,
     )
     try:
         with cast:
-            result = upscale_array(net, array, options.tile_px or None, options.overlap_px, tiles)
+            result = upscale_array(net, picture.array, options.tile_px or None, options.overlap_px, tiles)
     except NotFiniteError as error:
         remedy = "use --precision fp32" if options.precision != "fp32" else "also with --precision fp32"
         raise NotFiniteError(f"{path}: {error}; {remedy}; nothing is written") from None
-    return encode_png_array(result)
+    return encode_png(result, picture.profile), picture.notes
 
 
 class _TileProgress:

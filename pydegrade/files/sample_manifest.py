@@ -8,26 +8,35 @@ the finished samples, written anew at the end of every run.
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
+import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..errors import PydegradeError
+from ..errors import ImageError, PydegradeError
 from ..tasks.task import TaskBatch
+from .atomic import append, make_folder, replacing, write_atomic, write_error
 from .dataset import Crops, HrImages
-from .io import ENCODERS, Pixels, encode_png, remove_partial_files, write_atomic
+from .lmdb_reader import LmdbReader
+from .paths import csv_cell, display_name, open_regular
+from .pixels import Pixels
+from .write import ENCODERS, encode_npy, encode_png
 
 FORMATS = ("png", "npy", "lmdb")
 RUN_FILE = "run.json"
 MANIFEST_FILE = "manifest.csv"
+_RUN_FILE_BYTES = 2**20
+_NUMBER = re.compile(r"[0-9]{8,18}")
+"""A sample's number as files and keys are called."""
 
 
 class RecordError(PydegradeError):
@@ -60,32 +69,36 @@ def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str
     """Make the folder ready for a run: a new one, or the same job as before with at least as many tasks.
 
     Raises:
-        RecordError: the folder holds a different job, or files of something else.
+        RecordError: the folder holds a different job, or files of something else, or the format needs a package that is
+            not there. Nothing is written then.
+        WriteError: the folder cannot be written to.
     """
+    check_format(identity.format)
     path = folder / RUN_FILE
     if path.exists():
         _check_same_run(path, identity, tasks)
     elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise RecordError(
-            f"{folder}: must be new, empty or a folder of an earlier run, got other files (no {RUN_FILE})"
+            f"{display_name(folder)}: must be new, empty or a folder of an earlier run, got other files (no {RUN_FILE})"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path, (json.dumps({**asdict(identity), "tasks": tasks, **facts}, indent=2) + "\n").encode())
 
 
 def _check_same_run(path: Path, identity: RunIdentity, tasks: int) -> None:
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as stream:
+            before = json.loads(stream.read(_RUN_FILE_BYTES))
         tasks_before = int(before["tasks"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: not a description of a run ({error!r}); use another --out") from None
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        reason = display_name(" ".join(f"{type(error).__name__}: {error}".split())[:120])
+        raise RecordError(f"{display_name(path)}: not a description of a run ({reason}); use another --out") from None
+    where = display_name(path.parent)
     for name, value in asdict(identity).items():
         if before.get(name) != value:
-            raise RecordError(
-                f"{path.parent}: holds a run with {name} {before.get(name)!r}, got {value!r}; use another --out"
-            )
+            got = display_name(repr(before.get(name))[:120])
+            raise RecordError(f"{where}: holds a run with {name} {got}, got {value!r}; use another --out")
     if tasks < tasks_before:
-        raise RecordError(f"{path.parent}: holds a run of {tasks_before} tasks, got {tasks}; use another --out")
+        raise RecordError(f"{where}: holds a run of {tasks_before} tasks, got {tasks}; use another --out")
 
 
 # ---- pairs
@@ -117,23 +130,21 @@ class FolderStore:
         self._folder, self._kinds, self._format = folder, tuple(kinds), file_format
         self._encode: Callable[[Pixels], bytes] = ENCODERS[file_format]
         for kind in self._kinds:
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            remove_partial_files(folder / kind)
+            make_folder(folder / kind)
 
     def name(self, kind: str, index: int) -> str:
         return f"{kind}/{index:08d}.{self._format}"
 
     def finished(self) -> set[int]:
+        return set.intersection(*(self._finished(self._folder / kind) for kind in self._kinds))
+
+    def _finished(self, folder: Path) -> set[int]:
         suffix = "." + self._format
-        found = [
-            {
-                int(path.stem)
-                for path in (self._folder / kind).iterdir()
-                if path.suffix == suffix and path.stem.isdigit() and path.stat().st_size > 0
-            }
-            for kind in self._kinds
-        ]
-        return set.intersection(*found)
+        return {
+            int(path.stem)
+            for path in folder.iterdir()
+            if path.suffix == suffix and _NUMBER.fullmatch(path.stem) and _is_whole(path)
+        }
 
     def put(self, index: int, images: Mapping[str, Pixels]) -> None:
         for kind in self._kinds:
@@ -146,6 +157,19 @@ class FolderStore:
         pass
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a result has the beginning and the end that this program writes; another file under its name is made anew."""
+    try:
+        with open_regular(path) as stream:
+            head = stream.read(8)
+            if path.suffix == ".npy":
+                return head.startswith(b"\x93NUMPY")
+            stream.seek(-12, 2)
+            return head == b"\x89PNG\r\n\x1a\n" and stream.read(12)[4:8] == b"IEND"
+    except (ImageError, OSError):
+        return False
+
+
 class LmdbStore:
     """One LMDB per kind in BasicSR's layout: `<folder>/<kind>.lmdb/{data.mdb,lock.mdb,meta_info.txt}`.
 
@@ -156,17 +180,28 @@ class LmdbStore:
     PNG_LEVEL = 1
 
     def __init__(self, folder: Path, kinds: Sequence[str], capacity_bytes: int) -> None:
-        try:
-            import lmdb
-        except ImportError:
-            raise RecordError("--format lmdb needs the lmdb package: pip install lmdb") from None
-        self._folder, self._kinds = folder, tuple(kinds)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._environments = {
-            kind: lmdb.open(str(folder / f"{kind}.lmdb"), map_size=capacity_bytes) for kind in self._kinds
-        }
+        check_format("lmdb")
+        import lmdb
+
+        self._folder, self._kinds, self._error = folder, tuple(kinds), lmdb.Error
+        self._environments: dict[str, Any] = {}
+        for kind in self._kinds:
+            path = folder / f"{kind}.lmdb"
+            make_folder(path)
+            if (path / "data.mdb").exists():
+                LmdbReader(path)  # the lmdb package trusts what it maps: a damaged file must not reach it
+            with self._failures(path):
+                self._environments[kind] = lmdb.open(str(path), map_size=capacity_bytes)
         self._waiting: list[tuple[str, bytes, bytes]] = []
         self._lock = threading.Lock()
+
+    @contextmanager
+    def _failures(self, path: Path) -> Iterator[None]:
+        """The package's errors as WriteError."""
+        try:
+            yield
+        except self._error as error:
+            raise write_error(path, OSError(" ".join(str(error).split()))) from None
 
     def name(self, kind: str, index: int) -> str:
         return f"{kind}.lmdb/{index:08d}"
@@ -175,12 +210,13 @@ class LmdbStore:
         found = []
         for environment in self._environments.values():
             with environment.begin() as transaction:
-                found.append({int(key) for key in transaction.cursor().iternext(values=False)})
+                keys = [os.fsdecode(bytes(key)) for key in transaction.cursor().iternext(values=False)]
+            found.append({int(key) for key in keys if _NUMBER.fullmatch(key)})
         return set.intersection(*found)
 
     def put(self, index: int, images: Mapping[str, Pixels]) -> None:
         key = f"{index:08d}".encode()
-        encoded = [(kind, key, encode_png(images[kind], self.PNG_LEVEL)) for kind in self._kinds]
+        encoded = [(kind, key, encode_png(images[kind], level=self.PNG_LEVEL)) for kind in self._kinds]
         with self._lock:
             self._waiting += encoded
 
@@ -188,7 +224,7 @@ class LmdbStore:
         with self._lock:
             waiting, self._waiting = sorted(self._waiting), []
         for kind, environment in self._environments.items():
-            with environment.begin(write=True) as transaction:
+            with self._failures(self._folder / f"{kind}.lmdb"), environment.begin(write=True) as transaction:
                 for kind_of_value, key, value in waiting:
                     if kind_of_value == kind:
                         transaction.put(key, value)
@@ -200,9 +236,15 @@ class LmdbStore:
                 for key, value in transaction.cursor():
                     # Width and height stand at fixed places of a PNG file (ISO/IEC 15948 section 11.2.2).
                     width, height = (int.from_bytes(value[at : at + 4], "big") for at in (16, 20))
-                    lines.append(f"{key.decode()}.png ({height},{width},3) {self.PNG_LEVEL}\n")
+                    lines.append(f"{os.fsdecode(bytes(key))}.png ({height},{width},3) {self.PNG_LEVEL}\n")
             write_atomic(self._folder / f"{kind}.lmdb" / "meta_info.txt", "".join(lines).encode())
             environment.close()
+
+
+def check_format(file_format: str) -> None:
+    """RecordError where a format needs a package that is not installed."""
+    if file_format == "lmdb" and importlib.util.find_spec("lmdb") is None:
+        raise RecordError("--format lmdb needs the lmdb package: pip install lmdb")
 
 
 def open_store(folder: Path, kinds: Sequence[str], file_format: str, raw_bytes: int) -> PairStore:
@@ -248,9 +290,9 @@ def manifest_columns(samples: Samples) -> dict[str, list[str]]:
     """Texts of a manifest by column name: index, address, crop, file names, order of slots, every task column."""
     tasks, crops = samples.tasks, samples.crops
     index = tasks.indices.tolist()
-    columns = {"index": [str(number) for number in index], "address": list(tasks.addresses)}
+    columns = {"index": [str(number) for number in index], "address": [csv_cell(text) for text in tasks.addresses]}
     if crops is not None and samples.images is not None:
-        columns["source"] = [samples.images.images[image].name for image in crops.image.tolist()]
+        columns["source"] = [csv_cell(samples.images.images[image].name) for image in crops.image.tolist()]
         columns["top_px"] = [str(value) for value in crops.top.tolist()]
         columns["left_px"] = [str(value) for value in crops.left.tolist()]
         columns["side_px"] = [str(crops.side_px)] * len(crops)
@@ -267,7 +309,8 @@ def manifest_columns(samples: Samples) -> dict[str, list[str]]:
 
 def column_texts(tasks: TaskBatch, name: str) -> list[str]:
     """One task column as text: names of choices, and the shortest decimals that give back the same float32."""
-    return [str(value) for value in tasks.labels(name)]
+    values = tasks.labels(name)
+    return [csv_cell(str(value)) if isinstance(value, str) else str(value) for value in values]
 
 
 def manifest_header(samples: Samples) -> str:
@@ -285,8 +328,7 @@ def manifest_lines(samples: Samples) -> str:
 def append_manifest(folder: Path, samples: Samples) -> None:
     """Add finished samples at the end, in one write. What a killed process leaves of a row is repaired at the next
     start, which writes the manifest anew."""
-    with open(folder / MANIFEST_FILE, "ab", buffering=0) as stream:
-        stream.write(manifest_lines(samples).encode())
+    append(folder / MANIFEST_FILE, manifest_lines(samples).encode())
 
 
 def write_manifest(folder: Path, samples: Samples) -> None:
@@ -307,26 +349,21 @@ def write_tables(folder: Path, samples: Samples, reasons: Mapping[int, str]) -> 
     """
     write_manifest(folder, samples)
     written = [folder / MANIFEST_FILE, folder / "tasks.npz"]
-    temporary = folder / f".tasks.{os.getpid()}.npz"
-    samples.tasks.save(temporary)
-    os.replace(temporary, folder / "tasks.npz")
+    with replacing(folder / "tasks.npz") as temporary:
+        samples.tasks.save(temporary)
     if "dasr33" in samples.tasks.space.vectors:
         values, mask = samples.tasks.vector("dasr33")
         for name, array in (("dasr33.npy", values), ("dasr33_mask.npy", mask)):
-            write_atomic(folder / name, _npy(array))
+            write_atomic(folder / name, encode_npy(array))
             written.append(folder / name)
     skipped = folder / "skipped.csv"
     if reasons:
         stream = StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([("index", "reason"), *sorted(reasons.items())])
+        csv.writer(stream, lineterminator="\n").writerows(
+            [("index", "reason"), *((index, csv_cell(reason)) for index, reason in sorted(reasons.items()))]
+        )
         write_atomic(skipped, stream.getvalue().encode())
         written.append(skipped)
     else:
         skipped.unlink(missing_ok=True)
     return written
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    stream = BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()

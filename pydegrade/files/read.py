@@ -1,0 +1,317 @@
+"""Reading image files, the only place that decodes any.
+
+Two views of a file: `read_picture` gives the channels and the depth it holds, with its colour profile (what is to be
+written again keeps them), `read_rgb8` gives 8-bit RGB (what networks learn from). docs/files.md has the table of what
+happens to depth, alpha, orientation and profiles. Headers are read first: sizes are known before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from ..errors import ImageError
+from .color import is_srgb, profile_name, profile_problem, to_srgb
+from .formats.info import FormatError, Info
+from .formats.table import FORMATS, Format, recognised
+from .paths import display_name, open_regular
+from .pixels import Pixels
+
+MAX_PIXELS = 2**27
+"""Default limit of a single image: 134 million pixels, 400 MB decoded; above every single-shot camera."""
+
+_HEAD_BYTES = 64
+_MOST_BYTES_PER_PIXEL = 16
+_SLACK_BYTES = 2**28
+"""A file that is larger than its pixels could be, by more than this, is not read: pixels are not what it holds."""
+
+_SWAP_SIDES = frozenset({5, 6, 7, 8})
+"""Exif orientations (2.32, tag 0x0112) of images that lie on their side."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of an image before it is decoded.
+
+    Attributes:
+        format: its name.
+        height, width: px, upright.
+        channels: of the decoded picture: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+        depth_bits: of a stored sample.
+        file_bytes: size of the file.
+        decode_bytes: memory that decoding takes at most, the result included (`MemoryBudget.hold` it).
+    """
+
+    format: str
+    height: int
+    width: int
+    channels: int
+    depth_bits: int
+    file_bytes: int
+    decode_bytes: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image.
+
+    Attributes:
+        array: uint8 or uint16, upright: [H, W] gray, [H, W, 2] gray and alpha, [H, W, 3] RGB, [H, W, 4] RGB and alpha (not
+            premultiplied). Not to be written to.
+        profile: the file's ICC profile, which belongs to these pixels; None: there is none, or they are sRGB.
+        notes: one phrase for whatever was converted, left out or damaged ("alpha channel dropped").
+    """
+
+    array: NDArray[Any]
+    profile: bytes | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Channels, alpha included."""
+        return 1 if self.array.ndim == 2 else self.array.shape[2]
+
+    @property
+    def gray(self) -> bool:
+        """Whether it has one channel of brightness and no colours."""
+        return self.channels <= 2
+
+    def opaque(self) -> Picture:
+        """The same without alpha; a note, where any pixel was not opaque. The stored colours stay: blending would need a
+        background that nobody chose."""
+        if self.channels not in (2, 4):
+            return self
+        alpha = self.array[..., -1]
+        notes = self.notes if alpha.min() == np.iinfo(alpha.dtype).max else (*self.notes, "alpha channel dropped")
+        colours = self.array[..., 0] if self.channels == 2 else self.array[..., :3]
+        return replace(self, array=np.ascontiguousarray(colours), notes=notes)
+
+    def rgb(self) -> Picture:
+        """Three channels of the same depth, without alpha, with the profile. Gray under a profile of its own becomes
+        sRGB, since three channels cannot keep that profile."""
+        picture = self.opaque()
+        if not picture.gray:
+            return picture
+        if picture.profile is not None:
+            picture = picture._gray_as_srgb()
+        if picture.gray:
+            return replace(picture, array=np.repeat(picture.array[..., None], 3, axis=2), profile=None)
+        return picture
+
+    def rgb8(self) -> Picture:
+        """Three channels of 8 bits, for networks to learn from: 16-bit values v become round(v / 257); the stored values
+        stay also under a profile that is not sRGB's, as in every published pipeline, and a note names it."""
+        picture = self
+        if self.array.dtype == np.uint16:
+            rounded = ((self.array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+            picture = replace(self, array=rounded, notes=(*self.notes, "16 bits rounded to 8"))
+        picture = picture.opaque()
+        if picture.profile is not None:
+            picture = replace(picture, profile=None, notes=(*picture.notes, *picture._profile_notes()))
+        return picture.rgb()
+
+    def _profile_notes(self) -> tuple[str, ...]:
+        assert self.profile is not None
+        try:
+            if is_srgb(self.profile, "gray" if self.gray else "rgb"):
+                return ()
+        except ImageCms.PyCMSError:
+            return ("colour profile is damaged, ignored",)
+        return (f"colour profile {profile_name(self.profile)} not applied, values as stored",)
+
+    def _gray_as_srgb(self) -> Picture:
+        """8-bit sRGB out of opaque gray with a profile; unchanged where that is sRGB's or of no use."""
+        assert self.profile is not None
+        try:
+            if is_srgb(self.profile, "gray"):
+                return replace(self, profile=None)
+            if self.array.dtype == np.uint16:
+                return replace(self, profile=None, notes=(*self.notes, *self._profile_notes()))
+            converted = to_srgb(self.array, self.profile, "gray")
+        except ImageCms.PyCMSError:
+            return replace(self, profile=None, notes=(*self.notes, "colour profile is damaged, ignored"))
+        return Picture(converted, None, (*self.notes, f"converted from {profile_name(self.profile)} to sRGB"))
+
+
+class ImageFile:
+    """An opened image file: its header is read and checked, its pixels are not. From `open_image`."""
+
+    def __init__(self, path: Path, stream: BinaryIO, max_pixels: int) -> None:
+        self._path, self._stream = path, stream
+        with _refusals(path):
+            file_bytes = stream.seek(0, os.SEEK_END)
+            if file_bytes == 0:
+                raise FormatError("must be an image, got an empty file")
+            stream.seek(0)
+            self._format = _recognised(stream.read(_HEAD_BYTES), path)
+            self._info = self._format.inspect(stream)
+            _check(self._info, max_pixels, file_bytes)
+        self.header = _header(self._format, self._info, file_bytes)
+
+    def decode(self) -> Picture:
+        """The pixels with the channels and the depth of the file.
+
+        Raises:
+            ImageError: damaged pixels, or the file changed since it was opened.
+        """
+        info = self._info
+        with _refusals(self._path):
+            self._stream.seek(0)
+            content = self._stream.read()
+            if len(content) != self.header.file_bytes:
+                raise FormatError("changed while it was read")
+            array = self._format.decode(content, info)
+            del content
+            if array.shape[:2] != (info.height, info.width):
+                raise FormatError(f"corrupt or truncated (got {array.shape[1]} x {array.shape[0]} px)")
+            return _finished(array, info)
+
+
+@contextmanager
+def open_image(
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, content: bytes | None = None
+) -> Iterator[ImageFile]:
+    """Open an image file and read its header, for code that decides by it before it decodes.
+
+    Args:
+        path: file in one of the formats of docs/files.md, recognised by its content.
+        max_pixels: refuse larger images.
+        content: the file's bytes where it is not a file of its own (a value in an LMDB); `path` then only names it.
+    Raises:
+        ImageError: not there, no regular file, no image, damaged header, animated, too large, of a kind that is not
+            read. One line.
+        OSError: this process has no more file handles.
+    """
+    with open_regular(path) if content is None else BytesIO(content) as stream:
+        yield ImageFile(Path(path), stream, max_pixels)
+
+
+def read_picture(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, content: bytes | None = None) -> Picture:
+    """Decode a still image with the channels, the depth and the colour profile of its file.
+
+    Palettes are looked up, also their transparency; depths other than 8 and 16 are scaled to the next of the two; white
+    is the largest value, also where the file stores it as zero; CMYK becomes sRGB; the orientation (EXIF, XMP) is applied.
+
+    Args, Raises: see `open_image`; damaged pixels are an ImageError too.
+    """
+    with open_image(path, max_pixels, content) as file:
+        return file.decode()
+
+
+def read_rgb8(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, content: bytes | None = None) -> Picture:
+    """Decode a still image to 8-bit RGB, uint8 [H, W, 3], without alpha: `read_picture(...).rgb8()`."""
+    return read_picture(path, max_pixels, content).rgb8()
+
+
+def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Pixels:
+    """The pixels of `read_rgb8` alone: uint8 [H, W, 3], contiguous, the caller's own."""
+    return np.array(read_rgb8(path, max_pixels).array, order="C")
+
+
+def read_header(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, content: bytes | None = None) -> Header:
+    """What an image file says about itself. Errors as `open_image`."""
+    with open_image(path, max_pixels, content) as file:
+        return file.header
+
+
+def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) in px of the upright image, from the header. Errors as `open_image`."""
+    header = read_header(path, max_pixels)
+    return header.height, header.width
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Errors inside the block as one line about the file."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except FormatError as error:
+        raise ImageError(f"{display_name(path)}: {error}") from None
+    except Exception as error:
+        # Damaged files surface as OSError, SyntaxError, ValueError, struct.error, IndexError and more, by format.
+        reason = display_name(" ".join(str(error).split())[:200]) or type(error).__name__
+        raise ImageError(f"{display_name(path)}: corrupt or truncated ({reason})") from None
+
+
+def _recognised(head: bytes, path: Path) -> Format:
+    found = recognised(head, path.suffix.lower())
+    if found is None:
+        names = ", ".join(one.name for one in FORMATS)
+        raise FormatError(f"must be an image file, got something else than {names}")
+    return found
+
+
+def _check(info: Info, max_pixels: int, file_bytes: int) -> None:
+    if info.width < 1 or info.height < 1:
+        raise FormatError(f"sides must be at least 1 px, got {info.width} x {info.height}")
+    pixels = info.width * info.height
+    if pixels > max_pixels:
+        raise FormatError(
+            f"must have at most {max_pixels:,} pixels, got {info.width} x {info.height} = {pixels:,}; "
+            f"raise the limit (max_pixels, --max-megapixels) if that is meant"
+        )
+    if info.frames > 1:
+        raise FormatError("must be a still image, got several frames")
+    if file_bytes > _MOST_BYTES_PER_PIXEL * pixels + _SLACK_BYTES:
+        raise FormatError(f"must not be larger than its pixels, got {file_bytes:,} bytes for {pixels:,} pixels")
+
+
+def _header(form: Format, info: Info, file_bytes: int) -> Header:
+    height, width = info.height, info.width
+    if info.orientation in _SWAP_SIDES:
+        height, width = width, height
+    channels = (1 if info.colours == "gray" else 3) + info.alpha
+    # The content twice (as it is, and without side blocks), Pillow's image of up to 4 bytes a sample, the copy out of it,
+    # and the upright, converted result.
+    sample_bytes = 1 if info.depth_bits <= 8 else 2
+    pixel_bytes = 4 + (2 if info.orientation == 1 else 3) * (4 if info.colours == "cmyk" else channels) * sample_bytes
+    return Header(
+        form.name, height, width, channels, info.depth_bits, file_bytes, 2 * file_bytes + pixel_bytes * height * width
+    )
+
+
+def _finished(array: NDArray[Any], info: Info) -> Picture:
+    """A decoded array as a picture: CMYK converted, upright, the profile checked."""
+    notes = list(info.notes)
+    profile = info.profile
+    problem = None if profile is None else profile_problem(profile, info.colours)
+    if problem is not None:
+        notes.append(problem)
+        profile = None
+    if info.colours == "cmyk":
+        array, note = _from_cmyk(array, profile)
+        notes.append(note)
+        profile = None
+    return Picture(_upright(array, info.orientation), profile, tuple(notes))
+
+
+def _from_cmyk(array: NDArray[np.uint8], profile: bytes | None) -> tuple[NDArray[np.uint8], str]:
+    if profile is not None:
+        try:
+            return to_srgb(array, profile, "cmyk"), f"CMYK converted from {profile_name(profile)} to sRGB"
+        except ImageCms.PyCMSError:
+            pass
+    naive: NDArray[np.uint8] = np.asarray(Image.fromarray(np.ascontiguousarray(array), "CMYK").convert("RGB"))
+    return naive, "CMYK converted without a colour profile"
+
+
+def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """A transposition of the first two axes and mirrors, as Pillow does to its own images."""
+    if orientation in _SWAP_SIDES:
+        array = array.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return np.ascontiguousarray(array)
