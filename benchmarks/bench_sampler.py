@@ -65,7 +65,7 @@ def test_sampler_million(compare: Any) -> None:
 
 
 def _numpy_kernels(tasks: pydegrade.TaskBatch, slot: str) -> list[np.ndarray[Any, Any]]:
-    """The formulas of DEGRADATIONS.md 1.4, a kernel at a time."""
+    """The formulas of BasicSR's degradations.py, a kernel at a time."""
     from scipy.special import j1
 
     names = ("size_px", "sigma_x_px", "sigma_y_px", "angle_rad", "beta", "cutoff_rad")

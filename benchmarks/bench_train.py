@@ -1,7 +1,7 @@
 """Training on a CPU: one step of MSRResNet-64/16 against plain float32 torch, the loss curve of both, and what
 degradation takes of a step.
 
-Batch 4 of 48 x 48 px at low resolution, x4, crops of the photographs in scikit-image, Adam, L1: the setting of issue 6.
+Batch 4 of 48 x 48 px at low resolution, x4, crops of the photographs in scikit-image, Adam, L1.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from pytrain.methods.psnr import Psnr, PsnrConfig
 from pytrain.nets import SRResNetConfig, build
 from pytrain.settings import OptimizerConfig
 from pytrain.training.clock import Clock
-from pytrain.training.crew import Crew
+from pytrain.training.degrade import assemble
+from pytrain.training.descend import Compute, UpdateRule, descend
 from pytrain.training.distributed import World
-from pytrain.training.loop import assemble, descend
 from pytrain.training.precision import Precision
+from pytrain.training.slices import SlicePool
 from pytrain.training.state import new_state
 
 from . import inputs, measure, peers
@@ -53,7 +54,7 @@ def batches(count: int, space: str = "auto") -> list[Batch]:
     method = psnr_method(space)
     source = open_source(DataConfig(crop_px=CROP_PX, batch=BATCH), ("hr",), SCALE, 0)
     with stream(source, range(count)) as raw:
-        return [assemble(method, one, one.step, CPU) for one in raw]
+        return [assemble(method, one, CPU) for one in raw]
 
 
 def plain_step() -> Callable[[Batch], torch.Tensor]:
@@ -72,19 +73,17 @@ def plain_step() -> Callable[[Batch], torch.Tensor]:
     return step
 
 
-def our_step(crew: Crew | None) -> Callable[[Batch], torch.Tensor]:
+def our_step(pool: SlicePool | None) -> Callable[[Batch], torch.Tensor]:
     """One descent of the loop as `precision = "bf16"` has it."""
     torch.manual_seed(0)
     method, precision = psnr_method(), Precision("bf16", True, "")
     nets = {"generator": precision.arranged(build(NET))}
     state = new_state(method, nets, OptimizerConfig(learning_rate=LEARNING_RATE), 0.0, precision)
-    world, clock = World(0, 1, 1, CPU), Clock(CPU)
+    compute = Compute(state.nets, precision, World(0, 1, 1, CPU), Clock(CPU), pool)
 
     def step(batch: Batch) -> torch.Tensor:
         batch = Batch(batch.indices, precision.image(batch.lr), precision.image(batch.target), batch.hr)
-        _, done = descend(
-            method.phases[0], state, state.nets, batch, precision, world, clock, rate=LEARNING_RATE, crew=crew
-        )
+        _, done = descend(method.phases[0], batch, state, compute, UpdateRule(LEARNING_RATE))
         return done.values["l1"]
 
     return step
@@ -94,8 +93,8 @@ def test_training_step(compare: Any) -> None:
     """Forward, backward, update; the degraded batch is there already."""
     inputs.settle_threads()
     given = batches(2 if measure.SMOKE else 8)
-    crew = Crew(2)
-    contenders = {"plain": plain_step(), "ours": our_step(crew), "ours, one slice": our_step(None)}
+    pool = SlicePool(2)
+    contenders = {"plain": plain_step(), "ours": our_step(pool), "ours, one slice": our_step(None)}
     turns = {name: itertools.cycle(given) for name in contenders}
     same = peers.values(2e-3, "bfloat16 activations: the first loss is about 0.1")
     compare(
@@ -110,15 +109,15 @@ def test_training_step(compare: Any) -> None:
         against=("torch eager",),
         seconds=60.0,
     )
-    crew.close()
+    pool.close()
 
 
 @pytest.mark.parametrize("space", ["bicubic-x4", "realesrgan-x4"])
 def test_share_of_degradation(benchmark: Any, space: str) -> None:
-    """Degradation over degradation plus descent: issue 6 wants it under 20 %."""
+    """Degradation over degradation plus descent; wanted: under 20 %."""
     inputs.settle_threads()
-    crew = Crew(2)
-    step = our_step(crew)
+    pool = SlicePool(2)
+    step = our_step(pool)
     method = psnr_method(space)
     source = open_source(DataConfig(crop_px=CROP_PX, batch=BATCH), ("hr",), SCALE, 0)
     with stream(source, range(3 if measure.SMOKE else 12)) as raw:
@@ -129,13 +128,13 @@ def test_share_of_degradation(benchmark: Any, space: str) -> None:
     def whole_step() -> None:
         one = next(turn)
         start_s = time.perf_counter()
-        batch = assemble(method, one, one.step, CPU)
+        batch = assemble(method, one, CPU)
         middle_s = time.perf_counter()
         step(batch)
         parts.append((middle_s - start_s, time.perf_counter() - middle_s))
 
     benchmark.pedantic(whole_step, rounds=len(waiting), warmup_rounds=2)
-    crew.close()
+    pool.close()
     degrade_s, descend_s = (min(part[number] for part in parts[2:]) for number in (0, 1))
     benchmark.extra_info.update(degrade_s=degrade_s, descend_s=descend_s, share=degrade_s / (degrade_s + descend_s))
     print(f"\n{space}: degradation {degrade_s / (degrade_s + descend_s):.1%} of a step")
@@ -145,14 +144,14 @@ def test_loss_curve(benchmark: Any) -> None:
     """The same batches from the same weights: plain float32 and ours go down together."""
     inputs.settle_threads()
     given = batches(CURVE_STEPS)
-    crew = Crew(2)
-    plain, ours = plain_step(), our_step(crew)
+    pool = SlicePool(2)
+    plain, ours = plain_step(), our_step(pool)
 
     def both() -> tuple[torch.Tensor, torch.Tensor]:
         return torch.stack([plain(batch) for batch in given]), torch.stack([ours(batch) for batch in given])
 
     curves = benchmark.pedantic(both, rounds=1)
-    crew.close()
+    pool.close()
     expected, found = (curve.view(-1, WINDOW_STEPS).mean(1) for curve in curves)
     distance = float(((found - expected).abs() / expected).max())
     benchmark.extra_info.update(plain=expected.tolist(), ours=found.tolist(), distance=distance)

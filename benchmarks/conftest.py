@@ -20,7 +20,7 @@ def compare(benchmark: Any) -> Callable[..., None]:
 
     `compare(ours, contenders, megapixels=..., ...)`: the work of one call turns times into MP/s, GB/s (every byte of input
     and result once) and GFLOP/s or Gop/s. The ratio is taken to the best peer whose result is the same; `target` is what
-    issue 3 wants against the best of the peers named in `against`.
+    is wanted against the best of the peers named in `against`.
     """
 
     def run(

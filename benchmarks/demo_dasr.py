@@ -35,6 +35,7 @@ from pytrain.config.config import Config, loads
 from pytrain.data.source import DataConfig, open_source, stream
 from pytrain.files.checkpoint import load_model
 from pytrain.training import loop
+from pytrain.training.degrade import to_float
 
 LEVELS = ("dasr-weak", "dasr-standard", "dasr-severe")
 TEST_CROP_PX, TEST_SEED = 192, 4242
@@ -124,7 +125,7 @@ def held_out(test: tuple[Path, ...], count: int) -> Iterator[tuple[pydegrade.Tas
     data = DataConfig(hr=tuple(str(path) for path in test), crop_px=TEST_CROP_PX, batch=rows)
     for raw in stream(open_source(data, ("hr",), 4, TEST_SEED), range(count // rows), 0, 1):
         tasks = pydegrade.sample("dasr-mixed", TEST_SEED, raw.indices)
-        yield tasks, pydegrade.degrade_batch(loop.to_float(raw.images["hr"]), tasks)
+        yield tasks, pydegrade.degrade_batch(to_float(raw.images["hr"]), tasks)
 
 
 @torch.no_grad()

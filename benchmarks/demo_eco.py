@@ -20,9 +20,13 @@ import torch
 from benchmarks.quiet import quiet
 from pytrain import nets
 from pytrain.config.config import Config, loads
+from pytrain.data.source import open_source, stream
+from pytrain.evaluation.evaluate import evaluate, open_sets
 from pytrain.files.checkpoint import load_model
 from pytrain.methods.pairs import plan_pairs, write_pairs
 from pytrain.training import loop
+from pytrain.training.degrade import assemble
+from pytrain.training.opening import build_method
 
 MIXES = ("vanilla", "sigmoid", "linear")
 
@@ -141,12 +145,12 @@ def signal_to_noise(out: Path, pairs: Path, test: tuple[Path, ...], model: Path,
         f"data.sets={{{sets}}}",
         "run.seed=77",
     )
-    method = loop.build_method(config)
+    method = build_method(config)
     net = load_model(model).net
-    source = loop.open_source(config.data, method.images, 2, config.run.seed)
+    source = open_source(config.data, method.images, 2, config.run.seed)
     gradients = []
-    for raw in loop.stream(source, range(batches), 0, 1):
-        batch = method.prepare({}, loop.assemble(method, raw, 0, torch.device("cpu")), 0)
+    for raw in stream(source, range(batches), 0, 1):
+        batch = method.prepare({}, assemble(method, raw, torch.device("cpu")), 0)
         net.zero_grad()
         terms = method.phases[0].loss({"generator": net}, batch, 0)
         torch.stack(list(terms.losses.values())).sum().backward()
@@ -181,7 +185,7 @@ def run(
         found = [signal_to_noise(out, out / "pairs", test, student, mix, batches) for mix in ("sigmoid", "vanilla")]
         ratios.append(found[0] / found[1])
     measuring = configuration(out, test).evaluate
-    bicubic = loop.evaluate("bicubic", loop.open_sets(measuring, 2), measuring)
+    bicubic = evaluate("bicubic", open_sets(measuring, 2), measuring)
     return {
         "steps": steps,
         "teacher_steps": teacher_steps,

@@ -1,6 +1,6 @@
 """The usual pipeline, as SR projects run it today: the released Real-ESRGAN formulas in torch eager ops.
 
-Written from DEGRADATIONS.md / the published definitions (blur by grouped convolution over reflect padding, F.interpolate,
+Written from the published definitions (blur by grouped convolution over reflect padding, F.interpolate,
 torch.randn and torch.poisson noise with one torch.unique per image, a DiffJPEG of a dozen eager ops, a dense 51x51 USM).
 As in the original, what decides an image's size or path is one draw for the whole batch; the rest is per image.
 """

@@ -37,7 +37,7 @@ comparison, selection and first count 6, back to pixels 4."""
 JPEG_420 = 120
 """Per pixel: colours to YCbCr and back 30, resampling of chroma 12, 1.5 planes of two transforms in two directions at 7.5
 (Loeffler's 12 products and 32 sums and 16 for rounding, per 8 values) 45, quantising and back 18, floats to integers
-and back 15; KERNELS.md section 0.2 arrives at the same."""
+and back 15."""
 JPEG_444 = 171
 """The same with 3 planes and no resampling."""
 

@@ -1,4 +1,4 @@
-"""Shared inputs: photographs that ship with scikit-image, cut to the sizes of the issue, and batches of tasks."""
+"""Shared inputs: photographs that ship with scikit-image, cut to the sizes of the goals, and batches of tasks."""
 
 from __future__ import annotations
 

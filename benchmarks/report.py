@@ -87,7 +87,7 @@ def _contest(results: Results) -> str:
         "## Against the peers",
         "",
         "Times in ms, minimum / median. The ratio is taken to the best peer with the same result; * marks another "
-        "result, timed for orientation. Wanted (issue 3): against torch eager for chains and Gaussian noise, else against "
+        "result, timed for orientation. Wanted: against torch eager for chains and Gaussian noise, else against "
         'the best of torch, OpenCV and Pillow. "By CPU time" is the same ratio of processor seconds over all threads: '
         "neighbours on the machine disturb it less.",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -50,3 +51,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if names and max(alike) >= 0.6:
         return f"; did you mean {names[alike.index(max(alike))]!r}?"
     return f"; known: {', '.join(names)}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on the host or on a device.
+
+    By type: Python's MemoryError, the system's ENOMEM, torch's OutOfMemoryError. What torch raises as a plain RuntimeError
+    is known by the name of the allocator in its message.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    # Without importing torch, which an error of another kind need not wait for.
+    if any(kind.__name__ == "OutOfMemoryError" and kind.__module__ == "torch" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and any(name in str(error) for name in ALLOCATORS)
+
+
+ALLOCATORS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""How torch's allocator of host memory and CUDA's libraries name themselves, on every system."""

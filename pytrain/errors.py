@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydegrade.errors import nearest
+from pydegrade.errors import is_out_of_memory, nearest
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "PytrainError", "nearest", "one_line"]
+__all__ = ["CheckpointError", "ConfigError", "DataError", "PytrainError", "is_out_of_memory", "nearest", "one_line"]
 
 
 class PytrainError(ValueError):

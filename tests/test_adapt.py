@@ -80,7 +80,7 @@ def test_steps_are_plain_gradient_descent_at_the_published_rates():
 
 
 def test_published_learning_rates():
-    # METHODS_ECO_MZSR_IPT.md 2.7.
+    # Soh et al. 2020, released test.py.
     wanted = {
         (2, "direct"): (2e-2, 1e-2, 1e-2, 1e-2, 5e-3, 5e-3),
         (2, "bicubic"): (1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-3),

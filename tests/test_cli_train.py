@@ -21,10 +21,12 @@ from pytrain import nets
 from pytrain.commands import cli
 from pytrain.commands.jobs.eval import labels
 from pytrain.config import config, describe
+from pytrain.errors import PytrainError
 from pytrain.files import checkpoint
 from pytrain.nets import SRResNetConfig
 from pytrain.training import loop, memory
 from pytrain.training.log import read as read_log
+from pytrain.training.opening import build_method, check_phases
 
 from .children import HANG_S, environment
 
@@ -251,7 +253,7 @@ def test_failures_on_the_way_are_one_line_and_exit_code_1(pytrain, project, monk
         return run
 
     for error, line in [
-        (loop.PytrainError("step 7: loss nan"), "pytrain: step 7: loss nan"),
+        (PytrainError("step 7: loss nan"), "pytrain: step 7: loss nan"),
         (torch.OutOfMemoryError("CUDA out of memory"), "pytrain: out of memory; for training raise train.accumulate"),
         (OSError(28, "No space left on device"), "pytrain: No space left on device"),
     ]:
@@ -371,8 +373,8 @@ def test_shipped_configurations_load_and_build(path):
     loaded = config.load(path)
     assert loaded.run.name == path.stem.replace("_spandrel", "")
     assert loaded.evaluate.sets
-    method = loop.build_method(loaded)
-    loop.check_phases(loaded, method)
+    method = build_method(loaded)
+    check_phases(loaded, method)
     if loaded.net.type != "spandrel":
         with torch.device("meta"):
             assert nets.build(loaded.net).scale == loaded.net.scale
@@ -420,7 +422,7 @@ def test_help_does_not_wait_for_torch():
 def test_the_memory_of_shapes_is_that_of_real_tensors(project):
     """What autograd keeps, counted on the meta device, is what it keeps when the same step is computed."""
     loaded = config.load(project / "cfg.toml")
-    method = loop.build_method(loaded)
+    method = build_method(loaded)
     real = {"generator": nets.build(loaded.net)}
     found = memory.estimate(loaded, method, real)
     weights = 4 * nets.num_parameters(real["generator"])
@@ -442,7 +444,7 @@ def test_the_memory_of_shapes_is_that_of_real_tensors(project):
 
 def test_memory_of_methods_with_several_networks(tmp_path):
     loaded = config.load(ROOT / "configs" / "realesrgan_x4plus.toml", ["method.perceptual_weight=0", "data.batch=4"])
-    method = loop.build_method(loaded)
+    method = build_method(loaded)
     with torch.device("meta"):
         shapes = {"generator": nets.build(loaded.net), "discriminator": nets.build(loaded.method.discriminator)}
     found = memory.estimate(loaded, method, shapes)

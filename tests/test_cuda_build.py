@@ -102,7 +102,7 @@ def cuobjdump() -> str:
         places = [str(path.parent) for path in Path(torch.__file__).parent.parent.glob("nvidia/*/bin/cuobjdump")]
         found = next((tool for place in places if (tool := shutil.which("cuobjdump", path=place))), None)
     if found is None:
-        pytest.skip("cuobjdump is not installed (pip install nvidia-cuda-cuobjdump)")
+        pytest.skip("cuobjdump is not installed (pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm)")
     return str(found)
 
 

@@ -16,11 +16,13 @@ from pytrain import nets
 from pytrain.commands import cli, sweep
 from pytrain.commands import estimate as cli_estimate
 from pytrain.config.config import loads
-from pytrain.data.source import DataConfig
+from pytrain.data.source import DataConfig, open_source, stream
 from pytrain.errors import CheckpointError, ConfigError
 from pytrain.evaluation.infer import upscale
 from pytrain.files.checkpoint import load_into, load_model, load_state, save_model
 from pytrain.training import loop
+from pytrain.training.degrade import assemble, to_float
+from pytrain.training.opening import build_method
 from pytrain.training.state import saved_states
 
 SMALL = nets.DASRConfig(num_features=6, num_blocks=1, num_experts=3, predictor_features=4)
@@ -61,10 +63,10 @@ def configuration(out, *overrides: str):
 
 
 def first_batch(config):
-    method = loop.build_method(config)
-    source = loop.open_source(config.data, method.images, 4, config.run.seed)
-    (raw,) = list(loop.stream(source, range(1, 2), 0, 1))
-    batch = loop.assemble(method, raw, 1, torch.device("cpu"))
+    method = build_method(config)
+    source = open_source(config.data, method.images, 4, config.run.seed)
+    (raw,) = list(stream(source, range(1, 2), 0, 1))
+    batch = assemble(method, raw, torch.device("cpu"))
     return method, batch, method.prepare({}, batch, 1)
 
 
@@ -125,9 +127,9 @@ def correlation_after_training(folder, shuffled):
     data = DataConfig(images=("chelsea.png", "rocket.jpg"), crop_px=96, batch=32)
     found = []
     with torch.no_grad():
-        for raw in loop.stream(loop.open_source(data, ("hr",), 4, 77), range(8), 0, 1):
+        for raw in stream(open_source(data, ("hr",), 4, 77), range(8), 0, 1):
             tasks = pydegrade.sample("dasr-mixed", 77, raw.indices)
-            estimate, _ = net.predictor(pydegrade.degrade(loop.to_float(raw.images["hr"]), tasks))
+            estimate, _ = net.predictor(pydegrade.degrade(to_float(raw.images["hr"]), tasks))
             found.append((*tasks.vector("dasr33-global"), estimate.numpy()))
     vector, mask, estimate = map(np.concatenate, zip(*found))
     names = ("blur1.sigma_x_px", "noise1.level", "jpeg1.quality")
@@ -157,10 +159,10 @@ def test_regression_is_the_mean_over_entries_or_over_the_known_ones(tmp_path):
 
 
 def test_without_gan_there_is_no_discriminator(tmp_path):
-    method = loop.build_method(configuration(tmp_path, "method.gan_weight=0"))
+    method = build_method(configuration(tmp_path, "method.gan_weight=0"))
     assert [phase.name for phase in method.phases] == ["generator"]
     assert set(method.nets()) == set(method.configs()) == {"generator"}
-    method = loop.build_method(configuration(tmp_path))
+    method = build_method(configuration(tmp_path))
     assert [phase.name for phase in method.phases] == ["generator", "discriminator"]
 
 
@@ -291,7 +293,7 @@ def test_bad_edits_are_named(changes, message):
 )
 def test_bad_configurations_are_named(tmp_path, overrides, message):
     with pytest.raises(ConfigError, match=message):
-        loop.build_method(configuration(tmp_path, *overrides))
+        build_method(configuration(tmp_path, *overrides))
 
 
 # On the command line.

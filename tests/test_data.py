@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +18,7 @@ import pytest
 from PIL import Image
 
 from pydegrade.commands.cli import main as degrade
-from pydegrade.files.dataset import find_images
+from pydegrade.files.dataset import CropReader, Crops, find_images
 from pydegrade.files.read import read_image
 from pydegrade.files.write import write_image
 from pytrain.data import source as source_module
@@ -410,29 +413,141 @@ def test_missing_and_empty_folders_and_small_images(tmp_path):
         open_folder(folder, meta_info=str(tmp_path / "names.txt"))
 
 
-def first_step_with(source: Source, name: str) -> int:
-    position = [image.name for image in source.images["hr"].images].index(name)
-    return int(np.argmax(source.crops(np.arange(600)).image == position)) // source.config.batch
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1500])
+
+
+def no_image(path: Path) -> None:
+    path.write_text("not an image")
+
+
+def other_size(path: Path) -> None:
+    Image.new("RGB", (50, 60)).save(path)
+
+
+DAMAGES = (cut_off, no_image, other_size, Path.unlink)
+
+
+def drawn_by(source: Source, index: int, bad: set[str]) -> list[Crops]:
+    """What the rule says: the draws of a sample up to the first whose image is a good one."""
+    draws = [source.crops(np.array([index]))]
+    while source.images["hr"].images[draws[-1].image[0]].name in bad:
+        draws.append(source.crops(np.array([index]), len(draws)))
+    return draws
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_of_an_unreadable_image_draw_another_one(tmp_path, workers, damage):
+    folder = write_folder(tmp_path / "hr", [(f"{number}.png", 40, 40) for number in range(12)])
+    source = open_folder(folder, workers=workers, batch=4)
+    intact = CropReader(open_folder(shutil.copytree(folder, tmp_path / "intact")).images["hr"])
+    bad = {"3.png", "7.png"}
+    for name in bad:
+        damage(folder / name)
+    batches = collect(source, range(12))
+    draws = {index: drawn_by(source, index, bad) for index in range(48)}
+    found = {}
+    for batch in batches:
+        for index, crop in zip(batch.indices.tolist(), batch.images["hr"].numpy()):
+            assert (crop == intact.read(draws[index][-1], 0).transpose(2, 0, 1)).all()
+        for one in batch.unreadable:
+            found.setdefault(one.name, one)
+    assert found.keys() == bad
+    for name, one in found.items():
+        assert name in one.reason
+        assert "\n" not in one.reason
+        position = [image.name for image in source.images["hr"].images].index(name)
+        assert one.index == min(i for i in draws if position in [int(crop.image[0]) for crop in draws[i]])
+    # From the middle on: the same bytes, whether what was found is handed on or not.
+    assert same(collect(source, range(5, 12)), batches[5:])
+    with stream(source, range(5, 12), unreadable={name: one.index for name, one in found.items()}) as rest:
+        assert same(list(rest), batches[5:])
+
+
+def test_what_was_unreadable_once_stays_out_from_that_sample_on(tmp_path):
+    folder = write_folder(tmp_path / "hr", [(f"{number}.png", 40, 40) for number in range(6)])
+    source = open_folder(folder, batch=4)
+    plain = collect(source, range(8))
+    position = [image.name for image in source.images["hr"].images].index("2.png")
+    drawn = np.flatnonzero(source.crops(np.arange(32)).image == position)
+    with stream(source, range(8), unreadable={"2.png": int(drawn[1])}) as batches:
+        changed = list(batches)
+    differing = [
+        i for i in range(32) if not (plain[i // 4].images["hr"][i % 4] == changed[i // 4].images["hr"][i % 4]).all()
+    ]
+    assert differing == drawn[1:].tolist()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_sample_whose_partner_is_unreadable_draws_another_one(tmp_path, damage):
+    config = write_pairs(tmp_path)
+    source = open_source(config, ("hr", "lr"), 4, 0)
+    partner = source.images["lr"].images[1].path
+    damage(partner)
+    name = source.images["hr"].images[1].name
+    with stream(source, range(6)) as batches:
+        found = [one for batch in batches for one in batch.unreadable]
+    assert {one.name for one in found} == {name}
+    assert partner.name in found[0].reason
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_image_ends_the_stream_at_its_step(tmp_path, workers):
-    folder = write_folder(tmp_path / "hr", [(f"{number}.png", 40, 40) for number in range(40)])
-    path = folder / "17.png"
-    path.write_bytes(path.read_bytes()[:-2000])
-    source = open_folder(folder, workers=workers, batch=4)
-    step = first_step_with(source, "17.png")
-    assert step > 2, "the test wants good steps before the bad one"
+def test_when_no_image_can_be_read_the_stream_ends_with_one_line(tmp_path, workers):
+    folder = write_folder(tmp_path / "hr")
+    source = open_folder(folder, workers=workers)
+    shutil.rmtree(folder)
     with stream(source, range(100)) as batches:
-        for expected in range(step):
-            assert next(batches).step == expected
         with pytest.raises(
-            DataError, match=rf"^data: step {step}, sample \d+: .*17.png: corrupt or truncated"
+            DataError, match=r"^data: step 0, sample \d+: 64 images in a row cannot be read; the last: "
         ) as caught:
             next(batches)
         assert "\n" not in str(caught.value)
         with pytest.raises(StopIteration):
             next(batches)
+
+
+def test_what_is_not_the_files_fault_ends_the_stream(tmp_path, monkeypatch):
+    source = open_folder(write_folder(tmp_path / "hr"))
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(CropReader, "view", full)
+    with (
+        stream(source, range(2)) as batches,
+        pytest.raises(DataError, match=r"^data: step 0, sample 0: .*Too many open"),
+    ):
+        next(batches)
+
+
+def test_images_that_have_vanished_keep_their_numbers(tmp_path):
+    folder = write_folder(tmp_path / "hr", [(f"{number}.png", 40, 40) for number in range(8)])
+    config = DataConfig(hr=(str(folder),), crop_px=20, batch=4)
+    first = open_source(config, ("hr",), 2, 0)
+    listing = json.loads(json.dumps(first.listing()))
+    (folder / "2.png").unlink()
+    no_image(folder / "4.png")
+    other_size(folder / "6.png")
+    again = open_source(config, ("hr",), 2, 0, listing)
+    assert [image.name for image in again.images["hr"].images] == [f"{number}.png" for number in range(8)]
+    assert (again.images["hr"].sides_px == first.images["hr"].sides_px).all()
+    assert again.digest == first.digest
+    with stream(again, range(10)) as batches:
+        assert {one.name for batch in batches for one in batch.unreadable} == {"2.png", "4.png", "6.png"}
+    # With a new image it is another data set.
+    Image.new("RGB", (40, 40)).save(folder / "new.png")
+    assert len(open_source(config, ("hr",), 2, 0, listing).images["hr"].images) == 7
+
+
+def test_partners_that_have_vanished_keep_their_numbers(tmp_path):
+    config = write_pairs(tmp_path)
+    first = open_source(config, ("hr", "lr"), 4, 0)
+    first.images["lr"].images[1].path.unlink()
+    first.images["hr"].images[2].path.unlink()
+    again = open_source(config, ("hr", "lr"), 4, 0, first.listing())
+    assert again.digest == first.digest
+    assert [image.name for image in again.images["lr"].images] == [image.name for image in first.images["lr"].images]
 
 
 def test_a_worker_that_dies_is_reported(tmp_path):

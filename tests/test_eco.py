@@ -18,12 +18,15 @@ from pydegrade.files.write import write_image
 from pytrain import nets
 from pytrain.commands.pairs import command
 from pytrain.config.config import loads
+from pytrain.data.source import open_source, stream
 from pytrain.errors import CheckpointError, ConfigError, DataError
 from pytrain.files.checkpoint import load_state, save_model
 from pytrain.methods.contract import Setup
 from pytrain.methods.eco import ECO, ECOConfig, real_share
 from pytrain.methods.pairs import SETS, downscale, plan_pairs, read_manifest, write_pairs
 from pytrain.training import loop
+from pytrain.training.degrade import assemble
+from pytrain.training.opening import build_method
 from pytrain.training.state import saved_states
 
 NET = nets.SRResNetConfig(scale=2, num_features=4, num_blocks=1)
@@ -61,7 +64,7 @@ def pairs(clean, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("progress", "wanted"),
-    # METHODS_ECO_MZSR_IPT.md 1.3, three digits.
+    # The released sigmoid, three digits.
     [(0.0, 0), (0.26, 0), (0.30, 0.043), (0.40, 0.223), (0.5, 0.5), (0.6, 0.777), (0.74, 1), (1.0, 1)],
 )
 def test_sigmoid_schedule_has_the_released_values(progress, wanted):
@@ -229,10 +232,10 @@ def live(pairs) -> tuple[str, ...]:
 
 def batches_of(config, step: int):
     """What the phases see at a step, and the images it was made from."""
-    method = loop.build_method(config)
-    source = loop.open_source(config.data, method.images, 2, config.run.seed)
-    (raw,) = list(loop.stream(source, range(step, step + 1), 0, 1))
-    batch = loop.assemble(method, raw, step, torch.device("cpu"))
+    method = build_method(config)
+    source = open_source(config.data, method.images, 2, config.run.seed)
+    (raw,) = list(stream(source, range(step, step + 1), 0, 1))
+    batch = assemble(method, raw, torch.device("cpu"))
     return raw, batch, method.prepare(method.nets(), batch, step)
 
 

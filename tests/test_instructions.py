@@ -50,6 +50,7 @@ def test_no_case_needs_more_instructions_than_recorded():
         warnings.warn(f"fewer instructions than recorded, the gate is loose: {better}; {advice}", stacklevel=1)
 
 
+@pytest.mark.slow
 def test_arm64_gives_the_same_bits():
     compiler, cross = native.x86_compiler(), native.arm_compiler()
     emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")

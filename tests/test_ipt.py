@@ -15,13 +15,16 @@ from pytrain import nets
 from pytrain.commands import cli
 from pytrain.config.config import loads
 from pytrain.data.batch import Batch
+from pytrain.data.source import open_source, stream
 from pytrain.errors import CheckpointError, ConfigError
 from pytrain.evaluation.evaluate import evaluate, open_sets
 from pytrain.files.checkpoint import load_state, save_model
 from pytrain.methods.contract import Setup, Terms
 from pytrain.methods.ipt import IPTMethod, IPTMethodConfig
 from pytrain.training import loop, memory
-from pytrain.training.crew import is_separable
+from pytrain.training.degrade import assemble, to_float
+from pytrain.training.opening import build_method, fresh_nets
+from pytrain.training.slices import is_separable
 from pytrain.training.state import saved_states
 
 TASKS = ("sr-x2", "sr-x3", "denoise-30", "derain")
@@ -80,17 +83,17 @@ def test_a_steps_task_follows_from_its_number_and_all_are_equally_likely():
 
 def test_every_task_has_inputs_of_one_size_from_the_corner_of_the_crop(tmp_path):
     config = configuration(tmp_path)
-    method = loop.build_method(config)
-    source = loop.open_source(config.data, method.images, 2, config.run.seed)
+    method = build_method(config)
+    source = open_source(config.data, method.images, 2, config.run.seed)
     for task, scale, space in zip(
         TASKS, NET.scales, ("bicubic-x2", "bicubic-x3", "ipt-denoise-30", "ipt-derain-light")
     ):
         step = first_step(method, task)
-        (raw,) = list(loop.stream(source, range(step, step + 1), 0, 1))
-        batch = loop.assemble(method, raw, step, torch.device("cpu"))
+        (raw,) = list(stream(source, range(step, step + 1), 0, 1))
+        batch = assemble(method, raw, torch.device("cpu"))
         assert batch.lr.shape == (4, 3, 12, 12)
         assert batch.target.shape == (4, 3, 12 * scale, 12 * scale)
-        assert torch.equal(batch.hr, loop.to_float(raw.images["hr"])[..., : 12 * scale, : 12 * scale])
+        assert torch.equal(batch.hr, to_float(raw.images["hr"])[..., : 12 * scale, : 12 * scale])
         assert batch.tasks.space.name == space
 
 
@@ -167,7 +170,7 @@ def test_batches_are_cut_between_images_that_are_compared():
 
 def test_only_the_tasks_own_head_and_tail_move(tmp_path):
     config = configuration(tmp_path, "method.finetune=denoise-30", "data.crop_px=12", "run.steps=3")
-    before = loop.fresh_nets(config, loop.build_method(config), torch.device("cpu"))["generator"].state_dict()
+    before = fresh_nets(config, build_method(config), torch.device("cpu"))["generator"].state_dict()
     loop.fit(config)
     state = load_state(saved_states(tmp_path / "states")[0][1])[0]
     number = TASKS.index("denoise-30")
@@ -270,7 +273,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ("net={type='srresnet',scale=2}", r"net\.type must be 'ipt' for method ipt, got 'srresnet'"),
     ):
         with pytest.raises(ConfigError, match=message):
-            loop.build_method(configuration(tmp_path, change))
+            build_method(configuration(tmp_path, change))
     with pytest.raises(ConfigError, match=r"train\.accumulate must divide the 1 groups of 4 samples"):
         loop.fit(configuration(tmp_path / "run", "train.accumulate=2"))
     with pytest.raises(ConfigError, match=r"method\.contrastive_images must be 0 or >= 2, got 1"):
@@ -286,7 +289,7 @@ def test_models_with_other_heads_are_refused(tmp_path):
 
 def test_the_memory_of_a_step_is_known(tmp_path):
     config = configuration(tmp_path)
-    method = loop.build_method(config)
+    method = build_method(config)
     found = memory.estimate(config, method, method.nets())
     assert found.activations
     assert found.slice_images == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,17 @@ from pytrain.errors import CheckpointError, ConfigError, PytrainError
 from pytrain.files.checkpoint import load_model, load_state, read_weights
 from pytrain.methods.contract import Phase, Terms
 from pytrain.methods.psnr import Psnr, PsnrConfig
+from pytrain.methods.realesrgan import RealESRGAN
 from pytrain.methods.registry import METHODS, MethodEntry
 from pytrain.settings import option
-from pytrain.training import loop
+from pytrain.training import loop, trial
 from pytrain.training import state as states
+from pytrain.training.degrade import assemble
+from pytrain.training.distributed import World
+from pytrain.training.log import Log
+from pytrain.training.opening import build_method
+from pytrain.training.precision import Precision
+from pytrain.training.run import open_run
 
 from .children import HANG_S, environment, interrupted
 
@@ -225,9 +233,9 @@ def test_two_processes_give_the_weights_of_one(photographs_dir, tmp_path):
 
 def test_processes_must_share_the_batch_evenly(photographs_dir, tmp_path, monkeypatch):
     config = configuration(photographs_dir, tmp_path)
-    world = loop.World(0, 3, 3, torch.device("cpu"))
+    world = World(0, 3, 3, torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"data.batch must be a multiple of the 3 processes of torchrun, got 4"):
-        loop._Run.open(config, world, None, None)
+        open_run(config, world)
 
 
 # Trouble.
@@ -286,7 +294,7 @@ def test_a_bad_step_is_skipped_and_its_tasks_are_kept(photographs_dir, tmp_path,
         {key: value for key, value in saved[5].items() if key.startswith("net.")},
     )
     assert not torch.equal(saved[5]["net.generator/conv_first.weight"], saved[6]["net.generator/conv_first.weight"])
-    dump = json.loads((tmp_path / "trouble" / "step_000000004_rank0.json").read_text())
+    dump = json.loads((tmp_path / "nonfinite" / "step_000000004_rank0.json").read_text())
     assert dump["indices"] == [16, 17, 18, 19]
     assert [address.split("/")[-1] for address in dump["addresses"]] == ["i16", "i17", "i18", "i19"]
     assert events(tmp_path, "nonfinite")[0]["step"] == 4
@@ -343,6 +351,150 @@ def test_a_changed_setting_is_told_on_resume(photographs_dir, tmp_path):
     loop.fit(configuration(photographs_dir, tmp_path, "run.steps=4", "optimizer.learning_rate=1e-5"), resume="auto")
     texts = [event["text"] for event in events(tmp_path, "warning")]
     assert texts == ["resumed with another optimizer.learning_rate: 1e-05, it was 0.0002"]
+
+
+# Images that cannot be read.
+
+
+def copied(photographs_dir: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(photographs_dir, folder))
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1500])
+
+
+@pytest.mark.parametrize("damage", [cut_off, Path.unlink])
+def test_an_unreadable_image_is_named_once_and_resuming_gives_the_same_bits(photographs_dir, tmp_path, damage):
+    # It goes bad after the run has opened its images, before a pixel of it was read.
+    def fit(name: str, *overrides: str, resume: str | None = None) -> None:
+        folder = tmp_path / "images" / name
+        config = configuration(folder, tmp_path / name, "train.ema_decay=0", *overrides)
+
+        def log(out: Path, is_main: bool) -> Log:
+            if resume is None:
+                damage(folder / "3.png")
+            return Log(out, config.log, config.run.steps, is_main)
+
+        loop.fit(config, resume=resume, log=log)
+
+    for name in ("whole", "parts", "mended", "plain"):
+        copied(photographs_dir, tmp_path / "images" / name)
+    fit("whole")
+    fit("parts", "run.steps=5")
+    fit("parts", resume="auto")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+    # The run has met it: that it is whole again later must not change what follows.
+    fit("mended", "run.steps=5")
+    shutil.copy(photographs_dir / "3.png", tmp_path / "images" / "mended" / "3.png")
+    fit("mended", resume="auto")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "mended"))
+
+    texts = [str(event["text"]) for event in events(tmp_path / "whole", "warning")]
+    assert len(texts) == 1
+    assert texts[0].startswith("3.png cannot be read, its samples draw other images from here on: ")
+    assert [event["text"] for event in events(tmp_path / "parts", "warning")] == [
+        texts[0].replace("images/whole", "images/parts")
+    ]
+    loop.fit(configuration(tmp_path / "images" / "plain", tmp_path / "plain", "train.ema_decay=0"))
+    key = "net.generator/conv_first.weight"
+    assert not torch.equal(weights_of(tmp_path / "plain")[key], weights_of(tmp_path / "whole")[key])
+
+
+# Errors on the way.
+
+ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+
+
+@pytest.mark.parametrize("overrides", [(), GAN])
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError(ALLOCATOR), OSError(12, "memory")],
+)
+def test_memory_that_runs_out_is_one_line_and_loses_nothing(photographs_dir, tmp_path, monkeypatch, error, overrides):
+    loop.fit(configuration(photographs_dir, tmp_path / "whole", *overrides))
+
+    kind = RealESRGAN if overrides else Psnr
+    original = kind.select
+
+    def failing(self, step, indices):
+        if step == 5:
+            raise error
+        return original(self, step, indices)
+
+    monkeypatch.setattr(kind, "select", failing)
+    config = configuration(photographs_dir, tmp_path / "parts", *overrides)
+    with pytest.raises(PytrainError, match=r"^step 5: out of memory on cpu \(.*\); raise train.accumulate") as caught:
+        loop.fit(config)
+    assert "\n" not in str(caught.value)
+    assert states.saved_states(tmp_path / "parts" / "states")[0][0] == 5
+    monkeypatch.undo()
+    loop.fit(config, resume="auto")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "name"),
+    [((), Psnr, "loss"), (GAN, RealESRGAN, "generator_loss"), (GAN, RealESRGAN, "discriminator_loss")],
+)
+def test_a_half_taken_step_is_not_saved(photographs_dir, tmp_path, monkeypatch, overrides, kind, name):
+    """An error in the middle of a step: whatever is saved, going on from it gives the bits of an uninterrupted run."""
+    loop.fit(configuration(photographs_dir, tmp_path / "whole", *overrides))
+    original = getattr(kind, name)
+
+    def failing(self, nets, batch, step):
+        terms = original(self, nets, batch, step)
+        if step == 5:
+            raise MemoryError
+        return terms
+
+    monkeypatch.setattr(kind, name, failing)
+    config = configuration(photographs_dir, tmp_path / "parts", *overrides)
+    with pytest.raises(PytrainError, match=r"^step 5: out of memory"):
+        loop.fit(config)
+    # Without random buffers the state is whole until the optimizer moves; spectral norm writes to its buffers at once.
+    assert states.saved_states(tmp_path / "parts" / "states")[0][0] == (3 if overrides else 5)
+    monkeypatch.undo()
+    loop.fit(config, resume="auto")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+
+
+def test_a_defect_of_ours_keeps_its_traceback_and_the_state(photographs_dir, tmp_path, monkeypatch):
+    def broken(*arguments: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(loop, "measure", broken)
+    with pytest.raises(KeyError, match="a bug"):
+        loop.fit(configuration(photographs_dir, tmp_path, "evaluate.every_steps=4"))
+    assert states.saved_states(tmp_path / "states")[0][0] == 4
+
+
+# What "auto" decides.
+
+
+def test_what_auto_decides_is_written_before_the_first_step_and_used_again(photographs_dir, tmp_path, monkeypatch):
+    decisions = iter([Precision("bf16", True, "first"), Precision("fp32", False, "second")])
+    monkeypatch.setattr(trial, "choose_precision", lambda *arguments: next(decisions))
+    config = configuration(photographs_dir, tmp_path / "a", "train.precision=auto")
+
+    def killed(self, step, indices):
+        assert json.loads((tmp_path / "a" / "precision.json").read_text())["precision"]["name"] == "bf16"
+        raise KeyboardInterrupt
+
+    original = Psnr.select
+    monkeypatch.setattr(Psnr, "select", killed)
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit(config)
+    monkeypatch.setattr(Psnr, "select", original)
+    assert not states.saved_states(tmp_path / "a" / "states")
+    loop.fit(config)
+    assert events(tmp_path / "a", "start")[0]["precision"] == "first"
+    # Another configuration decides for itself, and so does a damaged record.
+    (tmp_path / "b").mkdir()
+    text = (tmp_path / "a" / "precision.json").read_text()
+    (tmp_path / "b" / "precision.json").write_text(text[:-20])
+    loop.fit(configuration(photographs_dir, tmp_path / "b", "train.precision=auto", "run.steps=1"))
+    assert events(tmp_path / "b", "start")[0]["precision"] == "second"
 
 
 def test_a_full_disk_in_between_is_told_and_the_run_goes_on(photographs_dir, tmp_path, monkeypatch):
@@ -405,10 +557,10 @@ def test_the_tasks_are_those_of_the_command_line(photographs_dir, tmp_path):
     from pytrain.data.source import open_source, stream
 
     config = configuration(photographs_dir, tmp_path, *GAN, "net.scale=4", "data.augment=hflip")
-    method = loop.build_method(config)
+    method = build_method(config)
     source = open_source(config.data, method.images, 4, config.run.seed)
     (raw,) = list(stream(source, range(2, 3), 0, 1))
-    batch = loop.assemble(method, raw, 2, torch.device("cpu"))
+    batch = assemble(method, raw, torch.device("cpu"))
 
     images = find_images([photographs_dir], side_px=32)
     crops = draw_crops(images, 3, range(8, 12), 32)

@@ -15,7 +15,8 @@ from pytrain.files.checkpoint import load_state
 from pytrain.methods.contract import Setup
 from pytrain.methods.mzsr import MZSRMethod, MZSRMethodConfig, step_shares
 from pytrain.training import loop
-from pytrain.training.crew import is_separable
+from pytrain.training.opening import build_method
+from pytrain.training.slices import is_separable
 from pytrain.training.state import saved_states
 
 NET = nets.MZSRConfig(num_features=2, num_layers=2)
@@ -116,7 +117,7 @@ def test_all_tasks_at_once_give_what_they_give_one_by_one(first_order):
 
 
 def test_weights_of_the_query_losses():
-    # METHODS_ECO_MZSR_IPT.md 2.6: max(0.2 - 6e-5 n, 0.006) and min(0.2 + 2.4e-4 n, 0.976).
+    # Soh et al. 2020, released train.py, n outer steps: max(0.2 - 6e-5 n, 0.006) and min(0.2 + 2.4e-4 n, 0.976).
     for step in (0, 1, 1000, 3233, 3234, 100_000):
         found = step_shares("annealed", step, 5)
         assert found[:4] == pytest.approx([max(0.2 - 6e-5 * step, 0.006)] * 4, abs=1e-12)
@@ -208,13 +209,13 @@ def test_slices_of_a_batch_give_the_gradient_of_the_whole():
 
 def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.batch must be a multiple of twice method\.tasks, 4, .*got 6"):
-        loop.build_method(configuration(tmp_path, "data.batch=6"))
+        build_method(configuration(tmp_path, "data.batch=6"))
     with pytest.raises(ConfigError, match=r"net\.type must be 'mzsr' for method mzsr, got 'srresnet'"):
-        loop.build_method(configuration(tmp_path, "net={type='srresnet', scale=2}"))
+        build_method(configuration(tmp_path, "net={type='srresnet', scale=2}"))
     with pytest.raises(ConfigError, match=r"data\.crop_px must be at least 4 times the largest scale, 36, got 32"):
-        loop.build_method(configuration(tmp_path, "method.scales=[2, 9]"))
+        build_method(configuration(tmp_path, "method.scales=[2, 9]"))
     with pytest.raises(ConfigError, match=r"method\.space must have the network's scale x2, got mzsr-direct-x4 x4"):
-        loop.build_method(configuration(tmp_path, "method.space=mzsr-direct-x4"))
+        build_method(configuration(tmp_path, "method.space=mzsr-direct-x4"))
     for change, message in (
         ("train.accumulate=4", r"train\.accumulate must divide the 2 groups of 4 samples .*, got 4"),
         ("train.crew=2", r"train\.crew must be 0 or 1 for this method, got 2"),

@@ -52,7 +52,7 @@ def g20():
 
 
 def released_pair(hr, kernel, scale):
-    """The recipe that gives the released files' pixels: EXACT.md 1.6, with SciPy."""
+    """The recipe that gives the released files' pixels, with SciPy."""
     values = hr / 255
     blurred = np.stack([correlate(values[..., c], kernel, mode="reflect") for c in range(hr.shape[2])], axis=2)
     return np.rint(255 * blurred[::scale, ::scale]).astype(np.uint8), 255 * blurred[::scale, ::scale]

@@ -65,7 +65,7 @@ def on_meta(config):
         return build(config)
 
 
-# Counts that others published or that METHODS.md derives; SwinIR's are the sizes of the released files.
+# Counts that others published or that follow from the layers; SwinIR's are the sizes of the released files.
 @pytest.mark.parametrize(
     ("config", "count"),
     [

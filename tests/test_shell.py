@@ -18,8 +18,9 @@ import pydegrade
 import pytrain.methods.pairs
 from pydegrade.commands import cli as degrade_cli
 from pydegrade.commands import resize, sample
-from pydegrade.commands.shell import errors, options
+from pydegrade.commands.shell import options
 from pydegrade.commands.shell.text import printable
+from pydegrade.errors import is_out_of_memory
 from pydegrade.files import dataset, read, sample_manifest
 from pydegrade.images import imresize
 from pytrain.commands import cli as pytrain_cli
@@ -223,7 +224,7 @@ def test_out_of_memory_is_recognised_on_every_system():
     for make in (lambda: torch.empty(2**50), lambda: np.empty(2**50), lambda: bytes(2**62)):
         with pytest.raises((RuntimeError, MemoryError)) as caught:
             make()
-        assert errors.is_out_of_memory(caught.value), caught.value
-    assert errors.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert not errors.is_out_of_memory(RuntimeError("a bug"))
-    assert not errors.is_out_of_memory(ValueError("DefaultCPUAllocator"))
+        assert is_out_of_memory(caught.value), caught.value
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("a bug"))
+    assert not is_out_of_memory(ValueError("DefaultCPUAllocator"))

@@ -299,7 +299,13 @@ def _listed(sources: list[Path], meta_info: Path) -> tuple[str, Sequence[Candida
 
 
 def draw_crops(
-    images: HrImages, seed: int, indices: Any, side_px: int, augment: Augment = "hflip", step_px: int = 1
+    images: HrImages,
+    seed: int,
+    indices: Any,
+    side_px: int,
+    augment: Augment = "hflip",
+    step_px: int = 1,
+    attempt: int = 0,
 ) -> Crops:
     """Which square of which image each sample is: pure in (seed, index), uniform over images, then over positions.
 
@@ -310,11 +316,13 @@ def draw_crops(
         side_px: side of the square, at most the shorter side of every image.
         augment: one of AUGMENTS; every symmetry it allows is equally likely. What is drawn does not depend on it.
         step_px: tops and lefts are multiples of this, so that a smaller image can be cut at the same place.
+        attempt: 0 is the sample; 1, 2, ... are independent draws for the same number, for whoever could not read the image
+            of the one before.
     """
     if augment not in AUGMENTS:
         raise ImageError(f"draw_crops: augment must be one of {', '.join(AUGMENTS)}, got {augment!r}")
     index = np.asarray(indices, np.int64).reshape(-1)
-    draws = [(f"data.{name}", 0) for name in ("image", "crop_top", "crop_left", "hflip", "vflip", "transpose")]
+    draws = [(f"data.{name}", attempt) for name in ("image", "crop_top", "crop_left", "hflip", "vflip", "transpose")]
     uniform = rng.uniforms(rng.check_seed(seed), rng.check_indices(index), draws)
     image = _whole(uniform[:, 0], len(images.images))
     positions = (images.sides_px[image] - side_px) // step_px + 1

@@ -44,7 +44,8 @@ def command(config_path: Path | None, overrides: tuple[str, ...], resume: str | 
     from pydegrade.commands.shell.outputs import check_folder
     from pydegrade.files.lock import folder_lock
 
-    from ..training.loop import fit, out_folder
+    from ..training.loop import fit
+    from ..training.opening import out_folder
 
     folder = out_folder(config)
     check_folder(folder, [Path(source) for source in config.data.hr], "run.out")

@@ -6,18 +6,24 @@ any number of workers and processes, and gives the same bytes.
 
 Workers only decode and cut; degradation happens on the training device. Image i belongs to worker i mod workers: each
 keeps its own images in its own part of the cache, and no image is held twice.
+
+An image that cannot be read while a run goes on (cut off, vanished) costs nothing but itself: the samples that drew it
+draw again, as a function of (seed, sample number, attempt), until they meet one that can. Which image that is depends on
+which files are readable and on nothing else.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import multiprocessing
 import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -51,6 +57,12 @@ BATCHES_AHEAD = 2
 """Finished batches that wait for the training process; as many again may be half finished."""
 
 NAMES_SHOWN = 3
+
+MOST_ATTEMPTS = 64
+"""A sample that has met so many unreadable images in a row ends the run: most of the images are gone."""
+
+NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of the system that another image would meet as well."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +110,32 @@ class RawBatch:
         step: number of the step.
         indices: int64 [b], sample numbers.
         images: uint8 [b, 3, H, W] RGB by name, contiguous; "hr" is always there.
+        unreadable: images that were found unreadable for this batch; the same one may be named again by later batches.
     """
 
     step: int
     indices: NDArray[np.int64]
     images: Mapping[str, Tensor]
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that could not be read, or whose partner could not.
+
+    Attributes:
+        name: of the HR image.
+        index: sample number that needed it; this sample and later ones draw another image instead.
+        reason: one line.
+    """
+
+    name: str
+    index: int
+    reason: str
+
+
+Listing = Mapping[str, Sequence[Sequence[Any]]]
+"""[name, height, width, bytes] of every image by the name of its set."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +148,7 @@ class Source:
         images: by name, "hr" first; position i is the same picture in all of them.
         factors: by name, how many times smaller than hr: 1 or the scale.
         notes: one line for each image that was left out and each that has no partner.
+        changed: names of images that have another number of bytes than in the listing that the opening was given.
     """
 
     config: DataConfig
@@ -122,6 +156,7 @@ class Source:
     images: Mapping[str, HrImages]
     factors: Mapping[str, int]
     notes: tuple[str, ...]
+    changed: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -146,10 +181,18 @@ class Source:
             f"crops of {self.config.crop_px} px, {readers}, cache holds {cached:.0%}"
         )
 
-    def crops(self, indices: NDArray[np.int64]) -> Crops:
-        """The HR crops of samples."""
+    def crops(self, indices: NDArray[np.int64], attempt: int = 0) -> Crops:
+        """The HR crops of samples; further attempts are what they draw when an image cannot be read."""
         step_px = max(self.factors.values())
-        return draw_crops(self.images["hr"], self.seed, indices, self.config.crop_px, self.config.augment, step_px)
+        config = self.config
+        return draw_crops(self.images["hr"], self.seed, indices, config.crop_px, config.augment, step_px, attempt)
+
+    def listing(self) -> Listing:
+        """Names and sizes of all images, as plain values: what `open_source` needs to keep their numbers."""
+        return {
+            name: [[image.name, image.height, image.width, image.size_bytes] for image in images.images]
+            for name, images in self.images.items()
+        }
 
 
 def step_indices(step: int, batch: int, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
@@ -167,7 +210,9 @@ def step_indices(step: int, batch: int, rank: int = 0, world: int = 1) -> NDArra
 # ---- opening
 
 
-def open_source(config: DataConfig, names: tuple[str, ...], scale: int, seed: int) -> Source:
+def open_source(
+    config: DataConfig, names: tuple[str, ...], scale: int, seed: int, listing: Listing | None = None
+) -> Source:
     """Find the images of a run, read their headers, match partners.
 
     Args:
@@ -175,6 +220,8 @@ def open_source(config: DataConfig, names: tuple[str, ...], scale: int, seed: in
         names: images that the method wants per sample: "hr" first, then "lr" or names of `config.sets`.
         scale: of the network.
         seed: of the run.
+        listing: `Source.listing` of an earlier opening, for a run that goes on: images that have vanished or changed their
+            size since keep their numbers, and count as unreadable. Without effect when there are new ones.
     Raises:
         ConfigError: options that do not fit the method or each other.
         DataError: nothing usable, images without partner, partners of another size. One line.
@@ -187,19 +234,68 @@ def open_source(config: DataConfig, names: tuple[str, ...], scale: int, seed: in
         found = find_images(sources, side_px=config.crop_px, meta_info=config.meta_info or None)
     except (ImageError, OSError) as error:
         raise DataError(f"data.hr: {one_line(error, 400)}") from None
-    hr = chosen(found, config.images, config.exclude, "data")
+    known = _Known(listing, found) if listing and listing.keys() == set(names) else None
+    hr = chosen(known.completed if known else found, config.images, config.exclude, "data")
+    if known is not None:
+        if {image.name for image in hr.images} != set(known.names):
+            return open_source(config, names, scale, seed)
+        hr = known.in_order(hr)
     notes = [f"left out: {line}" for line in hr.excluded]
 
     # Plain dictionaries: they travel to workers, which read-only views cannot.
     images, factors = {"hr": hr}, {"hr": 1}
     for name in names[1:]:
         where, folder = ("data.lr", config.lr) if name == "lr" else (f"data.sets.{name}", config.sets[name])
+        lost = known.partners(name) if known else {}
         images[name], unused = find_partners(
-            where, hr, Path(folder).expanduser(), scale, _listed_partners(config, name)
+            where, hr, Path(folder).expanduser(), scale, _listed_partners(config, name), lost
         )
         factors[name] = size_factor(where, hr, images[name], scale, may_be_hr=name != "lr")
         notes += [f"{where}: {line}" for line in unused]
-    return Source(config, seed, images, factors, tuple(notes))
+    return Source(config, seed, images, factors, tuple(notes), known.changed if known else ())
+
+
+class _Known:
+    """The images that a run started with, next to those that are found now.
+
+    Attributes:
+        names: of the HR images, in order.
+        completed: what is found, with those that are not found any more, sizes in px and in bytes as they were.
+        changed: names of those that have another number of bytes.
+    """
+
+    def __init__(self, listing: Listing, found: HrImages) -> None:
+        self._listing = listing
+        present = {image.name: image for image in found.images}
+        self._images = {
+            image.name: image for image in (_listed_image(one, Path(found.origin), present) for one in listing["hr"])
+        }
+        self.names = tuple(self._images)
+        new = [image for image in found.images if image.name not in self._images]
+        self.completed = replace(found, images=(*self._images.values(), *new))
+        self.changed = tuple(
+            name
+            for name, image in self._images.items()
+            if name in present and present[name].size_bytes != image.size_bytes
+        )
+
+    def in_order(self, hr: HrImages) -> HrImages:
+        """The images in the order that they had."""
+        return replace(hr, images=tuple(self._images[name] for name in self.names))
+
+    def partners(self, name: str) -> Mapping[str, HrImage]:
+        """What the images of a set were, by the name of the HR image, for those that are not found any more."""
+        return {
+            hr_name: _listed_image(entry, Path(name), {}) for hr_name, entry in zip(self.names, self._listing[name])
+        }
+
+
+def _listed_image(entry: Sequence[Any], folder: Path, present: Mapping[str, HrImage]) -> HrImage:
+    """An image as it was; where it is not the same any more, reading it tells why."""
+    name, height, width, size_bytes = entry
+    if str(name) in present:
+        return replace(present[str(name)], height=int(height), width=int(width), size_bytes=int(size_bytes))
+    return HrImage(str(name), folder / str(name), int(height), int(width), int(size_bytes))
 
 
 def _check_names(config: DataConfig, names: tuple[str, ...]) -> None:
@@ -262,9 +358,23 @@ def _listed_partners(config: DataConfig, name: str) -> Mapping[str, str]:
 
 
 def find_partners(
-    where: str, hr: HrImages, folder: Path, scale: int, listed: Mapping[str, str]
+    where: str,
+    hr: HrImages,
+    folder: Path,
+    scale: int,
+    listed: Mapping[str, str],
+    lost: Mapping[str, HrImage] = MappingProxyType({}),
 ) -> tuple[HrImages, tuple[str, ...]]:
-    """The image of a folder that belongs to each HR image, and notes about those that belong to none."""
+    """The image of a folder that belongs to each HR image, and notes about those that belong to none.
+
+    Args:
+        where: for messages.
+        hr: the HR images.
+        folder: of the partners.
+        scale: of the network; names may end in x<scale>.
+        listed: HR name -> partner's name, where a list says so.
+        lost: what stands in for partners that are not found, by HR name.
+    """
     try:
         found = find_images([folder])
     except (ImageError, OSError) as error:
@@ -275,7 +385,7 @@ def find_partners(
     for image in hr.images:
         stem = _stem(image.name)
         stems = [_stem(listed[image.name])] if image.name in listed else [stem, f"{stem}x{scale}", f"{stem}_x{scale}"]
-        partner = next((by_stem[name] for name in stems if name in by_stem), None)
+        partner = next((by_stem[name] for name in stems if name in by_stem), lost.get(image.name))
         if partner is None:
             missing.append(image.name)
         else:
@@ -327,18 +437,48 @@ def _pixels(images: HrImages) -> int:
 class _Cutter:
     """Cuts the crops of all images of a sample."""
 
-    def __init__(self, source: Source, cache_bytes: int) -> None:
+    def __init__(self, part: _Part, cache_bytes: int) -> None:
+        source = part.source
         # Each set gets the part of the cache that it would fill.
         total = sum(_pixels(images) for images in source.images.values())
-        self._factors = source.factors
+        self._source = source
         self._readers = {
             name: CropReader(images, cache_bytes * _pixels(images) // total) for name, images in source.images.items()
         }
+        positions = {image.name: position for position, image in enumerate(source.images["hr"].images)}
+        # From which sample on an image is not tried any more, by its position.
+        self._unreadable = {positions[name]: index for name, index in part.unreadable.items() if name in positions}
 
-    def cut(self, crops: Crops, row: int, out: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Fill uint8 [3, H, W] of every name."""
+    def cut(self, crops: Crops, row: int, out: Mapping[str, NDArray[np.uint8]]) -> list[Unreadable]:
+        """Fill uint8 [3, H, W] of every name.
+
+        Returns:
+            Images that were found unreadable on the way.
+        Raises:
+            DataError: MOST_ATTEMPTS images in a row cannot be read.
+            OSError: one of NOT_THE_FILES_FAULT.
+        """
+        crop, index = crops.take([row]), int(crops.index[row])
+        found: list[Unreadable] = []
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            position = int(crop.image[0])
+            if index < self._unreadable.get(position, index + 1):
+                try:
+                    self._copy(crop, out)
+                    return found
+                except (ImageError, OSError) as error:
+                    if isinstance(error, OSError) and error.errno in NOT_THE_FILES_FAULT:
+                        raise
+                    self._unreadable[position] = index
+                    name = self._source.images["hr"].images[position].name
+                    found.append(Unreadable(name, index, one_line(error, 400)))
+            crop = self._source.crops(crop.index, attempt)
+        why = f"; the last: {found[-1].reason}" if found else ""
+        raise DataError(f"{MOST_ATTEMPTS} images in a row cannot be read{why}")
+
+    def _copy(self, crop: Crops, out: Mapping[str, NDArray[np.uint8]]) -> None:
         for name, reader in self._readers.items():
-            square = reader.view(crops.take([row]).shrunk(self._factors[name]), 0)
+            square = reader.view(crop.shrunk(self._source.factors[name]), 0)
             np.copyto(out[name], square.transpose(2, 0, 1))
 
 
@@ -356,6 +496,7 @@ class _Part:
     steps: range
     rank: int
     world: int
+    unreadable: Mapping[str, int]
 
     def indices(self, step: int) -> NDArray[np.int64]:
         return step_indices(step, self.source.config.batch, self.rank, self.world)
@@ -363,21 +504,22 @@ class _Part:
 
 def _cut_here(part: _Part) -> Iterator[RawBatch]:
     """The batches, decoded by the calling thread."""
-    cutter = _Cutter(part.source, part.source.config.cache_mb * 10**6)
+    cutter = _Cutter(part, part.source.config.cache_mb * 10**6)
     for step in part.steps:
         indices = part.indices(step)
         crops = part.source.crops(indices)
         images = _empty(part.source, len(indices))
         arrays = {name: tensor.numpy() for name, tensor in images.items()}
+        unreadable: list[Unreadable] = []
         for row in range(len(indices)):
             try:
-                cutter.cut(crops, row, {name: array[row] for name, array in arrays.items()})
-            except (ImageError, OSError) as error:
-                raise _damaged(step, indices[row], str(error)) from None
-        yield RawBatch(step, indices, MappingProxyType(images))
+                unreadable += cutter.cut(crops, row, {name: array[row] for name, array in arrays.items()})
+            except (DataError, OSError) as error:
+                raise _unable(step, indices[row], str(error)) from None
+        yield RawBatch(step, indices, MappingProxyType(images), tuple(unreadable))
 
 
-def _damaged(step: int, index: int, reason: str) -> DataError:
+def _unable(step: int, index: int, reason: str) -> DataError:
     return DataError(f"data: step {step}, sample {index}: {one_line(reason, 400)}")
 
 
@@ -387,36 +529,37 @@ def _damaged(step: int, index: int, reason: str) -> DataError:
 def _work(part: _Part, number: int, connection: Connection) -> None:
     """A worker: sends the crops of its images, step by step, until the training process hangs up or all are sent.
 
-    Per crop it sends an error text, empty where all is well, and then the pixels of every image. It asks for nothing,
-    so there is nothing to wait for but the reader, and a full pipe keeps it from running ahead.
+    Per crop it sends a report, empty where all is well, and then, unless the report has an error, the pixels of every
+    image. It asks for nothing, so there is nothing to wait for but the reader, and a full pipe keeps it from running
+    ahead.
     """
     # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the training process decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     source, workers = part.source, part.source.config.workers
-    cutter = _Cutter(source, source.config.cache_mb * 10**6 // workers)
+    cutter = _Cutter(part, source.config.cache_mb * 10**6 // workers)
     out = {name: tensor[0].numpy() for name, tensor in _empty(source, 1).items()}
     try:
         for step in part.steps:
             crops = source.crops(part.indices(step))
             for row in np.flatnonzero(crops.image % workers == number).tolist():
-                reason = _reason(cutter, crops, row, out)
-                connection.send_bytes(reason.encode())
-                for array in out.values() if not reason else ():
+                unreadable, error = _cut(cutter, crops, row, out)
+                report = json.dumps([[asdict(one) for one in unreadable], error]) if unreadable or error else ""
+                connection.send_bytes(report.encode())
+                for array in out.values() if not error else ():
                     connection.send_bytes(array.data.cast("B"))
     except (BrokenPipeError, ConnectionResetError):
         pass  # the training process has gone
 
 
-def _reason(cutter: _Cutter, crops: Crops, row: int, out: Mapping[str, NDArray[np.uint8]]) -> str:
-    """Cut one crop; why that failed, or nothing."""
+def _cut(cutter: _Cutter, crops: Crops, row: int, out: Mapping[str, NDArray[np.uint8]]) -> tuple[list[Unreadable], str]:
+    """Cut one crop; images that were found unreadable, and why it failed all the same, or nothing."""
     try:
-        cutter.cut(crops, row, out)
-    except (ImageError, OSError) as error:
-        return str(error)
+        return cutter.cut(crops, row, out), ""
+    except (DataError, OSError) as error:
+        return [], str(error)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return [], f"{type(error).__name__}: {error}"
 
 
 class _Filling:
@@ -427,13 +570,16 @@ class _Filling:
         self.indices = part.indices(step)
         self.images = _empty(part.source, len(self.indices))
         self.missing = len(self.indices)
+        self.unreadable: list[Unreadable] = []
         self.errors: dict[int, str] = {}
 
     def receive(self, row: int, connection: Connection) -> None:
         """Take one crop from a worker."""
-        reason = connection.recv_bytes()
-        if reason:
-            self.errors[row] = reason.decode()
+        report = connection.recv_bytes()
+        unreadable, error = json.loads(report) if report else ([], "")
+        self.unreadable += [Unreadable(**one) for one in unreadable]
+        if error:
+            self.errors[row] = error
         else:
             for tensor in self.images.values():
                 connection.recv_bytes_into(tensor[row].numpy().data.cast("B"))
@@ -442,8 +588,10 @@ class _Filling:
     def finished(self) -> RawBatch:
         if self.errors:
             row = min(self.errors)
-            raise _damaged(self.step, self.indices[row], self.errors[row])
-        return RawBatch(self.step, self.indices, MappingProxyType(self.images))
+            raise _unable(self.step, self.indices[row], self.errors[row])
+        # In the order of the samples, whichever worker was first.
+        unreadable = tuple(sorted(self.unreadable, key=lambda one: one.index))
+        return RawBatch(self.step, self.indices, MappingProxyType(self.images), unreadable)
 
 
 def _collect(part: _Part, processes: list[BaseProcess], connections: list[Connection]) -> Iterator[RawBatch]:
@@ -591,22 +739,30 @@ def _shut_down(
         connection.close()
 
 
-def stream(source: Source, steps: range, rank: int = 0, world: int = 1) -> Stream:
+def stream(
+    source: Source,
+    steps: range,
+    rank: int = 0,
+    world: int = 1,
+    unreadable: Mapping[str, int] = MappingProxyType({}),
+) -> Stream:
     """The batches of some steps, for one of `world` training processes.
 
-    A pure function of its arguments: sample numbers are `step_indices`, pixels follow from (seed, sample number). Use it
-    in a `with` statement: workers start at once and end with it.
+    A pure function of its arguments and the files: sample numbers are `step_indices`, pixels follow from (seed, sample
+    number). Use it in a `with` statement: workers start at once and end with it.
 
     Args:
         source: from `open_source`.
         steps: numbers of the steps, in order.
         rank: number of this process in [0, world).
         world: number of training processes.
+        unreadable: HR images that were found unreadable before, by name, and the sample from which on they are not tried.
     Returns:
         A context manager and iterator of `RawBatch`. At most 2 BATCHES_AHEAD + 1 batches exist at a time.
     Raises:
         ConfigError: the batch cannot be divided among the processes.
-        DataError: from the iterator, at the step concerned: an image that cannot be decoded, a worker that died.
+        DataError: from the iterator, at the step concerned: hardly an image can be read, memory or file handles ran out,
+            a worker died.
     """
     step_indices(0, source.config.batch, rank, world)
-    return Stream(_Part(source, steps, rank, world))
+    return Stream(_Part(source, steps, rank, world, dict(unreadable)))

@@ -2,7 +2,7 @@
 
 A method says what a step learns from and what it minimises; the loop owns devices, precision, optimizers, accumulation,
 averages of weights, checkpoints, logs and processes. Everything here is a value or a pure function of values: the step
-number is the only state of a run beside weights and moments.
+number is the only state of a run besides weights and moments.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from pydegrade import TaskBatch
 
 from ..data.batch import NO_EXTRA, Batch
+from ..nets import build
 
 Nets = Mapping[str, nn.Module]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What every method is told about the run.
+    """Facts of the run that every method gets.
 
     Attributes:
         net: configuration of the network that is trained, one of the dataclasses in `pytrain.nets.NETS`.
@@ -85,58 +86,54 @@ class Phase:
     loss: LossFunction
 
 
-class Method(Protocol):
+class Method:
     """What `pytrain.methods.registry.METHODS[name].build(config, setup)` returns. Holds values, no changing state.
 
-    Members:
-        phases: run in this order in every step.
+    A method derives from this class, sets `phases`, and writes over what differs from the defaults here: one network, the
+    generator, that learns from clean crops which the method degrades.
+
+    Attributes:
+        setup: facts of the run; set by every method's `__init__`.
+        phases: run in this order in every step; at least one.
         images: names of the images that the data must supply per sample: ("hr",) for degradation on the fly, ("hr",
             "lr") for pairs from disk; ECO's pairs have four.
         averaged: names of the nets of which a moving average is kept (where the configuration asks for one); the first is
             the model that is evaluated and published.
-
-    Optional members:
-        group_rows: int; the loss compares samples of a group, which are as many consecutive sample numbers: batches are
-            cut between groups only, and never computed by several threads at once. `group_rows` (below) reads it.
-        hr_side_px: (step) -> int; the step learns from the top left square of this side of every crop, where tasks of
-            different scale share one size of the network's input. `hr_side_px` (below) reads it.
+        group_rows: the loss compares samples of a group, which are as many consecutive sample numbers: batches are cut
+            between groups only, and never computed by several threads at once. 1: samples do not know each other.
     """
 
-    @property
-    def phases(self) -> tuple[Phase, ...]: ...
-
-    @property
-    def images(self) -> tuple[str, ...]: ...
-
-    @property
-    def averaged(self) -> tuple[str, ...]: ...
+    setup: Setup
+    phases: tuple[Phase, ...]
+    images: tuple[str, ...] = ("hr",)
+    averaged: tuple[str, ...] = ("generator",)
+    group_rows: int = 1
 
     def nets(self) -> dict[str, nn.Module]:
         """Fresh networks by name, on the CPU, float32; weights are drawn from torch's global generator, which the loop
         has seeded. Nets that no phase trains (a teacher, a feature extractor) belong here too, in evaluation mode."""
+        return {"generator": build(self.setup.net)}
 
     def configs(self) -> Mapping[str, Any]:
         """Configuration of every net that has a file format of its own (the generator, a discriminator), by name."""
+        return {"generator": self.setup.net}
 
     def pretrained(self) -> Mapping[str, str]:
-        """Model files that nets other than the generator start from, by name; most methods have none."""
+        """Model files that nets other than the generator start from, by name."""
+        return {}
+
+    def hr_side_px(self, step: int) -> int | None:
+        """The step learns from the top left square of this side of every HR crop; None: from all of it. For tasks of
+        different scale that share one size of the network's input."""
+        return None
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
         """The degradation of every sample, or None where the data supplies `lr`."""
+        raise NotImplementedError(f"{type(self).__name__}.select")
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The batch as the phases see it: blended targets, labels. Without gradient, in float32, once per step."""
-
-
-def group_rows(method: Method) -> int:
-    """Consecutive samples that the method's loss needs together; 1 for most methods."""
-    return int(getattr(method, "group_rows", 1))
-
-
-def hr_side_px(method: Method, step: int) -> int | None:
-    """Side of the part of every HR crop that a step learns from; None for most methods: all of it."""
-    side_px = getattr(method, "hr_side_px", None)
-    return None if side_px is None else int(side_px(step))
+        return batch
 
 
 def frozen(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

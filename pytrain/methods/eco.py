@@ -12,10 +12,9 @@ With `mix = "vanilla"`, a = 1 throughout: the baseline on the same data.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from ..errors import CheckpointError, ConfigError
 from ..files.checkpoint import load_model
 from ..nets import build
 from ..settings import option, require
-from .contract import Nets, Phase, Setup, Terms
+from .contract import Method, Nets, Phase, Setup, Terms
 from .pairs import Recipe, check_manifest, read_manifest, weights_sha256
 from .parts import PIXEL_LOSSES, PixelLossName, load_space
 
@@ -81,10 +80,8 @@ def real_share(mix: Mix, progress: float, shift: float = 0.0) -> float:
     return 0.5 + min(0.5, max(-0.5, 1.2 * (rise - 0.5)))
 
 
-class ECO:
+class ECO(Method):
     """One network, one pixel loss, on blended pairs; see `ECOConfig`."""
-
-    averaged = ("generator",)
 
     def __init__(self, config: ECOConfig, setup: Setup) -> None:
         self.config = config
@@ -118,14 +115,6 @@ class ECO:
             )
         assert teacher is not None
         return {**nets, "teacher": teacher.eval().requires_grad_(False)}
-
-    def configs(self) -> Mapping[str, Any]:
-        """The student's configuration."""
-        return {"generator": self.setup.net}
-
-    def pretrained(self) -> Mapping[str, str]:
-        """None: the teacher brings its weights."""
-        return {}
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
         """MATLAB's bicubic for live pairs, None for pairs from disk."""

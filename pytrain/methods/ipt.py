@@ -8,14 +8,13 @@ one image be more alike than tokens of different images.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pydegrade import Space, TaskBatch, sample
 
@@ -24,7 +23,7 @@ from ..data.batch import Batch
 from ..errors import ConfigError, nearest
 from ..settings import option, require
 from . import losses
-from .contract import Nets, Phase, Setup, Terms
+from .contract import Method, Nets, Phase, Setup, Terms
 from .parts import PIXEL_LOSSES, PixelLossName, drawn_for_step, load_space
 
 Contrastive = Literal["paper", "released", "off"]
@@ -63,15 +62,12 @@ def space_name(task: str) -> str | None:
     return named.get(task)
 
 
-class IPTMethod:
+class IPTMethod(Method):
     """One network, one task per step; see `IPTMethodConfig`.
 
     Heads and tails of the other tasks get no gradient, and Adam passes over them. The queries of all tasks are one tensor,
     as in the release: rows of other tasks have gradient zero, so moments of earlier steps may still move them.
     """
-
-    averaged = ("generator",)
-    images = ("hr",)
 
     def __init__(self, config: IPTMethodConfig, setup: Setup) -> None:
         self.config = config
@@ -113,18 +109,6 @@ class IPTMethod:
             )
         return load_space(name, self.scales[task], f"method.spaces.{task}")
 
-    def nets(self) -> dict[str, nn.Module]:
-        """The network alone."""
-        return {"generator": networks.build(self.setup.net)}
-
-    def configs(self) -> Mapping[str, Any]:
-        """The network's configuration."""
-        return {"generator": self.setup.net}
-
-    def pretrained(self) -> Mapping[str, str]:
-        """None: the network's file is `train.pretrained`."""
-        return {}
-
     def task_of(self, step: int) -> str:
         """The task of a step."""
         return drawn_for_step(self.setup.seed, step, "ipt.task", self.tasks)
@@ -136,10 +120,6 @@ class IPTMethod:
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One degradation per sample, all of the step's task."""
         return sample(self.spaces[self.task_of(step)], self.setup.seed, indices)
-
-    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
-        """The batch as it is."""
-        return batch
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Pixel loss and, in pretraining, the contrastive term; only the task's head, query and tail take part."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from ..data.batch import Batch
 from ..errors import ConfigError
 from ..nets.mzsr import enlarge
 from ..settings import option, require
-from .contract import Nets, Phase, Setup, Terms, frozen
+from .contract import Method, Nets, Phase, Setup, Terms, frozen
 from .parts import PIXEL_LOSSES, PixelLossName, drawn_for_step, load_space
 
 Shares = Literal["annealed", "uniform"]
@@ -73,11 +73,8 @@ def step_shares(shares: Shares, step: int, count: int) -> tuple[float, ...]:
     return (*(early,) * (count - 1), 1 - (count - 1) * early)
 
 
-class MZSRMethod:
+class MZSRMethod(Method):
     """Learns weights from which gradient descent goes far; see `MZSRMethodConfig`."""
-
-    averaged = ("generator",)
-    images = ("hr",)
 
     def __init__(self, config: MZSRMethodConfig, setup: Setup) -> None:
         self.config = config
@@ -100,18 +97,6 @@ class MZSRMethod:
         self.spaces = {scale: load_space(name.replace("{scale}", str(scale)), scale) for scale in self.scales}
         self.pixel_loss = PIXEL_LOSSES[config.loss]
         self.phases = (Phase("generator", ("generator",), self.loss),)
-
-    def nets(self) -> dict[str, nn.Module]:
-        """The network alone."""
-        return {"generator": networks.build(self.setup.net)}
-
-    def configs(self) -> Mapping[str, Any]:
-        """The network's configuration."""
-        return {"generator": self.setup.net}
-
-    def pretrained(self) -> Mapping[str, str]:
-        """None: the network's file is `train.pretrained`."""
-        return {}
 
     def scale_of(self, step: int) -> int:
         """The scale of a step."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from pydegrade import TaskBatch, sample
 
 from ..data.batch import Batch
-from ..nets import build
 from ..settings import option, require
-from .contract import Nets, Phase, Setup, Terms
+from .contract import Method, Nets, Phase, Setup, Terms
 from .parts import PIXEL_LOSSES, PixelLossName, load_space
 
 
@@ -32,10 +28,8 @@ class PsnrConfig:
         require(bool(self.space), "method.space", "a preset, a TOML file, auto or none", self.space)
 
 
-class Psnr:
+class Psnr(Method):
     """Minimises one pixel loss; see `PsnrConfig`."""
-
-    averaged = ("generator",)
 
     def __init__(self, config: PsnrConfig, setup: Setup) -> None:
         self.setup = setup
@@ -46,25 +40,9 @@ class Psnr:
         self.loss_name = config.loss
         self.phases = (Phase("generator", ("generator",), self.loss),)
 
-    def nets(self) -> dict[str, nn.Module]:
-        """The generator alone."""
-        return {"generator": build(self.setup.net)}
-
-    def configs(self) -> Mapping[str, Any]:
-        """The generator's configuration."""
-        return {"generator": self.setup.net}
-
-    def pretrained(self) -> Mapping[str, str]:
-        """None: the generator's file is `train.pretrained`."""
-        return {}
-
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
         """One task per sample number, or None for pairs from disk."""
         return None if self.space is None else sample(self.space, self.setup.seed, indices)
-
-    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
-        """The batch as it is."""
-        return batch
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """The pixel loss between output and target."""

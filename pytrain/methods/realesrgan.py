@@ -22,7 +22,7 @@ from ..errors import ConfigError
 from ..nets import UNetDiscriminatorConfig, VGG19Features, build, load_vgg19
 from ..settings import option, require
 from . import losses
-from .contract import Nets, Phase, Setup, Terms, frozen
+from .contract import Method, Nets, Phase, Setup, Terms, frozen
 from .losses import GanKind
 from .parts import PIXEL_LOSSES, PixelLossName, load_space
 from .psnr import Psnr, PsnrConfig
@@ -80,11 +80,8 @@ class RealESRGANConfig:
             )
 
 
-class RealESRGAN:
+class RealESRGAN(Method):
     """Pixel + perceptual + GAN loss; generator first, then discriminator on the same outputs."""
-
-    averaged = ("generator",)
-    images = ("hr",)
 
     def __init__(self, config: RealESRGANConfig, setup: Setup) -> None:
         self.config = config
@@ -115,10 +112,6 @@ class RealESRGAN:
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One task per sample number."""
         return sample(self.space, self.setup.seed, indices)
-
-    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
-        """The batch as it is."""
-        return batch
 
     def generator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Pixel, perceptual and GAN terms; the output is kept for the discriminator."""

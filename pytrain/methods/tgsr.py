@@ -1,4 +1,4 @@
-"""Method `tgsr`: training on groups of tasks that the network does not master, beside the whole space.
+"""Method `tgsr`: training on groups of tasks that the network does not master, next to the whole space.
 
 Each image draws a group uniformly, G0 (a fresh draw from the whole space) among them, then a task uniformly within the
 group; small groups are seen often per task. The losses are those of `realesrnet`, or with `stage = "realesrgan"` those of
@@ -26,7 +26,7 @@ from ..data.batch import Batch
 from ..errors import ConfigError, DataError
 from ..nets import config_to_dict
 from ..settings import option, require
-from .contract import Method, Nets, Phase, Setup
+from .contract import Method, Nets, Setup
 from .groups import Groups, network_digest, read_groups
 from .parts import load_space
 from .realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
@@ -111,16 +111,14 @@ class TgsrConfig(RealESRGANConfig):
             super().__post_init__()
 
 
-class Tgsr:
+class Tgsr(Method):
     """The base method on tasks of groups; see `TgsrConfig`."""
-
-    averaged = ("generator",)
-    images = ("hr",)
 
     def __init__(self, config: TgsrConfig, setup: Setup) -> None:
         name = f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space
         self.space = load_space(name, setup.scale)
         self.base = _base_method(config, setup)
+        self.phases = self.base.phases
         self.config = config
         self.setup = setup
 
@@ -138,11 +136,6 @@ class Tgsr:
             check_network(found, self.setup, path)
         sizes = np.array([len(group.tasks) for group in found.groups], np.int64)
         return TaskBatch.concat([group.tasks for group in found.groups]), sizes
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """Those of the base method."""
-        return self.base.phases
 
     def nets(self) -> dict[str, nn.Module]:
         """Those of the base method; a groups file that does not fit is refused here, before the first step."""

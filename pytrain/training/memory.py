@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..config.config import Config
 from ..data.batch import Batch
-from ..methods.contract import Method, hr_side_px
+from ..methods.contract import Method
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _activations(config: Config, method: Method, nets: Mapping[str, nn.Module], 
     # The last step of a run: every loss that starts later than the others has started.
     step = config.run.steps - 1
     tasks = method.select(step, indices)
-    crop_px = hr_side_px(method, step) or config.data.crop_px
+    crop_px = method.hr_side_px(step) or config.data.crop_px
     scale = int(config.net.scale) if tasks is None else tasks.space.scale
     hr = torch.empty(images, 3, crop_px, crop_px, device="meta")
     lr = torch.empty(images, 3, crop_px // scale, crop_px // scale, device="meta")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, one_line
+from ..data.batch import Batch
+from ..errors import CheckpointError, ConfigError, one_line
 from ..settings import PrecisionName
 
 # bf16 must win by this much: far enough from 1 that two trials on a busy machine decide the same, so that two runs of one
@@ -28,13 +29,13 @@ class Precision:
         name: "fp32", "bf16" or "fp16": what autocast uses for convolutions and matrix products.
         channels_last: whether images and weights lie in memory with the channel innermost.
         reason: one line for people.
-        crew: how many slices of a batch are computed side by side; 1: none.
+        slices: how many slices of a batch are computed side by side; 1: the batch as a whole.
     """
 
     name: Literal["fp32", "bf16", "fp16"]
     channels_last: bool
     reason: str
-    crew: int = 1
+    slices: int = 1
 
     @property
     def layout(self) -> torch.memory_format:
@@ -47,16 +48,36 @@ class Precision:
             return nullcontext()
         return torch.autocast(device.type, torch.bfloat16 if self.name == "bf16" else torch.float16)
 
+    @torch.no_grad()
     def arranged(self, net: nn.Module) -> nn.Module:
-        """The same module with its 4-D weights in this layout."""
-        return net.to(memory_format=self.layout)  # type: ignore[call-overload]
+        """The same module with its 4-D weights in this layout; banks of kernels (5-D) have none and stay as they are."""
+        for tensor in (*net.parameters(), *net.buffers()):
+            if tensor.dim() == 4:
+                tensor.data = tensor.data.contiguous(memory_format=self.layout)
+        return net
 
     def image(self, image: Tensor) -> Tensor:
         """An image batch in this layout."""
         return image.contiguous(memory_format=self.layout)
 
+    def batch(self, batch: Batch) -> Batch:
+        """A batch whose images that nets read are in this layout."""
+        return replace(batch, lr=self.image(batch.lr), target=self.image(batch.target))
+
 
 PLAIN = Precision("fp32", False, "fp32, as configured")
+
+
+def precision_from(values: Mapping[str, Any]) -> Precision:
+    """The precision of a record, the inverse of `dataclasses.asdict`.
+
+    Raises:
+        CheckpointError: other members than this version writes.
+    """
+    wanted = [member.name for member in fields(Precision)]
+    if sorted(values) != sorted(wanted):
+        raise CheckpointError(f"precision: must have {', '.join(wanted)}, got {', '.join(sorted(values))}")
+    return Precision(**values)
 
 
 def choose_precision(

@@ -36,6 +36,10 @@ class TrainState:
         step: number of finished steps; the next step has this number.
         bad_steps: steps with non-finite loss since the last good one.
         accepted: per phase the loss of the last step that was taken, for `train.skip_above`.
+        rolled_back_at: the step whose state was returned to; -1 once a good step has followed.
+        best: {score name: value, "step": where} of the model that is kept as the best; empty before the first.
+        unreadable: training images that cannot be read, by name, and the sample from which on others are drawn instead.
+        is_whole: False while a step has changed a part of it: only whole states are saved.
     """
 
     nets: dict[str, nn.Module]
@@ -46,6 +50,10 @@ class TrainState:
     step: int = 0
     bad_steps: int = 0
     accepted: dict[str, float] = field(default_factory=dict)
+    rolled_back_at: int = -1
+    best: dict[str, float] = field(default_factory=dict)
+    unreadable: dict[str, int] = field(default_factory=dict)
+    is_whole: bool = True
 
     def published(self, name: str) -> nn.Module:
         """The net that is evaluated and saved as a model: its average where there is one."""
@@ -103,7 +111,7 @@ def save(folder: Path, state: TrainState, meta: Mapping[str, Any]) -> Path:
     Args:
         folder: of the run's states.
         state: what is saved.
-        meta: further JSON values: configuration, precision, best scores.
+        meta: further JSON values: configuration, precision, images.
     Raises:
         CheckpointError: it cannot be written; older files are untouched.
     """
@@ -113,6 +121,9 @@ def save(folder: Path, state: TrainState, meta: Mapping[str, Any]) -> Path:
         "step": state.step,
         "bad_steps": state.bad_steps,
         "accepted": state.accepted,
+        "rolled_back_at": state.rolled_back_at,
+        "best": state.best,
+        "unreadable": state.unreadable,
         "scaler": state.scaler.state_dict() if state.scaler else None,
     }
     save_state(path, dict(_tensors(state)), described)
@@ -173,6 +184,10 @@ def restore(path: Path, state: TrainState) -> dict[str, Any]:
     state.step = int(meta.pop("step"))
     state.bad_steps = int(meta.pop("bad_steps"))
     state.accepted = meta.pop("accepted")
+    state.rolled_back_at = int(meta.pop("rolled_back_at"))
+    state.best = meta.pop("best")
+    state.unreadable = meta.pop("unreadable", {})
+    state.is_whole = True
     del meta["scaler"]
     return meta
 

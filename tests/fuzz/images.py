@@ -475,6 +475,7 @@ def make_hostile(case: Case) -> Made:
             0) + b"\xff\xff" + _EPS),
         "pdf": lambda: (".jpg", b"%PDF-1.4\n%%EOF\n"),
         "svg": lambda: (".png", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"),
+        "png short of rows": lambda: (".png", _png_short_of_rows()),
         "png bomb": lambda: (".png", _png_bomb(case.random, 8)),
         "png bomb 16 bits": lambda: (".png", _png_bomb(case.random, 16)),
         "png of huge sides": lambda: (".png", png(pixels(case, 1), 0, 8, False).replace(
@@ -513,6 +514,13 @@ def make_hostile(case: Case) -> Made:
 
 
 _EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n(executed) (w) file closefile\nshowpage\n%%EOF\n"
+
+
+def _png_short_of_rows() -> bytes:
+    """A deflate stream that ends as it should, after a third of the rows."""
+    rows = zlib.compress((b"\0" + b"\x80" * 20) * 7)
+    head = struct.pack(">IIBBBBB", 20, 20, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def _png_bomb(random: Random, bits: int) -> bytes:

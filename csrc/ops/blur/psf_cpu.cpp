@@ -1,4 +1,4 @@
-// Blur kernels from their parameters, in double. Formulas: the released degradations.py of BasicSR (DEGRADATIONS.md 1.4).
+// Blur kernels from their parameters, in double. Formulas: the released degradations.py of BasicSR.
 //
 // With p = (x, y) from the centre, x to the right and y down, and D = p^T S^-1 p, S = R diag(sigma_x^2, sigma_y^2) R^T:
 //   Gaussian exp(-D / 2), generalized Gaussian exp(-D^beta / 2), plateau 1 / (1 + D^beta),

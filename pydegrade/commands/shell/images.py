@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import ImageError, PydegradeError
+from ...errors import ImageError, PydegradeError, is_out_of_memory
 from ...files.paths import list_images, unique_names
-from .errors import BAD_INPUT, DONE, INTERRUPTED, is_out_of_memory, os_error_text
+from .errors import BAD_INPUT, DONE, INTERRUPTED, os_error_text
 from .progress import Progress
 from .text import complain, say
 

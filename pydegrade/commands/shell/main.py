@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ...errors import PydegradeError, WriteError, nearest
+from ...errors import PydegradeError, WriteError, is_out_of_memory, nearest
 from ...files.atomic import is_about_the_path
 from .errors import (
     BAD_INPUT,
     DONE,
     FAILURE,
     INTERRUPTED,
-    is_out_of_memory,
     os_error_text,
 )
 from .text import complain

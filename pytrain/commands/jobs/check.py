@@ -11,7 +11,7 @@ from ...config.config import Config, digest, method_name
 from ...data.source import open_source
 from ...evaluation.evaluate import open_sets, score_names
 from ...methods.registry import METHODS
-from ...training import log, loop, memory
+from ...training import log, memory, opening
 
 
 def findings(config: Config) -> list[str]:
@@ -21,15 +21,15 @@ def findings(config: Config) -> list[str]:
         PytrainError: the first that cannot be used.
     """
     log.check_packages(config.log)
-    method = loop.build_method(config)
-    loop.check_phases(config, method)
-    loop.check_groups(config, method)
+    method = opening.build_method(config)
+    opening.check_phases(config, method)
+    opening.check_batch(config, method)
     scale = int(config.net.scale)
     source = open_source(config.data, method.images, scale, config.run.seed)
     sets = open_sets(config.evaluate, scale, nets.task_scales(config.net))
-    loop.check_kept(config, score_names(config.evaluate, sets))
+    opening.check_kept(config, score_names(config.evaluate, sets))
     with torch.random.fork_rng(devices=[]):
-        networks = loop.fresh_nets(config, method, torch.device("cpu"))
+        networks = opening.fresh_nets(config, method, torch.device("cpu"))
 
     name = method_name(config.method)
     lines = [f"method: {name}, {METHODS[name].summary}"]
@@ -49,6 +49,6 @@ def findings(config: Config) -> list[str]:
             f"warning: {device} has {memory.size_text(available)}; raise train.accumulate (same result) or lower "
             "data.batch or data.crop_px"
         )
-    lines.append(f"results: {loop.out_folder(config)}")
+    lines.append(f"results: {opening.out_folder(config)}")
     lines.append(f"digest of what determines the weights: {digest(config)}")
     return lines

@@ -17,7 +17,7 @@ from ...errors import ConfigError
 from ...evaluation.evaluate import EvalResult, EvalSetConfig, EvaluateConfig, Reference, evaluate, open_sets
 from ...files.checkpoint import load_model
 from ...nets import task_scales
-from ...training.loop import out_folder
+from ...training.opening import out_folder
 
 BASELINES = ("bicubic", "bicubic-y-double")
 ALL_IMAGES = 2**31

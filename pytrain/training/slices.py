@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.batch import Batch
-from ..methods.contract import Method, Nets, Terms, group_rows
+from ..methods.contract import Method, Nets, Terms
 
 MOST = 4
 """Slices at most: Python runs one thread at a time, and every slice costs it some milliseconds per step."""
@@ -29,13 +29,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Crew:
+class SlicePool:
     """Threads that share torch's threads among them."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._threads_each = max(1, torch.get_num_threads() // size)
-        self._pool = ThreadPoolExecutor(size, "pytrain-crew", torch.set_num_threads, (self._threads_each,))
+        self._pool = ThreadPoolExecutor(size, "pytrain-slice", torch.set_num_threads, (self._threads_each,))
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in the order of the items. The first error is raised once all are done."""
@@ -56,7 +56,7 @@ class Crew:
         self._pool.shutdown()
 
 
-def crew_size(asked: int, device: torch.device, rows: int, separable: Callable[[], bool]) -> int:
+def slice_count(asked: int, device: torch.device, rows: int, separable: Callable[[], bool]) -> int:
     """How many slices of a batch to compute side by side.
 
     Args:
@@ -84,7 +84,7 @@ def is_separable(method: Method, nets: Nets, batch: Batch) -> bool:
         nets: copies that nobody needs afterwards.
         batch: at least two rows, prepared.
     """
-    if len(method.phases) != 1 or group_rows(method) > 1:
+    if len(method.phases) != 1 or method.group_rows > 1:
         return False
     loss = method.phases[0].loss
     buffers = [buffer for net in nets.values() for buffer in net.buffers()]
@@ -106,7 +106,7 @@ def _total(terms: Terms) -> float:
 
 
 @dataclass(frozen=True)
-class Computed:
+class SliceGradients:
     """What one slice of a batch gave: its terms, one gradient per trained parameter (None where it has none), seconds."""
 
     terms: Terms
@@ -115,7 +115,7 @@ class Computed:
     backward_s: float
 
 
-def gradients_of(loss: Callable[[], Terms], share: float, trained: Sequence[nn.Parameter]) -> Computed:
+def gradients_of(loss: Callable[[], Terms], share: float, trained: Sequence[nn.Parameter]) -> SliceGradients:
     """Terms and gradients of one slice.
 
     Args:
@@ -130,7 +130,7 @@ def gradients_of(loss: Callable[[], Terms], share: float, trained: Sequence[nn.P
     if terms.losses:
         total = torch.stack([value.float() for value in terms.losses.values()]).sum() * share
         gradients = torch.autograd.grad(total, trained, allow_unused=True)
-    return Computed(terms, gradients, middle_s - start_s, time.perf_counter() - middle_s)
+    return SliceGradients(terms, gradients, middle_s - start_s, time.perf_counter() - middle_s)
 
 
 def add_gradients(trained: Sequence[nn.Parameter], slices: Sequence[Sequence[Tensor | None]]) -> None:

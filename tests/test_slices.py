@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from pytrain.data.batch import Batch
-from pytrain.methods.contract import Nets, Phase, Terms
+from pytrain.methods.contract import Method, Nets, Phase, Terms
 from pytrain.training import clock as clock_module
 from pytrain.training import loop
 from pytrain.training.clock import Clock
-from pytrain.training.crew import Crew, add_gradients, crew_size, gradients_of, is_separable
+from pytrain.training.slices import SlicePool, add_gradients, gradients_of, is_separable, slice_count
 
 from .children import HANG_S
 from .test_loop import assert_same, configuration, events, photographs_dir, weights_of
@@ -40,7 +40,7 @@ def batch_of(rows: int) -> Batch:
     return Batch(np.arange(rows), images, images.flip(0), images)
 
 
-class OnePhase:
+class OnePhase(Method):
     """A method of which only the loss matters here."""
 
     def __init__(self, loss: object, count: int = 1) -> None:
@@ -60,9 +60,9 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
         part = batch.take(rows)
         return gradients_of(lambda: pixel_loss({"net": net}, part, 0), len(part) / 6, trained).gradients
 
-    crew = Crew(2)
-    add_gradients(trained, crew.map(compute, [slice(0, 2), slice(2, 6)]))
-    crew.close()
+    pool = SlicePool(2)
+    add_gradients(trained, pool.map(compute, [slice(0, 2), slice(2, 6)]))
+    pool.close()
     expected = torch.autograd.grad(pixel_loss({"net": net}, batch, 0).losses["l1"], list(net.parameters()))
     for parameter, gradient in zip(trained, expected):
         # Sums of float32 in another order.
@@ -79,17 +79,17 @@ def test_threads_work_at_the_same_time_and_give_theirs_back() -> None:
         meeting.wait()  # would break in the end if one came after the other
         return number, torch.get_num_threads()
 
-    crew = Crew(2)
-    assert crew.map(meet, [5, 6]) == [(5, 1), (6, 1)]
+    pool = SlicePool(2)
+    assert pool.map(meet, [5, 6]) == [(5, 1), (6, 1)]
     assert torch.get_num_threads() == 2
 
     def fail(number: int) -> None:
         raise ValueError(f"slice {number}")
 
     with pytest.raises(ValueError, match=r"^slice 5$"):
-        crew.map(fail, [5, 6])
+        pool.map(fail, [5, 6])
     assert torch.get_num_threads() == 2
-    crew.close()
+    pool.close()
 
 
 def test_how_many_slices() -> None:
@@ -97,15 +97,15 @@ def test_how_many_slices() -> None:
         return True
 
     torch.set_num_threads(6)
-    sizes = {rows: crew_size(0, CPU, rows, allowed) for rows in (1, 2, 3, 4, 5, 6, 7, 8, 16)}
+    sizes = {rows: slice_count(0, CPU, rows, allowed) for rows in (1, 2, 3, 4, 5, 6, 7, 8, 16)}
     assert sizes == {1: 1, 2: 2, 3: 3, 4: 4, 5: 1, 6: 3, 7: 1, 8: 4, 16: 4}
     torch.set_num_threads(2)
-    assert crew_size(0, CPU, 6, allowed) == 2
-    assert crew_size(0, CPU, 6, lambda: False) == 1
-    assert crew_size(3, CPU, 2, lambda: False) == 2  # who asks for slices knows the loss
+    assert slice_count(0, CPU, 6, allowed) == 2
+    assert slice_count(0, CPU, 6, lambda: False) == 1
+    assert slice_count(3, CPU, 2, lambda: False) == 2  # who asks for slices knows the loss
     torch.set_num_threads(1)
-    assert crew_size(0, CPU, 6, allowed) == 1
-    assert crew_size(0, torch.device("meta"), 6, allowed) == 1
+    assert slice_count(0, CPU, 6, allowed) == 1
+    assert slice_count(0, torch.device("meta"), 6, allowed) == 1
 
 
 def test_losses_that_need_the_whole_batch_are_found_out() -> None:
@@ -139,7 +139,7 @@ def test_a_split_of_time_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_with_a_crew(photographs_dir: Path, tmp_path: Path) -> None:
+def test_a_run_with_slices_side_by_side(photographs_dir: Path, tmp_path: Path) -> None:
     def run(name: str, threads: int, crew: int = 0, *more: str, resume: str | None = None) -> dict[str, Tensor]:
         overrides = (f"train.threads={threads}", f"train.crew={crew}", "train.precision=bf16", *more)
         loop.fit(configuration(photographs_dir, tmp_path / name, *overrides), resume=resume)
