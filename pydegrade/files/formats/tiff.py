@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import threading
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -22,7 +23,20 @@ from .side_blocks import checked_orientation, xmp_orientation
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is reported by the errors of this package
+
+class _Complaints(logging.Handler):
+    """What tifffile says in its log about the file that this thread reads: it leaves out tags that it cannot read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.thread.lines = [*getattr(self.thread, "lines", ()), record.getMessage()]
+
+
+_complaints = _Complaints()
+logging.getLogger("tifffile").addHandler(_complaints)
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS: dict[int, tuple[Colours, int]] = {
@@ -63,6 +77,7 @@ def _opened(stream: BinaryIO) -> tifffile.TiffFile:
 def inspect(stream: BinaryIO) -> Info:
     """The facts of the first image of a file, from its tags."""
     stream.seek(0)
+    _complaints.thread.lines = []
     with _opened(stream) as file:
         page: Any = file.pages[0]
         width, height, samples = int(page.imagewidth), int(page.imagelength), int(page.samplesperpixel)
@@ -88,7 +103,7 @@ def inspect(stream: BinaryIO) -> Info:
         extra = [int(kind) for kind in page.extrasamples or ()]
         alpha_kind = extra[0] if samples > needed and extra and extra[0] in (_ASSOCIATED, _UNASSOCIATED) else 0
         alpha_kind = 0 if colours == "cmyk" else alpha_kind
-        notes = []
+        notes = ["a tag cannot be read, ignored"] if any("TiffTag" in line for line in _complaints.thread.lines) else []
         if samples - needed - bool(alpha_kind) > 0:
             notes.append(f"{samples - needed - bool(alpha_kind)} further channel(s) dropped")
         if photometric == _PALETTE and page.colormap is None:
@@ -205,7 +220,7 @@ def decode(content: bytes, info: Info) -> NDArray[Any]:
         else:
             _check_segments(page, len(content), info, details)
             values = page.asarray(squeeze=False, maxworkers=1)  # [planes, 1, H, W, samples]
-            values = values[:, 0]
+            values = values[:, 0].view(np.uint8) if values.dtype == bool else values[:, 0]
             values = np.moveaxis(values, 0, -1)[..., 0, :] if len(values) > 1 else values[0]
         if values.shape != (info.height, info.width, details.samples):
             raise FormatError("corrupt or truncated (the pixels do not fill the image)")
@@ -238,7 +253,6 @@ def _by_libtiff(content: bytes, details: _Details) -> NDArray[Any]:
 
 def _as_stated(values: NDArray[Any], page: Any, info: Info, details: _Details) -> NDArray[Any]:
     """Stored samples as tags mean them: scaled, white up, palette looked up, alpha not premultiplied."""
-    colours = 1 if details.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE) else values.shape[2]
     colours = {"gray": 1, "rgb": 1 if details.photometric == _PALETTE else 3, "cmyk": 4}[info.colours]
     alpha = values[..., colours : colours + 1] if details.alpha_kind else values[..., :0]
     values = values[..., :colours]
