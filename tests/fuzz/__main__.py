@@ -9,6 +9,7 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", PYDEGRADE_NUM_THREAD
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -60,9 +61,21 @@ def main(arguments: list[str] | None = None) -> int:
         "--short", action="store_true", help="The round of tests/fuzz/test_short_rounds.py, held against known.json."
     )
     parser.add_argument("--mended", action="store_true", help="With --short: take what holds now out of known.json.")
+    parser.add_argument("--sanitized", metavar="v2|v3|v4", help="With a module built with sanitizers, on these loops.")
     options = parser.parse_args(arguments)
-    product.preload()
 
+    if options.sanitized:
+        from . import sanitized
+
+        tree = sanitized.build()
+        words = [word for word in sys.argv[1:] if word not in ("--sanitized", options.sanitized)]
+        if options.out:
+            words[words.index("--out") + 1] = str(options.out.absolute())
+        command = [sys.executable, "-m", "tests.fuzz", *words]
+        return subprocess.run(
+            command, cwd=tree, env=sanitized.environment(options.sanitized, tree), check=False
+        ).returncode
+    product.preload()
     if options.short:
         return short_round(options.round, options.jobs, options.mended)
     names = list(ROUNDS) if options.round == "all" else [options.round]

@@ -477,7 +477,10 @@ class _Child:
             how = "sleeps" if self.sleeping >= SLEEPING_POLLS else "works and works"
             return Result(self.name, self.seed, self.current, "hang", label, how)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        return Result(self.name, self.seed, self.current, "crash", label, f"signal {number}, status {status}")
+        # What a sanitizer said, if one did.
+        report = Path(f"{os.environ.get('FUZZ_REPORTS', os.devnull)}.{self.pid}")
+        said = report.read_text(errors="replace")[:1500] if report.is_file() else ""
+        return Result(self.name, self.seed, self.current, "crash", label, f"signal {number}, status {status} {said}")
 
     def left(self) -> list[int]:
         return [number for number in self.numbers if number not in self.done]
@@ -500,8 +503,8 @@ def _work(name: str, check: Check, seed: int, numbers: list[int], pipe: int, hom
     # As on a terminal, where click lets escape sequences pass.
     click.utils.should_strip_ansi = lambda *_, **__: False  # type: ignore[assignment]
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    mapped = _status("VmSize")
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESS_SPACE_BYTES,) * 2)
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):  # which maps terabytes of shadow
+        resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + ADDRESS_SPACE_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ["TMPDIR"] = str(home)
     tempfile.tempdir = str(home)
