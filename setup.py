@@ -109,6 +109,11 @@ class CMakeBuild(build_ext):
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
         subprocess.run(configure, check=True)
         subprocess.run(["cmake", "--build", str(build), "--parallel", jobs], check=True)
+        # What type checkers read of the module. Not of one for another processor, which does not load here.
+        module = next(target.glob("_C*.so"))
+        subprocess.run(
+            [sys.executable, str(ROOT / "csrc/stub.py"), str(module), str(ROOT / "pydegrade/_C.pyi")], check=False
+        )
 
 
 NVCC = find_nvcc()

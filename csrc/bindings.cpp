@@ -32,6 +32,40 @@ namespace {
 
 std::string text(const py::handle& object) { return py::cast<std::string>(py::str(object)); }
 
+// A field of a call, for messages: put into words only when one is needed.
+struct Where {
+  const std::string* call;
+  const char* field;
+  std::string text() const { return *call + ": " + field; }
+};
+std::string operator+(const Where& where, const std::string& words) { return where.text() + words; }
+
+// Attributes and dtypes of tensors, looked up once: this module is not linked with torch.
+struct Torch {
+  PyObject* is_cpu = PyUnicode_InternFromString("is_cpu");
+  PyObject* is_contiguous = PyUnicode_InternFromString("is_contiguous");
+  PyObject* data_ptr = PyUnicode_InternFromString("data_ptr");
+  PyObject* numel = PyUnicode_InternFromString("numel");
+  PyObject* dtype = PyUnicode_InternFromString("dtype");
+  PyObject* dtypes[7];
+  Torch() {
+    const py::module_ torch = py::module_::import("torch");
+    for (int i = 0; i < 7; ++i) dtypes[i] = py::object(torch.attr(pyd::kDtypeNames[i])).release().ptr();
+  }
+  static const Torch& get() {
+    static const Torch* const torch = new Torch();  // lives as long as the process
+    return *torch;
+  }
+};
+py::object checked(PyObject* found) {
+  if (found == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(found);
+}
+py::object attribute(const py::handle& object, PyObject* name) { return checked(PyObject_GetAttr(object.ptr(), name)); }
+py::object called(const py::handle& object, PyObject* name) {
+  return checked(PyObject_CallMethodNoArgs(object.ptr(), name));
+}
+
 // Where the values of an array or tensor lie; `dtype` is the object that says what they are.
 struct Memory {
   void* data;
@@ -41,8 +75,7 @@ struct Memory {
 };
 
 bool is_dtype(const Memory& memory, pyd::Dtype expected) {
-  const std::string name = pyd::kDtypeNames[static_cast<int>(expected)];
-  if (memory.is_tensor) return text(memory.dtype) == "torch." + name;
+  if (memory.is_tensor) return memory.dtype.ptr() == Torch::get().dtypes[static_cast<int>(expected)];
   // Not by name, which NumPy puts together anew every time.
   constexpr struct { char kind; int size; } kLayouts[] = {{'i', 4}, {'i', 8}, {'u', 4}, {'f', 4}, {'f', 8}, {'u', 1}, {'u', 2}};
   const auto dtype = py::reinterpret_borrow<py::dtype>(memory.dtype);
@@ -55,25 +88,31 @@ std::string dtype_name(const Memory& memory) {
   return memory.is_tensor ? name.substr(name.find('.') + 1) : name;
 }
 
-[[noreturn]] void refuse_kind(const std::string& field, const py::handle& given) {
+[[noreturn]] void refuse_kind(const Where& field, const py::handle& given) {
   refuse_type(field + " must be an array or a tensor, got " + Py_TYPE(given.ptr())->tp_name);
 }
 
-void check_device(const std::string& field, const py::handle& tensor) {
-  if (!py::hasattr(tensor, "data_ptr")) refuse_kind(field, tensor);
-  const std::string device = text(tensor.attr("device"));
-  if (device != "cpu") refuse(field + " must be on the CPU, got " + device);
+void check_device(const Where& field, const py::handle& tensor) {
+  PyObject* const is_cpu = PyObject_GetAttr(tensor.ptr(), Torch::get().is_cpu);
+  if (is_cpu == nullptr) {
+    PyErr_Clear();
+    refuse_kind(field, tensor);
+  }
+  const bool here = is_cpu == Py_True;
+  Py_DECREF(is_cpu);
+  if (!here) refuse(field + " must be on the CPU, got " + text(tensor.attr("device")));
 }
 Memory tensor_memory(const py::handle& tensor) {
-  return {reinterpret_cast<void*>(tensor.attr("data_ptr")().cast<uintptr_t>()), tensor.attr("numel")().cast<int64_t>(),
-          tensor.attr("dtype"), true};
+  const Torch& torch = Torch::get();
+  return {PyLong_AsVoidPtr(called(tensor, torch.data_ptr).ptr()), PyLong_AsLongLong(called(tensor, torch.numel).ptr()),
+          attribute(tensor, torch.dtype), true};
 }
 Memory array_memory(const py::array& array) {
   return {const_cast<void*>(array.data()), static_cast<int64_t>(array.size()), array.dtype(), false};
 }
 
 // What an array or tensor is, after everything has been refused that holds for every field.
-Memory memory_of(const std::string& field, const py::handle& given, bool written) {
+Memory memory_of(const Where& field, const py::handle& given, bool written) {
   if (py::isinstance<py::array>(given)) {
     const auto array = py::reinterpret_borrow<py::array>(given);
     if ((array.flags() & py::array::c_style) == 0) refuse(field + " must be contiguous, got a strided array");
@@ -81,12 +120,12 @@ Memory memory_of(const std::string& field, const py::handle& given, bool written
     return array_memory(array);
   }
   check_device(field, given);
-  if (!given.attr("is_contiguous")().cast<bool>()) refuse(field + " must be contiguous, got a strided tensor");
+  if (called(given, Torch::get().is_contiguous).ptr() != Py_True) refuse(field + " must be contiguous, got a strided tensor");
   return tensor_memory(given);
 }
 
 template <typename T>
-pyd::Span<T> typed(const std::string& field, const py::handle& given) {
+pyd::Span<T> typed(const Where& field, const py::handle& given) {
   constexpr pyd::Dtype kDtype = pyd::DtypeOf<T>::value;
   const Memory memory = memory_of(field, given, !pyd::IsConst<T>::value);
   if (!is_dtype(memory, kDtype)) {
@@ -98,12 +137,12 @@ pyd::Span<T> typed(const std::string& field, const py::handle& given) {
   return {memory.count == 0 ? &nothing : static_cast<T*>(memory.data), memory.count};
 }
 
-void check_count(const std::string& field, int64_t expected, int64_t count) {
+void check_count(const Where& field, int64_t expected, int64_t count) {
   if (count != expected) {
     refuse(field + " must have " + std::to_string(expected) + " values, got " + std::to_string(count));
   }
 }
-void check_room(const std::string& field, int64_t least, int64_t count) {
+void check_room(const Where& field, int64_t least, int64_t count) {
   if (count < least) {
     refuse(field + " must have at least " + std::to_string(least) + " values, got " + std::to_string(count));
   }
@@ -116,7 +155,7 @@ class Fields {
   Fields(std::string name, py::dict values) : name_(std::move(name)), values_(std::move(values)) {}
 
   const std::string& name() const { return name_; }
-  std::string line(const char* field) const { return name_ + ": " + field; }
+  Where line(const char* field) const { return {&name_, field}; }
   // None as well as absent is "left out".
   py::handle peek(const char* field) const {
     PyObject* const found = PyDict_GetItemString(values_.ptr(), field);
@@ -229,7 +268,7 @@ class ParamsReader {
 pyd::Rows read_rows(const Fields& call, const char* field) {
   const py::handle given = call.object(field);
   if (!py::isinstance<py::dict>(given)) refuse_type(call.line(field) + " must be a dict of fields");
-  const Fields fields(call.line(field), py::reinterpret_borrow<py::dict>(given));
+  const Fields fields(call.line(field).text(), py::reinterpret_borrow<py::dict>(given));
   const auto count = fields.number<int64_t>("count"), channels = fields.number<int64_t>("channels");
   if (count < 0 || channels < 1) refuse(fields.name() + " must have count >= 0 and channels >= 1");
   const pyd::Rows rows = {count, channels, fields.exactly<const int64_t>("offset", count).data,
@@ -442,7 +481,7 @@ struct Samples {
     (stride < 0 ? low : high) += (side - 1) * stride;
   }
 };
-Samples samples_of(const std::string& field, const py::handle& given, bool written) {
+Samples samples_of(const Where& field, const py::handle& given, bool written) {
   Samples samples;
   if (py::isinstance<py::array>(given)) {
     const auto array = py::reinterpret_borrow<py::array>(given);
@@ -569,7 +608,18 @@ py::tuple description() {
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.doc() = "CPU kernels of pydegrade; every function takes a dict of typed arrays and numbers named as in functions.h";
-  m.def("isa_name", &pyd::isa_name);
+  m.def("isa_name", [] { return pyd::isa_name(pyd::isa_level()); });
+  // What a processor with these words of cpuid and xgetbv would run, and what it lacks for v2.
+  m.def("isa_of", [](uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint32_t extended_ecx, uint32_t xcr0) {
+    return pyd::isa_name(pyd::level_of({leaf1_ecx, leaf7_ebx, extended_ecx, xcr0}));
+  });
+  m.def("isa_lacks", [](uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint32_t extended_ecx, uint32_t xcr0) {
+    return pyd::missing_features({leaf1_ecx, leaf7_ebx, extended_ecx, xcr0}, pyd::kIsaV2);
+  });
+  m.def("cpu_words", [] {
+    const pyd::CpuWords words = pyd::cpu_words();
+    return py::make_tuple(words.leaf1_ecx, words.leaf7_ebx, words.extended_ecx, words.xcr0);
+  });
   m.def("isa_request_honoured", &pyd::isa_request_honoured);
   m.def("set_num_threads", &pyd::set_num_threads);
   m.def("num_threads", &pyd::num_threads);

@@ -25,19 +25,19 @@ ROOT = Path(__file__).resolve().parent.parent
 SANITIZED = ROOT / "build" / "sanitized"
 
 
-def load_module(path: str | None) -> None:
-    """Take the compiled module from another place than the package's own, before anything imports it."""
-    if path is not None:
-        spec = importlib.util.spec_from_file_location("pydegrade._C", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["pydegrade._C"] = module
-        spec.loader.exec_module(module)
+def module_from(path: Path | str, name: str) -> Any:
+    """A module from a file."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-if __name__ == "__main__":
-    load_module(os.environ.get("PYDEGRADE_TESTED_MODULE"))
+# Another build of the compiled module, in the place of the package's own before anything imports that.
+if __name__ == "__main__" and "PYDEGRADE_TESTED_MODULE" in os.environ:
+    sys.modules["pydegrade._C"] = module_from(os.environ["PYDEGRADE_TESTED_MODULE"], "pydegrade._C")
 
 import torch  # noqa: E402
 

@@ -13,6 +13,7 @@ from pydegrade import _C
 
 from . import border
 
+ROOT = border.ROOT
 CALLS = border.good_calls()
 
 
@@ -95,6 +96,11 @@ def test_ops_that_no_row_uses_may_be_left_out():
     assert call.run({**fields, **one, "target_step": np.zeros(1, np.int32)}) is True
     with pytest.raises(ValueError, match="chain: blur: item is out of range"):
         call.run({**fields, "target_step": np.zeros(1, np.int32)})
+
+
+def test_the_stub_is_what_the_module_says():
+    module = border.module_from(ROOT / "csrc/stub.py", "stub")
+    assert (ROOT / "pydegrade/_C.pyi").read_text() == module.stub(_C)
 
 
 def test_random_calls_return_or_raise_one_line():

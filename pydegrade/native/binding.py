@@ -15,6 +15,11 @@ except ImportError as error:  # the source tree before a build
         f"pydegrade's compiled module is missing ({error}); build it with `pip install .` or `make` in the source tree"
     ) from error
 
+if _C.isa_name() == "none":
+    raise ImportError(
+        "pydegrade needs a processor with the instructions of x86-64-v2 (2009 and later); "
+        f"this one lacks {_C.isa_lacks(*_C.cpu_words())}"
+    )
 if not _C.isa_request_honoured():
     warnings.warn(
         f"PYDEGRADE_ISA={os.environ.get('PYDEGRADE_ISA')!r} is not available here; using {_C.isa_name()}", stacklevel=2
