@@ -20,8 +20,9 @@ from pytrain.data.source import DataConfig, open_source, stream
 from pytrain.errors import CheckpointError, ConfigError
 from pytrain.evaluation.infer import upscale
 from pytrain.files.checkpoint import load_into, load_model, load_state, save_model
-from pytrain.training import loop
+from pytrain.training import loop, precision
 from pytrain.training.degrade import assemble, to_float
+from pytrain.training.log import read
 from pytrain.training.opening import build_method
 from pytrain.training.state import saved_states
 
@@ -388,3 +389,33 @@ def test_a_sweep_is_one_row_per_entry(model, photo, tmp_path):
     for text in ("blur1.sigma_x_px", "blur1.sigma_x_px=1", "blur1.sigma_x_px=a:b", "blur1.sigma_x_px=1:2:1"):
         failed = CliRunner().invoke(cli.cli, [*arguments, "--vector", text])
         assert "--vector must be NAME=LOW:HIGH[:COUNT]" in str(failed.exception)
+
+
+@pytest.mark.parametrize("gan", [0, 0.1])
+def test_the_network_of_experts_trains_in_bf16_and_resumes_bit_for_bit(tmp_path, gan):
+    """Its banks of kernels are 5-D: they have no channels-last layout, all other weights do."""
+    change = (f"method.gan_weight={gan}", "train.precision=bf16")
+    loop.fit(configuration(tmp_path / "whole", *change))
+    loop.fit(configuration(tmp_path / "parts", *change, "run.steps=3"))
+    loop.fit(configuration(tmp_path / "parts", *change), resume="auto")
+    whole, parts = (load_state(saved_states(tmp_path / name / "states")[0][1])[0] for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    plain = configuration(tmp_path / "plain", change[0])
+    loop.fit(plain)
+    losses = {
+        name: next(line["l1"] for line in read(tmp_path / name / "log.jsonl") if line["kind"] == "step")
+        for name in ("whole", "plain")
+    }
+    assert losses["whole"] != losses["plain"]
+    # bfloat16 keeps 8 bits; the loss is a mean over many pixels.
+    assert losses["whole"] == pytest.approx(losses["plain"], rel=2e-2)
+
+
+def test_auto_may_choose_bf16_for_the_network_of_experts(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        precision, "_least_seconds", lambda steps, device: [step() or 1.0 / (1 + n) for n, step in enumerate(steps)]
+    )
+    config = configuration(tmp_path, "method.gan_weight=0", "train.precision=auto", "run.steps=1")
+    loop.fit(config)
+    start = next(line for line in read(tmp_path / "log.jsonl") if line["kind"] == "start")
+    assert start["precision"].startswith("bf16 with channels_last")

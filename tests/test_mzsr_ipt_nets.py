@@ -1,5 +1,6 @@
 """MZSR's and IPT's networks: sizes and keys of the releases, formulas in float64, IPT on whole images."""
 
+import itertools
 import math
 import re
 
@@ -364,14 +365,16 @@ def released_rule(net, image):
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_patches_equal_the_released_rule(scale):
     net = Stamp(12, scale)
-    # Every remainder of the stride 3, from one patch to many, and odd cuts that split a pixel of scale 1 or 3.
-    for height, width in ((12, 12), (13, 12), (12, 14), (14, 13), (15, 27), (28, 17), (23, 25), (40, 31)):
+    # All sizes from one patch to beyond two, so every remainder of the stride 3 and every place where strips meet, odd cuts
+    # that split a pixel of scale 1 or 3 included; and some of many patches.
+    sizes = [*itertools.product(range(12, 19), range(12, 26)), (15, 27), (28, 15), (28, 17), (40, 31)]
+    for height, width in sizes:
         image = random(1, 3, height, width, dtype=torch.float32)
         with torch.no_grad():
             net.calls = 0
             wanted = released_rule(net, image)
             released_calls, net.calls = net.calls, 0
-            for batch_size in (1, 5, 64):
+            for batch_size in (1, 5, 64) if height < 14 else (64,):
                 found = patches.upscale_patches(net, image, batch_size=batch_size)
                 # Up to four float32 values below 2, averaged at once or one after the other.
                 torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)

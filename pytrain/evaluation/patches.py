@@ -33,6 +33,7 @@ def patch_weights(size_px: int, patch_px: int, stride_px: int, scale: int) -> tu
     quarter = patch_px // 4
     left_over = (size_px - patch_px) % stride_px
     whole = size_px - left_over
+    last_from = last_patch_from(size_px, patch_px, stride_px, scale)
     begins = list(range(0, whole - patch_px + 1, stride_px))
     weights = torch.zeros(len(begins) + (left_over > 0), size_px * scale)
 
@@ -45,11 +46,17 @@ def patch_weights(size_px: int, patch_px: int, stride_px: int, scale: int) -> tu
 
     # The patch that ends at the edge takes over in the middle of what it shares with the others.
     if left_over:
-        takes_over = whole * scale - (patch_px - left_over) * scale // 2
-        weights[:-1, takes_over:] = 0
-        weights[-1, takes_over:] = 1
+        weights[:-1, last_from:] = 0
+        weights[-1, last_from:] = 1
         begins.append(size_px - patch_px)
     return begins, weights
+
+
+def last_patch_from(size_px: int, patch_px: int, stride_px: int, scale: int) -> int:
+    """First output position along one side that comes from the patch that ends at the image's edge: half of what that
+    patch shares with the others is before it."""
+    left_over = (size_px - patch_px) % stride_px
+    return (size_px - left_over) * scale - (patch_px - left_over) * scale // 2
 
 
 @torch.no_grad()
@@ -119,7 +126,6 @@ def upscale_patches(
     # The release's exception, as far as patches at the right edge have not taken over.
     if stride_px == patch_px // 4:
         rows = patch_px // 4 * scale
-        from_edge = column_weights[-1] > 0 if lefts[-1] % stride_px else torch.zeros(width * scale, dtype=torch.bool)
-        end = min(side, int(from_edge.nonzero()[0]) if from_edge.any() else width * scale)
+        end = min(side, last_patch_from(width, patch_px, stride_px, scale))
         total[0, :, :rows, rows:end] = corner[:, :rows, rows:end]
     return total
