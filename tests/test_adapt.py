@@ -11,6 +11,7 @@ from skimage import data
 import pydegrade
 from pydegrade import kernels
 from pydegrade.errors import KernelError
+from pydegrade.files.pixels import to_float, to_uint8
 from pydegrade.files.read import read_image
 from pydegrade.files.write import write_image
 from pytrain import nets
@@ -89,6 +90,10 @@ def test_published_learning_rates():
     }
     for (scale, down), rates in wanted.items():
         assert tuple(adapting.learning_rate(scale, down, step) for step in range(6)) == rates
+    # The model of several scales has rates of its own at every one of them.
+    for scale in (2, 3, 4):
+        rates = tuple(adapting.learning_rate(scale, "direct", step, multi_scale=True) for step in range(6))
+        assert rates == (1e-2, 1e-2, 1e-2, 5e-3, 5e-3, 5e-3)
 
 
 def test_tiles_give_the_gradient_of_the_whole_image():
@@ -188,6 +193,23 @@ def test_an_estimated_kernel_is_printed_used_and_kept(tmp_path, capsys):
     made = read_image(tmp_path / "out" / "lr_3.png")
     assert run(capsys, *command, kept)[0] == 0
     assert np.array_equal(read_image(tmp_path / "out" / "lr_3.png"), made)
+
+
+@pytest.mark.parametrize("scales", [[2], [2, 4]])
+def test_a_model_file_says_whether_it_is_of_several_scales(tmp_path, capsys, scales):
+    image = picture(40, 44)
+    write_image(tmp_path / "lr.png", (image[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    net = network(scale=4)
+    config = nets.MZSRConfig(scale=4, num_features=6, num_layers=4)
+    save_model(tmp_path / "model.safetensors", config, net, metadata={"scales": scales})
+    arguments = (tmp_path / "lr.png", "--model", tmp_path / "model.safetensors", "--kernel", "bicubic", "--steps", "6")
+    code, _, err = run(capsys, *arguments, "--out", tmp_path / "out")
+    assert code == 0, err
+    pixels = read_image(tmp_path / "lr.png")
+    (wanted,) = adapting.adapt(net, to_float(pixels)[None], None, (6,), multi_scale=len(scales) > 1)
+    assert np.array_equal(read_image(tmp_path / "out" / "lr_6.png"), to_uint8(wanted.image[0]))
+    (other,) = adapting.adapt(net, to_float(pixels)[None], None, (6,), multi_scale=len(scales) == 1)
+    assert not np.array_equal(to_uint8(other.image[0]), to_uint8(wanted.image[0]))
 
 
 def test_what_cannot_be_is_refused_in_one_line(files, capsys):

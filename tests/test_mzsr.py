@@ -11,7 +11,7 @@ from pytrain import nets
 from pytrain.config.config import loads
 from pytrain.data.batch import Batch
 from pytrain.errors import ConfigError
-from pytrain.files.checkpoint import load_state
+from pytrain.files.checkpoint import load_model, load_state
 from pytrain.methods.contract import Setup
 from pytrain.methods.mzsr import MZSRMethod, MZSRMethodConfig, step_shares
 from pytrain.training import loop
@@ -155,6 +155,13 @@ def test_a_model_of_several_scales_has_one_per_step():
         assert batch.extra["enlarged"].shape == target.shape
     named = method_of(crop_px=16, scales=(2, 4), space="mzsr-bicubic-x{scale}")
     assert [named.spaces[scale].name for scale in (2, 4)] == ["mzsr-bicubic-x2", "mzsr-bicubic-x4"]
+
+
+def test_a_model_file_names_the_scales_it_was_trained_for(tmp_path):
+    loop.fit(configuration(tmp_path / "several", "method.scales=[2, 3]", "run.steps=1"))
+    assert load_model(tmp_path / "several" / "models" / "last.safetensors").metadata["scales"] == [2, 3]
+    loop.fit(configuration(tmp_path / "one", "run.steps=1"))
+    assert load_model(tmp_path / "one" / "models" / "last.pth").metadata["scales"] == [2]
 
 
 def configuration(out, *overrides: str):

@@ -91,7 +91,7 @@ def command(
     written = [*results.values(), *([kernel_path] if kernel == "estimate" else [])]
     check_targets(written, read, "--out")
     pixels = read_image(image_path)
-    config, net = _network(model, scale, rate)
+    config, net, multi_scale = _network(model, scale, rate)
     factor = config.scale
     found = estimate_kernel(pixels, factor, down) if kernel == "estimate" else None
     weights = None if kernel == "bicubic" else found.kernel if found else kernels.load(kernel)
@@ -112,7 +112,7 @@ def command(
         if net is None:
             made = adapting.zssr(config, image, weights, counts, down, seed, tile_px)
         else:
-            made = adapting.adapt(net.to(where), image, weights, counts, down, tile_px, rate)
+            made = adapting.adapt(net.to(where), image, weights, counts, down, tile_px, rate, multi_scale)
         for result in made:
             check_finite(result.image)
             loss = "" if result.loss is None else f"  loss {result.loss:.5f}"
@@ -122,8 +122,9 @@ def command(
             say(f"{result.steps:>8}{score}{loss}  {results[result.steps].resolve()}")
 
 
-def _network(model: str, scale: int | None, rate: float | None) -> tuple[MZSRConfig, MZSR | None]:
-    """The network to adapt, at the wanted scale; None for ZSSR, which makes its own."""
+def _network(model: str, scale: int | None, rate: float | None) -> tuple[MZSRConfig, MZSR | None, bool]:
+    """The network to adapt, at the wanted scale, and whether it was trained on several; None for ZSSR, which makes its
+    own."""
     from dataclasses import replace
 
     from .. import nets
@@ -133,14 +134,15 @@ def _network(model: str, scale: int | None, rate: float | None) -> tuple[MZSRCon
     if model == "none":
         if rate is not None:
             raise ConfigError(f"--rate: must be left out for --model none, ZSSR has its own; got {rate}")
-        return nets.MZSRConfig(scale=scale or 2), None
+        return nets.MZSRConfig(scale=scale or 2), None, False
     loaded = load_model(model)
     if not isinstance(loaded.config, nets.MZSRConfig):
         raise CheckpointError(f"{model}: must be a network of type mzsr, got a {loaded.config.type}")
     config = replace(loaded.config, scale=scale or loaded.config.scale)
     net = nets.MZSR(config)
     load_into(net, config, model)
-    return config, net
+    scales = loaded.metadata.get("scales")
+    return config, net, isinstance(scales, list) and len(scales) > 1
 
 
 def _counts(steps: str) -> tuple[int, ...]:

@@ -51,16 +51,18 @@ class Adapted:
     loss: float | None
 
 
-def learning_rate(scale: int, down: Subsampling, step: int) -> float:
+def learning_rate(scale: int, down: Subsampling, step: int, multi_scale: bool = False) -> float:
     """Learning rate of the release's SGD at the 0-based step.
 
-    Scale 4 has rates of its own; 3, which the release does not have, gets those of its multi-scale model.
+    Scales 2 and 4 have rates of their own, and so has a model that was trained on several scales, whichever it is used at.
+    Scale 3, which the release does not have alone, gets those of several; with bicubic subsampling, which it does not have
+    for several, they are ours.
     Source: Soh et al. 2020, arXiv:2002.12213, released test.py.
     """
+    if multi_scale or scale == 3:
+        return 1e-2 if step < 3 else 5e-3
     if scale == 4:
         return 1e-2 if step == 0 else 5e-3 if step < 5 else 1e-3
-    if scale == 3:
-        return 1e-2 if step < 3 else 5e-3
     if down == "bicubic":
         return 1e-2 if step < 3 else 1e-3
     return 2e-2 if step == 0 else 1e-2 if step < 4 else 5e-3
@@ -101,6 +103,7 @@ def adapt(
     down: Subsampling = "direct",
     tile_px: int = TILE_PX,
     rate: float | None = None,
+    multi_scale: bool = False,
 ) -> Iterator[Adapted]:
     """MZSR's meta-test: full-image gradient descent on (son, image), then the image enlarged.
 
@@ -111,6 +114,7 @@ def adapt(
         steps: after how many steps a result is wanted, rising; 0 is the network as it is.
         tile_px: side of the parts that are computed at a time.
         rate: learning rate of every step; None: the published ones of `learning_rate`.
+        multi_scale: whether the network was trained on several scales, which has published rates of its own.
     Raises:
         ConfigError: another network, shape, or list of steps, or an image smaller than the kernel.
         pydegrade.KernelError: an even or unnormalised kernel.
@@ -130,7 +134,7 @@ def adapt(
         if step == max(steps):
             return
         loss = _full_gradient(moved, enlarged, father, tile_px)
-        published = learning_rate(net.scale, down if kernel is not None else "bicubic", step)
+        published = learning_rate(net.scale, down if kernel is not None else "bicubic", step, multi_scale)
         with torch.no_grad():
             for weight in weights:
                 assert weight.grad is not None

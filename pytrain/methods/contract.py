@@ -122,6 +122,10 @@ class Method:
         """Model files that nets other than the generator start from, by name."""
         return {}
 
+    def model_metadata(self) -> Mapping[str, Any]:
+        """Further JSON values of the model files: what whoever uses the model must know of its training."""
+        return {}
+
     def hr_side_px(self, step: int) -> int | None:
         """The step learns from the top left square of this side of every HR crop; None: from all of it. For tasks of
         different scale that share one size of the network's input."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -97,6 +97,10 @@ class MZSRMethod(Method):
         self.spaces = {scale: load_space(name.replace("{scale}", str(scale)), scale) for scale in self.scales}
         self.pixel_loss = PIXEL_LOSSES[config.loss]
         self.phases = (Phase("generator", ("generator",), self.loss),)
+
+    def model_metadata(self) -> Mapping[str, Any]:
+        """The scales that the weights were trained for: `pytrain adapt` has other rates for several."""
+        return {"scales": list(self.scales)}
 
     def scale_of(self, step: int) -> int:
         """The scale of a step."""

@@ -306,7 +306,7 @@ def save_state(run: Run, state: TrainState) -> Path:
 def save_models(run: Run, state: TrainState, label: str, metadata: Mapping[str, Any]) -> tuple[Path, ...]:
     """`models/last.safetensors` and `.pth` of the published net; `last_discriminator.pth` of the others."""
     files = []
-    described = {**metadata, "step": state.step, "run": run.config.run.name}
+    described = {**run.method.model_metadata(), **metadata, "step": state.step, "run": run.config.run.name}
     for name, net_config in run.method.configs().items():
         main = name == run.method.averaged[0]
         if label == "best" and not main:
