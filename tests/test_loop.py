@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 
 from pytrain.config.config import Config, load, loads
 from pytrain.errors import CheckpointError, ConfigError, PytrainError
+from pytrain.evaluation.evaluate import evaluate
 from pytrain.files.checkpoint import load_model, load_state, read_weights
 from pytrain.methods.contract import Phase, Terms
 from pytrain.methods.psnr import Psnr, PsnrConfig
@@ -24,6 +25,7 @@ from pytrain.methods.realesrgan import RealESRGAN
 from pytrain.methods.registry import METHODS, MethodEntry
 from pytrain.settings import option
 from pytrain.training import loop, trial
+from pytrain.training import run as runs
 from pytrain.training import state as states
 from pytrain.training.degrade import assemble
 from pytrain.training.distributed import World
@@ -608,3 +610,41 @@ def test_the_score_that_decides_what_is_best_is_checked_before_the_first_step(ph
         with pytest.raises(ConfigError, match=r"^checkpoint\.keep_best " + message):
             loop.fit(configuration(photographs_dir, tmp_path / "b", *change))
         assert not (tmp_path / "b").exists()
+
+
+MEASURED = ("evaluate.sets=[{{name='few', hr=['{folder}']}}]", "evaluate.every_steps=4", "run.steps=4")
+PIXELS_ONLY = (*GAN, "method.gan_weight=0")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "keep_best", "kept"),
+    [((), "", True), (PIXELS_ONLY, "", True), (GAN, "", False), (GAN, "few/ssim", True)],
+)
+def test_psnr_does_not_choose_among_what_a_gan_trains(photographs_dir, tmp_path, overrides, keep_best, kept):
+    changes = (*(text.format(folder=photographs_dir) for text in MEASURED), f"checkpoint.keep_best='{keep_best}'")
+    loop.fit(configuration(photographs_dir, tmp_path, *overrides, *changes))
+    assert (tmp_path / "models" / "best.safetensors").is_file() == kept
+    assert (tmp_path / "models" / "last.safetensors").is_file()
+    hints = [str(event["text"]) for event in events(tmp_path, "hint")]
+    assert any(text.startswith("no best model is kept: PSNR does not rank") for text in hints) == (not kept)
+
+
+@pytest.mark.parametrize(("psnr", "kept"), [("nan", False), ("inf", True)])
+def test_scores_that_are_not_finite_end_no_run(photographs_dir, tmp_path, monkeypatch, psnr, kept):
+    """NaN from an output that is none, which is named and never the best; infinity from equal images."""
+
+    def broken(net, *arguments, **options):
+        result = evaluate(net, *arguments, **options)
+        score = replace(result.sets[0].scores[0], value=float(psnr))
+        return replace(result, sets=(replace(result.sets[0], scores=(score, *result.sets[0].scores[1:])),))
+
+    monkeypatch.setattr(runs, "evaluate", broken)
+    changes = tuple(text.format(folder=photographs_dir) for text in MEASURED)
+    loop.fit(configuration(photographs_dir, tmp_path, *changes))
+    assert (tmp_path / "models" / "best.safetensors").exists() == kept
+    warnings = [str(event["text"]) for event in events(tmp_path, "warning")]
+    assert warnings == ([] if kept else ["few/psnr: not a number, the network's output is not finite"])
+    assert load_model(tmp_path / "models" / "last.safetensors").metadata["score"]["few/psnr"] == psnr
+    loop.fit(configuration(photographs_dir, tmp_path, *changes, "run.steps=5"), resume="auto")
+    for line in (tmp_path / "log.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)  # NaN is no JSON

@@ -101,6 +101,8 @@ class Method:
             the model that is evaluated and published.
         group_rows: the loss compares samples of a group, which are as many consecutive sample numbers: batches are cut
             between groups only, and never computed by several threads at once. 1: samples do not know each other.
+        ranked_by_psnr: whether the higher PSNR is the better model. A perceptual or a GAN loss lowers PSNR on purpose: then
+            no best model is kept unless `checkpoint.keep_best` names a score.
     """
 
     setup: Setup
@@ -108,6 +110,7 @@ class Method:
     images: tuple[str, ...] = ("hr",)
     averaged: tuple[str, ...] = ("generator",)
     group_rows: int = 1
+    ranked_by_psnr: bool = True
 
     def nets(self) -> dict[str, nn.Module]:
         """Fresh networks by name, on the CPU, float32; weights are drawn from torch's global generator, which the loop

@@ -88,6 +88,7 @@ class RealESRGAN(Method):
         self.setup = setup
         self.space = load_space(f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space, setup.scale)
         self.pixel_loss = PIXEL_LOSSES[config.loss]
+        self.ranked_by_psnr = config.gan_weight == config.perceptual_weight == 0
         self.phases: tuple[Phase, ...] = (
             Phase("generator", ("generator",), self.generator_loss),
             Phase("discriminator", ("discriminator",), self.discriminator_loss),

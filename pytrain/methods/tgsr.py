@@ -119,6 +119,7 @@ class Tgsr(Method):
         self.space = load_space(name, setup.scale)
         self.base = _base_method(config, setup)
         self.phases = self.base.phases
+        self.ranked_by_psnr = self.base.ranked_by_psnr
         self.config = config
         self.setup = setup
 

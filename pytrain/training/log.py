@@ -120,7 +120,7 @@ class Log:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 cut_back(self.path, self._last_step)
                 self._file = self.path.open("a", encoding="utf-8")
-            record = {"kind": kind, "step": self._last_step, "time": round(time.time(), 3), **_finite(values)}
+            record = {"kind": kind, "step": self._last_step, "time": round(time.time(), 3), **as_json(values)}
             self._file.write(json.dumps(record, allow_nan=False, default=str) + "\n")
             self._file.flush()
         except (OSError, ValueError) as error:
@@ -155,14 +155,14 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if _at(line) < math.inf]
 
 
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity: they become texts, which `float` reads back."""
+def as_json(value: Any) -> Any:
+    """Values as JSON can hold them: it knows no NaN and no infinity, which become texts that `float` reads back."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: as_json(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
+        return [as_json(entry) for entry in value]
     return value
 
 

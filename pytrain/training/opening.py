@@ -83,6 +83,23 @@ def check_batch(config: Config, method: Method, processes: int = 1) -> None:
         raise ConfigError(f"train.crew must be 0 or 1 for this method, got {config.train.crew}")
 
 
+NO_BEST = (
+    "no best model is kept: PSNR does not rank what a perceptual or GAN loss trains; models/last is the result, "
+    "checkpoint.keep_best names a score to choose by all the same"
+)
+
+
+def best_by(config: Config, method: Method, scores: Sequence[str]) -> str:
+    """The score whose highest value decides which model is kept as the best; "" where none does.
+
+    Args:
+        config: `checkpoint.keep_best` names one of `scores`, or nothing.
+        method: of the run.
+        scores: that are measured, in order.
+    """
+    return config.checkpoint.keep_best or (scores[0] if scores and method.ranked_by_psnr else "")
+
+
 def check_kept(config: Config, scores: Sequence[str]) -> None:
     """The score that decides which model is kept as the best must be measured.
 

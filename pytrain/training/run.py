@@ -27,8 +27,8 @@ from . import state as states
 from .clock import Clock
 from .descend import Compute
 from .distributed import World
-from .log import Log
-from .opening import build_method, check_batch, check_kept, check_phases, fresh_nets, out_folder
+from .log import Log, as_json
+from .opening import NO_BEST, best_by, build_method, check_batch, check_kept, check_phases, fresh_nets, out_folder
 from .precision import precision_from
 from .slices import SlicePool
 from .state import TrainState
@@ -133,6 +133,8 @@ def open_run(
         atomic_write_text(folder / "config.toml", to_toml(config))
         if listing is None:
             atomic_write_text(folder / IMAGES_NAME, json.dumps(source.listing()))
+    if sets and not best_by(config, method, score_names(config.evaluate, sets)):
+        log.event("hint", step=state.step, text=NO_BEST)
     log.event(
         "start",
         step=state.step,
@@ -245,6 +247,10 @@ def measure(run: Run, state: TrainState) -> Mapping[str, float]:
             result = evaluate(net, run.sets, run.config.evaluate, run.folder / "images", state.step)
         scores = dict(result.scores)
         run.log.event("evaluate", step=state.step, **result.to_dict())
+        undefined = [name for name, score in scores.items() if math.isnan(score)]
+        if undefined:
+            text = f"{', '.join(undefined)}: not a number, the network's output is not finite"
+            run.log.event("warning", step=state.step, text=text)
         _keep_best(run, state, result)
     run.world.wait()
     return scores
@@ -252,7 +258,9 @@ def measure(run: Run, state: TrainState) -> Mapping[str, float]:
 
 def _keep_best(run: Run, state: TrainState, result: EvalResult) -> None:
     """Write the model file again when its score is the best so far."""
-    wanted = run.config.checkpoint.keep_best or next(iter(result.scores))
+    wanted = best_by(run.config, run.method, tuple(result.scores))
+    if not wanted:
+        return
     score = result.scores[wanted]
     if score > state.best.get(wanted, -math.inf):
         state.best = {wanted: score, "step": float(state.step)}
@@ -306,7 +314,7 @@ def save_state(run: Run, state: TrainState) -> Path:
 def save_models(run: Run, state: TrainState, label: str, metadata: Mapping[str, Any]) -> tuple[Path, ...]:
     """`models/last.safetensors` and `.pth` of the published net; `last_discriminator.pth` of the others."""
     files = []
-    described = {**run.method.model_metadata(), **metadata, "step": state.step, "run": run.config.run.name}
+    described = {**run.method.model_metadata(), **as_json(metadata), "step": state.step, "run": run.config.run.name}
     for name, net_config in run.method.configs().items():
         main = name == run.method.averaged[0]
         if label == "best" and not main:

@@ -122,7 +122,7 @@ def save(folder: Path, state: TrainState, meta: Mapping[str, Any]) -> Path:
         "bad_steps": state.bad_steps,
         "accepted": state.accepted,
         "rolled_back_at": state.rolled_back_at,
-        "best": state.best,
+        "best": {name: str(score) for name, score in state.best.items()},  # JSON knows no infinity
         "unreadable": state.unreadable,
         "scaler": state.scaler.state_dict() if state.scaler else None,
     }
@@ -185,7 +185,7 @@ def restore(path: Path, state: TrainState) -> dict[str, Any]:
     state.bad_steps = int(meta.pop("bad_steps"))
     state.accepted = meta.pop("accepted")
     state.rolled_back_at = int(meta.pop("rolled_back_at"))
-    state.best = meta.pop("best")
+    state.best = {name: float(score) for name, score in meta.pop("best").items()}
     state.unreadable = meta.pop("unreadable", {})
     state.is_whole = True
     del meta["scaler"]

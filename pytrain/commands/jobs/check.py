@@ -49,6 +49,8 @@ def findings(config: Config) -> list[str]:
             f"warning: {device} has {memory.size_text(available)}; raise train.accumulate (same result) or lower "
             "data.batch or data.crop_px"
         )
+    if sets and not opening.best_by(config, method, score_names(config.evaluate, sets)):
+        lines.append(f"note: {opening.NO_BEST}")
     lines.append(f"results: {opening.out_folder(config)}")
     lines.append(f"digest of what determines the weights: {digest(config)}")
     return lines
