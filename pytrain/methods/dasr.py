@@ -120,7 +120,7 @@ class DASRMethod(RealESRGAN):
         assert batch.tasks is not None
         tasks = batch.tasks
         if self.dasr.shuffled_labels:
-            tasks = pydegrade.sample(self.space, self.setup.seed, batch.indices + BORROWED)
+            tasks = pydegrade.sample(self.space, self.setup.seed, batch.indices + BORROWED, step)
         vector, mask = self._labels(tasks)
         return batch.with_extra({"vector": vector.to(batch.lr.device), "vector_mask": mask.to(batch.lr.device)})
 

@@ -118,7 +118,7 @@ class ECO(Method):
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
         """MATLAB's bicubic for live pairs, None for pairs from disk."""
-        return None if self.space is None else pydegrade.sample(self.space, self.setup.seed, indices)
+        return None if self.space is None else pydegrade.sample(self.space, self.setup.seed, indices, step)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The blended pair of this step."""

@@ -119,7 +119,7 @@ class IPTMethod(Method):
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One degradation per sample, all of the step's task."""
-        return sample(self.spaces[self.task_of(step)], self.setup.seed, indices)
+        return sample(self.spaces[self.task_of(step)], self.setup.seed, indices, step)
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Pixel loss and, in pretraining, the contrastive term; only the task's head, query and tail take part."""

@@ -113,7 +113,7 @@ class MZSRMethod(Method):
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One degradation per group of consecutive sample numbers: that of the group's number."""
         groups, rows = np.unique(indices // self.group_rows, return_inverse=True)
-        return sample(self.spaces[self.scale_of(step)], self.setup.seed, groups).take(rows)
+        return sample(self.spaces[self.scale_of(step)], self.setup.seed, groups, step).take(rows)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """The batch with `enlarged`: lr, clipped as in the release, brought to the target's size once for all steps."""

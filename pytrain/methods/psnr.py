@@ -42,7 +42,7 @@ class Psnr(Method):
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
         """One task per sample number, or None for pairs from disk."""
-        return None if self.space is None else sample(self.space, self.setup.seed, indices)
+        return None if self.space is None else sample(self.space, self.setup.seed, indices, step)
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """The pixel loss between output and target."""

@@ -112,7 +112,7 @@ class RealESRGAN(Method):
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One task per sample number."""
-        return sample(self.space, self.setup.seed, indices)
+        return sample(self.space, self.setup.seed, indices, step)
 
     def generator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Pixel, perceptual and GAN terms; the output is kept for the discriminator."""

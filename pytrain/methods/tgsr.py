@@ -175,11 +175,11 @@ class Tgsr(Method):
         fresh, listed = np.nonzero(member < 0)[0], np.nonzero(member >= 0)[0]
         parts = []
         if len(fresh):
-            parts.append(sample(self.space, self.setup.seed, np.ascontiguousarray(indices[fresh])))
+            parts.append(sample(self.space, self.setup.seed, np.ascontiguousarray(indices[fresh]), step))
         if len(listed):
             parts.append(self.members[0].take(member[listed]).with_noise(indices[listed]))
         if not parts:
-            return sample(self.space, self.setup.seed, indices)
+            return sample(self.space, self.setup.seed, indices, step)
         return TaskBatch.concat(parts).take(np.argsort(np.concatenate([fresh, listed])))
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
