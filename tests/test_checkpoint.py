@@ -19,7 +19,9 @@ from pydegrade.errors import OutputError, WriteError
 from pytrain import nets
 from pytrain.errors import CheckpointError
 from pytrain.files import checkpoint
-from pytrain.nets import EDSRConfig, SRResNetConfig, SRVGGConfig, UNetDiscriminatorConfig, build
+from pytrain.nets import EDSRConfig, SRResNetConfig, SRVGGConfig, build
+
+from .small_nets import SMALL
 
 CONFIG = SRResNetConfig(2, 8, 2)
 
@@ -49,7 +51,7 @@ def fails(path, message, **options):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("config", [CONFIG, EDSRConfig(3, 8, 1, residual_scale=0.3), UNetDiscriminatorConfig(4)])
+@pytest.mark.parametrize("config", SMALL.values(), ids=SMALL)
 def test_saved_models_come_back_bit_for_bit(tmp_path, suffix, config):
     path = tmp_path / "deeper" / f"model{suffix}"
     live, averaged = net_of(config, 1), net_of(config, 2)

@@ -23,6 +23,7 @@ from pydegrade.files.pixels import to_float, to_uint8
 from pydegrade.files.read import read_image
 from pydegrade.files.write import encode_png, write_image
 from pydegrade.tasks import sampler
+from pydegrade.tasks.space import preset_names
 
 from .children import environment, interrupted
 
@@ -83,7 +84,7 @@ def photos(tmp_path_factory):
 # ---- sample
 
 
-@pytest.mark.parametrize("space", ["realesrgan-x4", "bsrgan-x4", "dasr-severe"])
+@pytest.mark.parametrize("space", preset_names())
 def test_sample_writes_what_the_python_functions_return(degrade, photos, tmp_path, space):
     out = tmp_path / "run"
     result = degrade("sample", "--tasks", 12, "--space", space, "--seed", 3, "--hr", photos, "--out", out, *SAMPLE)
@@ -272,7 +273,7 @@ def test_interrupt_says_what_is_done_and_leaves_valid_tables(degrade, photos, tm
 # ---- apply
 
 
-@pytest.mark.parametrize("space", ["realesrgan-x4", "dasr-mixed", "bicubic"])
+@pytest.mark.parametrize("space", preset_names())
 def test_apply_rebuilds_the_bits_of_sample(degrade, photos, tmp_path, space):
     run = tmp_path / "run"
     arguments = ("sample", "--tasks", 6, "--space", space, "--seed", 11, "--hr", photos, "--out", run)
@@ -361,7 +362,7 @@ def test_preview_has_a_row_per_task(degrade, tmp_path):
 def test_spaces_lists_every_preset_with_its_digest(degrade):
     result = degrade("spaces")
     assert result.code == 0
-    for name in ("bicubic", "realesrgan-x4", "realesrgan-x2", "bsrgan-x4", "dasr-weak", "dasr-mixed"):
+    for name in preset_names():
         space = pydegrade.Space.load(name)
         assert f"{name} " in result.out
         assert space.digest[:8] in result.out

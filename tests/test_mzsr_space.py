@@ -15,8 +15,9 @@ from scipy.stats import kstest, uniform
 import pydegrade
 from pydegrade import kernels
 from pydegrade.errors import KernelError
+from pydegrade.tasks.space import preset_names
 
-SPACES = ["mzsr-direct-x2", "mzsr-direct-x3", "mzsr-direct-x4", "mzsr-bicubic-x2", "mzsr-bicubic-x4"]
+SPACES = [name for name in preset_names() if name.startswith("mzsr-")]
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 
 import pytest
 import torch
@@ -26,6 +27,8 @@ from pytrain.nets import (
     vgg,
 )
 from pytrain.nets.parts import conv3x3, conv_shuffle
+
+from . import small_nets
 
 # Two layers of everything: as many code paths as the published sizes, in milliseconds.
 SMALL = [
@@ -672,6 +675,10 @@ def test_other_spellings_load(name, tmp_path):
 # Configurations.
 
 
+def test_every_network_has_a_small_one():
+    assert set(small_nets.SMALL) | small_nets.OF_FILES == set(nets.NETS)
+
+
 def test_build_takes_every_name_and_nothing_else():
     for name, net in nets.NETS.items():
         assert net.config.type == name
@@ -774,6 +781,15 @@ def test_spandrel_network_is_trained_and_saved_under_its_own_keys(tmp_path, span
         assert torch.equal(again.net(image), net(image))
     with pytest.raises(ConfigError, match=re.escape("net.scale must be 2 for source.pth, got 4")):
         build(SpandrelConfig(str(tmp_path / "source.pth"), scale=4))
+
+
+def test_a_spandrel_that_does_not_import_is_one_line(tmp_path, monkeypatch):
+    # What torchvision says beside a torch of another build.
+    (tmp_path / "spandrel.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "spandrel", raising=False)
+    with pytest.raises(ConfigError, match=r"needs the package spandrel \(operator torchvision::nms does not exist\)"):
+        build(SpandrelConfig(str(tmp_path / "model.pth")))
 
 
 def test_networks_that_only_spandrel_knows_load(tmp_path, spandrel):

@@ -39,7 +39,7 @@ def test_a_task_depends_on_its_number_alone(space):
     )
 
 
-@pytest.mark.parametrize("space", ["realesrgan-x4", "bsrgan-x4", "dasr-mixed"])
+@pytest.mark.parametrize("space", preset_names())
 def test_addresses_and_files_bring_tasks_back(space, tmp_path):
     tasks = pydegrade.sample(space, 7, [3, 2**40, 12]).with_noise([3, 5, 2**50])
     assert tasks.addresses[0] == f"{space}@{tasks.space.digest[:8]}/s7/i3"

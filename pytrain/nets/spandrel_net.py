@@ -58,7 +58,8 @@ class SpandrelNet(nn.Module):
 def _spandrel() -> Any:
     try:
         import spandrel
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
+        # RuntimeError: spandrel imports torchvision, whose operators are missing beside a torch of another build.
         raise ConfigError(
             f"net.type: 'spandrel' needs the package spandrel ({one_line(error, 80)}); install it with: "
             "pip install spandrel"
