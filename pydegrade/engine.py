@@ -164,15 +164,20 @@ def _apply(plan: Plan, step: int, image: torch.Tensor) -> torch.Tensor:
     first, second, third, fourth = items.key[item].tolist()
     out = op.apply(image, {**stored, **values}, (first, second, third, fourth))
     shape = (image.shape[0], int(plan.step_height[step]), int(plan.step_width[step]))
-    where = f"op {op.name!r} ({items.addresses[item]})"
+    fault = _fault_of(out, shape, image.device)
+    if fault:
+        raise OpError(f"op {op.name!r} ({items.tasks.take([item]).addresses[0]}): apply must return {fault}")
+    return out.detach().contiguous()
+
+
+def _fault_of(out: Any, shape: tuple[int, ...], device: torch.device) -> str:
+    """What is wrong with the answer of an op in plain torch; "" when nothing is."""
     if not isinstance(out, torch.Tensor) or out.dtype != torch.float32 or tuple(out.shape) != shape:
         got = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
-        raise OpError(f"{where}: apply must return float32 {shape}, got {got}")
-    if out.device != image.device:
-        raise OpError(f"{where}: apply must return a tensor on {image.device}, got {out.device}")
-    if not torch.isfinite(out).all():
-        raise OpError(f"{where}: apply must return finite values, got NaN or infinity")
-    return out.detach().contiguous()
+        return f"float32 {shape}, got {got}"
+    if out.device != device:
+        return f"a tensor on {device}, got {out.device}"
+    return "" if torch.isfinite(out).all() else "finite values, got NaN or infinity"
 
 
 @dataclass(frozen=True)

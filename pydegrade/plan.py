@@ -25,13 +25,13 @@ class TorchItems:
         op: its declaration.
         columns: its columns, [N] each.
         key: uint32 [N, 4], Philox words of the image combined with the slot.
-        addresses: of the tasks, for messages.
+        tasks: the tasks they belong to, whose addresses messages name.
     """
 
     op: Op
     columns: Mapping[str, NDArray[Any]]
     key: NDArray[np.uint32]
-    addresses: tuple[str, ...]
+    tasks: TaskBatch
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,7 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
             params[op.name], code_of[op.name] = op.params(values, items), op.code
         else:
             code_of[op.name] = -1 - len(torch_ops)
-            addresses = tasks.addresses
-            torch_ops.append(TorchItems(op, values, items.key, tuple(addresses[row] for row in rows.tolist())))
+            torch_ops.append(TorchItems(op, values, items.key, tasks.take(rows)))
 
     # Steps, row after row in running order.
     rows, at = np.nonzero(kept)
