@@ -23,9 +23,10 @@ from benchmarks.quiet import quiet
 from pytrain.config.config import Config, load
 from pytrain.files.checkpoint import load_model
 from pytrain.files.records import write_record
-from pytrain.grouping import stages
 from pytrain.grouping.inputs import validation_crops
 from pytrain.grouping.report import write_report
+from pytrain.grouping.run import GroupingRun, open_grouping
+from pytrain.grouping.runner import run_stages
 from pytrain.grouping.scoring import Scorer
 from pytrain.methods.groups import Group, groups_record, read_groups
 from pytrain.training import loop
@@ -65,18 +66,18 @@ def main(
     config = base_config(out, hr, validation, overrides)
     model = pretrained or trained_network(config, out, pretrain_steps)
     config = replace(config, train=replace(config.train, pretrained=str(model)))
-    plan = stages.plan_of(config, workers)
-    stages.run(plan, say=click.echo)
-    for path in write_report(plan)[:1]:
+    grouping = open_grouping(config, workers)
+    run_stages(grouping, say=click.echo)
+    for path in write_report(grouping)[:1]:
         click.echo(f"report   {path}")
 
-    random_groups(plan)
-    nets = {("start", 0): model, ("joint", 0): plan.path("joint1.safetensors")}
+    random_groups(grouping)
+    nets = {("start", 0): model, ("joint", 0): grouping.path("joint1.safetensors")}
     for seed in range(seeds):
         for arm in ARMS:
-            nets[arm, seed] = fine_tuned(plan, out, arm, seed, steps)
+            nets[arm, seed] = fine_tuned(grouping, out, arm, seed, steps)
             click.echo(f"trained  {arm}, seed {seed}")
-    scores = measured(plan, nets)
+    scores = measured(grouping, nets)
     (out / "scores.json").write_text(json.dumps(scores, indent=1))
     text = table(scores, seeds)
     (out / "table.md").write_text(text)
@@ -110,20 +111,20 @@ def trained_network(config: Config, out: Path, steps: int) -> Path:
     return fitted(run)
 
 
-def fine_tuned(plan: stages.Plan, out: Path, arm: str, seed: int, steps: int) -> Path:
+def fine_tuned(grouping: GroupingRun, out: Path, arm: str, seed: int, steps: int) -> Path:
     """The pretrained network after some steps of one arm."""
     from pytrain.methods.realesrgan import RealESRNetConfig
 
     methods: dict[str, Any] = {
-        "tgsr": plan.method,
-        "half": replace(plan.method, whole_share=0.5),
+        "tgsr": grouping.method,
+        "half": replace(grouping.method, whole_share=0.5),
         "plain": RealESRNetConfig(),
-        "random": replace(plan.method, groups=str(plan.path("random.toml"))),
+        "random": replace(grouping.method, groups=str(grouping.path("random.toml"))),
     }
     # Seeds away from that of the scores' crops.
     name = f"{arm}_{seed}"
-    run = replace(plan.config.run, name=name, out=str(out / "arms" / name), steps=steps, seed=100 + seed)
-    return fitted(replace(plan.config, run=run, method=methods[arm]))
+    run = replace(grouping.config.run, name=name, out=str(out / "arms" / name), steps=steps, seed=100 + seed)
+    return fitted(replace(grouping.config, run=run, method=methods[arm]))
 
 
 def fitted(config: Config) -> Path:
@@ -138,38 +139,38 @@ def fitted(config: Config) -> Path:
     return model
 
 
-def random_groups(plan: stages.Plan) -> None:
+def random_groups(grouping: GroupingRun) -> None:
     """random.toml: groups of the same sizes, from all scored tasks."""
-    found = read_groups(plan.method.groups, plan.space, ("groups",))
-    tasks = pydegrade.TaskBatch.load(plan.path("tasks.npz"))
+    found = read_groups(grouping.method.groups, grouping.space, ("groups",))
+    tasks = pydegrade.TaskBatch.load(grouping.path("tasks.npz"))
     order = np.argsort(
-        pydegrade.native.rng.named_uniform(plan.options.seed, tasks.indices, "demo.random"), kind="stable"
+        pydegrade.native.rng.named_uniform(grouping.options.seed, tasks.indices, "demo.random"), kind="stable"
     )
     groups, begin = [], 0
     for group in found.groups:
         rows = order[begin : begin + len(group.tasks)]
         groups.append(Group(group.name, "drawn at random", tasks.take(rows), {}))
         begin += len(rows)
-    record = groups_record("groups", {"network": plan.network}, plan.space, plan.net, groups)
-    write_record(plan.path("random.toml"), record, "Groups of the same sizes, drawn at random, for comparison.")
+    record = groups_record("groups", {"network": grouping.network}, grouping.space, grouping.net, groups)
+    write_record(grouping.path("random.toml"), record, "Groups of the same sizes, drawn at random, for comparison.")
 
 
-def measured(plan: stages.Plan, nets: dict[tuple[str, int], Path]) -> dict[str, dict[str, list[float]]]:
+def measured(grouping: GroupingRun, nets: dict[tuple[str, int], Path]) -> dict[str, dict[str, list[float]]]:
     """PSNR per set of tasks and network: {"G1": {"plain_0": [dB per task], ...}}; crops that grouping did not see."""
-    options = plan.options
+    options = grouping.options
     crops = validation_crops(options.validation_hr, options.validation_crops, options.validation_px, options.seed + 1)
-    found = read_groups(plan.method.groups, plan.space, ("groups",))
-    worst = read_groups(plan.path("unsatisfactory.toml"), plan.space, ("unsatisfactory",)).groups[0].tasks
-    everything = pydegrade.TaskBatch.load(plan.path("tasks.npz"))
+    found = read_groups(grouping.method.groups, grouping.space, ("groups",))
+    worst = read_groups(grouping.path("unsatisfactory.toml"), grouping.space, ("unsatisfactory",)).groups[0].tasks
+    everything = pydegrade.TaskBatch.load(grouping.path("tasks.npz"))
     satisfied = everything.take(~np.isin(everything.indices, worst.indices)).take(slice(0, REST))
     sets = {group.name: group.tasks for group in found.groups}
     sets["all unsatisfactory"] = worst
     sets["satisfactory"] = satisfied
-    sets["fresh draws (G0)"] = pydegrade.sample(plan.space, FRESH_SEED, range(SHOWN_FRESH))
+    sets["fresh draws (G0)"] = pydegrade.sample(grouping.space, FRESH_SEED, range(SHOWN_FRESH))
     scores: dict[str, dict[str, list[float]]] = {}
     for name, tasks in sets.items():
         scorers = {
-            f"{arm}_{seed}": Scorer(load_model(path).net, tasks, crops, crops, plan.tune, PLAIN)
+            f"{arm}_{seed}": Scorer(load_model(path).net, tasks, crops, crops, grouping.tune, PLAIN)
             for (arm, seed), path in nets.items()
         }
         scores[name] = {key: [] for key in scorers}

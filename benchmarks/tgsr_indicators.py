@@ -22,8 +22,9 @@ import pydegrade
 from pytrain.config.config import load
 from pytrain.grouping import scores, stages
 from pytrain.grouping.indicators import gradient_gain, last_layer_gain, recall_of_top, spearman
+from pytrain.grouping.measurements import Measurement, measure_rows
+from pytrain.grouping.run import open_grouping
 from pytrain.grouping.scoring import Scorer
-from pytrain.grouping.shards import Job, measure_rows
 from pytrain.training.distributed import World
 from pytrain.training.precision import PLAIN, Precision
 
@@ -67,26 +68,26 @@ def main(
     config: Path, overrides: tuple[str, ...], count: int, repeats: int, plain: int, workers: int, out: Path
 ) -> None:
     """Compare on the tasks, network and images of CONFIG."""
-    plan = stages.plan_of(load(config, overrides), workers)
-    other = replace(plan, options=replace(plan.options, seed=plan.options.seed + 1))
-    tasks = pydegrade.sample(plan.space, plan.options.seed, range(count))
+    run = open_grouping(load(config, overrides), workers)
+    other = replace(run, options=replace(run.options, seed=run.options.seed + 1))
+    tasks = stages.drawn_tasks(replace(run, options=replace(run.options, tasks=count)))
     alone = World(0, 1, 1, torch.device("cpu"))
 
     def measured(
         name: str, crops: Any, rows: range, precision: Precision, cheap: bool, workers: int, steps_at_once: int = 10
     ) -> dict[int, Any]:
         opened = partial(
-            stages.make_scorer, plan.model, plan.config.net, tasks, crops, plan.validation, plan.tune, precision,
+            stages.make_scorer, run.model, run.config.net, tasks, crops, run.validation, run.tune, precision,
             steps_at_once,
         )  # fmt: skip
-        job = Job(opened, partial(observe, cheap=cheap), name)
-        return measure_rows(job, list(rows), out / name, workers, alone, lambda done: None)
+        measurement = Measurement(opened, partial(observe, cheap=cheap), name)
+        return measure_rows(measurement, list(rows), out / name, workers, alone, lambda done: None)
 
     fast = Precision("bf16", True, "")
-    found = measured("same", plan.crops, range(count), fast, True, workers)
+    found = measured("same", run.crops, range(count), fast, True, workers)
     again = measured("other", other.crops, range(min(repeats, count)), fast, False, workers)
-    slow = measured("plain", plan.crops, range(min(plain, count)), PLAIN, False, 1, steps_at_once=1)
-    click.echo(table(tasks, found, again, slow, plan.options.share, plan.options.seed, plan.tune.iterations))
+    slow = measured("plain", run.crops, range(min(plain, count)), PLAIN, False, 1, steps_at_once=1)
+    click.echo(table(tasks, found, again, slow, run.options.share, run.options.seed, run.tune.iterations))
 
 
 def table(

@@ -20,6 +20,8 @@ from pytrain.config import config as configs
 from pytrain.errors import ConfigError, DataError
 from pytrain.files.records import Record, read_record, write_record
 from pytrain.grouping import stages
+from pytrain.grouping.run import open_grouping
+from pytrain.grouping.runner import run_stages
 from pytrain.methods.contract import Setup
 from pytrain.methods.groups import Group, groups_record, network_digest, read_groups
 from pytrain.methods.tgsr import GroupingConfig, Tgsr, TgsrConfig
@@ -269,7 +271,7 @@ def group(
     path: Path, *overrides: str, names: tuple[str, ...] = stages.STAGES, workers: int = 1, redo: bool = False
 ) -> list[str]:
     lines: list[str] = []
-    stages.run(stages.plan_of(configs.load(path, overrides), workers, redo), names, lines.append)
+    run_stages(open_grouping(configs.load(path, overrides), workers, redo), names, lines.append)
     return lines
 
 
@@ -289,7 +291,7 @@ def test_every_stage_leaves_its_file_and_is_not_done_again(grouped: Path, tmp_pa
 
     # Every stage alone, from nothing, gives the same bytes.
     shutil.rmtree(tmp_path / "groups")
-    for name in ("score", "select", "joint", "improve", "joint", "improve", "group"):
+    for name in ("tasks", "score", "select", "joint", "improve", "joint", "improve", "group"):
         group(path, names=(name,))
     assert {name: (tmp_path / "groups" / name).read_bytes() for name in names} == before
 
@@ -313,7 +315,7 @@ def test_groups_follow_from_gains_and_improvements(grouped: Path):
 def test_improvements_are_psnr_after_minus_before(grouped: Path):
     from pytrain.files.checkpoint import load_model
 
-    plan = stages.plan_of(configs.load(grouped / "tgsr.toml"))
+    plan = open_grouping(configs.load(grouped / "tgsr.toml"))
     members = read_groups(grouped / "groups" / "rest2.toml", SPACE, ("unsatisfactory",)).groups[0].tasks
     values = read_record(grouped / "groups" / "pis2.toml", "improvements").values
     nets = [load_model(grouped / name).net for name in ("start.safetensors", "groups/joint2.safetensors")]
@@ -325,6 +327,16 @@ def test_improvements_are_psnr_after_minus_before(grouped: Path):
         # PSNR from float32 sums there, float64 here.
         assert values["before_db"][row] == pytest.approx(before, abs=1e-4)
         assert values["improvement_db"][row] == pytest.approx(after - before, abs=2e-4)
+
+
+def test_no_scored_task_is_one_that_training_draws(grouped: Path):
+    config = configs.load(grouped / "tgsr.toml")
+    scored = pydegrade.TaskBatch.load(grouped / "groups" / "tasks.npz")
+    assert config.run.seed == config.method.grouping.seed == 0
+    # Of whatever seed: those of runs lie below 2^62, those of scored tasks above.
+    assert scored.seeds.min() >= 2**62
+    fresh = pydegrade.sample(SPACE, config.run.seed, scored.indices)
+    assert not set(fresh.fingerprints().tolist()) & set(scored.fingerprints().tolist())
 
 
 @pytest.mark.slow
@@ -369,13 +381,13 @@ from pytrain.grouping import stages
 
 measure_rows, tasks = stages.measure_rows, iter(range(2))
 
-def until_the_third(job, *arguments):
+def until_the_third(measurement, *arguments):
     def measure(*given):
         if next(tasks, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        return job.measure(*given)
+        return measurement.measure(*given)
 
-    return measure_rows(dataclasses.replace(job, measure=measure), *arguments)
+    return measure_rows(dataclasses.replace(measurement, measure=measure), *arguments)
 
 stages.measure_rows = until_the_third
 main()
@@ -457,7 +469,7 @@ def test_training_with_groups_resumes_bit_for_bit(grouped: Path, tmp_path: Path)
 def test_the_report_is_one_page_with_everything_in_it(grouped: Path, tmp_path: Path):
     from pytrain.grouping.report import differing_parameters, write_report
 
-    plan = stages.plan_of(configs.load(copied(grouped, tmp_path)))
+    plan = open_grouping(configs.load(copied(grouped, tmp_path)))
     page, *pictures = write_report(plan)
     names = ["scores.png", "improvements.png", "parameters.png", "G1.png", "G2.png"]
     assert [path.name for path in pictures] == names

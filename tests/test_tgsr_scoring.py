@@ -17,9 +17,9 @@ from scipy import stats
 
 import pydegrade
 from pytrain.errors import DataError, PytrainError
-from pytrain.grouping import indicators, scores, shards
-from pytrain.grouping.inputs import VALIDATION_NUMBER, Crops, validation_crops
-from pytrain.grouping.scoring import FlatWeights, Scorer, TuneSettings, luma_psnr
+from pytrain.grouping import indicators, measurements, scores
+from pytrain.grouping.inputs import VALIDATION_NUMBER, CropPixels, validation_crops
+from pytrain.grouping.scoring import FlatWeights, Scorer, TuneSettings
 from pytrain.nets import SRResNetConfig, build
 from pytrain.settings import OptimizerConfig
 from pytrain.training.distributed import World
@@ -39,10 +39,10 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def random_crops(count: int, side_px: int, first_number: int) -> Crops:
+def random_crops(count: int, side_px: int, first_number: int) -> CropPixels:
     generator = np.random.default_rng(first_number)
     images = generator.integers(0, 256, (count, 3, side_px, side_px), np.uint8)
-    return Crops(images, first_number + np.arange(count), "noise")
+    return CropPixels(images, first_number + np.arange(count), "noise")
 
 
 def make_scorer(precision: Precision = PLAIN, rate: float = 1e-3, iterations: int = 4) -> Scorer:
@@ -65,7 +65,7 @@ def test_the_score_is_what_a_plain_loop_finds():
         net = copy.deepcopy(start)
         optimizer = torch.optim.Adam(net.parameters(), 2e-2, (0.9, 0.99))
 
-        def pair(crops: Crops, row: int = row) -> pydegrade.Pair:
+        def pair(crops: CropPixels, row: int = row) -> pydegrade.Pair:
             tasks = scorer.tasks.take([row] * len(crops)).with_noise(crops.numbers)
             return pydegrade.degrade_batch(torch.from_numpy(crops.images).float() / 255, tasks)
 
@@ -114,14 +114,6 @@ def test_flat_weights_keep_layout_and_come_back_bit_for_bit():
         assert all(not torch.equal(value, before[key]) for key, value in net.state_dict().items())
         weights.restore()
         assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
-
-
-def test_psnr_is_that_of_the_named_protocol():
-    generator = torch.Generator().manual_seed(0)
-    sr, wanted = (torch.rand(3, 3, 24, 20, generator=generator) * 1.2 - 0.1 for _ in range(2))
-    expected = [pydegrade.psnr(a, b, "y-unrounded-border4").value for a, b in zip(sr, wanted)]
-    # float32 products and sums over 500 pixels.
-    torch.testing.assert_close(luma_psnr(sr, wanted, 4), torch.tensor(expected, dtype=torch.float64), atol=1e-5, rtol=0)
 
 
 def test_diverging_says_which_task():
@@ -263,7 +255,7 @@ def test_indicators_measure_in_full_only_what_they_say(name: str):
         assert set(np.argsort(-short)[:55].tolist()) <= set(np.argsort(-found.values)[:80].tolist())
 
 
-# ---- Shards
+# ---- Measurements
 
 
 def opened() -> int:
@@ -292,7 +284,9 @@ def always_die(offset: int, row: int) -> dict[str, float]:
 
 def run(measure, folder: Path, workers: int, rows=range(8)):
     advanced: list[int] = []
-    found = shards.measure_rows(shards.Job(opened, measure, "test"), rows, folder, workers, ALONE, advanced.append)
+    found = measurements.measure_rows(
+        measurements.Measurement(opened, measure, "test"), rows, folder, workers, ALONE, advanced.append
+    )
     assert sum(advanced) >= len(rows)
     return found
 
@@ -311,7 +305,7 @@ def test_a_torn_line_is_measured_again_and_finished_ones_are_not(tmp_path: Path)
     part = tmp_path / "rank_0.jsonl"
     whole = part.read_bytes()
     part.write_bytes(whole[:-4])
-    assert sorted(shards.read_parts(tmp_path)) == [0, 1, 2, 3]
+    assert sorted(measurements.read_parts(tmp_path)) == [0, 1, 2, 3]
     assert run(square, tmp_path, 1, range(8)) == {row: square(10, row) for row in range(8)}
     assert part.read_bytes().startswith(whole)
     # Everything is there: nothing is called any more.
@@ -329,15 +323,4 @@ def test_a_worker_that_fails_says_why_in_one_line(tmp_path: Path):
 def test_foreign_lines_are_named(tmp_path: Path):
     (tmp_path / "rank_0.jsonl").write_text(json.dumps({"row": 0, "value": 1}) + "\nnonsense\n")
     with pytest.raises(DataError, match=r"rank_0\.jsonl:2: not a line of results"):
-        shards.read_parts(tmp_path)
-
-
-def test_two_at_once_are_refused(tmp_path: Path):
-    with (
-        shards.locked(tmp_path),
-        pytest.raises(DataError, match="another `pytrain group` works there"),
-        shards.locked(tmp_path),
-    ):
-        pass
-    with shards.locked(tmp_path):
-        pass
+        measurements.read_parts(tmp_path)

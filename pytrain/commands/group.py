@@ -77,15 +77,16 @@ def _run(
     more = (f"method.grouping.indicator={indicator}",) if indicator else ()
     config = load(config_path, (*overrides, *more))
     try:
-        from ..grouping import stages as grouping
+        from ..grouping.run import open_grouping
+        from ..grouping.runner import run_stages
 
-        plan = grouping.plan_of(config, workers, redo)
+        run = open_grouping(config, workers, redo)
         if stages:
-            grouping.run(plan, tuple(stages), lambda line: say(line))
+            run_stages(run, stages, lambda line: say(line))
         if report:
             from ..grouping.report import write_report
 
-            for path in write_report(plan):
+            for path in write_report(run):
                 say(str(path))
     except PytrainError as error:
         raise located(config, error) from None

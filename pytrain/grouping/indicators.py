@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .scoring import Scorer, luma_psnr
+from .scoring import Scorer
 
 # Ridge of the last layer's least squares, as a share of the features' mean square.
 RIDGE = 0.1
@@ -111,8 +111,7 @@ def last_layer_gain(scorer: Scorer, row: int, batches: int = 2, stride_px: int =
     features, sr = _features(scorer, convolution, lr)
     weight = change[:-1].float().T.reshape(-1, features.shape[1], *convolution.kernel_size)
     better = sr + F.conv2d(features, weight, change[-1].float(), padding=convolution.padding)
-    gains = luma_psnr(better, wanted, scorer.border) - luma_psnr(sr, wanted, scorer.border)
-    return float(gains.mean())
+    return scorer.psnr_of(better, wanted) - scorer.psnr_of(sr, wanted)
 
 
 def _features(scorer: Scorer, convolution: nn.Conv2d, lr: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import CropReader, find_images
-from pydegrade.files.dataset import Crops as Squares
+from pydegrade.files.dataset import CropReader, Crops, find_images
 from pydegrade.native.rng import named_uniform
 
 from ..errors import DataError
@@ -22,7 +21,7 @@ VALIDATION_NUMBER = 2**62
 
 
 @dataclass(frozen=True)
-class Crops:
+class CropPixels:
     """Crops in memory.
 
     Attributes:
@@ -38,9 +37,9 @@ class Crops:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def take(self, begin: int, count: int) -> Crops:
+    def take(self, begin: int, count: int) -> CropPixels:
         """Consecutive crops."""
-        return Crops(self.images[begin : begin + count], self.numbers[begin : begin + count], self.origin)
+        return CropPixels(self.images[begin : begin + count], self.numbers[begin : begin + count], self.origin)
 
     @property
     def digest(self) -> str:
@@ -51,7 +50,7 @@ class Crops:
         return content.hexdigest()[:16]
 
 
-def gathered(batches: Iterable[tuple[NDArray[np.int64], Mapping[str, Tensor]]], origin: str) -> Crops:
+def gathered(batches: Iterable[tuple[NDArray[np.int64], Mapping[str, Tensor]]], origin: str) -> CropPixels:
     """The HR crops of several training batches, in their order.
 
     Args:
@@ -59,10 +58,10 @@ def gathered(batches: Iterable[tuple[NDArray[np.int64], Mapping[str, Tensor]]], 
         origin: where they come from, for people.
     """
     numbers, images = zip(*((indices, images["hr"].numpy()) for indices, images in batches))
-    return Crops(np.concatenate(images), np.concatenate(numbers), origin)
+    return CropPixels(np.concatenate(images), np.concatenate(numbers), origin)
 
 
-def validation_crops(sources: Sequence[str], count: int, side_px: int, seed: int) -> Crops:
+def validation_crops(sources: Sequence[str], count: int, side_px: int, seed: int) -> CropPixels:
     """`count` squares of the images in turn, each at a place drawn from the seed.
 
     Args:
@@ -90,8 +89,8 @@ def validation_crops(sources: Sequence[str], count: int, side_px: int, seed: int
     top = np.floor(named_uniform(seed, index, "tgsr.validation_top") * (heights - side_px + 1)).astype(np.int64)
     left = np.floor(named_uniform(seed, index, "tgsr.validation_left") * (widths - side_px + 1)).astype(np.int64)
     upright = np.zeros(count, bool)
-    squares = Squares(index, position, top, left, upright, upright, upright, side_px)
+    squares = Crops(index, position, top, left, upright, upright, upright, side_px)
     reader = CropReader(images)
     pixels = np.stack([reader.read(squares, row) for row in range(count)]).transpose(0, 3, 1, 2)
     origin = f"{count} crops of {side_px} px from {images.origin}"
-    return Crops(np.ascontiguousarray(pixels), VALIDATION_NUMBER + index, origin)
+    return CropPixels(np.ascontiguousarray(pixels), VALIDATION_NUMBER + index, origin)

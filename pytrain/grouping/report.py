@@ -23,7 +23,7 @@ from pydegrade.files.write import write_image
 from ..errors import ConfigError, DataError
 from ..files.records import read_record
 from ..methods.groups import Group, read_groups
-from .stages import Plan, pis_path, rest_path
+from .run import GroupingRun
 
 INK, FAINT, GRID = "#1f2328", "#6e7781", "#e6e8eb"
 WHOLE = "#9aa1a9"
@@ -37,26 +37,26 @@ PARAMETERS = 9
 """Parameters whose distributions are drawn: those that differ most between groups and the whole space."""
 
 
-def write_report(plan: Plan) -> list[Path]:
+def write_report(run: GroupingRun) -> list[Path]:
     """Draw everything from the files of the stages.
 
     Args:
-        plan: whose stages have run.
+        run: whose stages have run.
     Returns:
         What was written, the page first: report/index.html, report/*.png.
     Raises:
         ConfigError: matplotlib is not installed. DataError: a stage's file is missing.
     """
-    folder = plan.folder / "report"
+    folder = run.folder / "report"
     try:
-        tasks = TaskBatch.load(plan.path("tasks.npz"))
+        tasks = TaskBatch.load(run.path("tasks.npz"))
     except TaskError as error:
         raise DataError(str(error)) from None
-    scored = read_record(plan.path("scores.toml"), "scores").values
-    groups = read_groups(plan.method.groups, plan.space, ("groups",)).groups
+    scored = read_record(run.path("scores.toml"), "scores").values
+    groups = read_groups(run.method.groups, run.space, ("groups",)).groups
     figures = {
-        "scores": _scores_figure(plan, scored),
-        "improvements": _improvements_figure(plan, groups),
+        "scores": _scores_figure(run, scored),
+        "improvements": _improvements_figure(run, groups),
         "parameters": _parameters_figure(tasks, groups),
     }
     written = []
@@ -67,17 +67,17 @@ def write_report(plan: Plan) -> list[Path]:
         written.append(path)
     for group in groups:
         path = folder / f"{group.name}.png"
-        write_image(path, group_sheet(plan, group), level=3)
+        write_image(path, group_sheet(run, group), level=3)
         written.append(path)
     page = folder / "index.html"
-    page.write_text(_page(plan, scored, groups, written), encoding="utf-8")
+    page.write_text(_page(run, scored, groups, written), encoding="utf-8")
     return [page, *written]
 
 
-def group_sheet(plan: Plan, group: Group) -> Pixels:
+def group_sheet(run: GroupingRun, group: Group) -> Pixels:
     """A contact sheet of a group: HR and LR of its first tasks on the validation crops."""
     count = min(EXAMPLES, len(group.tasks))
-    crops = plan.validation
+    crops = run.validation
     rows = np.arange(count) % len(crops)
     hr = torch.from_numpy(crops.images[rows]).to(torch.float32).div_(255.0)
     tasks = group.tasks.take(slice(0, count))
@@ -118,19 +118,19 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _scores_figure(plan: Plan, scored: dict[str, Any] | Any) -> Any:
+def _scores_figure(run: GroupingRun, scored: dict[str, Any] | Any) -> Any:
     """How many tasks gain how much, and where the unsatisfactory ones begin."""
     pyplot = _pyplot()
     gain = np.array(scored["gain"])
     unit = scored["unit"]
-    edge = np.sort(gain)[::-1][max(0, round(plan.options.share * len(gain)) - 1)]
+    edge = np.sort(gain)[::-1][max(0, round(run.options.share * len(gain)) - 1)]
     figure, axes = pyplot.subplots(figsize=(7.2, 3.2), layout="constrained")
     axes.hist(
         [gain[gain < edge], gain[gain >= edge]],
         np.histogram_bin_edges(gain, bins=40),
         stacked=True,
         color=[WHOLE, HUES[0]],
-        label=["satisfactory", f"unsatisfactory ({plan.options.share:.0%})"],
+        label=["satisfactory", f"unsatisfactory ({run.options.share:.0%})"],
     )
     axes.axvline(edge, color=INK, linewidth=1)
     axes.set_title(f"Score of {len(gain)} tasks, indicator {scored['indicator']}")
@@ -140,17 +140,17 @@ def _scores_figure(plan: Plan, scored: dict[str, Any] | Any) -> Any:
     return figure
 
 
-def _improvements_figure(plan: Plan, groups: tuple[Group, ...]) -> Any:
+def _improvements_figure(run: GroupingRun, groups: tuple[Group, ...]) -> Any:
     """PIS of every round, coloured by the group that took the task."""
     pyplot = _pyplot()
-    rounds = [number for number in range(1, plan.rounds + 1) if pis_path(plan, number).exists()]
+    rounds = [number for number in range(1, run.rounds + 1) if run.improvements_path(number).exists()]
     figure, grid = pyplot.subplots(
         len(rounds), 1, figsize=(7.2, 1.0 + 2.2 * len(rounds)), sharex=True, squeeze=False, layout="constrained"
     )
     group_of = {address: number for number, group in enumerate(groups) for address in group.tasks.addresses}
     for number, axes in zip(rounds, grid[:, 0]):
-        members = read_groups(rest_path(plan, number), plan.space, ("unsatisfactory",)).groups[0].tasks
-        pis = np.array(read_record(pis_path(plan, number), "improvements").values["improvement_db"])
+        members = read_groups(run.members_path(number), run.space, ("unsatisfactory",)).groups[0].tasks
+        pis = np.array(read_record(run.improvements_path(number), "improvements").values["improvement_db"])
         taken = np.array([group_of.get(address, -1) for address in members.addresses])
         shown = [-1, *range(len(groups))]
         axes.hist(
@@ -160,8 +160,8 @@ def _improvements_figure(plan: Plan, groups: tuple[Group, ...]) -> Any:
             color=[WHOLE if one < 0 else HUES[one % len(HUES)] for one in shown],
             label=["in no group (G0 only)", *(group.name for group in groups)],
         )
-        if not plan.options.shares:
-            for threshold in plan.options.thresholds_db:
+        if not run.options.shares:
+            for threshold in run.options.thresholds_db:
                 axes.axvline(threshold, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_title(f"Improvement of {len(pis)} tasks by joint fine-tuning, round {number}")
         axes.set_ylabel("tasks")
@@ -255,21 +255,21 @@ def _total_variation(some: NDArray[Any], all_values: NDArray[Any]) -> float:
 # ---- The page
 
 
-def _page(plan: Plan, scored: Any, groups: tuple[Group, ...], pictures: list[Path]) -> str:
+def _page(run: GroupingRun, scored: Any, groups: tuple[Group, ...], pictures: list[Path]) -> str:
     head = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        f"<title>TGSR groups: {html.escape(plan.space.name)}</title><style>"
+        f"<title>TGSR groups: {html.escape(run.space.name)}</title><style>"
         "body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;max-width:60rem;margin:2rem auto;padding:0 1rem}"
         "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .8rem;text-align:left;"
         "border-bottom:1px solid #e6e8eb}td.n{text-align:right;font-variant-numeric:tabular-nums}"
         "img{max-width:100%;height:auto}code{font-size:.9em}figure{margin:2rem 0}</style>"
     )
     facts = [
-        ("space", f"{plan.space.name}@{plan.space.digest[:8]}"),
-        ("tasks", f"{len(scored['gain'])}, seed {plan.options.seed}"),
-        ("network", f"{plan.net['type']}, weights {plan.network}"),
+        ("space", f"{run.space.name}@{run.space.digest[:8]}"),
+        ("tasks", f"{len(scored['gain'])}, seed {run.options.seed}"),
+        ("network", f"{run.net['type']}, weights {run.network}"),
         ("indicator", f"{scored['indicator']}, {len(scored['measured'])} tasks measured in full"),
-        ("validation", plan.validation.origin),
+        ("validation", run.validation.origin),
     ]
     told = "".join(f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in facts)
     rows = ""

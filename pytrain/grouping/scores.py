@@ -20,8 +20,8 @@ from pydegrade.native.rng import named_uniform
 
 from ..methods.tgsr import IndicatorName
 from .indicators import gradient_gain, last_layer_gain, regress, standardized, top_count
+from .measurements import Measure, Values
 from .scoring import Scorer
-from .shards import Measure, Values
 
 AUTO: IndicatorName = "full"
 """None of the others came within Spearman 0.95 and recall 0.9 of the full score; docs/tgsr.md has the numbers."""

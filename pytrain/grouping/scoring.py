@@ -9,12 +9,12 @@ Shapes: B training images of a step, M validation crops, hr [3, H, W], lr [3, h,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -25,11 +25,7 @@ from ..methods.parts import PIXEL_LOSSES, PixelLossName
 from ..settings import OptimizerConfig, PrecisionName
 from ..training.optim import build_optimizer
 from ..training.precision import Precision, choose_precision
-from .inputs import Crops
-
-# ITU-R BT.601 luma of RGB in [0, 1], in levels of 255; the offset 16 cancels in differences. As pydegrade.metrics.
-LUMA = (65.481, 128.553, 24.966)
-PEAK = 255.0
+from .inputs import CropPixels
 
 
 @dataclass(frozen=True)
@@ -93,8 +89,8 @@ class Scorer:
         self,
         net: nn.Module,
         tasks: pydegrade.TaskBatch,
-        crops: Crops,
-        validation: Crops,
+        crops: CropPixels,
+        validation: CropPixels,
         settings: TuneSettings,
         precision: Precision,
         against: str = "target",
@@ -124,7 +120,7 @@ class Scorer:
         """The validation crops degraded by a task: (lr [M, 3, h, w], what is compared with [M, 3, H, W])."""
         return self._degraded(row, self.validation, self.against == "hr")
 
-    def _degraded(self, row: int, crops: Crops, keep_hr: bool = False) -> tuple[Tensor, Tensor]:
+    def _degraded(self, row: int, crops: CropPixels, keep_hr: bool = False) -> tuple[Tensor, Tensor]:
         hr = torch.from_numpy(crops.images).to(torch.float32).div_(255.0)
         tasks = self.tasks.take(np.full(len(crops), row)).with_noise(crops.numbers)
         pair = pydegrade.degrade_batch(hr, tasks)
@@ -138,7 +134,13 @@ class Scorer:
         """Mean luma PSNR of the network's outputs in dB, protocol y-unrounded with a border of `scale` px."""
         with self.precision.autocast(self.device):
             sr = self.net(lr)
-        return float(luma_psnr(sr.float(), wanted, self.border).mean())
+        return self.psnr_of(sr, wanted)
+
+    def psnr_of(self, sr: Tensor, wanted: Tensor) -> float:
+        """The same of outputs that are there already, [M, 3, H, W]; NaN where they are not finite."""
+        if not torch.isfinite(sr).all():
+            return math.nan
+        return pydegrade.psnr(sr.detach().float(), wanted, f"y-unrounded-border{self.border}").value
 
     def loss(self, lr: Tensor, target: Tensor) -> Tensor:
         """The training loss, with gradient."""
@@ -224,19 +226,3 @@ def chosen_precision(
 def _trial(scorer: Scorer) -> Callable[[], None]:
     lr, target = scorer.batch(0, 0, scorer.settings.batch)
     return lambda: scorer.loss(lr, target).backward()
-
-
-def luma_psnr(sr: Tensor, wanted: Tensor, border: int) -> Tensor:
-    """PSNR of the luma per image, in dB, peak 255, neither rounded nor clipped, as `pydegrade.psnr` with "y-unrounded".
-
-    Args:
-        sr, wanted: float32 [B, 3, H, W], RGB, 1 is white.
-        border: px cut off every side.
-    Returns:
-        float64 [B].
-    """
-    difference = sr - wanted
-    difference = difference[..., border : difference.shape[-2] - border, border : difference.shape[-1] - border]
-    weights = torch.tensor(LUMA, device=sr.device).view(1, 3, 1, 1)
-    luma = F.conv2d(difference, weights)
-    return 10 * torch.log10(PEAK**2 / luma.double().square().mean(dim=(1, 2, 3)))
