@@ -419,13 +419,15 @@ class By(Distribution):
         for key, value in cases.items():
             if other.choices:
                 if key not in other.choices:
-                    raise reader.fail(f"case {key!r} is no value of {full}{nearest(key, other.choices)}")
+                    raise reader.fail(f"case {reader.shown(key)} is no value of {full}{nearest(key, other.choices)}")
                 code = float(other.choices.index(key))
             else:
                 try:
                     code = float(key)
                 except ValueError:
-                    raise reader.fail(f"case {key!r} must be a number, a value of {full}") from None
+                    code = np.nan
+                if not np.isfinite(code):
+                    raise reader.fail(f"case {reader.shown(key)} must be a number, a value of {full}")
             parsed.append((code, reader.distribution(value)))
         default = reader.distribution(table["default"]) if "default" in table else None
         if default is None and not (other.choices and len(parsed) == len(other.choices)):

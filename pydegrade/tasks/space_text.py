@@ -135,9 +135,9 @@ def read(source: Source) -> Document:
     text, origin = source.text, source.origin
     if len(text) > MAX_BYTES:
         raise SpaceError(f"{origin}: a space has at most {MAX_BYTES} letters, got {len(text)}")
+    if _LONG_KEY.search(text):
+        raise SpaceError(f"{origin}: not a space: a key of more than 32 parts")
     try:
-        if _LONG_KEY.search(text):
-            raise SpaceError(f"{origin}: not a space: a key of more than 32 parts")
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpaceError(decode_error(origin, error)) from None

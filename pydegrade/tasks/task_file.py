@@ -159,7 +159,7 @@ def _text(arrays: Mapping[str, NDArray[Any]], name: str, path: str | Path) -> st
     array = arrays.get(name)
     if array is None or array.dtype.kind != "U" or array.shape != ():
         got = "nothing" if array is None else f"{array.dtype} {array.shape}"
-        raise TaskError(f"{path}: not a readable task file ({name} must be a text, got {shown(got)})")
+        raise TaskError(f"{path}: not a readable task file ({name} must be a text, got {got[:60]})")
     return str(array[()])
 
 
