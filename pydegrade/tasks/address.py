@@ -128,47 +128,54 @@ def _pairs(query: str | None, address: str) -> tuple[tuple[str, str], ...]:
 # ---- Edits
 
 
-def edits(rows: Rows, drawn: Rows) -> list[list[tuple[str, str]]]:
-    """What was changed by hand in each row: (name, text) pairs in canonical order.
+def raw(rows: Rows, drawn: Rows) -> Rows:
+    """The draw behind resolved rows with what was changed by hand: what each column would be if it had an effect.
 
     Args:
         rows: B resolved rows.
         drawn: the same rows as the space draws them.
     """
+    columns = dict(drawn.columns)
+    for name, values in rows.columns.items():
+        columns[name] = np.where(rows.mask(name), values, drawn.column(name))
+    # A column may be off by its own value ("border"): then only resolving shows that it was changed.
+    for _ in range(len(columns)):
+        again = resolved(replace(drawn, columns=columns, program=rows.program))
+        names = {*again.columns, *rows.columns}
+        wrong = {name: again.column(name) != rows.column(name) for name in names}
+        if not any(different.any() for different in wrong.values()):
+            break
+        for name, different in wrong.items():
+            if different.any():
+                columns[name] = np.where(different, rows.column(name), columns.get(name, drawn.column(name)))
+    return replace(drawn, columns=columns)
+
+
+def edits(rows: Rows, drawn: Rows, behind: Rows) -> list[list[tuple[str, str]]]:
+    """What was changed by hand in each row: (name, text) pairs in canonical order.
+
+    Args:
+        rows: B resolved rows.
+        drawn: the same rows as the space draws them.
+        behind: what `raw` finds behind them.
+    """
     found: list[list[tuple[str, str]]] = [[] for _ in range(len(rows))]
-    changed = dict(drawn.columns)
-    any_changed = np.zeros(len(rows), bool)
     for name in rows.space.all_columns:
-        if name not in rows.columns:
+        if name not in behind.columns:
             continue
-        values, before = rows.columns[name], drawn.column(name)
-        different = (values != before) & rows.mask(name)
-        if not different.any():
-            continue
-        any_changed |= different
-        changed[name] = np.where(different, values, before)
+        values = behind.columns[name]
         column = rows.space.column(name)
-        for row in np.nonzero(different)[0].tolist():
+        for row in np.nonzero(values != drawn.column(name))[0].tolist():
             found[row].append((name, _text(column, values[row])))
-    expected = gated(replace(drawn, columns=changed)).program
-    moved = (expected != rows.program).any(axis=1)
-    if moved.any():
-        orders = rows.take(moved).orders()
-        for row, order in zip(np.nonzero(moved)[0].tolist(), orders):
+    moved = np.nonzero((gated(behind).program != rows.program).any(axis=1))[0]
+    if len(moved):
+        for row, order in zip(moved.tolist(), rows.take(moved).orders()):
             found[row].insert(0, (ORDER, ",".join(order)))
     return found
 
 
 def _text(column: Column, value: Any) -> str:
     return column.choices[int(value)] if column.choices else number_text(value)
-
-
-def raw(rows: Rows, drawn: Rows) -> Rows:
-    """The draw behind resolved rows with what was changed by hand: what each column would be if it had an effect."""
-    columns = dict(drawn.columns)
-    for name, values in rows.columns.items():
-        columns[name] = np.where(rows.mask(name), values, drawn.column(name))
-    return replace(drawn, columns=columns)
 
 
 def with_edits(drawn: Rows, changes: Sequence[Sequence[tuple[str, str]]]) -> Rows:
@@ -187,17 +194,16 @@ def with_edits(drawn: Rows, changes: Sequence[Sequence[tuple[str, str]]]) -> Row
     return resolved(_ordered(replace(drawn, columns=columns), orders))
 
 
-def replaced(rows: Rows, drawn: Rows, changes: Mapping[str, Any]) -> Rows:
+def replaced(rows: Rows, before: Rows, changes: Mapping[str, Any]) -> Rows:
     """Resolved rows with other values in some columns, and in the order.
 
     A column that a change brings into effect has the value it was drawn with. A change without effect is not kept.
 
     Args:
         rows: B resolved rows.
-        drawn: the same rows as the space draws them.
+        before: what `raw` finds behind them.
         changes: by full name, one value or [B] values; `order`: the slots that run, "blur1,resize1", or B such texts.
     """
-    before = raw(rows, drawn)
     columns = dict(before.columns)
     for name, value in changes.items():
         if name != ORDER:

@@ -103,15 +103,14 @@ class Rows:
 
 
 def needed(space: Space, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Columns that the space draws, and others where a value is not the neutral one; in declared order."""
-    kept = {
-        name: values
-        for name, values in columns.items()
-        if name in space.drawn_columns or bool((values != space.column(name).neutral_value).any())
-    }
-    if all(name in space.drawn_columns for name in kept):
+    """Columns that the space draws, then others where a value is not the neutral one, in declared order."""
+    kept = {name: values for name, values in columns.items() if name in space.drawn_columns}
+    if len(kept) == len(columns):
         return kept
-    return {name: kept[name] for name in space.all_columns if name in kept}
+    for name in space.all_columns:
+        if name in columns and name not in kept and bool((columns[name] != space.column(name).neutral_value).any()):
+            kept[name] = columns[name]
+    return kept
 
 
 def resolved(rows: Rows) -> Rows:

@@ -105,22 +105,34 @@ class Document:
         return self.source.error(message, path)
 
     def to_toml(self) -> str:
-        """The tables as one TOML text that names no base."""
-        tables: dict[str, Any] = {"space": _plain(self.head)}
-        if self.slots:
-            tables["slot"] = [{"name": slot.name, **_plain(slot.keys)} for slot in self.slots]
-        if self.gates:
-            tables["gate"] = [{"name": gate.name, **_plain(gate.keys)} for gate in self.gates]
-        for name, table in (("order", self.order), ("mixture", self.mixture)):
-            if table:
-                tables[name] = _plain(table)
-        if self.vectors:
-            tables["vector"] = {scheme: _plain(ranges) for scheme, ranges in self.vectors.items()}
-        return tomli_w.dumps(tables)
+        """The tables as one TOML text that names no base. Keys keep their order, which means something."""
+        parts = [("[space]", self.head)]
+        parts += [("[[slot]]", _named(slot)) for slot in self.slots]
+        parts += [("[[gate]]", _named(gate)) for gate in self.gates]
+        parts += [("[order]", self.order)] if self.order else []
+        parts += [("[mixture]", self.mixture)] if self.mixture else []
+        parts += [(f"[vector.{_key(scheme)}]", ranges) for scheme, ranges in self.vectors.items()]
+        return "\n".join(
+            "".join([f"{header}\n", *(f"{_key(key)} = {_inline(item.value)}\n" for key, item in table.items())])
+            for header, table in parts
+        )
 
 
-def _plain(items: Mapping[str, Item]) -> dict[str, Any]:
-    return {key: item.value for key, item in items.items()}
+def _named(table: Table) -> dict[str, Item]:
+    return {"name": replace(table.place, value=table.name), **table.keys}
+
+
+def _inline(value: Any) -> str:
+    """A value in one line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_inline(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return tomli_w.dumps({"x": value}).partition(" = ")[2].strip()
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _inline(key)
 
 
 # ---- Reading one text
@@ -263,7 +275,7 @@ def with_base(own: Document, base: Document) -> Document:
         gates[gate.name] = replace(gate, keys={**(earlier.keys if earlier else {}), **gate.keys})
     for scheme, ranges in own.vectors.items():
         vectors[scheme] = {**vectors.get(scheme, {}), **ranges}
-    head = {**{key: item for key, item in base.head.items() if key != "name"}, **own.head}
+    head = {**own.head, **{key: item for key, item in base.head.items() if key not in own.head and key != "name"}}
     return Document(
         source=own.source,
         head={key: item for key, item in head.items() if key not in ("base", "without")},

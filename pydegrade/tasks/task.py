@@ -16,7 +16,7 @@ from ..native import rng
 from ..ops.declaration import BoolArray
 from . import address, task_file, vectors
 from .drawing import draw
-from .rows import Rows, resolved
+from .rows import Rows, needed, resolved
 from .space import Space
 
 
@@ -45,7 +45,7 @@ class TaskBatch(Rows):
 
     def raw(self, name: str) -> NDArray[Any]:
         """What a column would be if it had an effect, [B]: the value as it is where it has one, else what was drawn."""
-        return np.where(self.mask(name), self.column(name), self._drawn.column(name))
+        return self._behind.column(name)
 
     def replace(self, **changes: ArrayLike | str | Sequence[str]) -> TaskBatch:
         """The same tasks with other values, e.g. `tasks.replace(**{"blur1.sigma_x_px": 2.5})`; their addresses say so.
@@ -59,12 +59,17 @@ class TaskBatch(Rows):
         Raises:
             SpaceError: unknown slot or column. TaskError: a value out of range, or of the wrong count.
         """
-        return self._with(address.replaced(self, self._drawn, changes))
+        return self._with(address.replaced(self, self._behind, changes))
 
     @cached_property
     def _drawn(self) -> Rows:
         """The same tasks as the space draws them."""
         return draw(self.space, self.seeds, self.indices, self.steps)
+
+    @cached_property
+    def _behind(self) -> Rows:
+        """The draw with what was changed by hand."""
+        return address.raw(self, self._drawn)
 
     def _with(self, rows: Rows) -> TaskBatch:
         return replace(self, columns=rows.columns, program=rows.program)
@@ -84,7 +89,7 @@ class TaskBatch(Rows):
         arrays = ("component", "program", "seeds", "indices", "noise_indices", "steps")
         return TaskBatch(
             space=space,
-            columns={name: np.concatenate([batch.column(name) for batch in batches]) for name in names},
+            columns=needed(space, {name: np.concatenate([batch.column(name) for batch in batches]) for name in names}),
             **{name: np.concatenate([getattr(batch, name) for batch in batches]) for name in arrays},
         )
 
@@ -114,7 +119,7 @@ class TaskBatch(Rows):
             self.indices,
             self.noise_indices,
             self.steps,
-            address.edits(self, self._drawn),
+            address.edits(self, self._drawn, self._behind),
         )
 
     @staticmethod
