@@ -209,7 +209,7 @@ def check_words(shown: str, done: Done, codes: Sequence[int] = (0, 2), places: S
             raise Failure("words", f"{shown}: code {done.code} without a word")
         if not _SPOKEN.match(last):
             raise Failure("words", f"{shown}: last line does not name the command: {last[:300]!r}")
-        if len(last) > 2000 and "Invalid value for" not in last:
+        if len(last) > 2048 and "Invalid value for" not in last:
             raise Failure("words", f"{shown}: a line of {len(last):,} characters: {last[:200]!r}")
         if places and not any(place in done.err for place in places):
             raise Failure("words", f"{shown}: none of {list(places)} is named in {done.err[-300:]!r}")

@@ -169,7 +169,8 @@ def make_png(case: Case) -> Made:
         if before_first
         else png(stored, colour_type, bits, interlace, before, extra)
     )
-    return Made(label + what, ".png", content, oriented(full, orientation), must_open=True, profile=profile)
+    seen = None if orientation < 0 else oriented(full, orientation)
+    return Made(label + what, ".png", content, seen, must_open=True, profile=profile)
 
 
 def hostile_exif(case: Case) -> tuple[bytes, str, int]:
@@ -338,8 +339,7 @@ def make_jpeg(case: Case) -> Made:
         what += " broken profile"
     content = _saved(image, "JPEG", **options)
     full = None if mode == "CMYK" else _cv2_rgb(content)
-    if full is not None:
-        full = oriented(full, orientation)
+    full = None if full is None or orientation < 0 else oriented(full, orientation)
     label = f"jpeg {mode} {'progressive ' if options['progressive'] else ''}q{options['quality']}{what}"
     return Made(label, case.random.choice((".jpg", ".jpeg", ".JPG")), content, full, 4, must_open=True)
 
@@ -354,6 +354,7 @@ def make_other(case: Case) -> Made:
         values = pixels(case, channels)
         if channels == 4:
             values[..., 3] = np.maximum(values[..., 3], 1)
+            values[0, 0, 3] = 128  # without transparency the encoder leaves the channel out
         lossless = case.random.random() < 0.6
         image = Image.fromarray(values, "RGB" if channels == 3 else "RGBA")
         content = _saved(image, "WEBP", lossless=lossless, quality=80, exact=True)
