@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/*.* csrc/*/*.* csrc/ops/*/*.*) CMakeLists.txt setup.py
 CPP := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: all sample test quick lint hooks bench clean
+.PHONY: all sample test quick lint hooks fuzz bench clean
 all: $(VENV)/built
 
 # The environment: once, and again when the requirements change.
@@ -46,6 +46,9 @@ lint: $(VENV)/ready
 
 hooks: $(VENV)/ready
 	$(BIN)/pre-commit install
+
+fuzz: $(VENV)/built
+	$(BIN)/python -m tests.fuzz $(or $(ARGS),all --jobs 2 --out out/fuzz.jsonl)
 
 bench: $(VENV)/built
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -159,6 +159,7 @@ def table(results: list[Result]) -> str:
 
 
 def _show(name: str, seed: int, number: int) -> None:
+    os.setpgrp()  # what a killed command leaves running is looked for in this group
     home = Path(tempfile.mkdtemp(prefix="fuzz-case-"))
     result = harness.one(name, check_of(name), seed, number, home, keep=True)
     print(f"{name} {number}: {result.kind}: {result.label}\n{result.text}")

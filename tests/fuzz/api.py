@@ -15,18 +15,10 @@ import pydegrade
 from pydegrade import TaskBatch, kernels, metrics, ops, vectors
 
 from .harness import Case, Failure, short
+from .product import ROOT
 
 Call = tuple[Callable[..., Any], list[Any], dict[str, Any]]
-PRESETS = (
-    "realesrgan-x4",
-    "realesrgan-x2",
-    "bsrgan-x4",
-    "dasr-mixed",
-    "bicubic-x2",
-    "ipt-derain-light",
-    "mzsr-direct-x2",
-    "ipt-denoise-30",
-)
+PRESETS = tuple(sorted(path.stem for path in (ROOT / "pydegrade" / "spaces").glob("*.toml")))
 
 
 # ---- right arguments
@@ -99,9 +91,8 @@ def _blur(case: Case) -> Call:
     shapes = ("delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc")
     named = {
         "shape": _names(case, batch, *shapes), "size_px": _numbers(case, batch, 1, 51, True, 2),
-        "sigma_x_px": _numbers(case, batch, 0, 20),
-        "sigma_y_px": _numbers(case, batch, 0, 20), "angle_rad": _numbers(case, batch, -3.1, 3.1),
-        "beta": _numbers(case, batch, 0.05, 16),
+        "sigma_x_px": _numbers(case, batch, 0, 20), "sigma_y_px": _numbers(case, batch, 0, 20),
+        "angle_rad": _numbers(case, batch, -3.1, 3.1), "beta": _numbers(case, batch, 0.05, 16),
         "cutoff_rad": _numbers(case, batch, 0.05, 3.1),
     }  # fmt: skip
     return ops.blur, [images], named
@@ -120,8 +111,8 @@ def _noise(case: Case) -> Call:
     batch = len(images)
     return ops.noise, [images, _names(case, batch, "gaussian", "poisson")], {
         "sigma_8bit": _numbers(case, batch, 0, 50), "poisson_gain": _numbers(case, batch, 0.05, 3),
-        "gray": case.random.random() < 0.5,
-        "seed": case.random.randrange(9), "index": case.random.choice((None, np.arange(batch))),
+        "gray": case.random.random() < 0.5, "seed": case.random.randrange(9),
+        "index": case.random.choice((None, np.arange(batch))),
     }  # fmt: skip
 
 
@@ -130,8 +121,8 @@ def _rain(case: Case) -> Call:
     batch = len(images)
     return ops.rain, [images, _numbers(case, batch, 0, 5)], {
         "length_px": _numbers(case, batch, 1, 40), "width_px": _numbers(case, batch, 0.5, 3),
-        "angle_rad": _numbers(case, batch, -1, 1),
-        "blur_px": _numbers(case, batch, 0.5, 2), "brightness": _numbers(case, batch, 0, 1), "seed": 3,
+        "angle_rad": _numbers(case, batch, -1, 1), "blur_px": _numbers(case, batch, 0.5, 2),
+        "brightness": _numbers(case, batch, 0, 1), "seed": 3,
     }  # fmt: skip
 
 
@@ -226,10 +217,8 @@ def _batch_method(case: Case) -> Call:
     scheme = next(iter(tasks.space.vectors), None)
     calls: dict[str, tuple[list[Any], dict[str, Any]]] = {
         "replace": ([], {name: tasks.column(name)[0].item() if tasks.columns else 1}), "take": ([[0, 1]], {}),
-        "with_noise": ([5], {}),
-        "column": ([name], {}), "labels": ([name], {}), "mask": ([name], {}), "raw": ([name], {}), "describe": ([1],
-        {}),
-        "fingerprints": ([], {}), "image_keys": ([], {}),
+        "with_noise": ([5], {}), "column": ([name], {}), "labels": ([name], {}), "mask": ([name], {}),
+        "raw": ([name], {}), "describe": ([1], {}), "fingerprints": ([], {}), "image_keys": ([], {}),
         **({"vector": ([scheme], {})} if scheme else {}),
     }  # fmt: skip
     method = case.random.choice(list(calls))
@@ -270,13 +259,11 @@ def _small(case: Case) -> Call:
 
 
 BUILDERS: tuple[Callable[[Case], Call], ...] = (
-    _degrade(pydegrade.degrade, False), _degrade(pydegrade.degrade_batch, False), _degrade(pydegrade.degrade_list,
-        True),
-    _degrade(pydegrade.degrade_pairs, True), _degrade(pydegrade.trace, True), _blur, _blur, _jpeg, _noise, _noise,
-        _rain, _op_resize,
-    _op_resize, _sharpen, _imresize, _imresize, _blur_down, _estimate, _metric(pydegrade.psnr),
-    _metric(pydegrade.ssim), _kernel,
-    _sample, _batch_method, _batch_method, _static, _vectors, _small,
+    _degrade(pydegrade.degrade, False), _degrade(pydegrade.degrade_batch, False),
+    _degrade(pydegrade.degrade_list, True), _degrade(pydegrade.degrade_pairs, True), _degrade(pydegrade.trace, True),
+    _blur, _blur, _jpeg, _noise, _noise, _rain, _op_resize, _op_resize, _sharpen, _imresize, _imresize, _blur_down,
+    _estimate, _metric(pydegrade.psnr), _metric(pydegrade.ssim), _kernel, _sample, _batch_method, _batch_method,
+    _static, _vectors, _small,
 )  # fmt: skip
 
 
@@ -309,23 +296,18 @@ def hostile(case: Case, value: Any) -> Any:
             (value.take([]), value.take([0]), value.take([0, 0, 0, 0]), value.addresses, value.space, [value])
         )
     scalars: tuple[Any, ...] = (
-        None, -1, 0, 1, 2, 3, 52, 101, 255, 10**6, 2**31, 2**63, 2**64, -(2**63), 10**30, 0.0, -0.5, 0.5, 2.5, 1e-320,
-        1e300, -1e300,
-        float("nan"), float("inf"), float("-inf"), True, False, "", "x", "iso", "nan", "1", b"x", "\x1b[31m", "a\nb",
-            1j, object, object(),
-        _Strange(), Path("x"), lambda: 1, {}, {"a": 1}, {1}, [], [1], [[1]], [None], ["x", "y"], (1, 2), (0, 5), (-1,
-            5), (2**31, 2**31), (1.5, 2.5),
-        range(0), range(10**12), range(2**62, 2**62 + 3), range(-3, 0), range(3, 0, -1), np.float32(2),
-            np.float64("nan"), np.int64(3), np.int8(-3),
-        np.bool_(True), np.uint64(2**63), np.str_("iso"), np.array(5), np.array("x"), np.array([]), np.zeros((2, 0)),
-        np.array([None], object),
-        np.array([1, 2, 3], "M8[s]"), np.arange(7), np.full(3, np.nan), np.array([1e30, -1e30, 2]), np.arange(3,
-        dtype=">i4"),
-        torch.tensor(2.0), torch.tensor([]), torch.zeros(0, 3, 4, 4), torch.zeros(1, 3, 0, 4), torch.tensor([1, 2, 3]),
-        torch.zeros(2, 2, dtype=torch.bool),
-        torch.ones(3, dtype=torch.float16), torch.zeros(3, 4, 4), torch.rand(2, 3, 4, 4, dtype=torch.float64),
-        np.ones((4, 4, 3), np.float32),
-        "realesrgan-x4", "nothing@0/s0/i0", "../x", "x" * 10000, 1 << 5000,
+        None, -1, 0, 1, 2, 3, 52, 101, 255, 10**6, 2**31, 2**63, 2**64, -(2**63), 10**30, 0.0, -0.5, 0.5, 2.5,
+        1e-320, 1e300, -1e300, float("nan"), float("inf"), float("-inf"), True, False, "", "x", "iso", "nan", "1",
+        b"x", "\x1b[31m", "a\nb", 1j, object, object(), _Strange(), Path("x"), lambda: 1, {}, {"a": 1}, {1}, [], [1],
+        [[1]], [None], ["x", "y"], (1, 2), (0, 5), (-1, 5), (2**31, 2**31), (1.5, 2.5), range(0), range(10**12),
+        range(2**62, 2**62 + 3), range(-3, 0), range(3, 0, -1), np.float32(2), np.float64("nan"), np.int64(3),
+        np.int8(-3), np.bool_(True), np.uint64(2**63), np.str_("iso"), np.array(5), np.array("x"), np.array([]),
+        np.zeros((2, 0)), np.array([None], object), np.array([1, 2, 3], "M8[s]"), np.arange(7), np.full(3, np.nan),
+        np.array([1e30, -1e30, 2]), np.arange(3, dtype=">i4"), torch.tensor(2.0), torch.tensor([]),
+        torch.zeros(0, 3, 4, 4), torch.zeros(1, 3, 0, 4), torch.tensor([1, 2, 3]),
+        torch.zeros(2, 2, dtype=torch.bool), torch.ones(3, dtype=torch.float16), torch.zeros(3, 4, 4),
+        torch.rand(2, 3, 4, 4, dtype=torch.float64), np.ones((4, 4, 3), np.float32), "realesrgan-x4",
+        "nothing@0/s0/i0", "../x", "x" * 10000, 1 << 5000,
     )  # fmt: skip
     return case.random.choice(scalars)
 
@@ -343,21 +325,17 @@ def spoilt(case: Case, value: Any) -> Any:
         return value.astype(case.random.choice(("f8", "i8", "U5", "?")))
     changes: dict[str, Callable[[], torch.Tensor]] = {
         "double": lambda: tensor.double(), "half": lambda: tensor.half(), "bfloat16": lambda: tensor.bfloat16(),
-            "int64": lambda: tensor.long(),
-        "uint8": lambda: tensor.to(torch.uint8), "bool": lambda: tensor.bool(),
-            "complex": lambda: tensor.to(torch.complex64),
-        "empty": lambda: tensor[..., :0], "no rows": lambda: tensor[:0], "flat": lambda: tensor.reshape(-1),
-            "more": lambda: tensor[None],
+        "int64": lambda: tensor.long(), "uint8": lambda: tensor.to(torch.uint8), "bool": lambda: tensor.bool(),
+        "complex": lambda: tensor.to(torch.complex64), "empty": lambda: tensor[..., :0],
+        "no rows": lambda: tensor[:0], "flat": lambda: tensor.reshape(-1), "more": lambda: tensor[None],
         "less": lambda: tensor[0], "scalar": lambda: tensor.sum(), "strided": lambda: tensor[..., ::2],
-            "transposed": lambda: tensor.transpose(-1, -2),
-        "expanded": lambda: tensor[:1].expand(3, *tensor.shape[1:]), "negative": lambda: -tensor,
-            "large": lambda: tensor * 1e30,
-        "out of range": lambda: tensor + 0.7, "requires grad": lambda: tensor.float().requires_grad_(),
-            "meta": lambda: tensor.to("meta"),
+        "transposed": lambda: tensor.transpose(-1, -2), "expanded": lambda: tensor[:1].expand(3, *tensor.shape[1:]),
+        "negative": lambda: -tensor, "large": lambda: tensor * 1e30, "out of range": lambda: tensor + 0.7,
+        "requires grad": lambda: tensor.float().requires_grad_(), "meta": lambda: tensor.to("meta"),
         "sparse": lambda: tensor.to_sparse(), "two channels": lambda: tensor[:, :2],
-            "rows doubled": lambda: torch.cat([tensor, tensor]),
+        "rows doubled": lambda: torch.cat([tensor, tensor]),
         "channels last": lambda: tensor.contiguous(memory_format=torch.channels_last),
-            "conjugate": lambda: tensor.to(torch.complex64).conj(),
+        "conjugate": lambda: tensor.to(torch.complex64).conj(),
     }  # fmt: skip
     kind = case.random.choice((*changes, "nan", "inf", "-inf", "subclass", "numpy", "list"))
     try:

@@ -85,8 +85,7 @@ every_steps = 1
 def check(case: Case) -> None:
     kinds: tuple[Callable[[Case], None], ...] = (
         _tasks_file, _tasks_file, _tasks_file, _groups, _pairs, _run, _lmdb, _lmdb, _listing, _kernel, _address,
-        _options,
-        _options, _state,
+        _options, _options, _state,
     )  # fmt: skip
     (case.folder / "in").mkdir()
     (case.folder / "in" / "a.png").write_bytes(GOOD_PNG)
@@ -431,10 +430,9 @@ def _lmdb(case: Case) -> None:
         number = case.random.choice(("9" * 31, "9" * 400, "9" * 5000, "0", "-1", "²", "16", "65536", "1000000"))
         said = case.random.choice((
             text.replace("16,16", f"{number},16"), text.replace("16,16", f"{number},{number}"), "\ufeff" + text,
-            text.replace("\n", "\r\n"),
-            text.replace(".png", ""), text.replace("0000", "../0000"), text + "x.png (16,16,3) 1\n", text * 3, "",
-            "x\n", "(" * 50000 + "\n",
-            "a " * 50000 + "\n", text.replace("0", "\0"), text.replace("0", "\x1b[31m"), text[:-20],
+            text.replace("\n", "\r\n"), text.replace(".png", ""), text.replace("0000", "../0000"),
+            text + "x.png (16,16,3) 1\n", text * 3, "", "x\n", "(" * 50000 + "\n", "a " * 50000 + "\n",
+            text.replace("0", "\0"), text.replace("0", "\x1b[31m"), text[:-20],
         ))  # fmt: skip
         (source / "meta_info.txt").write_text(said)
         if case.random.random() < 0.1:
@@ -448,10 +446,9 @@ def _listing(case: Case) -> None:
     shutil.copytree(artefacts() / "hr", case.folder / "in" / "hr")
     lines = case.random.choice((
         ["0.png (48,48,3)", "1.png (48,48,3)"], ["0.png"], ["0.png, 1.png"], ["../a.png"], ["/etc/passwd"],
-        ["0.png\0"], ["nothing.png"],
-        ["..\\a.png"], ["C:\\x.png"], ["./0.png"], ["0.png"] * 20000, ["\x1b[31m.png"], ["x" * 5000 + ".png"], [""],
-        ["   "], ["."], ["hr"],
-        ["a/../../a.png"], ["0.png\t5"], ["0.PNG"], ["\u202e.png"], ["link.png"], ["=1+1"],
+        ["0.png\0"], ["nothing.png"], ["..\\a.png"], ["C:\\x.png"], ["./0.png"], ["0.png"] * 20000, ["\x1b[31m.png"],
+        ["x" * 5000 + ".png"], [""], ["   "], ["."], ["hr"], ["a/../../a.png"], ["0.png\t5"], ["0.PNG"],
+        ["\u202e.png"], ["link.png"], ["=1+1"],
     ))  # fmt: skip
     (case.folder / "in" / "hr" / "link.png").symlink_to("../a.png")
     text = case.random.choice(("\n", "\r\n", "\r")).join(lines) + case.random.choice(("\n", ""))
@@ -518,9 +515,8 @@ def _kernel(case: Case) -> None:
 
         stream = io.BytesIO()
         contents: dict[str, Any] = case.random.choice((
-            {"k": good}, {"k": good, "j": good}, {"k": "text"}, {"k": {"a": good}}, {"k": np.array([good, good],
-            object)}, {"x": 1},
-            {"k": np.ones((999, 999))}, {"k": good * np.nan},
+            {"k": good}, {"k": good, "j": good}, {"k": "text"}, {"k": {"a": good}},
+            {"k": np.array([good, good], object)}, {"x": 1}, {"k": np.ones((999, 999))}, {"k": good * np.nan},
         ))  # fmt: skip
         savemat(stream, contents, do_compression=case.random.random() < 0.5)
         name, content, said = "k.mat", stream.getvalue(), str(list(contents))
@@ -550,16 +546,13 @@ def _address(case: Case) -> None:
     good = product.task_address()
     stem, _, rest = good.partition("@")
     text = case.random.choice((
-        good + "x", good.replace("/i0", "/i" + "9" * 30), good.replace("/i0", "/i" + "9" * 5000), good.replace("s0",
-        "s18446744073709551616"),
-        good.replace("/i0", "/i-1"), good.upper(), stem + "@00000000/s0/i0", "nothing@" + rest, "../../x@" + rest,
-        "/dev/zero@" + rest,
-        good.replace("0", "²"), good.replace("0", "٣"), good + "/n" + "9" * 40, good + "\n", "\x1b[31m@" + rest, "@",
-        "", "@@@/s/i", good + "?blur1.x=1",
-        good + "?", good + "?resize.mode=nothing", good + "?x.y=" + "9" * 5000, "in/a.png", "in", "x.toml@" + rest,
-        good + "/n0", good + " ",
-        good.replace("/i0", "/i9223372036854775807"), good.replace("/s0", "/s9223372036854775808"), good * 200,
-        good + "?resize1.resize_factor=nan",
+        good + "x", good.replace("/i0", "/i" + "9" * 30), good.replace("/i0", "/i" + "9" * 5000),
+        good.replace("s0", "s18446744073709551616"), good.replace("/i0", "/i-1"), good.upper(),
+        stem + "@00000000/s0/i0", "nothing@" + rest, "../../x@" + rest, "/dev/zero@" + rest, good.replace("0", "²"),
+        good.replace("0", "٣"), good + "/n" + "9" * 40, good + "\n", "\x1b[31m@" + rest, "@", "", "@@@/s/i",
+        good + "?blur1.x=1", good + "?", good + "?resize.mode=nothing", good + "?x.y=" + "9" * 5000, "in/a.png",
+        "in", "x.toml@" + rest, good + "/n0", good + " ", good.replace("/i0", "/i9223372036854775807"),
+        good.replace("/s0", "/s9223372036854775808"), good * 200, good + "?resize1.resize_factor=nan",
     ))  # fmt: skip
     case.about(f"address {short(text)}")
     if case.random.random() < 0.5:

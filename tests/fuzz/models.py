@@ -72,8 +72,7 @@ def make(case: Case) -> tuple[str, str, bytes]:
     """(label, suffix, bytes)."""
     kinds: dict[str, Callable[[Case], tuple[str, str, bytes]]] = {
         "plain": _plain, "metadata": _metadata, "header": _header, "pickle": _pickle, "zip": _zip,
-        "structure": _structure,
-        "tensors": _tensors, "keys": _keys, "huge": _huge,
+        "structure": _structure, "tensors": _tensors, "keys": _keys, "huge": _huge,
     }  # fmt: skip
     label, suffix, content = kinds[case.random.choice(list(kinds))](case)
     if case.random.random() < 0.25:
@@ -110,16 +109,14 @@ def _plain(case: Case) -> tuple[str, str, bytes]:
 _DEEP = "[" * 3000 + "]" * 3000
 _VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 2, 1e300, 10**7, 10**400, 2**63, "", "x", [], {}, [1], {"type": 1}, ["srresnet"], "a" * 10**5,
-    0.5,
-    {"type": "srresnet", "num_blocks": 10**7}, {"type": "srresnet", "num_features": 10**9}, {"type": "edsr",
-    "num_blocks": -1},
-    {"type": "rrdbnet", "num_blocks": 1e7}, {"type": "swinir", "depths": [6] * 10**4, "num_heads": [6] * 10**4},
-    {"type": "swinir", "window_size": 10**6}, {"type": "ipt"}, {"type": "ipt", "tasks": ["x"] * 9999},
-    {"type": "spandrel"},
-    {"type": "spandrel", "path": "/dev/zero"}, {"type": "srresnet", "scale": 0}, {"type": "srresnet", "scale": 10**6},
-    {"type": "unet_discriminator"}, {"type": "dasr"}, {"type": "mzsr"}, {"type": "nothing"}, {"type": "srresnet",
-    "x": 1},
-    {"type": "rcan", "num_groups": 10**5, "num_blocks": 10**5}, {"type": "srvgg", "num_convs": 10**7},
+    0.5, {"type": "srresnet", "num_blocks": 10**7}, {"type": "srresnet", "num_features": 10**9},
+    {"type": "edsr", "num_blocks": -1}, {"type": "rrdbnet", "num_blocks": 1e7},
+    {"type": "swinir", "depths": [6] * 10**4, "num_heads": [6] * 10**4}, {"type": "swinir", "window_size": 10**6},
+    {"type": "ipt"}, {"type": "ipt", "tasks": ["x"] * 9999}, {"type": "spandrel"},
+    {"type": "spandrel", "path": "/dev/zero"}, {"type": "srresnet", "scale": 0},
+    {"type": "srresnet", "scale": 10**6}, {"type": "unet_discriminator"}, {"type": "dasr"}, {"type": "mzsr"},
+    {"type": "nothing"}, {"type": "srresnet", "x": 1}, {"type": "rcan", "num_groups": 10**5, "num_blocks": 10**5},
+    {"type": "srvgg", "num_convs": 10**7},
 )  # fmt: skip
 
 
@@ -127,9 +124,8 @@ def _metadata(case: Case) -> tuple[str, str, bytes]:
     """Right weights, and a header that says something else."""
     described: dict[str, Any] = {
         "format": case.random.choice(FORMATS[:3] if case.random.random() < 0.3 else FORMATS[:1]), "version": 1,
-        "scale": 2,
-        "architecture": "srresnet", "net": {"type": "srresnet", "scale": 2, "num_features": 8, "num_blocks": 1},
-        "weights": "params",
+        "scale": 2, "architecture": "srresnet",
+        "net": {"type": "srresnet", "scale": 2, "num_features": 8, "num_blocks": 1}, "weights": "params",
     }  # fmt: skip
     said = []
     for _ in range(case.random.choice((1, 1, 2))):
@@ -212,12 +208,11 @@ def _pickle(case: Case) -> tuple[str, str, bytes]:
         ("system", "eval", "exec", "open", "import", "nested", "key", "numpy", "functools", "raw", "getattr")
     )
     payload: Any = {
-        "system": Marker(mark), "eval": _Calls(eval, f"__import__('os').system('touch {mark}')"), "exec": _Calls(exec,
-        text),
-        "open": _Calls(open, str(mark), "w"), "import": _Calls(__import__, "antigravity"),
-        "nested": [[{"a": Marker(mark)}]], "key": Marker(mark), "numpy": _Calls(exec, text),
-        "functools": _Calls(__import__("functools").partial, exec, text), "raw": Marker(mark),
-        "getattr": _Calls(os.popen, f"touch {mark}"),
+        "system": Marker(mark), "eval": _Calls(eval, f"__import__('os').system('touch {mark}')"),
+        "exec": _Calls(exec, text), "open": _Calls(open, str(mark), "w"),
+        "import": _Calls(__import__, "antigravity"), "nested": [[{"a": Marker(mark)}]], "key": Marker(mark),
+        "numpy": _Calls(exec, text), "functools": _Calls(__import__("functools").partial, exec, text),
+        "raw": Marker(mark), "getattr": _Calls(os.popen, f"touch {mark}"),
     }[kind]  # fmt: skip
     if kind == "raw":
         return (
@@ -284,15 +279,15 @@ def _structure(case: Case) -> tuple[str, str, bytes]:
         deep = {"params": deep}
     contents: dict[str, Any] = {
         "empty": {}, "list": [state], "None": None, "text": "x", "tensor": torch.zeros(3), "itself": itself,
-        "deep": deep,
-        "numbers as keys": {1: torch.zeros(1), None: torch.zeros(1), (1, 2): torch.zeros(2)},
-        "params empty": {"params": {}},
-        "params and a list": {"params": state, "epoch": [1]}, "optimizer": {"optimizer": {"state": {}}, "net": 5},
-        "mixed": {**state, "step": 5, "name": "x"}, "both": {"params": {}, "params_ema": state}, "tuple": (state,),
-        "state in a state": {"model": {"state_dict": {"params": state}}}, "0-d": {k: v.sum() for k, v in state.items()},
-        "nested lists": {"params": [[[[]]]]}, "names with escapes": {f"\x1b[31m{k}\n": v for k, v in state.items()},
-        "long names": {f"{k}{'x' * 10**4}": v for k, v in state.items()}, "metadata list": {"params": state,
-        "metadata": [1]},
+        "deep": deep, "numbers as keys": {1: torch.zeros(1), None: torch.zeros(1), (1, 2): torch.zeros(2)},
+        "params empty": {"params": {}}, "params and a list": {"params": state, "epoch": [1]},
+        "optimizer": {"optimizer": {"state": {}}, "net": 5}, "mixed": {**state, "step": 5, "name": "x"},
+        "both": {"params": {}, "params_ema": state}, "tuple": (state,),
+        "state in a state": {"model": {"state_dict": {"params": state}}},
+        "0-d": {k: v.sum() for k, v in state.items()}, "nested lists": {"params": [[[[]]]]},
+        "names with escapes": {f"\x1b[31m{k}\n": v for k, v in state.items()},
+        "long names": {f"{k}{'x' * 10**4}": v for k, v in state.items()},
+        "metadata list": {"params": state, "metadata": [1]},
         "metadata text": {"params": state, "metadata": "[" * 5000}, "none inside": {**state, "x": None},
         "bytes": b"x" * 99,
     }  # fmt: skip
@@ -307,18 +302,15 @@ def _tensors(case: Case) -> tuple[str, str, bytes]:
     value = state[key]
     changes: dict[str, Callable[[], Any]] = {
         "nan": lambda: torch.full_like(value, float("nan")), "inf": lambda: torch.full_like(value, float("inf")),
-        "int": lambda: value.to(torch.int64), "bool": lambda: value > 0, "complex": lambda: value.to(torch.complex64),
-        "double": lambda: value.double(), "half": lambda: value.half(), "empty": lambda: value[:0],
-            "flat": lambda: value.reshape(-1),
+        "int": lambda: value.to(torch.int64), "bool": lambda: value > 0,
+        "complex": lambda: value.to(torch.complex64), "double": lambda: value.double(), "half": lambda: value.half(),
+        "empty": lambda: value[:0], "flat": lambda: value.reshape(-1),
         "wide": lambda: value.repeat(2, *(1 for _ in value.shape[1:])), "sparse": lambda: value.to_sparse(),
-            "meta": lambda: value.to("meta"),
-        "quantized": lambda: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
-            "transposed": lambda: value.transpose(0, -1),
-        "expanded": lambda: torch.zeros(1).expand(2**40), "zero-d": lambda: torch.tensor(1.0),
-            "8-d": lambda: value.reshape(1, 1, 1, 1, 1, 1, 1, -1),
+        "meta": lambda: value.to("meta"), "quantized": lambda: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+        "transposed": lambda: value.transpose(0, -1), "expanded": lambda: torch.zeros(1).expand(2**40),
+        "zero-d": lambda: torch.tensor(1.0), "8-d": lambda: value.reshape(1, 1, 1, 1, 1, 1, 1, -1),
         "parameter": lambda: torch.nn.Parameter(value), "fp8": lambda: value.to(torch.float8_e4m3fn),
-            "gone": lambda: None,
-        "all nan": lambda: value,
+        "gone": lambda: None, "all nan": lambda: value,
     }  # fmt: skip
     kind = case.random.choice(list(changes))
     import warnings

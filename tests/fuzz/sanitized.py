@@ -39,8 +39,7 @@ def build() -> Path:
         # Configured here and not by setup.py, which would also strip and place the module.
         configure = [
             "cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(work), "-DCMAKE_BUILD_TYPE=None",
-            f"-DCMAKE_CXX_FLAGS={FLAGS}",
-            f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={_pybind11()}",
+            f"-DCMAKE_CXX_FLAGS={FLAGS}", f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={_pybind11()}",
         ]  # fmt: skip
         subprocess.run(configure, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(
