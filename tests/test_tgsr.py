@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -78,6 +79,23 @@ def test_records_come_back_and_say_what_they_were_made_from(tmp_path: Path):
         read_record(path, "sums")
     with pytest.raises(DataError, match="no such file"):
         read_record(tmp_path / "b.toml", "sums")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["inf", "nan", "1979-05-27", "{ a = 1 }", '"²"', "[[1.0]]", "true", "9" * 400, "9" * 5000, "[" * 3000 + "]" * 3000],
+)
+def test_lists_of_numbers_that_hold_anything_else_are_named(tmp_path: Path, value: str):
+    path = tmp_path / "groups.toml"
+    write_groups(path)
+    text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("digest"))
+    changed = re.sub(r"improvement_db = \[0\.0, ", f"improvement_db = [{value}, ", text, count=1)
+    assert changed != text
+    path.write_text(changed)
+    with pytest.raises(DataError) as caught:
+        read_groups(path, SPACE)
+    assert "\n" not in str(caught.value)
+    assert "groups.toml" in str(caught.value)
 
 
 # ---- The method
@@ -224,7 +242,7 @@ def test_damaged_groups_are_named(tmp_path: Path):
         read_groups(edited(mark, "0" * 16), SPACE)
     with pytest.raises(DataError, match="group G1: addresses and fingerprints must be equally many, got 2 and 1"):
         read_groups(edited(f'"{mark}", ', ""), SPACE)
-    with pytest.raises(DataError, match="group G1: improvement_db must hold 2 numbers, got 1"):
+    with pytest.raises(DataError, match="improvement_db of group G1 must be a list of 2 finite numbers, got 1"):
         read_groups(edited("[0.0, 0.25]", "[0.0]"), SPACE)
     address = pydegrade.sample(SPACE, 9, [100]).addresses[0]
     with pytest.raises(DataError, match="group G1: "):
@@ -409,6 +427,22 @@ def test_a_killed_run_goes_on(grouped: Path, tmp_path: Path):
     part.write_bytes(done + b'{"row": 9, "gain')
     group(path, names=("score",))
     assert scores.read_bytes() == expected
+
+
+def test_unfinished_work_of_finished_stages_is_removed_and_that_without_an_identity_begun_anew(
+    grouped: Path, tmp_path: Path
+):
+    path = copied(grouped, tmp_path)
+    groups = tmp_path / "groups"
+    expected = {item.name: item.read_bytes() for item in groups.glob("*.*") if item.is_file()}
+    # Killed between the file of a stage and the removal of its parts; and before a folder had got its identity.
+    (groups / "pis1.parts").mkdir()
+    (groups / "pis1.parts" / "run.toml").write_text("left behind")
+    (groups / "joint2.safetensors").unlink()
+    (groups / "joint2.run" / "states").mkdir(parents=True)
+    group(path)
+    assert {item.name: item.read_bytes() for item in groups.glob("*.*") if item.is_file()} == expected
+    assert [item.name for item in groups.iterdir() if item.is_dir()] == []
 
 
 def test_other_settings_are_refused_and_named(grouped: Path, tmp_path: Path):

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import DataError, one_line
 from .checkpoint import atomic_write
 
@@ -94,23 +97,52 @@ def read_record(path: Path, stage: str, made_from: Mapping[str, str] | None = No
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `pytrain group` makes it") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a readable file of stage {stage} ({one_line(error, 120)})") from None
     if values.get("stage") != stage:
         raise DataError(f"{path}: must be a file of stage {stage}, got {values.get('stage')!r}")
     if values.get("version") != VERSION:
         raise DataError(f"{path}: version must be {VERSION}, got {values.get('version')!r}")
     sources = values.get("made_from")
-    if not isinstance(sources, dict):
-        raise DataError(f"{path}: the table [made_from] is missing")
+    if not isinstance(sources, dict) or not all(isinstance(source, str) for source in sources.values()):
+        raise DataError(f"{path}: the table [made_from] of texts is missing")
     record = Record(stage, sources, {name: value for name, value in values.items() if name not in _HEAD})
-    if values.get("digest", record.digest) != record.digest:
+    try:
+        digest = record.digest
+    except (TypeError, ValueError, RecursionError):
+        raise DataError(f"{path}: must hold texts, finite numbers, lists and tables, got something else") from None
+    if values.get("digest", digest) != digest:
         raise DataError(
             f"{path}: its contents do not match its digest; it is damaged, or was edited (then remove the line digest)"
         )
     if made_from is not None:
         check_made_from(path, sources, made_from)
     return record
+
+
+def numbers(path: Path, name: str, value: Any, count: int | None = None) -> NDArray[np.float64]:
+    """A list of finite numbers from a record, float64 [N].
+
+    Args:
+        path, name: where it stands, for messages.
+        value: what stands there.
+        count: how many there must be; None: any number.
+    Raises:
+        DataError: something else.
+    """
+    expected = "finite numbers" if count is None else f"{count} finite numbers"
+    listed = value if isinstance(value, list) else None
+    if listed is None or not all(isinstance(entry, (int, float)) and not isinstance(entry, bool) for entry in listed):
+        raise DataError(f"{path}: {name} must be a list of {expected}")
+    if count is not None and len(listed) != count:
+        raise DataError(f"{path}: {name} must be a list of {expected}, got {len(listed)}")
+    try:
+        values = np.array([float(entry) for entry in listed], np.float64)
+    except OverflowError:
+        values = np.array([np.inf])
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: {name} must be a list of {expected}, got one that is not")
+    return values
 
 
 def check_made_from(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:

@@ -43,16 +43,17 @@ def complete(run: GroupingRun, stage: Stage, world: World, say: Say) -> None:
         DataError: it was made from something else, and the run does not redo.
     """
     made_from = stage.sources()
-    if _is_done(run, stage, partial(stage.check, made_from), world):
-        return
-    made = stage.make(made_from, world)
-    world.wait()  # until nobody reads unfinished work any more
-    if world.is_main:
-        made.write(stage.path)
-        for folder in made.leftovers:
-            shutil.rmtree(folder, ignore_errors=True)
+    made = None
+    if not _is_done(run, stage, partial(stage.check, made_from), world):
+        made = stage.make(made_from, world)
+        world.wait()  # until nobody reads unfinished work any more
+        if world.is_main:
+            made.write(stage.path)
+    if world.is_main and stage.unfinished is not None:
+        shutil.rmtree(stage.unfinished, ignore_errors=True)
     world.wait()
-    say(f"{stage.name:8} {made.summary} -> {stage.path}")
+    if made is not None:
+        say(f"{stage.name:8} {made.summary} -> {stage.path}")
 
 
 def _is_done(run: GroupingRun, stage: Stage, check: Callable[[], object], world: World) -> bool:

@@ -34,7 +34,7 @@ from ..data.source import open_source
 from ..errors import ConfigError, DataError
 from ..evaluation.evaluate import EvaluateConfig
 from ..files.checkpoint import atomic_write, load_model, save_model
-from ..files.records import Record, check_made_from, digest_of, read_record, write_record
+from ..files.records import Record, check_made_from, digest_of, numbers, read_record, write_record
 from ..methods.groups import Group, groups_record, network_digest, read_groups
 from ..nets.weights import read_weights
 from ..settings import ScheduleConfig
@@ -59,12 +59,10 @@ class Made:
     Attributes:
         write: puts it into a file; called by the main process alone.
         summary: for people.
-        leftovers: folders of unfinished work, which go once it is written.
     """
 
     write: Callable[[Path], None]
     summary: str
-    leftovers: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,7 @@ class Stage:
         check: (digests) -> nothing; DataError when the file is damaged or was made from others.
         make: (digests, processes) -> what it made; called by all processes.
         waits: where a file it needs is missing, it is passed over; else that is an error.
+        unfinished: folder of its unfinished work, which goes once the file is there; None: it has none.
     """
 
     name: str
@@ -88,6 +87,7 @@ class Stage:
     check: Callable[[Digests], object]
     make: Callable[[Digests, World], Made]
     waits: bool = False
+    unfinished: Path | None = None
 
 
 def stage_table(run: GroupingRun) -> list[Stage]:
@@ -116,6 +116,7 @@ def stage_table(run: GroupingRun) -> list[Stage]:
                 partial(check_joint, joint),
                 partial(make_joint, run, number=number),
                 waits=True,
+                unfinished=_joint_folder(run, number),
             )
         )
         needs = (members, joint)
@@ -150,11 +151,12 @@ def _record_stage(
         partial(read_record, path, kind),
         partial(make, run, **of_round),
         waits,
+        _unfinished(path),
     )
 
 
-def _made_record(record: Record, about: str, summary: str, *leftovers: Path) -> Made:
-    return Made(lambda path: write_record(path, record, about), summary, leftovers)
+def _made_record(record: Record, about: str, summary: str) -> Made:
+    return Made(lambda path: write_record(path, record, about), summary)
 
 
 # ---- tasks
@@ -212,7 +214,7 @@ def score_sources(run: GroupingRun) -> Digests:
 def make_scores(run: GroupingRun, made_from: Digests, world: World) -> Made:
     """scores.toml: one number per task."""
     batch = drawn_tasks(run)
-    parts = run.path("scores.parts")
+    parts = _unfinished(run.path("scores.toml"))
     # The precision is decided once for all processes and restarts: it moves scores by a rounding.
     precision = _scoring_precision(run, parts, batch, made_from, world)
     open_scorer = partial(make_scorer, run.model, run.config.net, batch, run.crops, run.validation, run.tune, precision)
@@ -233,7 +235,7 @@ def make_scores(run: GroupingRun, made_from: Digests, world: World) -> Made:
     about = "Score of every task of tasks.npz, in its order; `measured` are those whose full score was measured."
     spent = f"{len(batch)} tasks in {time.perf_counter() - started_s:.0f} s by {values['indicator']}"
     summary = f"{spent}, gain {_spread(found.values)} {found.unit}"
-    return _made_record(Record("scores", made_from, values), about, summary, parts)
+    return _made_record(Record("scores", made_from, values), about, summary)
 
 
 def make_scorer(
@@ -287,7 +289,7 @@ def select_sources(run: GroupingRun) -> Digests:
 def make_selection(run: GroupingRun, made_from: Digests, world: World) -> Made:
     """unsatisfactory.toml: the share of tasks with the largest gains, largest first."""
     scored, batch = read_record(run.path("scores.toml"), "scores").values, drawn_tasks(run)
-    gain = np.array(scored["gain"], np.float64)
+    gain = numbers(run.path("scores.toml"), "gain", scored["gain"], len(batch))
     count = top_count(len(batch), run.options.share)
     rows = np.argsort(-gain, kind="stable")[:count]
     about = f"the {count} of {len(batch)} tasks on which fine-tuning gains most, {scored['unit']}"
@@ -312,7 +314,7 @@ def rest_sources(run: GroupingRun, number: int) -> Digests:
 def make_rest(run: GroupingRun, made_from: Digests, world: World, number: int) -> Made:
     """rest2.toml, ...: the tasks of a round that the one before left over."""
     members = read_groups(run.members_path(number - 1), run.space, ("unsatisfactory",)).groups[0]
-    left = ~_taken(run, number - 1, _improvement_db(read_improvements(run, number - 1)))
+    left = ~_taken(run, number - 1, improvements_db(run, number - 1))
     if not left.any():
         raise ConfigError(
             f"method.grouping: no task is left for group {number}: all {len(left)} belong to earlier ones "
@@ -366,7 +368,7 @@ def make_joint(run: GroupingRun, made_from: Digests, world: World, number: int) 
         save_model(path, run.config.net, trained, metadata=metadata)
 
     summary = f"round {number}: {config.run.steps} steps on the tasks of {run.members_path(number).name}"
-    return Made(write, summary, (folder,))
+    return Made(write, summary)
 
 
 def joint_config(run: GroupingRun, number: int) -> Config:
@@ -374,7 +376,7 @@ def joint_config(run: GroupingRun, number: int) -> Config:
     config, options = run.config, run.options
     members = str(run.members_path(number))
     method = replace(run.method, groups=members, stage="realesrnet", whole_space=False, network="same")
-    out = run.path(f"joint{number}.run")
+    out = _joint_folder(run, number)
     return replace(
         config,
         run=replace(config.run, name=f"joint{number}", out=str(out), steps=options.joint_steps, seed=options.seed),
@@ -405,7 +407,7 @@ def make_improvements(run: GroupingRun, made_from: Digests, world: World, number
     opened = partial(
         open_improvement, run.model, run.joint_path(number), run.config.net, batch, run.validation, run.tune
     )
-    parts = run.path(f"pis{number}.parts")
+    parts = _unfinished(run.improvements_path(number))
     identity = parts / "run.toml"
     # Unfinished results of other networks or tasks would look the same.
     if world.is_main and not _is_of(identity, "improving", made_from, redo=True):
@@ -418,7 +420,7 @@ def make_improvements(run: GroupingRun, made_from: Digests, world: World, number
     values = {"before_db": before.tolist(), "after_db": after.tolist(), "improvement_db": (after - before).tolist()}
     about = f"PSNR of every task of {members.name}, in its order, before and after joint fine-tuning."
     summary = f"round {number}: improvement {_spread(after - before)} dB"
-    return _made_record(Record("improvements", made_from, values), about, summary, parts)
+    return _made_record(Record("improvements", made_from, values), about, summary)
 
 
 def open_improvement(
@@ -445,8 +447,10 @@ def read_improvements(run: GroupingRun, number: int) -> Record:
     return record
 
 
-def _improvement_db(record: Record) -> NDArray[np.float64]:
-    return np.array(record.values["improvement_db"], np.float64)
+def improvements_db(run: GroupingRun, number: int) -> NDArray[np.float64]:
+    """What the joint fine-tuning of a round improved, one number per task of the round."""
+    values = read_improvements(run, number).values["improvement_db"]
+    return numbers(run.improvements_path(number), "improvement_db", values)
 
 
 # ---- group
@@ -465,7 +469,7 @@ def make_groups(run: GroupingRun, made_from: Digests, world: World) -> Made:
     for number in range(1, len(run.bounds) + 1):
         at = number if run.options.regroup else 1
         members = read_groups(run.members_path(at), run.space, ("unsatisfactory",)).groups[0]
-        improvements = _improvement_db(read_improvements(run, at))
+        improvements = improvements_db(run, at)
         taken = _taken(run, number, improvements)
         rows = np.nonzero(taken)[0][np.argsort(-improvements[taken], kind="stable")]
         about = _bound_text(run, number) + (f", round {at}" if run.options.regroup else "")
@@ -506,6 +510,16 @@ def _bound_text(run: GroupingRun, number: int) -> str:
 
 
 # ---- Files
+
+
+def _unfinished(path: Path) -> Path:
+    """Where the measurements for a file lie until it is written."""
+    return path.with_suffix(".parts")
+
+
+def _joint_folder(run: GroupingRun, number: int) -> Path:
+    """Where a round's fine-tuning runs."""
+    return run.path(f"joint{number}.run")
 
 
 def _is_of(path: Path, kind: str, made_from: Digests, redo: bool) -> bool:

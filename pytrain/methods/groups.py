@@ -14,7 +14,7 @@ from pydegrade import Space, TaskBatch, TaskError
 
 from .. import nets
 from ..errors import DataError
-from ..files.records import Record, read_record
+from ..files.records import Record, numbers, read_record
 from ..nets.weights import digest, read_weights
 
 STAGES = ("groups", "unsatisfactory")
@@ -155,9 +155,7 @@ def _group(path: Path, number: int, table: Any, space: Space) -> Group:
     values = {}
     for key, entries in table.items():
         if isinstance(entries, list) and not _texts(entries):
-            values[key] = np.array(entries, np.float64)
-            if values[key].shape != (len(addresses),):
-                raise DataError(f"{where}: {key} must hold {len(addresses)} numbers, got {values[key].size}")
+            values[key] = numbers(path, f"{key} of group {name}", entries, len(addresses))
     return Group(name, str(table.get("about", "")), tasks, values)
 
 
