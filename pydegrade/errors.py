@@ -8,7 +8,14 @@ from collections.abc import Iterable
 
 
 class PydegradeError(ValueError):
-    """Base of all errors about values that a caller passed."""
+    """Base of all errors about values that a caller passed.
+
+    Attributes:
+        exit_code: with which a command ends that such an error leaves. Errors of other packages that have one are said in
+            one line, too.
+    """
+
+    exit_code = 2
 
 
 class SpaceError(PydegradeError):
@@ -38,8 +45,10 @@ class OutputError(PydegradeError):
 class WriteError(Exception):
     """A write that failed on the way: the disk is full or read-only. The other files would meet the same.
 
-    Nobody's input is wrong, so this is no `PydegradeError`: commands end with exit code 1.
+    Nobody's input is wrong, so this is no `PydegradeError`.
     """
+
+    exit_code = 1
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

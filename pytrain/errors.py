@@ -8,19 +8,31 @@ __all__ = ["CheckpointError", "ConfigError", "DataError", "PytrainError", "is_ou
 
 
 class PytrainError(ValueError):
-    """Base of all errors about values and files that a user passed."""
+    """Base of all errors about values and files that a user passed; itself: of what went wrong on the way.
+
+    Attributes:
+        exit_code: with which a command ends that such an error leaves.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(PytrainError):
     """A configuration that cannot be understood; the message names file, line, key and value."""
 
+    exit_code = 2
+
 
 class CheckpointError(PytrainError):
     """A weight or state file that cannot be read, written or fitted to a network."""
 
+    exit_code = 2
+
 
 class DataError(PytrainError):
     """A folder, list or image that cannot serve as training or evaluation data."""
+
+    exit_code = 2
 
 
 def one_line(error: BaseException | str, limit: int = 200) -> str:

@@ -391,7 +391,7 @@ def test_commands_in_the_documents_exist():
         # Parses the options; refuses what the command does not have.
         command = cli.cli.get_command(click.Context(cli.cli), name)
         assert command is not None, name
-        command.make_context(name, arguments)
+        command.make_context(name, arguments, parent=click.Context(cli.cli, **cli.cli.context_settings))
 
 
 # ---- Weight of the command itself

@@ -141,11 +141,11 @@ def test_interruption_leaves_finished_files(
     read_one = resize._resized
     begun = []
 
-    def interrupted(path: Path, job: resize.ResizeJob) -> tuple[bytes, tuple[str, ...]]:
+    def interrupted(path: Path, job: resize.ResizeJob, budget: object) -> tuple[bytes, tuple[str, ...]]:
         begun.append(path)
         if len(begun) > 1:
             raise KeyboardInterrupt
-        return read_one(path, job)
+        return read_one(path, job, budget)
 
     monkeypatch.setattr(resize, "_resized", interrupted)
     code, _, err = run(capsys, tree / "in", tree / "out", "--scale", "2")
@@ -211,6 +211,6 @@ def test_parts() -> None:
     ]
     assert [whole_shrinkage(1 / n) for n in range(1, 100)] == list(range(1, 100))
     plan = plan_resize(Path("a/b.jpg"), Path("c"), "x2")
-    assert [item.name for item in plan.items] == ["bx2"]
+    assert [item.name for item in plan.items.images] == ["bx2"]
     assert (plan.folder, plan.file) == (Path("c"), None)
     assert plan_resize(Path("a/b.jpg"), Path("c.png"), "x2").file == Path("c.png")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -228,3 +229,64 @@ def test_out_of_memory_is_recognised_on_every_system():
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not is_out_of_memory(RuntimeError("a bug"))
     assert not is_out_of_memory(ValueError("DefaultCPUAllocator"))
+
+
+# ---- what the documents say
+
+
+def command_of(program: str, name: str) -> click.Command:
+    command = PROGRAMS[program].cli.get_command(click.Context(PROGRAMS[program].cli), name)
+    assert command is not None, f"{program} {name}"
+    return command
+
+
+def test_the_table_of_commands_is_complete():
+    text = (ROOT / "docs" / "commands.md").read_text()
+    listed = re.findall(r"^\| `(degrade|pytrain) (\w+)", text, re.M)
+    assert listed == [
+        (program, name) for program in PROGRAMS for (name, *inner) in commands_of(program)[1:] if not inner
+    ]
+
+
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "configs").glob("*.toml")])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_every_command_line_of_a_document_parses(monkeypatch, path):
+    text = path.read_text(encoding="utf-8").replace("#   pytrain", "pytrain").replace("\\\n", " ")
+    if path.suffix == ".md":
+        text = "\n".join(re.findall(r"^```[a-z]*\n(.*?)^```", text, re.M | re.S))
+    for program, line in re.findall(r"^(?:torchrun .*? -m )?(degrade|pydegrade|pytrain) (\w.*)$", text, re.M):
+        line = re.sub(r"\s{3,}.*", "", line)  # what the document says about it
+        name, *arguments = shlex.split(line, comments=True)
+        if "..." in line or "ADDRESS" in line or name.startswith("-"):
+            continue
+        program = "degrade" if program == "pydegrade" else program
+        command = command_of(program, name)
+        for parameter in command.params:  # files that the reader has, we have not
+            if isinstance(parameter.type, click.Path):
+                monkeypatch.setattr(parameter.type, "exists", False)
+        group = PROGRAMS[program].cli
+        command.make_context(name, arguments, parent=click.Context(group, **group.context_settings))
+
+
+def test_every_option_that_the_documents_name_exists():
+    known = {option for program, words in COMMANDS for parameter in command_at(program, words).params
+             for option in parameter.opts}  # fmt: skip
+    others = {"--nproc-per-node", "--smoke", "--help", "--inplace", "--quiet", "--no-build-isolation", "--version"}
+    for path in DOCUMENTS:
+        if path.name in ("commands.md", "spaces.md", "README.md"):
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text(encoding="utf-8")))
+            assert named <= known | others, f"{path.name}: {sorted(named - known - others)}"
+
+
+def command_at(program: str, words: tuple[str, ...]) -> click.Command:
+    if not words:
+        return PROGRAMS[program].cli
+    command = command_of(program, words[0])
+    if len(words) > 1:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), words[1])
+        assert found is not None
+        return found
+    return command

@@ -89,9 +89,9 @@ def command(
     job = ResizeJob(scale, kernel, not no_antialias, border, double, n, suffix, max_pixels)
     plan = plan_resize(source, out, suffix)
     if not modcrop and scale < 1 and scale == 1 / round(1 / scale):
-        uneven = uneven_images([item.path for item in plan.items], round(1 / scale))
+        uneven = uneven_images([item.path for item in plan.items.images], round(1 / scale))
         if uneven:
-            of = f"{uneven} of {len(plan.items)} images"
+            of = f"{uneven} of {len(plan.items.images)} images"
             warn(f"{of} have sides that are no multiples of {round(1 / scale)}; see --modcrop")
     done = resize_images(plan, job, force)
     if done.kept:

@@ -69,7 +69,7 @@ def command(
     check_last_index(start, count)
     from ..tasks.sampler import sample
     from ..tasks.space import Space
-    from .jobs.pairs import PairJob, kinds_of
+    from .jobs.pairs import SampleJob, kinds_of
     from .jobs.sample import RunOptions, check_format, make_pairs, write_parameters
     from .jobs.sources import cropped_images
     from .shell.outputs import check_folder
@@ -95,7 +95,7 @@ def command(
 
     # The pairs, and what became of them.
     crops = found.crops(seed, tasks.indices, augment)
-    job = PairJob(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
+    job = SampleJob(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
     done = make_pairs(out, job, RunOptions(start, file_format, augment))
     if done.made:
         say(f"{done.made} pairs in {done.seconds:.1f} s, {done.made / done.seconds:.1f} pairs/s")

@@ -132,10 +132,12 @@ class ImageFiles:
             pipes and devices with such a name, which reading refuses as it refuses a damaged file.
         left_out: one line for everything else that may hold images: subfolders that cannot be opened, links to folders,
             images of formats that are not read.
+        unreadable: those of `left_out` that are folders which cannot be opened.
     """
 
     paths: tuple[Path, ...]
     left_out: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 def list_images(folder: str | os.PathLike[str], recursive: bool = True) -> ImageFiles:
@@ -153,6 +155,7 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = True) -> Image
         raise ImageError(f"{display_name(folder)}: must be a folder with images, got {got}")
     found: list[Path] = []
     left_out: list[str] = []
+    unreadable: list[str] = []
     waiting = [folder]
     while waiting:
         parent = waiting.pop()
@@ -162,7 +165,7 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = True) -> Image
         except OSError as error:
             if parent == folder:
                 raise as_image_error(folder, error) from None
-            left_out.append(f"{as_image_error(parent, error)}; its images are left out")
+            unreadable.append(f"{as_image_error(parent, error)}; its images are left out")
             continue
         for entry in inside:
             if entry.name.startswith("."):
@@ -172,11 +175,11 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = True) -> Image
             except OSError as error:
                 left_out.append(str(as_image_error(entry.path, error)))
     if not found:
-        more = f"; {left_out[0]}" if left_out else ""
+        more = f"; {[*unreadable, *left_out][0]}" if unreadable or left_out else ""
         endings = ", ".join(sorted(READABLE_ENDINGS))
         raise ImageError(f"{display_name(folder)}: must contain images ({endings}), got none{more}")
     found.sort(key=lambda path: natural_key(path.relative_to(folder).as_posix()))
-    return ImageFiles(tuple(found), tuple(sorted(left_out)))
+    return ImageFiles(tuple(found), tuple(sorted([*left_out, *unreadable])), tuple(sorted(unreadable)))
 
 
 def _sort_in(

@@ -13,7 +13,8 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from io import StringIO
@@ -113,8 +114,15 @@ class PairStore(Protocol):
     def finished(self) -> set[int]:
         """Samples of which all images are stored."""
 
-    def put(self, index: int, images: Mapping[str, Pixels]) -> None:
-        """Encode the images of one sample, by kind, and store them (at the latest at the next `flush`)."""
+    def put(self, index: int, images: Mapping[str, Pixels]) -> int:
+        """Encode the images of one sample, by kind, and store them (at the latest at the next `flush`); their `crc32`."""
+
+    def crc32(self, index: int) -> int:
+        """CRC-32 over the stored images of a finished sample, in the order of kinds. Any thread may call.
+
+        Raises:
+            ImageError: one of them cannot be read.
+        """
 
     def flush(self) -> None:
         """After this, a killed process does not lose what was put."""
@@ -146,15 +154,31 @@ class FolderStore:
             if path.suffix == suffix and _NUMBER.fullmatch(path.stem) and _is_whole(path)
         }
 
-    def put(self, index: int, images: Mapping[str, Pixels]) -> None:
-        for kind in self._kinds:
-            write_atomic(self._folder / self.name(kind, index), self._encode(images[kind]))
+    def put(self, index: int, images: Mapping[str, Pixels]) -> int:
+        encoded = {kind: self._encode(images[kind]) for kind in self._kinds}
+        for kind, content in encoded.items():
+            write_atomic(self._folder / self.name(kind, index), content)
+        return _crc32(encoded.values())
+
+    def crc32(self, index: int) -> int:
+        return _crc32(self._content(kind, index) for kind in self._kinds)
+
+    def _content(self, kind: str, index: int) -> bytes:
+        with open_regular(self._folder / self.name(kind, index)) as stream:
+            return stream.read()
 
     def flush(self) -> None:
         pass
 
     def close(self) -> None:
         pass
+
+
+def _crc32(contents: Iterable[bytes]) -> int:
+    crc32 = 0
+    for content in contents:
+        crc32 = zlib.crc32(content, crc32)
+    return crc32
 
 
 def _is_whole(path: Path) -> bool:
@@ -214,11 +238,24 @@ class LmdbStore:
             found.append({int(key) for key in keys if _NUMBER.fullmatch(key)})
         return set.intersection(*found)
 
-    def put(self, index: int, images: Mapping[str, Pixels]) -> None:
+    def put(self, index: int, images: Mapping[str, Pixels]) -> int:
         key = f"{index:08d}".encode()
         encoded = [(kind, key, encode_png(images[kind], level=self.PNG_LEVEL)) for kind in self._kinds]
         with self._lock:
             self._waiting += encoded
+        return _crc32(value for _, _, value in encoded)
+
+    def crc32(self, index: int) -> int:
+        key = f"{index:08d}".encode()
+        values = []
+        for kind in self._kinds:
+            path = self._folder / f"{kind}.lmdb"
+            with self._failures(path), self._environments[kind].begin() as transaction:
+                value = transaction.get(key)
+            if value is None:
+                raise ImageError(f"{display_name(path)}: does not hold {index:08d}")
+            values.append(bytes(value))
+        return _crc32(values)
 
     def flush(self) -> None:
         with self._lock:

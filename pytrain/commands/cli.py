@@ -9,8 +9,6 @@ import click
 
 from pydegrade.commands.shell.main import CONTEXT, Commands, run, version_option
 
-from ..errors import CheckpointError, ConfigError, DataError, PytrainError
-
 COMMANDS = {
     "fit": "pytrain.commands.fit:command",
     "check": "pytrain.commands.check:command",
@@ -34,14 +32,7 @@ MEMORY_HINT = (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: runs the command and leaves with its exit code; see `pydegrade.commands.shell.main.run`."""
-    run(
-        cli,
-        "pytrain",
-        arguments,
-        bad_input=(ConfigError, DataError, CheckpointError),
-        failures=(PytrainError,),
-        memory_hint=MEMORY_HINT,
-    )
+    run(cli, "pytrain", arguments, MEMORY_HINT)
 
 
 @click.group(cls=Commands, table=COMMANDS, context_settings=CONTEXT)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import pydegrade
-from pydegrade.commands.shell.images import Fates, Item, each
+from pydegrade.commands.shell.images import Fates, Item, Items, each
 from pydegrade.commands.shell.outputs import Results
 from pydegrade.commands.shell.progress import Progress
 from pydegrade.errors import ImageError
@@ -35,7 +35,7 @@ from pydegrade.files.paths import path_inside, unique_names
 from pydegrade.files.read import MAX_PIXELS, read_image
 from pydegrade.files.write import encode_png
 
-from ..errors import CheckpointError, DataError, PytrainError, one_line
+from ..errors import CheckpointError, DataError, one_line
 from ..evaluation.infer import upscale_array
 from ..files.checkpoint import atomic_write_text
 
@@ -206,7 +206,7 @@ def write_pairs(
             finished(done)
             return decoded.notes
 
-        fates = each(pending, make, progress, total=len(mine), bad_input=(PytrainError,))
+        fates = each(pending, make, progress, items=Items(tuple(mine)))
         if number == 0:
             for reason in job.excluded:
                 fates.failed.append(reason)

@@ -85,8 +85,8 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
     addresses = [f"{address} {mark:016x}" for address, mark in zip(tasks.addresses, tasks.fingerprints().tolist())]
     with folder_lock(out):
         results = Results(out, "apply", {"format": job.file_format, "space": tasks.space.digest}, force)
-        names = [name for item in items for row in range(len(tasks)) for name in job.results(item.name, row)]
-        results.check(names, [item.path for item in items])
+        names = [name for item in items.images for row in range(len(tasks)) for name in job.results(item.name, row)]
+        results.check(names, [item.path for item in items.images])
 
         def missing(item: Item) -> list[int]:
             return [
@@ -95,9 +95,9 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
                 if not all(results.is_made(name, item.path, addresses[row]) for name in job.results(item.name, row))
             ]
 
-        rows_of = {item: missing(item) for item in items}
-        pending = [item for item in items if rows_of[item]]
-        whole = len(items) * len(tasks)
+        rows_of = {item: missing(item) for item in items.images}
+        pending = [item for item in items.images if rows_of[item]]
+        whole = len(items.images) * len(tasks)
         progress = Progress(whole, whole - sum(map(len, rows_of.values())))
 
         def make(item: Item) -> Iterable[str]:
@@ -114,8 +114,8 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
                 progress.advance(len(places))
             return notes
 
-        fates = each(pending, make, progress, total=len(items), steps=0)
-    return Applied(fates, len(items) - len(pending), progress.per_second)
+        fates = each(pending, make, progress, items=items, steps=0)
+    return Applied(fates, len(items.images) - len(pending), progress.per_second)
 
 
 def _whole_cells(path: Path, scale: int, max_pixels: int) -> tuple[NDArray[Any], bytes | None, list[str]]:

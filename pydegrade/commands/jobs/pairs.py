@@ -18,6 +18,7 @@ from ...files.sample_manifest import PairStore
 from ...native import binding
 from ...tasks.task import TaskBatch
 from ..shell.errors import os_error_text
+from .sample_record import Finished, SourceDigests
 
 WINDOW = 4096
 """Samples are worked on in the order of their images within windows of this many, so that each photograph of a large
@@ -28,7 +29,7 @@ PIXELS_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
-class PairJob:
+class SampleJob:
     """What is to be made: row r of `tasks` on row r of `crops`.
 
     Attributes:
@@ -70,7 +71,11 @@ def kinds_of(tasks: TaskBatch) -> tuple[str, ...]:
 
 
 def write_pairs(
-    job: PairJob, store: PairStore, pending: NDArray[np.int64], finished: Callable[[NDArray[np.int64]], None]
+    job: SampleJob,
+    store: PairStore,
+    pending: NDArray[np.int64],
+    digests: SourceDigests,
+    finished: Callable[[NDArray[np.int64], dict[int, Finished]], None],
 ) -> Outcome:
     """Make the pending samples and store them.
 
@@ -80,7 +85,8 @@ def write_pairs(
         job: what to make.
         store: where to put it.
         pending: rows of the job that are not stored yet.
-        finished: called with the rows of each batch once they are stored.
+        digests: of the images.
+        finished: called with the rows of each batch once they are stored, and what the record says about each sample.
     """
     reader = CropReader(job.images, job.cache_bytes, job.max_pixels)
     kinds = kinds_of(job.tasks)
@@ -88,23 +94,23 @@ def write_pairs(
     batches = list(_batches(job, pending))
 
     def cut(rows: NDArray[np.int64]) -> list[Pixels | str]:
-        return [crop_or_reason(reader, job.images, job.crops, int(row)) for row in rows]
+        return [crop_or_reason(reader, job.images, job.crops, int(row), digests) for row in rows]
 
-    def put(row: int, hr: Pixels, pair: Pair) -> None:
+    def put(row: int, hr: Pixels, pair: Pair) -> Finished:
         images = {"hr": hr, "lr": to_uint8(pair.lr)}
         if "target" in kinds:
             images["target"] = to_uint8(pair.target)
-        store.put(int(job.tasks.indices[row]), images)
+        crc32 = store.put(int(job.tasks.indices[row]), images)
+        return Finished(crc32, digests.known(int(job.crops.image[row])))
 
-    def settle(rows: NDArray[np.int64], written: list[Future[None]]) -> None:
-        for future in written:
-            future.result()
+    def settle(rows: NDArray[np.int64], written: list[Future[Finished]]) -> None:
+        made = {int(job.tasks.indices[row]): future.result() for row, future in zip(rows, written)}
         store.flush()
-        finished(rows)
+        finished(rows, made)
 
     with ThreadPoolExecutor(max_workers=binding.get_num_threads() + 1) as pool:
         next_crops = pool.submit(cut, batches[0]) if batches else None
-        previous: tuple[NDArray[np.int64], list[Future[None]]] | None = None
+        previous: tuple[NDArray[np.int64], list[Future[Finished]]] | None = None
         try:
             for number, rows in enumerate(batches):
                 assert next_crops is not None
@@ -132,7 +138,7 @@ def degrade_one(hr: torch.Tensor, tasks: TaskBatch) -> Iterator[tuple[range, lis
         yield rows, degrade_pairs([hr] * len(rows), tasks.take(np.array(rows)))
 
 
-def _batches(job: PairJob, pending: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _batches(job: SampleJob, pending: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     for begin in range(0, len(pending), WINDOW):
         window = pending[begin : begin + WINDOW]
         ordered = window[np.argsort(job.crops.image[window], kind="stable")]
@@ -140,19 +146,28 @@ def _batches(job: PairJob, pending: NDArray[np.int64]) -> Iterator[NDArray[np.in
             yield ordered[start : start + job.batch]
 
 
-def crop_or_reason(reader: CropReader, images: HrImages, crops: Crops, row: int) -> Pixels | str:
-    """The crop, or one line that says why it cannot be had: damaged, gone, changed, too large for the memory."""
+def crop_or_reason(
+    reader: CropReader, images: HrImages, crops: Crops, row: int, digests: SourceDigests | None = None
+) -> Pixels | str:
+    """The crop, or one line that says why it cannot be had: damaged, gone, changed (where `digests` say from what), too
+    large for the memory."""
+    position = int(crops.image[row])
     try:
-        return reader.read(crops, row)
+        if digests is not None:
+            digests.of(position)
+        crop = reader.read(crops, row)
+        if digests is not None:
+            digests.of(position)
+        return crop
     except PydegradeError as error:
         return str(error)
     except OSError as error:
         return os_error_text(error)
     except MemoryError:
-        return f"{images.images[int(crops.image[row])].place}: out of memory"
+        return f"{images.images[position].place}: out of memory"
 
 
-def _degrade(crops: list[Pixels], job: PairJob, rows: list[int]) -> list[Pair]:
+def _degrade(crops: list[Pixels], job: SampleJob, rows: list[int]) -> list[Pair]:
     if not rows:
         return []
     images = [to_float(crop).to(torch.device(job.device)) for crop in crops]

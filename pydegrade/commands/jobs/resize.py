@@ -9,13 +9,17 @@ from pathlib import Path
 from ...errors import ImageError
 from ...files.formats.table import READABLE_ENDINGS
 from ...files.lock import folder_lock
-from ...files.read import MAX_PIXELS, image_size, read_picture
+from ...files.memory import MemoryBudget
+from ...files.read import MAX_PIXELS, Picture, image_size, open_image
 from ...files.write import encode_png
 from ...images.imresize import Border, Kernel, imresize
 from ...native import binding
-from ..shell.images import Fates, Item, check_suffix, each, find_items
+from ..shell.images import Fates, Item, Items, check_suffix, each, find_items
 from ..shell.outputs import Results, check_file, check_folder, write_file
 from ..shell.progress import Progress
+
+WORK_BYTES_PER_SAMPLE = 16
+"""Memory of a resize and of encoding its result: a sample in double, between the passes and after them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class ResizePlan:
         file: the result of the only image, where the user named it.
     """
 
-    items: tuple[Item, ...]
+    items: Items
     folder: Path
     file: Path | None = None
 
@@ -94,10 +98,11 @@ def plan_resize(source: Path, out: Path, suffix: str = "") -> ResizePlan:
     check_suffix(suffix)
     if not source.is_dir() and out.suffix.lower() in READABLE_ENDINGS and not out.is_dir():
         check_file(out, (".png",), "OUT", [source])
-        return ResizePlan((Item(out.stem, source),), out.parent, out)
+        return ResizePlan(Items((Item(out.stem, source),)), out.parent, out)
     check_folder(out, [source], "OUT")
     items = find_items([source], lambda name: (f"{name}{suffix}",))
-    return ResizePlan(tuple(Item(f"{item.name}{suffix}", item.path) for item in items), out)
+    named = tuple(Item(f"{item.name}{suffix}", item.path) for item in items.images)
+    return ResizePlan(Items(named, items.unreadable), out)
 
 
 def uneven_images(paths: list[Path], n: int) -> int:
@@ -123,38 +128,48 @@ def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resi
         OutputError: a result would replace an input or a file of another origin.
     """
     workers = binding.get_num_threads() + 1
+    budget = MemoryBudget()
     if plan.file is not None:
         target = plan.file
 
         def make_one(item: Item) -> Iterable[str]:
-            content, notes = _resized(item.path, job)
+            content, notes = _resized(item.path, job, budget)
             write_file(target, content)
             return notes
 
         progress = Progress(1)
-        return Resized(each(plan.items, make_one, progress), 0, progress.per_second)
+        return Resized(each(plan.items.images, make_one, progress), 0, progress.per_second)
 
     with folder_lock(plan.folder):
         options = {name: value for name, value in asdict(job).items() if name not in ("max_pixels", "suffix")}
         results = Results(plan.folder, "resize", options, force)
-        results.check((f"{item.name}.png" for item in plan.items), [item.path for item in plan.items], "OUT")
-        pending = [item for item in plan.items if not results.is_made(f"{item.name}.png", item.path)]
-        kept = len(plan.items) - len(pending)
+        results.check(
+            (f"{item.name}.png" for item in plan.items.images), [item.path for item in plan.items.images], "OUT"
+        )
+        pending = [item for item in plan.items.images if not results.is_made(f"{item.name}.png", item.path)]
+        kept = len(plan.items.images) - len(pending)
 
         def make(item: Item) -> Iterable[str]:
             with results.reading(item.path):
-                content, notes = _resized(item.path, job)
+                content, notes = _resized(item.path, job, budget)
             results.write(f"{item.name}.png", content, item.path)
             return notes
 
-        progress = Progress(len(plan.items), kept)
-        fates = each(pending, make, progress, total=len(plan.items), workers=workers)
+        progress = Progress(len(plan.items.images), kept)
+        fates = each(pending, make, progress, items=plan.items, workers=workers)
     return Resized(fates, kept, progress.per_second)
 
 
-def _resized(path: Path, job: ResizeJob) -> tuple[bytes, tuple[str, ...]]:
+def _resized(path: Path, job: ResizeJob, budget: MemoryBudget) -> tuple[bytes, tuple[str, ...]]:
     """The PNG of one resized file, and what had to be converted; gray stays gray and 16 bits stay, as with MATLAB."""
-    picture = read_picture(path, job.max_pixels).opaque()
+    with open_image(path, job.max_pixels) as file:
+        header = file.header
+        pixels = header.height * header.width * max(1.0, min(job.scale, job.max_pixels**0.5) ** 2)
+        with budget.hold(header.decode_bytes + round(pixels) * header.channels * WORK_BYTES_PER_SAMPLE):
+            return _encoded(file.decode().opaque(), path, job)
+
+
+def _encoded(picture: Picture, path: Path, job: ResizeJob) -> tuple[bytes, tuple[str, ...]]:
     pixels = picture.array
     height, width = (side - side % job.modcrop for side in pixels.shape[:2])
     if height == 0 or width == 0:

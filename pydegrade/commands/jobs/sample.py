@@ -31,12 +31,14 @@ from ...files.sample_manifest import (
     write_tables,
 )
 from ...files.write import write_image
+from ...native import binding
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 from ..sheet import PAIR_WIDTH_PX, pair_rows, render_sheet
 from ..shell.progress import Progress
 from ..shell.text import say
-from .pairs import Outcome, PairJob, crop_or_reason, kinds_of, write_pairs
+from .pairs import Outcome, SampleJob, crop_or_reason, kinds_of, write_pairs
+from .sample_record import Finished, SourceDigests, append_samples, read_samples, still_finished, write_samples
 
 SHEET_PAIRS = 24
 
@@ -94,7 +96,7 @@ def write_parameters(out: Path, tasks: TaskBatch) -> list[Path]:
         return write_tables(out, Samples(tasks), {})
 
 
-def make_pairs(out: Path, job: PairJob, options: RunOptions) -> SampleOutcome:
+def make_pairs(out: Path, job: SampleJob, options: RunOptions) -> SampleOutcome:
     """Make the missing pairs of a run, then its tables and its sheet.
 
     Args:
@@ -130,17 +132,23 @@ def _facts(space: Space) -> dict[str, Any]:
     return {"scale": space.scale, "source": space.source, "versions": versions}
 
 
-def _filled(out: Path, job: PairJob, store: PairStore, samples: Samples) -> SampleOutcome:
+def _filled(out: Path, job: SampleJob, store: PairStore, samples: Samples) -> SampleOutcome:
     count = len(job.tasks)
-    before = _finished_rows(store, job.tasks)
+    digests = SourceDigests(job.images)
+    record = read_samples(out)
+    before = still_finished(record, job.tasks.indices, job.crops, store, digests, binding.get_num_threads() + 1)
+    record = {index: record[index] for index in job.tasks.indices[before].tolist()}
     if len(before):
         say(f"{len(before)} of {count} samples are there from an earlier run")
+    write_samples(out, record)
     write_manifest(out, samples.take(before))
 
     # Make pairs. Ctrl-C ends this part only: tables of what is done follow all the same.
     progress = Progress(count, len(before), "pairs")
 
-    def finished(rows: NDArray[np.int64]) -> None:
+    def finished(rows: NDArray[np.int64], made: dict[int, Finished]) -> None:
+        append_samples(out, made)
+        record.update(made)
         append_manifest(out, samples.take(rows))
         progress.advance(len(rows))
 
@@ -148,7 +156,7 @@ def _filled(out: Path, job: PairJob, store: PairStore, samples: Samples) -> Samp
     interrupted = False
     started_s = time.perf_counter()
     try:
-        outcome = write_pairs(job, store, np.setdiff1d(np.arange(count), before), finished)
+        outcome = write_pairs(job, store, np.setdiff1d(np.arange(count), before), digests, finished)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -156,8 +164,9 @@ def _filled(out: Path, job: PairJob, store: PairStore, samples: Samples) -> Samp
     seconds = time.perf_counter() - started_s
 
     # Tables and sheet.
-    done = _finished_rows(store, job.tasks)
+    done = np.nonzero(np.isin(job.tasks.indices, np.array(sorted(record), np.int64)))[0]
     store.close()
+    write_samples(out, record)
     reasons = {int(job.tasks.indices[row]): reason for row, reason in outcome.skipped.items()}
     written = write_tables(out, samples.take(done), reasons)
     sheet = _sheet(job, done[:SHEET_PAIRS])
@@ -170,11 +179,7 @@ def _filled(out: Path, job: PairJob, store: PairStore, samples: Samples) -> Samp
     )
 
 
-def _finished_rows(store: PairStore, tasks: TaskBatch) -> NDArray[np.int64]:
-    return np.nonzero(np.isin(tasks.indices, np.array(sorted(store.finished()), np.int64)))[0]
-
-
-def _sheet(job: PairJob, rows: NDArray[np.int64]) -> Pixels | None:
+def _sheet(job: SampleJob, rows: NDArray[np.int64]) -> Pixels | None:
     """Contact sheet of some samples of a job, without those whose image is gone by now; None when none is left."""
     reader = CropReader(job.images, job.cache_bytes, job.max_pixels)
     crops = {int(row): crop_or_reason(reader, job.images, job.crops, int(row)) for row in rows}

@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import ImageError, PydegradeError, is_out_of_memory
+from ...errors import ImageError, is_out_of_memory
 from ...files.paths import list_images, unique_names
-from .errors import BAD_INPUT, DONE, INTERRUPTED, os_error_text
+from .errors import BAD_INPUT, DONE, INTERRUPTED, exit_code, os_error_text
 from .progress import Progress
 from .text import complain, say
 
@@ -31,9 +31,20 @@ class Item:
     path: Path
 
 
-def find_items(
-    sources: Sequence[Path], results_of: Callable[[str], Iterable[str]] = lambda name: (name,)
-) -> list[Item]:
+@dataclass(frozen=True)
+class Items:
+    """The images of a job.
+
+    Attributes:
+        images: all of them.
+        unreadable: one line for each folder that cannot be opened; every one counts as an image that failed.
+    """
+
+    images: tuple[Item, ...]
+    unreadable: tuple[str, ...] = ()
+
+
+def find_items(sources: Sequence[Path], results_of: Callable[[str], Iterable[str]] = lambda name: (name,)) -> Items:
     """All images of files and folders, folders searched with everything below them, each with a name of its own.
 
     Names are paths relative to the folder, without ending. Where that would give two images one result, the ending stays
@@ -48,12 +59,14 @@ def find_items(
     """
     # Every file once, with its place in its folder.
     found: dict[Path, tuple[Path, Path]] = {}
+    unreadable: list[str] = []
     for source in sources:
         paths: Sequence[Path] = [source]
         if source.is_dir():
             listed = list_images(source)
             paths = listed.paths
             say_left_out(listed.left_out)
+            unreadable += listed.unreadable
         for path in paths:
             relative = path.relative_to(source) if source.is_dir() else Path(source.name)
             found.setdefault(_same(path), (relative, path))
@@ -63,7 +76,7 @@ def find_items(
         for relative, path in found.values()
     ]
     names = unique_names(relatives, results_of)
-    return [Item(name, path) for name, (_, path) in zip(names, found.values())]
+    return Items(tuple(Item(name, path) for name, (_, path) in zip(names, found.values())), tuple(unreadable))
 
 
 def check_suffix(suffix: str) -> None:
@@ -108,13 +121,12 @@ class Fates:
 
 
 def each(
-    items: Sequence[Item],
+    pending: Sequence[Item],
     make: Callable[[Item], Iterable[str]],
     progress: Progress,
     *,
-    total: int = 0,
+    items: Items | None = None,
     workers: int = 1,
-    bad_input: tuple[type[Exception], ...] = (),
     steps: int = 1,
     memory_hint: str = "",
 ) -> Fates:
@@ -122,40 +134,42 @@ def each(
     counted, and the others are done.
 
     Args:
-        items: what to do.
+        pending: what to do.
         make: reads, computes and writes one; returns notes ("alpha channel dropped"), which are printed with the file's
             name. Errors of the disk must come as `WriteError`: these end the job.
         progress: gets a step per image; closed at the end.
-        total: images of the job, those of earlier runs included; 0: these.
+        items: the whole job, whose other images are done already; None: these are all.
         workers: threads.
-        bad_input: further errors, beside PydegradeError and OSError, that concern one image.
         steps: of `progress` per image; 0: `make` counts.
         memory_hint: what to do about an image that is too large for the memory.
     """
-    refusals: tuple[type[Exception], ...] = (PydegradeError, OSError, *bad_input)
-    total = total or len(items)
-    fates = Fates(total, total - len(items))
+    items = items or Items(tuple(pending))
+    fates = Fates(len(items.images) + len(items.unreadable), len(items.images) - len(pending), [*items.unreadable])
 
     def note(item: Item, result: Callable[[], Iterable[str]]) -> None:
         try:
             for text in result():
                 progress.say(f"note: {item.path}: {text}")
             fates.done += 1
-        except refusals as error:
-            _fail(fates, progress, item, os_error_text(error) if isinstance(error, OSError) else str(error))
         except Exception as error:
-            if not is_out_of_memory(error):
+            if is_out_of_memory(error):
+                _free_memory()
+                reason = f"out of memory; {memory_hint}" if memory_hint else "out of memory"
+            elif isinstance(error, OSError):
+                reason = os_error_text(error)
+            elif exit_code(error) == BAD_INPUT:
+                reason = str(error)
+            else:
                 raise
-            _free_memory()
-            _fail(fates, progress, item, f"out of memory; {memory_hint}" if memory_hint else "out of memory")
+            _fail(fates, progress, item, reason)
         progress.advance(steps)
 
     try:
         if workers <= 1:
-            for item in items:
+            for item in pending:
                 note(item, lambda item=item: make(item))  # type: ignore[misc]
         else:
-            _in_threads(items, make, note, workers)
+            _in_threads(pending, make, note, workers)
     except KeyboardInterrupt:
         fates.interrupted = True
     finally:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ...errors import PydegradeError, WriteError, is_out_of_memory, nearest
-from ...files.atomic import is_about_the_path
+from ...errors import WriteError, is_out_of_memory, nearest
 from .errors import (
     BAD_INPUT,
     DONE,
     FAILURE,
     INTERRUPTED,
+    exit_code,
     os_error_text,
 )
 from .text import complain
@@ -34,26 +34,19 @@ def run(
     command: click.Command,
     name: str,
     arguments: Sequence[str] | None = None,
-    *,
-    bad_input: tuple[type[Exception], ...] = (),
-    failures: tuple[type[Exception], ...] = (),
     memory_hint: str = MEMORY_HINT,
 ) -> NoReturn:
     """Run a command line and leave with its exit code.
 
     0: done. 2: wrong usage or bad input, said in one line on stderr. 1: failure (a full disk, no memory). 130:
-    interrupted. What is none of these is a defect, and keeps its traceback.
+    interrupted. Which error is which says its attribute `exit_code`; what has none is a defect, and keeps its traceback.
 
     Args:
         command: the group.
         name: of the program.
         arguments: of the command line; None: sys.argv.
-        bad_input: further errors about what the user passed, beside `PydegradeError`.
-        failures: further errors of what went wrong on the way; a type that both name is bad input.
         memory_hint: what to do when memory is used up.
     """
-    wrong: tuple[type[Exception], ...] = (PydegradeError, *bad_input)
-    failed: tuple[type[Exception], ...] = (WriteError, *failures)
     try:
         code: Any = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
@@ -64,17 +57,18 @@ def run(
         # The reader of our output has left (`| head`); Python would complain once more while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILURE
-    except wrong as error:
-        code = complain(f"{name}: {error}", BAD_INPUT)
-    except failed as error:
-        code = complain(f"{name}: {error}", FAILURE)
-    except OSError as error:
-        code = complain(f"{name}: {os_error_text(error)}", BAD_INPUT if is_about_the_path(error) else FAILURE)
     except Exception as error:
-        if not is_out_of_memory(error):
+        known = exit_code(error)
+        if known is None:
             raise
-        code = complain(f"{name}: out of memory; {memory_hint}", FAILURE)
+        code = complain(f"{name}: {_text(error, memory_hint)}", known)
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _text(error: Exception, memory_hint: str) -> str:
+    if is_out_of_memory(error):
+        return f"out of memory; {memory_hint}"
+    return os_error_text(error) if isinstance(error, OSError) else str(error)
 
 
 def version_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -232,6 +232,10 @@ class Results:
                 f"{option}: {foreign[0]}, and not from this command{more}; remove it, choose another folder, or --force"
             )
 
+    def claim(self, name: str) -> None:
+        """Note that a folder of results is this command's; `check` refuses one that is not."""
+        self._note(name, Made(self.command, "", ""))
+
     def is_made(self, name: str, path: Path, part: str = "") -> bool:
         """Whether a result is there, whole, and made from this content of the input.
 
@@ -268,13 +272,15 @@ class Results:
             OutputError, WriteError: see `pydegrade.files.atomic`.
         """
         made = Made(self.command, self._source(path, part), hashlib.sha256(content).hexdigest())
-        target = self.folder / name
+        self._note(name, made)
+        write_file(self.folder / name, content)
+
+    def _note(self, name: str, made: Made) -> None:
         line = json.dumps({"name": name, **vars(made)}) + "\n"
         with self._lock:
             if self._made.get(name) != made:
                 append(self._record, line.encode())
                 self._made[name] = made
-        write_file(target, content)
 
     def _source(self, path: Path, part: str) -> str:
         text = "\0".join([self._job, self._digest(path)[1], part])

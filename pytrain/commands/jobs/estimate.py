@@ -14,7 +14,7 @@ from pydegrade.commands.shell.progress import Progress
 from pydegrade.files.pixels import to_float
 from pydegrade.files.read import read_rgb8
 
-from ...errors import DataError, PytrainError
+from ...errors import DataError
 from ...evaluation.infer import NotFiniteError
 from ...evaluation.steering import adaptive, estimate
 from ...files.checkpoint import load_model
@@ -39,7 +39,7 @@ def estimate_images(
     net = adaptive(load_model(model).net.to(device), str(model))
     items = find_items(sources)
     found: dict[str, Any] = {}
-    progress = Progress(len(items))
+    progress = Progress(len(items.images))
 
     def make(item: Item) -> Iterable[str]:
         decoded = read_rgb8(item.path, max_pixels)
@@ -57,7 +57,7 @@ def estimate_images(
             say(line)
         return decoded.notes
 
-    return found, each(items, make, progress, bad_input=(PytrainError,))
+    return found, each(items.images, make, progress, items=items)
 
 
 def _lines(name: str, values: Mapping[str, Any]) -> list[str]:

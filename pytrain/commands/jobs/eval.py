@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import torch
 
-from pydegrade.commands.shell.outputs import check_folder
+from pydegrade.commands.shell.outputs import Results, check_folder
 from pydegrade.commands.shell.progress import Progress
+from pydegrade.files.lock import folder_lock
 
 from ...config.config import Config
 from ...errors import ConfigError
@@ -121,27 +123,27 @@ def measure(asked: Measurement, device: torch.device, folder: Path | None) -> li
     tasks = {task: own for one in configs for task, own in task_scales(one).items()}
     sets = open_sets(settings, scales.pop(), tasks)
 
+    named = dict(zip(labels(models), loaded.items()))
     progress = Progress(len(models) * sum(len(one.hr.images) for one in sets), 0, "images")
-    results = []
+
+    def measured(label: str) -> EvalResult:
+        name, model = named[label]
+        net: Any = name if model is None else model.net.to(device)
+        into = None if folder is None else folder / label
+        return evaluate(
+            net, sets, settings, into, None, label, lambda _done, _total: progress.advance(1), must_be_finite=True
+        )
+
     try:
-        for label, (name, model) in zip(labels(models), loaded.items()):
-            net: Any = name if model is None else model.net.to(device)
-            into = None if folder is None else folder / label
-            results.append(
-                evaluate(
-                    net,
-                    sets,
-                    settings,
-                    into,
-                    None,
-                    label,
-                    lambda _done, _total: progress.advance(1),
-                    must_be_finite=True,
-                )
-            )
+        with contextlib.nullcontext() if folder is None else folder_lock(folder):
+            if folder is not None:
+                results = Results(folder, "eval", {})
+                results.check(named, [], "--save-images")
+                for label in named:
+                    results.claim(label)
+            return [measured(label) for label in named]
     finally:
         progress.close()
-    return results
 
 
 def labels(models: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from pydegrade.files.lock import folder_lock
 from pydegrade.files.read import read_picture
 from pydegrade.files.write import encode_png
 
-from ...errors import ConfigError, PytrainError
+from ...errors import ConfigError
 from ...evaluation.infer import NotFiniteError, upscale_array
 from ...evaluation.steering import Steered, adaptive, parse_changes
 from ...files.checkpoint import load_model
@@ -109,19 +109,19 @@ def upscale_images(
     """
     check_suffix(options.suffix)
     items = find_items(sources, lambda name: (f"{name}{options.suffix}",))
-    result_of = {item: f"{item.name}{options.suffix}.png" for item in items}
+    result_of = {item: f"{item.name}{options.suffix}.png" for item in items.images}
     made_from = {
         **upscaler.made_from,
         "tile_px": options.tile_px,
         "overlap_px": options.overlap_px if options.tile_px else 0,
         "precision": options.precision,
     }
-    say(f"{upscaler.about}, {len(items)} images")
+    say(f"{upscaler.about}, {len(items.images)} images")
     with folder_lock(out):
         results = Results(out, "infer", made_from, force)
-        results.check(result_of.values(), [item.path for item in items])
-        pending = [item for item in items if not results.is_made(result_of[item], item.path)]
-        kept = len(items) - len(pending)
+        results.check(result_of.values(), [item.path for item in items.images])
+        pending = [item for item in items.images if not results.is_made(result_of[item], item.path)]
+        kept = len(items.images) - len(pending)
         if kept:
             say(f"{kept} results are there already (--force makes them again)")
         # One large image: its tiles say how far it is.
@@ -133,9 +133,9 @@ def upscale_images(
             results.write(result_of[item], content, item.path)
             return notes
 
-        progress = Progress(len(items), kept)
+        progress = Progress(len(items.images), kept)
         return each(
-            pending, make, progress, total=len(items), bad_input=(PytrainError,),
+            pending, make, progress, items=items,
             memory_hint="give a smaller --tile" if options.tile_px else "give --tile 512",
         )  # fmt: skip
 
