@@ -1,17 +1,18 @@
 # Two commands for a newcomer, each doing all of its own set-up:
 #   make sample    4000 degraded pairs from the photographs that ship with scikit-image
 #   make test      lint, types and tests
-# and three for whoever changes something (CONTRIBUTING.md):
+# and four for whoever changes something (CONTRIBUTING.md):
 #   make quick     the tests that are not slow, in about a minute
 #   make lint      formatting, lint and types
 #   make hooks     lint what is committed, on every commit
+#   make schema    the JSON schema of configurations, after an option has changed
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/*.* csrc/*/*.* csrc/ops/*/*.*) CMakeLists.txt setup.py
 CPP := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: all sample test quick lint hooks fuzz bench clean
+.PHONY: all sample test quick lint hooks schema fuzz bench clean
 all: $(VENV)/built
 
 # The environment: once, and again when the requirements change.
@@ -28,6 +29,9 @@ $(VENV)/ready: pyproject.toml constraints.txt
 $(VENV)/built: $(VENV)/ready $(SOURCES)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
+
+schema: $(VENV)/built
+	$(BIN)/pytrain schema -o configs/pytrain.schema.json
 
 sample: $(VENV)/built
 	$(BIN)/degrade sample --tasks 4000 --out out/sample

@@ -18,9 +18,17 @@ class PytrainError(ValueError):
 
 
 class ConfigError(PytrainError):
-    """A configuration that cannot be understood; the message names file, line, key and value."""
+    """A configuration that cannot be understood; the message names file, line, key and value.
+
+    Attributes:
+        problems: a line for each thing that is wrong; together they are the message.
+    """
 
     exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class CheckpointError(PytrainError):

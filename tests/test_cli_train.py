@@ -454,3 +454,14 @@ def test_memory_of_methods_with_several_networks(tmp_path):
     assert memory.size_text(1500) == "2 kB"
     assert memory.size_text(2.5e9) == "2.5 GB"
     assert memory.available_bytes(torch.device("cpu")) > 2**28
+
+
+def test_all_errors_of_a_configuration_are_said_a_line_each(pytrain, project):
+    wrong = ("--set", "data.batch=1000000000", "--set", "optimizer.eps=0", "--set", "trian.threads=1")
+    result = pytrain("check", project / "cfg.toml", *wrong)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines() == [
+        "pytrain: --set data.batch=1000000000: data.batch must be <= 65536, got 1000000000",
+        "pytrain: --set optimizer.eps=0: optimizer.eps must be > 0, got 0",
+        "pytrain: --set trian.threads=1: unknown section 'trian'; did you mean 'train'?",
+    ]

@@ -145,7 +145,7 @@ def test_all_experts_start_from_one_checkpoint(tmp_path):
     for other, message in (
         (state, "experts: expected a plain srresnet to copy, got a bank of 5 experts; load it as it is"),
         ({"a.weight": torch.zeros(1)}, "experts: expected a plain srresnet to copy, got keys a.weight"),
-        (meta_state(SRResNetConfig(2, 8, 2)), "experts: expected SRResNetConfig(scale=4"),
+        (meta_state(SRResNetConfig(2, 8, 2)), "experts: expected SRResNetConfig(type='srresnet', scale=4"),
     ):
         with pytest.raises(CheckpointError, match=re.escape(message)):
             experts_from_srresnet(config, other)
@@ -264,10 +264,10 @@ def test_shares_start_at_one_over_the_number_of_experts():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DASRSRResNetConfig(num_experts=0), "net.num_experts must be at least 1, got 0"),
-        (lambda: DASRSRResNetConfig(scale=5), "net.scale must be one of 1, 2, 3, 4, got 5"),
-        (lambda: DASRPredictorConfig(input="edges"), "net.input must be one of 'image', 'high_pass', got 'edges'"),
-        (lambda: DASRPredictorConfig(mapping_init="zero"), "net.mapping_init must be one of 'equal', 'released'"),
+        (lambda: DASRSRResNetConfig(num_experts=0), "net.num_experts must be >= 1, got 0"),
+        (lambda: DASRSRResNetConfig(scale=5), "net.scale must be one of 1, 2, 3 or 4, got 5"),
+        (lambda: DASRPredictorConfig(input="edges"), "net.input must be one of 'image' or 'high_pass', got 'edges'"),
+        (lambda: DASRPredictorConfig(mapping_init="zero"), "net.mapping_init must be one of 'equal' or 'released'"),
         (
             lambda: build(DASRSRResNetConfig(2, 4, 1, 3))(torch.zeros(2, 3, 4, 4), torch.zeros(2, 5)),
             "dasr_srresnet: mixing must have shape (2, 3) (images, experts), got (2, 5)",

@@ -336,9 +336,9 @@ def test_configurations_that_cannot_be() -> None:
         (EvalSetConfig, {"crop_px": -4}, "evaluate.sets.crop_px must be >= 0, got -4"),
         (EvalSetConfig, {"hr": ("x",), "lr": "y", "space": "z"}, "evaluate.sets.space must be empty where lr names"),
         (EvalSetConfig, {"lr": "y"}, "evaluate.sets.hr must be one folder or .lmdb where lr is given, got []"),
-        (EvaluateConfig, {"every_steps": 0}, "evaluate.every_steps must be > 0, got 0"),
+        (EvaluateConfig, {"every_steps": 0}, "evaluate.every_steps must be >= 1, got 0"),
         (EvaluateConfig, {"tile_px": 60}, "evaluate.tile_px must be 0 or more than twice overlap_px, got 60"),
-        (EvaluateConfig, {"protocols": ()}, "evaluate.protocols must be at least one, got ()"),
+        (EvaluateConfig, {"protocols": ()}, "evaluate.protocols must be at least one, got []"),
         (EvaluateConfig, {"protocols": ("luma",)}, "evaluate.protocols must be like 'y-uint8' or"),
         (
             EvaluateConfig,

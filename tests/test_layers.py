@@ -28,7 +28,8 @@ FLOORS = {
     ],
     "pytrain": [
         ["errors"],
-        ["__init__", "settings"],
+        ["__init__", "options"],
+        ["settings"],
         ["nets"],
         ["data", "files"],
         ["evaluation"],

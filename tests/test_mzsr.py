@@ -231,7 +231,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
             loop.fit(configuration(tmp_path / "run", change))
     for change, message in (
         ({"tasks": 0}, r"method\.tasks must be >= 1, got 0"),
-        ({"scales": (2, 1)}, r"method\.scales must be whole numbers >= 2, got \[2, 1\]"),
+        ({"scales": (2, 1)}, r"method\.scales\[1\] must be >= 2, got 1"),
         ({"inner_steps": 0}, r"method\.inner_steps must be >= 1, got 0"),
         ({"inner_rate": 0.0}, r"method\.inner_rate must be > 0, got 0\.0"),
     ):

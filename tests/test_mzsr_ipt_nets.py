@@ -278,7 +278,7 @@ def test_unknown_tasks_and_other_heads_are_named(tmp_path):
     [
         ({"tasks": ["a", "b"]}, "net.scales must have 2 entries like tasks, got [2]"),
         ({"tasks": ["a", "a"], "scales": [1, 1]}, "net.tasks must be different names, at least one, got ['a', 'a']"),
-        ({"scales": [5]}, "net.scales must be one of 1, 2, 3, 4, got 5"),
+        ({"scales": [5]}, "net.scales[0] must be one of 1, 2, 3 or 4, got 5"),
         ({"patch_px": 50}, "net.patch_px must be a multiple of token_px 3, got 50"),
         ({"num_heads": 7}, "net.num_heads must divide num_features * token_px^2 = 576, got 7"),
     ],
@@ -286,7 +286,7 @@ def test_unknown_tasks_and_other_heads_are_named(tmp_path):
 def test_bad_ipt_sizes_are_one_clear_line(values, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         nets.config_from_dict({"type": "ipt", **values})
-    with pytest.raises(ConfigError, match=re.escape("net.num_layers must be at least 2, got 1")):
+    with pytest.raises(ConfigError, match=re.escape("net.num_layers must be >= 2, got 1")):
         MZSRConfig(num_layers=1)
 
 

@@ -82,7 +82,7 @@ def test_the_rate_of_a_phase():
     [
         ({"learning_rate": 0.0}, "optimizer.learning_rate must be > 0, got 0.0"),
         ({"learning_rates": {"d": -1.0}}, "optimizer.learning_rates.d must be >= 0, got -1.0"),
-        ({"betas": (0.9, 1.0)}, "optimizer.betas must be in [0, 1), got (0.9, 1.0)"),
+        ({"betas": (0.9, 1.0)}, "optimizer.betas[1] must be < 1, got 1.0"),
         ({"eps": 0.0}, "optimizer.eps must be > 0, got 0.0"),
         ({"weight_decay": -1.0}, "optimizer.weight_decay must be >= 0, got -1.0"),
         ({"clip_norm": -0.5}, "optimizer.clip_norm must be >= 0, got -0.5"),

@@ -55,10 +55,10 @@ def test_warm_up_multiplies_every_shape():
     ("values", "message"),
     [
         ({"warmup_steps": -1}, "schedule.warmup_steps must be >= 0, got -1"),
-        ({"milestones": (5, 3)}, "schedule.milestones must be rising, got (5, 3)"),
-        ({"gamma": 0.0}, "schedule.gamma must be in (0, 1], got 0.0"),
-        ({"floor": 1.5}, "schedule.floor must be in [0, 1], got 1.5"),
-        ({"periods": (0,)}, "schedule.periods must be > 0, got (0,)"),
+        ({"milestones": (5, 3)}, "schedule.milestones must be rising, got [5, 3]"),
+        ({"gamma": 0.0}, "schedule.gamma must be > 0, got 0.0"),
+        ({"floor": 1.5}, "schedule.floor must be <= 1, got 1.5"),
+        ({"periods": (0,)}, "schedule.periods[0] must be >= 1, got 0"),
     ],
 )
 def test_bad_values_are_named(values, message):

@@ -261,11 +261,11 @@ def test_damaged_groups_are_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"thresholds_db": (0.4, 0.8)}, r"thresholds_db must be strictly falling, got \(0\.4, 0\.8\)"),
+        ({"thresholds_db": (0.4, 0.8)}, r"thresholds_db must be strictly falling, got \[0\.4, 0\.8\]"),
         ({"thresholds_db": ()}, "thresholds_db must be strictly falling"),
         ({"shares": (0.6, 0.6)}, "shares must be positive with a sum of at most 1"),
-        ({"share": 1.0}, r"share must be in \(0, 1\), got 1\.0"),
-        ({"average": 200}, r"average must be in \[1, iterations\], got 200"),
+        ({"share": 1.0}, r"share must be < 1, got 1\.0"),
+        ({"average": 200}, "average must be at most iterations, got 200"),
         ({"tasks": 1}, "tasks must be >= 2, got 1"),
     ],
 )
@@ -564,7 +564,7 @@ def test_the_command(grouped: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     code, _, errors = ran(str(path), "--set", "method.grouping.share=2")
     assert code == 2
     assert errors.count("\n") == 1
-    assert "method.grouping.share must be in (0, 1), got 2" in errors
+    assert "method.grouping.share must be < 1, got 2" in errors
     code, _, errors = ran("score", str(path), "--indicator", "gradeint")
     assert code == 2
     assert "did you mean 'gradient'" in errors

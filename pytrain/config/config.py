@@ -13,19 +13,39 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args
+
+import tomli_w
+from pydantic import Discriminator, InstanceOf, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import ErrorDetails
 
 from pydegrade.tasks.toml_lines import KeyPath, decode_error, key_lines
 
 from ..data.source import DataConfig
-from ..errors import ConfigError, DataError, PytrainError, nearest
+from ..errors import ConfigError, DataError, PytrainError, nearest, one_line
 from ..evaluation.evaluate import EvaluateConfig
 from ..methods.registry import METHODS
 from ..nets import NETS
-from ..settings import CheckpointConfig, LogConfig, OptimizerConfig, RunConfig, ScheduleConfig, TrainConfig, require
-from .parsing import Option, Places, Reader, options
+from ..options import (
+    MISSING,
+    Option,
+    adapter,
+    as_json,
+    dotted,
+    message,
+    option,
+    options,
+    options_of,
+    plain,
+    records_in,
+    require,
+    shown,
+)
+from ..settings import CheckpointConfig, LogConfig, OptimizerConfig, RunConfig, ScheduleConfig, TrainConfig
+from .places import Places
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,6 +57,7 @@ __all__ = [
     "TRAINABLE",
     "UPSCALERS",
     "Config",
+    "changed_settings",
     "digest",
     "load",
     "loads",
@@ -46,40 +67,26 @@ __all__ = [
     "to_toml",
 ]
 
-SECTIONS: Mapping[str, type[Any]] = {
-    "run": RunConfig,
-    "data": DataConfig,
-    "optimizer": OptimizerConfig,
-    "schedule": ScheduleConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "checkpoint": CheckpointConfig,
-    "log": LogConfig,
-}
-"""The sections whose type is always the same; `net` and `method` have one type per `type`."""
-
-UPSCALERS = tuple(
-    name for name, net in NETS.items() if "scale" in {member.name for member in dataclasses.fields(net.config)}
-)
+UPSCALERS = tuple(name for name, net in NETS.items() if "scale" in options_of(net.config))
 """The networks whose configuration has a scale."""
 
 TRAINABLE = tuple(name for name, net in NETS.items() if hasattr(net.config, "scale") or name in UPSCALERS)
 """The networks that a run can train as its model, with those whose scale belongs to their tasks (IPT)."""
 
-FREE = {
-    "run": ("name", "out", "device"),
-    "data": ("workers", "cache_mb"),
-    "train": ("compile", "accumulate", "threads", "bad_steps"),
-    "evaluate": (),
-    "checkpoint": (),
-    "log": (),
-}
-"""What `digest` leaves out: the whole section where nothing is named. It moves no weight, or only by rounding."""
+if TYPE_CHECKING:
+    AnyNet = Any
+    AnyMethod = Any
+else:
+    AnyNet = Annotated[Union[tuple(NETS[name].config for name in TRAINABLE)], Discriminator("type")]  # noqa: UP007
+    AnyMethod = Annotated[Union[tuple(entry.config for entry in METHODS.values())], Discriminator("type")]  # noqa: UP007
+
+MOST_BYTES = 2**20
+"""Of a file."""
 
 _KEY = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))((?:\[[0-9]+\])*)\s*(\.|$)""")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("", kw_only=True)
 class Config:
     """A run: one section of the file per field, checked.
 
@@ -89,26 +96,37 @@ class Config:
         places: where values were set, for messages; does not take part in comparisons.
     """
 
-    run: RunConfig = field(default_factory=RunConfig)
-    net: Any
-    method: Any
-    data: DataConfig = field(default_factory=DataConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    log: LogConfig = field(default_factory=LogConfig)
-    places: Places = field(default_factory=Places, compare=False, repr=False)
+    run: RunConfig = option(RunConfig(), "the run as a whole")
+    net: AnyNet = option(MISSING, "the network that is trained")
+    method: AnyMethod = option(MISSING, "what a step learns from and what it minimises")
+    data: DataConfig = option(DataConfig(), "what it learns from")
+    optimizer: OptimizerConfig = option(OptimizerConfig(), "how weights move")
+    schedule: ScheduleConfig = option(ScheduleConfig(), "how the learning rate changes")
+    train: TrainConfig = option(TrainConfig(), "how a step is computed")
+    evaluate: EvaluateConfig = option(EvaluateConfig(), "when and how it is measured", moves_weights=False)
+    checkpoint: CheckpointConfig = option(CheckpointConfig(), "what is saved", moves_weights=False)
+    log: LogConfig = option(LogConfig(), "what is written", moves_weights=False)
+    places: Annotated[InstanceOf[Places], SkipJsonSchema()] = field(default_factory=Places, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        require(self.net.type in TRAINABLE, "net.type", f"one of {', '.join(TRAINABLE)}", self.net.type)
         scale = int(self.net.scale)
         require(scale >= 1, "net.scale", "given (spandrel reads the file only later)", scale)
         crop_px = self.data.crop_px
         require(crop_px % scale == 0, "data.crop_px", f"a multiple of net.scale {scale}", crop_px)
         batch, accumulate = self.data.batch, self.train.accumulate
         require(accumulate <= batch, "train.accumulate", f"at most data.batch {batch}", accumulate)
+
+
+NAMES = tuple(name for name in options_of(Config) if name != "places")
+"""The sections of a file, in the order in which they are written."""
+
+SECTIONS: Mapping[str, type[Any]] = {
+    name: records_in(options_of(Config)[name].hint)[0] for name in NAMES if name not in ("net", "method")
+}
+"""The sections whose type is always the same; `net` and `method` have one type per `type`."""
+
+
+# ---- Reading
 
 
 def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
@@ -119,12 +137,16 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
         overrides: texts `section.key=value`, applied in order after the file. The value is TOML; what is no TOML value
             is taken as text: `run.name=first`. Entries of lists by number: `evaluate.sets[0].name=set5`.
     Raises:
-        ConfigError: one line, "file:line: section.key must be X, got Y; did you mean Z?".
+        ConfigError: everything that is wrong, one line each: "file:line: section.key must be X, got Y; did you mean Z?".
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{path}: must be a configuration of at most {MOST_BYTES >> 20} MB, got a larger file")
     return loads(text, overrides, str(path), Path(path).parent)
 
 
@@ -145,46 +167,138 @@ def loads(
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(decode_error(origin, error)) from None
+    except (ValueError, RecursionError) as error:
+        # Integers of thousands of digits, thousands of brackets.
+        raise ConfigError(f"{origin}: not valid TOML: {one_line(error, 120)}") from None
+    as_json(data, origin)  # before anything walks over tables that are too deep
     given: dict[KeyPath, str] = {}
     for override in overrides:
         given[_apply(data, override)] = override
-    return _config(data, Reader(Places(origin, key_lines(text), given), Path(folder)))
+    places = Places(origin, key_lines(text), given)
+    read = _read(data, places)
+    return replace(_with_whole_paths(read, (), places, Path(folder)), places=places)
 
 
-def _config(data: dict[str, Any], reader: Reader) -> Config:
-    places = reader.places
-    names = [member.name for member in dataclasses.fields(Config) if member.name != "places"]
-    for name, table in data.items():
-        if name not in names:
-            kind = "section" if isinstance(table, dict) else "key outside of a section:"
-            raise places.error((name,), f"unknown {kind} {name!r}{nearest(name, names)}")
-    for name, known in (("net", NETS), ("method", METHODS)):
-        if name not in data:
-            raise places.error((), f"the section [{name}] is missing; its type is one of {', '.join(known)}")
-    values: dict[str, Any] = {"places": places}
-    values["net"] = reader.net(Any, None, data["net"], ("net",), TRAINABLE)
-    values["method"] = _method(data["method"], reader)
-    for name, section in SECTIONS.items():
-        if name in data:
-            values[name] = reader.record(section, data[name], (name,))
+def _read(data: dict[str, Any], places: Places) -> Config:
+    """The checked configuration; paths as they are given."""
     try:
-        return Config(**values)
-    except ConfigError as error:
-        raise places.located(str(error), names) from None
+        found: Config = adapter(Config).validate_json(as_json(data, places.origin))
+        return found
+    except ValidationError as error:
+        entries = error.errors(include_url=False)
+    # `--set run.name=2024` means the text.
+    wanted = {_follow(entry["loc"])[0]: entry["input"] for entry in entries if entry["type"] == "string_type"}
+    meant = [path for path, value in wanted.items() if path in places.overrides and isinstance(value, (int, float))]
+    if meant:
+        for path in meant:
+            _put(data, path, places.overrides[path].partition("=")[2].strip())
+        return _read(data, places)
+    problems = sorted(_problem(entry, places) for entry in entries)
+    raise ConfigError(*dict.fromkeys(line for _, line in problems))
 
 
-def _method(table: Any, reader: Reader) -> Any:
-    path: KeyPath = ("method",)
-    if not isinstance(table, dict):
-        raise reader.places.error(path, f"method must be a table, got {table!r}")
-    given = dict(table)
-    name = given.pop("type", None)
-    if name is None:
-        raise reader.places.error(path, f"method.type is missing; known: {', '.join(METHODS)}")
-    if name not in METHODS:
-        message = f"method.type must be a known method, got {name!r}{nearest(str(name), METHODS)}"
-        raise reader.places.error((*path, "type"), message)
-    return reader.record(METHODS[name].config, given, path, label=f"[method] ({name})")
+def _follow(loc: tuple[int | str, ...]) -> tuple[KeyPath, type[Any] | None, tuple[type[Any], ...]]:
+    """What pydantic's name of a place means.
+
+    Returns:
+        (path in the file; class of the table that holds the last key; classes that the table at the place can have). The
+        name has one part more where a table can be of several classes: which one it was taken for.
+    """
+    path: KeyPath = ()
+    holder: type[Any] | None = None
+    kinds: tuple[type[Any], ...] = (Config,)
+    for part in loc:
+        by_name = {options_of(kind)["type"].default: kind for kind in kinds} if len(kinds) > 1 else {}
+        if part in by_name:
+            kinds = (by_name[part],)
+            continue
+        path = (*path, part)
+        if isinstance(part, str):
+            holder = kinds[0] if len(kinds) == 1 else None
+            member = options_of(holder).get(part) if holder else None
+            kinds = records_in(member.hint) if member else ()
+    return path, holder, kinds
+
+
+def _problem(entry: ErrorDetails, places: Places) -> tuple[int, str]:
+    """(line in the file, "file:line: ...") of one of pydantic's errors."""
+    path, holder, kinds = _follow(entry["loc"])
+    what, value = entry["type"], entry["input"]
+    if what == "value_error":
+        # A check of several options of a table, whose message begins with one of them.
+        names = NAMES if kinds[0] is Config else options_of(kinds[0])
+        return places.line(path), str(places.located(message(entry, ""), names, path))
+    key = path[-1]
+    table = f"[{dotted(path[:-1])}]"
+    if path[:-1] in (("net",), ("method",)) and holder is not None:
+        table += f" ({options_of(holder)['type'].default})"
+    if len(path) == 1 and what in ("unexpected_keyword_argument", "is_instance_of"):
+        kind = "section" if isinstance(value, dict) else "key outside of a section:"
+        text = f"unknown {kind} {shown(key)}{nearest(str(key)[:80], NAMES)}"
+    elif what == "unexpected_keyword_argument":
+        text = f"{table}: unknown key {shown(key)}{nearest(str(key)[:80], options_of(holder) if holder else ())}"
+    elif what == "missing" and len(path) == 1:
+        path, text = (), f"the section [{key}] is missing; its type is one of {', '.join(_types(kinds))}"
+    elif what == "missing" and isinstance(key, int):
+        # One entry of a list of so many; pydantic names every one that is missing.
+        path = path[:-1]
+        count = len(get_args(options_of(holder)[str(path[-1])].hint)) if holder else 0
+        text = f"{dotted(path)} must be a list of {count} values, got {shown(value)}"
+    elif what == "missing":
+        path, text = path[:-1], f"{table}: the key {key!r} is missing"
+    elif len(kinds) > 1 and not isinstance(value, dict):
+        text = f"{dotted(path)} must be a table, got {shown(value)}"
+    elif what == "union_tag_not_found" and "type" not in value:
+        text = f"{dotted(path)}.type is missing; known: {', '.join(_types(kinds))}"
+    elif what.startswith("union_tag"):
+        path, got = (*path, "type"), value["type"]
+        hint = nearest(str(got)[:80], _types(kinds))
+        text = f"{dotted(path)} must be a known {'network' if key == 'net' else key}, got {shown(got)}{hint}"
+    else:
+        text = message(entry, dotted(path))
+    return places.line(path), str(places.error(path, text))
+
+
+def _types(kinds: Sequence[type[Any]]) -> list[str]:
+    """The values of `type` among which a table's class is chosen."""
+    return [str(options_of(kind)["type"].default) for kind in kinds]
+
+
+Record = TypeVar("Record")
+
+
+def _with_whole_paths(record: Record, path: KeyPath, places: Places, folder: Path) -> Record:
+    """A table in which every path is absolute."""
+    changes = {}
+    for name, known in options_of(type(record)).items():
+        value, here = getattr(record, name), (*path, name)
+        if known.extra.get("path"):
+            whole = _whole_path(value, here, known, places, folder)
+        elif dataclasses.is_dataclass(value) and name in (NAMES if not path else options_of(type(record))):
+            whole = _with_whole_paths(value, here, places, folder)
+        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            whole = tuple(_with_whole_paths(one, (*here, number), places, folder) for number, one in enumerate(value))
+        else:
+            continue
+        if whole != value:
+            changes[name] = whole
+    return replace(record, **changes) if changes else record  # type: ignore[type-var]
+
+
+def _whole_path(value: Any, path: KeyPath, known: Option, places: Places, folder: Path) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_whole_path(one, (*path, number), known, places, folder) for number, one in enumerate(value))
+    if isinstance(value, Mapping):
+        return {key: _whole_path(one, (*path, key), known, places, folder) for key, one in value.items()}
+    if "\0" in value:
+        raise places.error(path, f"{dotted(path)} must be a path, got {shown(value)}")
+    if not value or (known.extra["path"] == "toml" and not value.endswith(".toml")):
+        return value
+    begin = folder if places.override(path) is None else Path.cwd()
+    return os.path.normpath(begin.absolute() / Path(value).expanduser())
+
+
+# ---- Options of the command line
 
 
 def _apply(data: dict[str, Any], override: str) -> KeyPath:
@@ -202,14 +316,19 @@ def _apply(data: dict[str, Any], override: str) -> KeyPath:
         else:
             inside = _entry(inside, part, where)
         if not isinstance(inside, (dict, list)):
-            raise ConfigError(f"{where}: {part!r} is no table, its value is {inside!r}")
+            raise ConfigError(f"{where}: {part!r} is no table, its value is {shown(inside)}")
     last = path[-1]
-    if isinstance(last, str) and isinstance(inside, dict):
-        inside[last] = value
-    else:
+    if not (isinstance(last, str) and isinstance(inside, dict)):
         _entry(inside, last, where)
-        inside[last] = value
+    inside[last] = value
     return path
+
+
+def _put(data: Any, path: KeyPath, value: Any) -> None:
+    """Set a value that is there."""
+    for part in path[:-1]:
+        data = data[part]
+    data[path[-1]] = value
 
 
 def _entry(inside: Any, part: str | int, where: str) -> Any:
@@ -240,9 +359,10 @@ def _override_path(name: str, where: str) -> KeyPath:
 def _override_value(text: str, where: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
-        if "\n" in text or text[:1] in ("[", "{", '"', "'"):
-            reason = re.sub(r" \(at .*\)$", "", str(error))
+    except (ValueError, RecursionError) as error:
+        looks_like_toml = "\n" in text or text[:1] in ("[", "{", '"', "'")
+        if looks_like_toml or not isinstance(error, tomllib.TOMLDecodeError):
+            reason = one_line(re.sub(r" \(at .*\)$", "", str(error)), 120)
             raise ConfigError(f"{where}: not a TOML value: {reason}") from None
         return text
 
@@ -253,11 +373,10 @@ def located(config: Config, error: PytrainError) -> PytrainError:
     Methods, data and evaluation raise `DataError("data.hr: ...")`; only the configuration knows file and line.
     """
     first = str(error).partition(" ")[0].rstrip(":").split(".")
-    names = [member.name for member in dataclasses.fields(Config) if member.name != "places"]
-    is_key = len(first) > 1 and first[0] in names
+    is_key = len(first) > 1 and first[0] in NAMES
     if not is_key or not isinstance(error, (ConfigError, DataError)) or not config.places.origin:
         return error
-    return config.places.located(str(error), names)
+    return config.places.located(str(error), NAMES)
 
 
 # ---- Writing
@@ -265,124 +384,75 @@ def located(config: Config, error: PytrainError) -> PytrainError:
 
 def method_name(config: Any) -> str:
     """The name in METHODS of a method's configuration."""
-    return next(name for name, entry in METHODS.items() if type(config) is entry.config)
+    return str(config.type)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """The resolved configuration as plain values that JSON can hold, by section; options that are None are left out."""
-    sections = (member.name for member in dataclasses.fields(Config) if member.name != "places")
-    return {name: _plain(getattr(config, name)) for name in sections}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        members = {option.name: getattr(value, option.name) for option in options(type(value))}
-        return {**_type_of(value), **{key: _plain(member) for key, member in members.items() if member is not None}}
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(entry) for entry in value]
-    return value
-
-
-def _type_of(value: Any) -> dict[str, str]:
-    """`{"type": name}` of networks and methods, which do not hold it as a field."""
-    if any(type(value) is entry.config for entry in METHODS.values()):
-        return {"type": method_name(value)}
-    if any(type(value) is net.config for net in NETS.values()):
-        return {"type": value.type}
-    return {}
+    """The resolved configuration as plain values that JSON and TOML can hold, by section."""
+    return {name: plain(getattr(config, name)) for name in NAMES}
 
 
 def to_toml(config: Config) -> str:
     """The resolved configuration as TOML, every option written out; loading it gives an equal `Config`."""
-    parts = [_tables((name,), table) for name, table in to_dict(config).items()]
-    return "\n".join(part for part in parts if part)
+    return tomli_w.dumps(to_dict(config))
 
 
-def _tables(path: tuple[str, ...], table: Mapping[str, Any], brackets: str = "[]") -> str:
-    """A table with its own keys first, then the tables in it."""
-    tables = {key: value for key, value in table.items() if _is_table(value)}
-    lists = {key: value for key, value in table.items() if isinstance(value, list) and value and _all_tables(value)}
-    name = ".".join(map(toml_key, path))
-    text = f"{brackets[0]}{name}{brackets[-1]}\n" if len(brackets) == 2 else f"[[{name}]]\n"
-    for key, value in table.items():
-        if key not in tables and key not in lists:
-            text += f"{toml_key(key)} = {toml_value(value)}\n"
-    for key, value in tables.items():
-        text += "\n" + _tables((*path, key), value)
-    for key, value in lists.items():
-        text += "".join("\n" + _tables((*path, key), entry, "[[]]") for entry in value)
-    return text
-
-
-def _is_table(value: Any) -> bool:
-    # Small mappings of numbers and texts read better on one line.
-    if not isinstance(value, dict):
-        return False
-    return "type" in value or any(isinstance(entry, (dict, list)) for entry in value.values())
-
-
-def _all_tables(value: Sequence[Any]) -> bool:
-    return all(isinstance(entry, dict) for entry in value)
-
-
-def toml_key(key: str) -> str:
-    """A key as TOML writes it."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
-
-
-def toml_value(value: Any) -> str:
-    """A plain value on one line of TOML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped too.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(toml_value, value))}]"
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{toml_key(key)} = {toml_value(entry)}" for key, entry in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    assert isinstance(value, (int, float)), f"no TOML form of {value!r}"
-    return repr(value)
-
-
-# ---- Digest
+# ---- What training depends on
 
 
 def digest(config: Config) -> str:
     """16 hex digits of what determines the weights: equal digests on equal images give equal training.
 
-    Left out: names, folders of results, logs, checkpoints, evaluation, workers, cache, threads, device, compilation and
-    accumulation. Of paths only the last part counts, so that a run may move to another machine; the images themselves
-    have a digest of their own (`Source.digest`).
+    Left out: options declared with `moves_weights=False`. Of paths only the last part counts, so that a run may move to
+    another machine; the images themselves have a digest of their own (`Source.digest`).
     """
-    content: dict[str, Any] = {}
-    for member in dataclasses.fields(Config):
-        free = FREE.get(member.name)
-        if member.name != "places" and free != ():
-            section = getattr(config, member.name)
-            content[member.name] = {**_type_of(section), **_weighty(section, free or ())}
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(_weighty(config), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _weighty(section: Any, free: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        option.name: _last_part(option, _plain(getattr(section, option.name)))
-        for option in options(type(section))
-        if option.name not in free
-    }
+def _weighty(record: Any) -> dict[str, Any]:
+    """The options of a table that training depends on, as plain values."""
+    found = {}
+    for name, known in options_of(type(record)).items():
+        value = getattr(record, name)
+        if name != "places" and known.extra.get("moves_weights", True):
+            is_table = dataclasses.is_dataclass(value)
+            found[name] = _weighty(value) if is_table else _last_part(known, plain(value))
+    return found
 
 
-def _last_part(option: Option, value: Any) -> Any:
-    if not option.metadata.get("path"):
+def _last_part(known: Option, value: Any) -> Any:
+    if not known.extra.get("path"):
         return value
     if isinstance(value, str):
         return re.split(r"[\\/]", value)[-1]
     if isinstance(value, list):
-        return [_last_part(option, entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: _last_part(option, entry) for key, entry in value.items()}
-    return value
+        return [_last_part(known, entry) for entry in value]
+    return {key: _last_part(known, entry) for key, entry in value.items()}
+
+
+def changed_settings(before: Mapping[str, Any], config: Config) -> list[str]:
+    """One line per option that differs and that training depends on: "data.batch: 8, it was 16".
+
+    Args:
+        before: `to_dict` of another configuration, possibly written by an older version: options that it does not have
+            yet had the value that is their default now.
+        config: the one that holds.
+    """
+    return _changes(before, config, "")
+
+
+def _changes(before: Mapping[str, Any], record: Any, where: str) -> list[str]:
+    lines = []
+    known = options_of(type(record))
+    for name, member in known.items():
+        if name == "places" or not member.extra.get("moves_weights", True):
+            continue
+        value = getattr(record, name)
+        old = before.get(name, plain(member.default))
+        if dataclasses.is_dataclass(value) and isinstance(old, Mapping):
+            lines += _changes(old, value, f"{where}{name}.")
+        elif old != plain(value):
+            lines.append(f"{where}{name}: {shown(plain(value))}, it was {shown(old)}")
+    gone = [name for name in before if name not in known]
+    return lines + [f"{where}{name}: no option any more, it was {shown(before[name])}" for name in gone]

@@ -51,7 +51,7 @@ from pydegrade.files.lmdb_reader import key_of
 from pydegrade.files.paths import read_lines
 
 from ..errors import ConfigError, DataError, nearest, one_line
-from ..settings import option, require
+from ..options import Texts, option, options
 
 BATCHES_AHEAD = 2
 """Finished batches that wait for the training process; as many again may be half finished."""
@@ -64,12 +64,18 @@ MOST_ATTEMPTS = 64
 NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of the system that another image would meet as well."""
 
+MOST_IMAGES = 2**16
+"""Of one step."""
 
-@dataclass(frozen=True)
+MOST_CROP_PX = 2**15
+"""Side of a crop."""
+
+
+@options("data")
 class DataConfig:
     """What a run learns from."""
 
-    hr: tuple[str, ...] = option(
+    hr: Texts = option(
         (),
         "folders (searched recursively), files or .lmdb of clean images; empty: photographs of scikit-image",
         path=True,
@@ -81,19 +87,24 @@ class DataConfig:
         {}, "further folders aligned with data.hr, by the name that the method asks for", path=True
     )
     meta_info: str = option("", "BasicSR's list of the images of data.hr to use, one name a line", path=True)
-    images: tuple[str, ...] = option((), "only these images of data.hr, by name; empty: all")
-    exclude: tuple[str, ...] = option((), "all but these images of data.hr, by name")
-    crop_px: int = option(128, "side of the HR crops, a multiple of the scale", "px")
-    batch: int = option(16, "images of one optimizer step, over all training processes")
+    images: Texts = option((), "only these images of data.hr, by name; empty: all")
+    exclude: Texts = option((), "all but these images of data.hr, by name")
+    crop_px: int = option(128, "side of the HR crops, a multiple of the scale", "px", ge=1, le=MOST_CROP_PX)
+    batch: int = option(16, "images of one optimizer step, over all training processes", ge=1, le=MOST_IMAGES)
     augment: Augment = option("dihedral", "hflip: mirrored left to right; dihedral: all 8 symmetries of the square")
-    workers: int = option(0, "decoding processes of each training process; 0: a thread")
-    cache_mb: int = option(512, "memory of each training process and its workers for decoded images", "MB")
+    workers: int = option(
+        0, "decoding processes of each training process; 0: a thread", ge=0, le=256, moves_weights=False
+    )
+    cache_mb: int = option(
+        512,
+        "memory of each training process and its workers for decoded images",
+        "MB",
+        ge=0,
+        le=10**9,
+        moves_weights=False,
+    )
 
     def __post_init__(self) -> None:
-        require(self.crop_px > 0, "data.crop_px", "> 0", self.crop_px)
-        require(self.batch > 0, "data.batch", "> 0", self.batch)
-        require(0 <= self.workers <= 256, "data.workers", "in [0, 256]", self.workers)
-        require(self.cache_mb >= 0, "data.cache_mb", ">= 0", self.cache_mb)
         pairs = [name for name, value in (("lr", self.lr), ("sets", self.sets)) if value]
         if pairs and len(self.hr) != 1:
             got = f"{len(self.hr)} sources" if self.hr else "none"

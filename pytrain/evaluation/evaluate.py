@@ -30,9 +30,10 @@ from pydegrade.files.pixels import Pixels, to_float, to_uint8
 from pydegrade.files.write import write_image
 from pydegrade.images.metrics import SSIM_WINDOW_PX, Protocol, Score, bicubic_scores, psnr, ssim
 
-from ..data.source import chosen, find_partners, size_factor
+from ..data.source import MOST_CROP_PX, chosen, find_partners, size_factor
 from ..errors import ConfigError, DataError, nearest, one_line
-from ..settings import option, require
+from ..options import Texts, option, options, require
+from ..settings import MOST_SEEDS, MOST_STEPS
 from .infer import NotFiniteError, upscale
 
 Reference = Literal["hr", "target"]
@@ -50,32 +51,30 @@ STRIP_PX = 128
 """Side of the squares in before-and-after pictures."""
 
 
-@dataclass(frozen=True)
+@options("evaluate.sets")
 class EvalSetConfig:
     """One set of images to measure on."""
 
     name: str = option("photographs", "what tables and scores call it")
-    hr: tuple[str, ...] = option(
-        (), "folders, files or .lmdb of clean images; empty: photographs of scikit-image", path=True
-    )
+    hr: Texts = option((), "folders, files or .lmdb of clean images; empty: photographs of scikit-image", path=True)
     lr: str = option("", "folder or .lmdb of low-resolution partners; empty: made from hr", path=True)
     space: str = option(
         "", "degradation preset or TOML file that makes lr; empty: MATLAB's bicubic on 8 bits", path="toml"
     )
-    images: tuple[str, ...] = option((), "only these images, by name; empty: all")
-    exclude: tuple[str, ...] = option((), "all but these images, by name")
+    images: Texts = option((), "only these images, by name; empty: all")
+    exclude: Texts = option((), "all but these images, by name")
     reference: Reference = option(
         "hr",
         "what lr is made from and compared with: hr, or target, the sharpened image of spaces that train on one",
     )
-    seed: int = option(0, "of the tasks drawn from space: image i gets task i")
-    crop_px: int = option(0, "only the central square of this side of every image; 0: whole images", "px")
+    seed: int = option(0, "of the tasks drawn from space: image i gets task i", ge=0, lt=MOST_SEEDS)
+    crop_px: int = option(
+        0, "only the central square of this side of every image; 0: whole images", "px", ge=0, le=MOST_CROP_PX
+    )
     task: str = option("", "which task of a network of several (ipt) is measured, at its scale; empty: the first")
 
     def __post_init__(self) -> None:
         require(bool(self.name) and "/" not in self.name, "evaluate.sets.name", "a plain name, without /", self.name)
-        require(0 <= self.seed < 2**63, "evaluate.sets.seed", "in [0, 2^63)", self.seed)
-        require(self.crop_px >= 0, "evaluate.sets.crop_px", ">= 0", self.crop_px)
         if self.lr and self.space:
             raise ConfigError(f"evaluate.sets.space must be empty where lr names a folder, got {self.space!r}")
         if self.lr and len(self.hr) != 1:
@@ -84,24 +83,24 @@ class EvalSetConfig:
             raise ConfigError("evaluate.sets.reference must be 'hr' where no space makes lr, got 'target'")
 
 
-@dataclass(frozen=True)
+@options("evaluate")
 class EvaluateConfig:
     """When and how a run is measured."""
 
-    every_steps: int = option(5000, "steps between evaluations; there is one at the end as well")
+    every_steps: int = option(5000, "steps between evaluations; there is one at the end as well", ge=1, le=MOST_STEPS)
     sets: tuple[EvalSetConfig, ...] = option((), "what to measure on; empty: no evaluation")
-    protocols: tuple[str, ...] = option(
+    protocols: Texts = option(
         ("y-uint8",),
         "channel (y, rgb) and rounding (uint8, double, unrounded); border: the scale, or -borderN behind it",
     )
-    save_images: int = option(0, "images per set of which results and before-and-after strips are written")
-    tile_px: int = option(1024, "lr images with a longer side are run in tiles of this side; 0: always whole", "px")
-    overlap_px: int = option(32, "what neighbouring tiles share", "px")
+    save_images: int = option(0, "images per set of which results and before-and-after strips are written", ge=0)
+    tile_px: int = option(
+        1024, "lr images with a longer side are run in tiles of this side; 0: always whole", "px", ge=0, le=2**20
+    )
+    overlap_px: int = option(32, "what neighbouring tiles share", "px", ge=0, le=2**20)
 
     def __post_init__(self) -> None:
-        require(self.every_steps > 0, "evaluate.every_steps", "> 0", self.every_steps)
-        require(self.save_images >= 0, "evaluate.save_images", ">= 0", self.save_images)
-        tiles = self.tile_px == 0 or self.tile_px > 2 * self.overlap_px >= 0
+        tiles = self.tile_px == 0 or self.tile_px > 2 * self.overlap_px
         require(tiles, "evaluate.tile_px", "0 or more than twice overlap_px", self.tile_px)
         names = [one.name for one in self.sets]
         for name in names:

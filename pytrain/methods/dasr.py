@@ -8,7 +8,7 @@ images among batches and leaves the labels behind; `shuffled_labels` reproduces 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
@@ -19,7 +19,8 @@ import pydegrade
 from ..data.batch import Batch
 from ..errors import ConfigError
 from ..nets import DASR, DASRConfig, UNetDiscriminatorConfig
-from ..settings import option, require
+from ..options import option, options, type_name
+from ..settings import MOST_STEPS
 from .contract import Nets, Setup, Terms, frozen
 from .losses import GanKind
 from .parts import PixelLossName
@@ -34,30 +35,30 @@ NEEDED_SLOTS = {"blur1", "resize1", "noise1", "jpeg1"}
 BORROWED = 2**62
 
 
-@dataclass(frozen=True)
+@options("method")
 class DASRMethodConfig:
     """Options of method `dasr`; weights as in the released training options."""
 
+    type: Literal["dasr"] = type_name("dasr")
     space: str = option("auto", "preset or TOML file with DASR's slots; auto: dasr-mixed", path="toml")
     loss: PixelLossName = option("l1", "pixel loss between output and target")
-    pixel_weight: float = option(1.0, "of the pixel loss")
-    regression_weight: float = option(1.0, "of the predictor's L1 loss against the 33 numbers")
-    perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed")
-    gan_weight: float = option(0.1, "of the generator's GAN loss; 0: no discriminator is trained")
+    pixel_weight: float = option(1.0, "of the pixel loss", ge=0)
+    regression_weight: float = option(1.0, "of the predictor's L1 loss against the 33 numbers", ge=0)
+    perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed", ge=0)
+    gan_weight: float = option(0.1, "of the generator's GAN loss; 0: no discriminator is trained", ge=0)
     gan: GanKind = option("vanilla", "kind of GAN loss")
-    gan_start_step: int = option(0, "before this step only the other losses")
+    gan_start_step: int = option(0, "before this step only the other losses", ge=0, le=MOST_STEPS)
     scheme: Scheme = option("dasr33-global", "normalisation: one range for all levels, or dasr33: the level's own")
     compat: Compat = option("", "dasr2022: the released numbers, with their overwritten slot 9 (needs scheme dasr33)")
     masked: bool = option(False, "regress only entries that mean something; false: absent ops are regressed as 0")
     shuffled_labels: bool = option(False, "labels of other samples, the released code's defect; for comparison only")
     vgg19: str = option("", "torchvision's weight file vgg19-dcbb9e9d.pth (or a safetensors copy)", path=True)
     discriminator: UNetDiscriminatorConfig = option(
-        UNetDiscriminatorConfig(), "the discriminator, a table of network options", net=True
+        UNetDiscriminatorConfig(), "the discriminator, a table of network options"
     )
     discriminator_pretrained: str = option("", "model file that the discriminator starts from", path=True)
 
     def __post_init__(self) -> None:
-        require(self.regression_weight >= 0, "method.regression_weight", ">= 0", self.regression_weight)
         if self.compat and self.scheme != "dasr33":
             raise ConfigError(f"method.scheme must be 'dasr33' where method.compat is set, got {self.scheme!r}")
         self.image_losses()
@@ -91,7 +92,7 @@ class DASRMethod(RealESRGAN):
         self.dasr = config
         losses = config.image_losses()
         space = "dasr-mixed" if config.space == "auto" else config.space
-        super().__init__(RealESRGANConfig(**{**vars(losses), "space": space}), setup)
+        super().__init__(replace(losses, space=space), setup)
         if config.gan_weight == 0:
             self.phases = self.phases[:1]
         for part in self.space.components or (self.space,):

@@ -12,7 +12,7 @@ With `mix = "vanilla"`, a = 1 throughout: the baseline on the same data.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +28,7 @@ from ..data.batch import Batch
 from ..errors import CheckpointError, ConfigError
 from ..files.checkpoint import load_model
 from ..nets import build
-from ..settings import option, require
+from ..options import option, options, type_name
 from .contract import Method, Nets, Phase, Setup, Terms
 from .pairs import Recipe, check_manifest, read_manifest, weights_sha256
 from .parts import PIXEL_LOSSES, PixelLossName, load_space
@@ -36,10 +36,11 @@ from .parts import PIXEL_LOSSES, PixelLossName, load_space
 Mix = Literal["sigmoid", "linear", "vanilla"]
 
 
-@dataclass(frozen=True)
+@options("method")
 class ECOConfig:
     """Options of method `eco`."""
 
+    type: Literal["eco"] = type_name("eco")
     mix: Mix = option("sigmoid", "a(step): sigmoid as released, linear as in its README, or vanilla: 1 throughout")
     mix_shift: float = option(0.0, "sigmoid: delay of the real pair, in tenths of the run")
     pairs: Literal["disk", "live"] = option(
@@ -49,10 +50,9 @@ class ECOConfig:
     teacher: str = option("", "model file of the frozen teacher; live: required; disk: checked when given", path=True)
     recipe: Recipe = option("uint8", "how lr was made: uint8 (MATLAB on 8-bit images) or im2double")
     loss: PixelLossName = option("l1", "what is minimised between output and target")
-    loss_scale: float = option(1.0, "factor of the loss; ECO's release has 255, which clip_value = 0.1 refers to")
+    loss_scale: float = option(1.0, "factor of the loss; ECO's release has 255, which clip_value = 0.1 refers to", gt=0)
 
     def __post_init__(self) -> None:
-        require(self.loss_scale > 0, "method.loss_scale", "> 0", self.loss_scale)
         if self.pairs == "live" and not self.teacher:
             raise ConfigError("method.teacher must name a model file where method.pairs = 'live', got ''")
         if self.pairs == "live" and self.recipe != "uint8":

@@ -8,7 +8,6 @@ one image be more alike than tokens of different images.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
@@ -21,7 +20,7 @@ from pydegrade import Space, TaskBatch, sample
 from .. import nets as networks
 from ..data.batch import Batch
 from ..errors import ConfigError, nearest
-from ..settings import option, require
+from ..options import option, options, require, type_name
 from . import losses
 from .contract import Method, Nets, Phase, Setup, Terms
 from .parts import PIXEL_LOSSES, PixelLossName, drawn_for_step, load_space
@@ -29,25 +28,25 @@ from .parts import PIXEL_LOSSES, PixelLossName, drawn_for_step, load_space
 Contrastive = Literal["paper", "released", "off"]
 
 
-@dataclass(frozen=True)
+@options("method")
 class IPTMethodConfig:
     """Options of method `ipt`."""
 
+    type: Literal["ipt"] = type_name("ipt")
     finetune: str = option("", "the one task of net.tasks to train on; empty: all, one drawn per step")
     spaces: dict[str, str] = option({}, "preset or TOML file of tasks whose name does not say it", path="toml")
     loss: PixelLossName = option("l1", "what is minimised between output and target")
-    loss_scale: float = option(255.0, "factor of the pixel loss; published: images in 0 to 255")
+    loss_scale: float = option(255.0, "factor of the pixel loss; published: images in 0 to 255", gt=0)
     contrastive: Contrastive = option("paper", "form of the contrastive term; fine-tuning has none")
-    contrastive_weight: float = option(0.1, "of the contrastive term")
-    contrastive_images: int = option(0, "images compared with each other, a divisor of data.batch; 0: all of a step")
-    contrastive_tokens: int = option(64, "tokens per image that are compared, spread evenly; 0: all")
+    contrastive_weight: float = option(0.1, "of the contrastive term", ge=0)
+    contrastive_images: int = option(
+        0, "images compared with each other, a divisor of data.batch; 0: all of a step", ge=0
+    )
+    contrastive_tokens: int = option(64, "tokens per image that are compared, spread evenly; 0: all", ge=0)
 
     def __post_init__(self) -> None:
-        require(self.loss_scale > 0, "method.loss_scale", "> 0", self.loss_scale)
-        require(self.contrastive_weight >= 0, "method.contrastive_weight", ">= 0", self.contrastive_weight)
         compared = self.contrastive_images
-        require(compared == 0 or compared >= 2, "method.contrastive_images", "0 or >= 2", compared)
-        require(self.contrastive_tokens >= 0, "method.contrastive_tokens", ">= 0", self.contrastive_tokens)
+        require(compared != 1, "method.contrastive_images", "0 or >= 2", compared)
 
 
 def space_name(task: str) -> str | None:

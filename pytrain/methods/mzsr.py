@@ -14,12 +14,12 @@ out is adapted to an image by `pytrain adapt`, at any of `method.scales`. Start 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
@@ -29,7 +29,8 @@ from .. import nets as networks
 from ..data.batch import Batch
 from ..errors import ConfigError
 from ..nets.mzsr import enlarge
-from ..settings import option, require
+from ..nets.parts import MOST_SCALE
+from ..options import option, options, type_name
 from .contract import Method, Nets, Phase, Setup, Terms, frozen
 from .parts import PIXEL_LOSSES, PixelLossName, drawn_for_step, load_space
 
@@ -37,26 +38,25 @@ Shares = Literal["annealed", "uniform"]
 Weights = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
+@options("method")
 class MZSRMethodConfig:
     """Options of method `mzsr`."""
 
+    type: Literal["mzsr"] = type_name("mzsr")
     space: str = option(
         "auto", "preset or TOML file; {scale} stands for the step's scale; auto: mzsr-direct-x{scale}", path="toml"
     )
-    scales: tuple[int, ...] = option((), "of a model of several scales, one drawn per step; empty: net.scale")
-    tasks: int = option(5, "kernels of a step; each has its part of data.batch, half support, half query")
-    inner_steps: int = option(5, "steps of gradient descent on a task's support")
-    inner_rate: float = option(0.01, "learning rate of these steps")
+    scales: tuple[Annotated[int, Field(ge=2, le=MOST_SCALE)], ...] = option(
+        (), "of a model of several scales, one drawn per step; empty: net.scale", most=MOST_SCALE
+    )
+    tasks: int = option(
+        5, "kernels of a step; each has its part of data.batch, half support, half query", ge=1, le=2**16
+    )
+    inner_steps: int = option(5, "steps of gradient descent on a task's support", ge=1, le=1000)
+    inner_rate: float = option(0.01, "learning rate of these steps", gt=0)
     first_order: bool = option(False, "leave out second derivatives: less memory and time, another gradient")
     shares: Shares = option("annealed", "of the query losses: annealed from equal to the last one only; uniform")
     loss: PixelLossName = option("l1", "what is minimised between output and target")
-
-    def __post_init__(self) -> None:
-        require(all(scale >= 2 for scale in self.scales), "method.scales", "whole numbers >= 2", list(self.scales))
-        require(self.tasks >= 1, "method.tasks", ">= 1", self.tasks)
-        require(self.inner_steps >= 1, "method.inner_steps", ">= 1", self.inner_steps)
-        require(self.inner_rate > 0, "method.inner_rate", "> 0", self.inner_rate)
 
 
 def step_shares(shares: Shares, step: int, count: int) -> tuple[float, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from pydegrade import TaskBatch, sample
 
 from ..data.batch import Batch
-from ..settings import option, require
+from ..options import option, options, require, type_name
 from .contract import Method, Nets, Phase, Setup, Terms
 from .parts import PIXEL_LOSSES, PixelLossName, load_space
 
 
-@dataclass(frozen=True)
+@options("method")
 class PsnrConfig:
     """Options of method `psnr`."""
 
+    type: Literal["psnr"] = type_name("psnr")
     space: str = option(
         "auto", "preset or TOML file; auto: bicubic-x<scale> (MATLAB); none: pairs from data.lr", path="toml"
     )

@@ -8,7 +8,6 @@ ones. Source: Wang et al. 2021, arXiv:2107.10833, section 4.1, and the released 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -20,7 +19,8 @@ from pydegrade import TaskBatch, sample
 from ..data.batch import Batch
 from ..errors import ConfigError
 from ..nets import UNetDiscriminatorConfig, VGG19Features, build, load_vgg19
-from ..settings import option, require
+from ..options import option, options, type_name
+from ..settings import MOST_STEPS
 from . import losses
 from .contract import Method, Nets, Phase, Setup, Terms, frozen
 from .losses import GanKind
@@ -28,10 +28,11 @@ from .parts import PIXEL_LOSSES, PixelLossName, load_space
 from .psnr import Psnr, PsnrConfig
 
 
-@dataclass(frozen=True)
+@options("method")
 class RealESRNetConfig:
     """Options of method `realesrnet`."""
 
+    type: Literal["realesrnet"] = type_name("realesrnet")
     space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>", path="toml")
     loss: PixelLossName = option("l1", "what is minimised between output and target")
 
@@ -48,36 +49,44 @@ class RealESRNet(Psnr):
         super().__init__(PsnrConfig(space=space, loss=config.loss), setup)
 
 
-@dataclass(frozen=True)
-class RealESRGANConfig:
-    """Options of method `realesrgan`; defaults as in the released training options."""
+@options("method")
+class GanOptions:
+    """Options of pixel, perceptual and GAN loss; defaults as in the released training options."""
 
     space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>", path="toml")
     loss: PixelLossName = option("l1", "pixel loss between output and target")
-    pixel_weight: float = option(1.0, "of the pixel loss")
-    perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed")
-    gan_weight: float = option(0.1, "of the generator's GAN loss")
+    pixel_weight: float = option(1.0, "of the pixel loss", ge=0)
+    perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed", ge=0)
+    gan_weight: float = option(0.1, "of the generator's GAN loss", ge=0)
     gan: GanKind = option("vanilla", "kind of GAN loss")
     gan_real: Literal["hr", "target"] = option(
         "hr", "what the discriminator takes for real: the clean crop, or the sharpened target of the other losses"
     )
-    gan_start_step: int = option(0, "before this step only pixel and perceptual loss")
+    gan_start_step: int = option(0, "before this step only pixel and perceptual loss", ge=0, le=MOST_STEPS)
     vgg19: str = option(
         "", "torchvision's weight file vgg19-dcbb9e9d.pth (or a safetensors copy), for the perceptual loss", path=True
     )
     discriminator: UNetDiscriminatorConfig = option(
-        UNetDiscriminatorConfig(), "the discriminator, a table of network options", net=True
+        UNetDiscriminatorConfig(), "the discriminator, a table of network options"
     )
     discriminator_pretrained: str = option("", "model file that the discriminator starts from", path=True)
 
-    def __post_init__(self) -> None:
-        for name in ("pixel_weight", "perceptual_weight", "gan_weight"):
-            require(getattr(self, name) >= 0, f"method.{name}", ">= 0", getattr(self, name))
-        require(self.gan_start_step >= 0, "method.gan_start_step", ">= 0", self.gan_start_step)
+    def check_files(self) -> None:
+        """ConfigError where a loss lacks its file."""
         if self.perceptual_weight > 0 and not self.vgg19:
             raise ConfigError(
                 "method.vgg19 must name torchvision's VGG19 weight file, got ''; or set method.perceptual_weight = 0"
             )
+
+
+@options("method")
+class RealESRGANConfig(GanOptions):
+    """Options of method `realesrgan`; defaults as in the released training options."""
+
+    type: Literal["realesrgan"] = type_name("realesrgan")
+
+    def __post_init__(self) -> None:
+        self.check_files()
 
 
 class RealESRGAN(Method):

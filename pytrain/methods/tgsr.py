@@ -11,7 +11,7 @@ release has neither grouping nor training.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,36 +23,40 @@ from pydegrade import TaskBatch, sample
 from pydegrade.native.rng import named_uniform
 
 from ..data.batch import Batch
+from ..data.source import MOST_CROP_PX, MOST_IMAGES
 from ..errors import ConfigError, DataError
 from ..nets import config_to_dict
-from ..settings import option, require
+from ..options import Texts, option, options, require, type_name
+from ..settings import MOST_STEPS
 from .contract import Method, Nets, Setup
 from .groups import Groups, network_digest, read_groups
 from .parts import load_space
-from .realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
+from .realesrgan import GanOptions, RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
 
 IndicatorName = Literal["auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate"]
 
 
-@dataclass(frozen=True)
+@options("method.grouping")
 class GroupingConfig:
     """How `pytrain group` finds the groups; defaults as published, what is ours says so."""
 
-    tasks: int = option(4000, "how many tasks are drawn and scored")
-    seed: int = option(0, "of the tasks, of the crops they are scored on and of the joint fine-tuning")
+    tasks: int = option(4000, "how many tasks are drawn and scored", ge=2, le=10**7)
+    seed: int = option(0, "of the tasks, of the crops they are scored on and of the joint fine-tuning", ge=0, lt=2**62)
     indicator: IndicatorName = option("auto", "how tasks are scored; auto: see docs/tgsr.md")
-    iterations: int = option(100, "steps of fine-tuning per task")
-    average: int = option(10, "the score is the mean gain after each of the last so many steps")
-    batch: int = option(0, "images per step of scoring; 0: data.batch")
-    crop_px: int = option(0, "side of the HR crops of scoring; 0: data.crop_px", "px")
-    learning_rate: float = option(0.0, "of scoring and joint fine-tuning, constant; 0: optimizer.learning_rate")
-    validation_hr: tuple[str, ...] = option(
+    iterations: int = option(100, "steps of fine-tuning per task", ge=1, le=MOST_STEPS)
+    average: int = option(10, "the score is the mean gain after each of the last so many steps", ge=1, le=MOST_STEPS)
+    batch: int = option(0, "images per step of scoring; 0: data.batch", ge=0, le=MOST_IMAGES)
+    crop_px: int = option(0, "side of the HR crops of scoring; 0: data.crop_px", "px", ge=0, le=MOST_CROP_PX)
+    learning_rate: float = option(0.0, "of scoring and joint fine-tuning, constant; 0: optimizer.learning_rate", ge=0)
+    validation_hr: Texts = option(
         (), "images that gains are measured on, a folder or files; empty: photographs of scikit-image", path=True
     )
-    validation_crops: int = option(8, "how many crops of them, the same ones for every task")
-    validation_px: int = option(128, "side of these crops", "px")
-    share: float = option(0.4, "share of the tasks, those with the largest gain, that is called unsatisfactory")
-    joint_steps: int = option(10_000, "steps of the fine-tuning on all unsatisfactory tasks")
+    validation_crops: int = option(8, "how many crops of them, the same ones for every task", ge=1, le=MOST_IMAGES)
+    validation_px: int = option(128, "side of these crops", "px", ge=1, le=MOST_CROP_PX)
+    share: float = option(
+        0.4, "share of the tasks, those with the largest gain, that is called unsatisfactory", gt=0, lt=1
+    )
+    joint_steps: int = option(10_000, "steps of the fine-tuning on all unsatisfactory tasks", ge=1, le=MOST_STEPS)
     thresholds_db: tuple[float, ...] = option((0.8, 0.6, 0.4, 0.2), "least improvement of groups G1, G2, ...", "dB")
     shares: tuple[float, ...] = option(
         (), "instead of thresholds: share of the unsatisfactory tasks that goes to G1, G2, ..., by falling improvement"
@@ -60,32 +64,22 @@ class GroupingConfig:
     regroup: bool = option(
         True, "after each group is taken out, fine-tune again on the rest, as published; false: one fine-tuning for all"
     )
-    workers: int = option(0, "scoring processes of one thread each; 0: one per core")
+    workers: int = option(0, "scoring processes of one thread each; 0: one per core", ge=0, le=1024)
 
     def __post_init__(self) -> None:
         where = "method.grouping"
-        require(self.tasks >= 2, f"{where}.tasks", ">= 2", self.tasks)
-        require(0 <= self.seed < 2**62, f"{where}.seed", "in [0, 2^62)", self.seed)
-        require(self.iterations >= 1, f"{where}.iterations", ">= 1", self.iterations)
-        require(1 <= self.average <= self.iterations, f"{where}.average", "in [1, iterations]", self.average)
-        require(self.batch >= 0, f"{where}.batch", ">= 0", self.batch)
-        require(self.crop_px >= 0, f"{where}.crop_px", ">= 0", self.crop_px)
-        require(self.learning_rate >= 0, f"{where}.learning_rate", ">= 0", self.learning_rate)
-        require(self.validation_crops >= 1, f"{where}.validation_crops", ">= 1", self.validation_crops)
-        require(self.validation_px >= 1, f"{where}.validation_px", ">= 1", self.validation_px)
-        require(0 < self.share < 1, f"{where}.share", "in (0, 1)", self.share)
-        require(self.joint_steps >= 1, f"{where}.joint_steps", ">= 1", self.joint_steps)
+        require(self.average <= self.iterations, f"{where}.average", "at most iterations", self.average)
         falling = list(self.thresholds_db) == sorted(set(self.thresholds_db), reverse=True)
         require(bool(self.thresholds_db) and falling, f"{where}.thresholds_db", "strictly falling", self.thresholds_db)
         shares_fit = all(0 < share <= 1 for share in self.shares) and sum(self.shares) <= 1 + 1e-9
         require(shares_fit, f"{where}.shares", "positive with a sum of at most 1", self.shares)
-        require(self.workers >= 0, f"{where}.workers", ">= 0", self.workers)
 
 
-@dataclass(frozen=True)
-class TgsrConfig(RealESRGANConfig):
+@options("method")
+class TgsrConfig(GanOptions):
     """Options of method `tgsr`: those of `realesrgan`, which count with `stage = "realesrgan"`, and its own."""
 
+    type: Literal["tgsr"] = type_name("tgsr")
     stage: Literal["realesrnet", "realesrgan"] = option(
         "realesrnet", "whose losses: the pixel loss alone, or with perceptual and GAN loss, as published"
     )
@@ -96,7 +90,10 @@ class TgsrConfig(RealESRGANConfig):
     )
     whole_space: bool = option(True, "whether G0, fresh draws from the whole space, is one of the groups")
     whole_share: float = option(
-        0.0, "share of the samples that G0 gets, so that training forgets less; 0: as many as each group, as published"
+        0.0,
+        "share of the samples that G0 gets, so that training forgets less; 0: as many as each group, as published",
+        ge=0,
+        lt=1,
     )
     network: Literal["same", "any"] = option(
         "same", "same: training begins with the weights on which the groups were found; any: it need not"
@@ -104,11 +101,10 @@ class TgsrConfig(RealESRGANConfig):
     grouping: GroupingConfig = option(GroupingConfig(), "how `pytrain group` finds the groups")
 
     def __post_init__(self) -> None:
-        require(0 <= self.whole_share < 1, "method.whole_share", "in [0, 1)", self.whole_share)
         allowed = self.whole_space or self.whole_share == 0
         require(allowed, "method.whole_share", "0 where method.whole_space is false", self.whole_share)
         if self.stage == "realesrgan":
-            super().__post_init__()
+            self.check_files()
 
 
 class Tgsr(Method):
@@ -189,8 +185,8 @@ class Tgsr(Method):
 
 def _base_method(config: TgsrConfig, setup: Setup) -> Method:
     if config.stage == "realesrnet":
-        return RealESRNet(RealESRNetConfig(config.space, config.loss), setup)
-    names = [member.name for member in fields(RealESRGANConfig)]
+        return RealESRNet(RealESRNetConfig(space=config.space, loss=config.loss), setup)
+    names = [member.name for member in fields(GanOptions)]
     return RealESRGAN(RealESRGANConfig(**{name: getattr(config, name) for name in names}), setup)
 
 

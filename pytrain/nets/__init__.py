@@ -7,12 +7,13 @@ A network here knows nothing of training. Each has its own file, a frozen config
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, nearest
+from ..options import plain, read, shown
 from . import (
     dasr,
     dasr_predictor,
@@ -60,7 +61,6 @@ __all__ = [
     "IPTConfig",
     "MZSRConfig",
     "Net",
-    "NetConfig",
     "RCANConfig",
     "RRDBNet",
     "RRDBNetConfig",
@@ -87,22 +87,6 @@ __all__ = [
     "task_scales",
     "vgg",
 ]
-
-NetConfig = (
-    SRResNetConfig
-    | EDSRConfig
-    | RCANConfig
-    | RRDBNetConfig
-    | SRVGGConfig
-    | SwinIRConfig
-    | UNetDiscriminatorConfig
-    | DASRConfig
-    | DASRPredictorConfig
-    | DASRSRResNetConfig
-    | MZSRConfig
-    | IPTConfig
-    | SpandrelConfig
-)
 
 
 def _unchanged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -198,38 +182,20 @@ def published(config: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """A configuration as plain values that JSON can hold: `{"type": "edsr", "scale": 2, ...}`."""
-    return {"type": config.type, **asdict(config)}
+    return plain(config)
 
 
 def config_from_dict(values: Mapping[str, Any], where: str = "net") -> Any:
     """The configuration of a mapping with the key `type` and any of that network's fields.
 
     Raises:
-        ConfigError: unknown type, unknown field (the nearest known one is named) or a value of another type.
+        ConfigError: unknown type, unknown field (the nearest known one is named) or a value of another type or out of
+            bounds; one line each.
     """
-    given = dict(values)
-    name = given.pop("type", None)
-    if name not in NETS:
-        raise ConfigError(f"{where}.type must be a known network, got {name!r}{nearest(str(name), NETS)}")
-    config = NETS[name].config
-    known = {field.name: field for field in fields(config)}
-    for key, value in given.items():
-        if key not in known:
-            raise ConfigError(f"{where}: {name} has no key {key!r}{nearest(key, known)}")
-        given[key] = _converted(f"{where}.{key}", value, known[key].default)
-    return config(**given)
-
-
-def _converted(where: str, value: Any, default: Any) -> Any:
-    """`value` as the type of the field's default; JSON and TOML have lists for tuples and integers for floats."""
-    assert default is not MISSING, "every field of a network's configuration has a default"
-    if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(_converted(where, entry, default[0]) for entry in value)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(default):
-        raise ConfigError(f"{where} must be of type {type(default).__name__}, got {value!r}")
-    return value
+    name = values.get("type")
+    if not isinstance(name, str) or name not in NETS:
+        raise ConfigError(f"{where}.type must be a known network, got {shown(name)}{nearest(str(name)[:80], NETS)}")
+    return read(NETS[name].config, values, where)
 
 
 def task_scales(config: Any) -> dict[str, int]:

@@ -5,51 +5,54 @@ Shapes: x_BCHW [B, 3, H, W] -> [B, 3, sH, sW]; vector_BV [B, V], mixing_BK [B, K
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..options import option, options, type_name
 from . import dasr_predictor, dasr_srresnet, srresnet
 from .dasr_predictor import DASRPredictor, DASRPredictorConfig, Input
 from .dasr_srresnet import DASRSRResNet, DASRSRResNetConfig, experts_from_srresnet
-from .parts import State
+from .parts import MOST_BLOCKS, MOST_FEATURES, State
 from .srresnet import SRResNet
 
 GENERATOR, PREDICTOR = "generator.", "predictor."
 
 
-@dataclass(frozen=True)
+@options("net")
 class DASRConfig:
     """Sizes of `DASR`; the defaults are the released x4 network."""
 
-    type: ClassVar[str] = "dasr"
-    scale: int = 4  # 1, 2, 3 or 4
-    num_features: int = 64
-    num_blocks: int = 16
-    num_experts: int = 5
-    num_entries: int = 33  # of the degradation vector
-    predictor_features: int = 64
-    predictor_hidden: int = 15
-    predictor_input: Input = "image"  # as released; high_pass: without its local mean, which small nets learn sooner
-
-    def __post_init__(self) -> None:
-        self.generator()
-        self.predictor()
+    type: Literal["dasr"] = type_name("dasr")
+    scale: Literal[1, 2, 3, 4] = option(4, "how many times larger the output is")
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_blocks: int = option(16, "residual blocks", ge=1, le=MOST_BLOCKS)
+    num_experts: int = option(5, "kernels that every convolution mixes", ge=1, le=64)
+    num_entries: int = option(33, "of the degradation vector", ge=1, le=1024)
+    predictor_features: int = option(64, "channels of the predictor", ge=1, le=MOST_FEATURES)
+    predictor_hidden: int = option(15, "numbers between vector and shares", ge=1, le=1024)
+    predictor_input: Input = option(
+        "image", "as released; high_pass: without its local mean, which small nets learn sooner"
+    )
 
     def generator(self) -> DASRSRResNetConfig:
         """The part that upscales."""
-        return DASRSRResNetConfig(self.scale, self.num_features, self.num_blocks, self.num_experts)
+        return DASRSRResNetConfig(
+            scale=self.scale,
+            num_features=self.num_features,
+            num_blocks=self.num_blocks,
+            num_experts=self.num_experts,
+        )
 
     def predictor(self) -> DASRPredictorConfig:
         """The part that looks."""
         return DASRPredictorConfig(
-            self.num_entries,
-            self.num_experts,
-            self.predictor_features,
-            self.predictor_hidden,
+            num_entries=self.num_entries,
+            num_experts=self.num_experts,
+            num_features=self.predictor_features,
+            num_hidden=self.predictor_hidden,
             input=self.predictor_input,
         )
 

@@ -5,49 +5,41 @@ Shapes: x_BCHW [B, 3, H, W] -> vector_BV [B, V], mixing_BK [B, K]; V entries of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .parts import State, require, require_positive
+from ..options import option, options, type_name
+from .parts import MOST_CHANNELS, MOST_FEATURES, State
 
 Input = Literal["image", "high_pass"]
-INPUTS: tuple[Input, ...] = get_args(Input)
 
 _MEAN_PX = 5
 _GAIN = 10.0
 
 
-@dataclass(frozen=True)
+@options("net")
 class DASRPredictorConfig:
     """Sizes of `DASRPredictor`; the defaults are the released ones."""
 
-    type: ClassVar[str] = "dasr_predictor"
-    num_entries: int = 33  # of the degradation vector
-    num_experts: int = 5
-    num_features: int = 64
-    num_hidden: int = 15  # between vector and shares
-    in_channels: int = 3
-    # image: as released; high_pass: what is left of it after subtracting its local mean, so that nothing has to be
-    # learned before noise, blocks and edges are seen
-    input: Input = "image"
-    # equal: shares start around 1/K with a sum of 1, and convolutions as He's; released: torch's own draws
-    mapping_init: Literal["equal", "released"] = "equal"
-
-    def __post_init__(self) -> None:
-        require("net.input", self.input, INPUTS)
-        require("net.mapping_init", self.mapping_init, ("equal", "released"))
-        require_positive(
-            "net",
-            num_entries=self.num_entries,
-            num_experts=self.num_experts,
-            num_features=self.num_features,
-            num_hidden=self.num_hidden,
-        )
+    type: Literal["dasr_predictor"] = type_name("dasr_predictor")
+    num_entries: int = option(33, "of the degradation vector", ge=1, le=1024)
+    num_experts: int = option(5, "shares that it predicts", ge=1, le=64)
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_hidden: int = option(15, "numbers between vector and shares", ge=1, le=1024)
+    in_channels: int = option(3, "of the input: 1 gray, 3 RGB, 4 RGB and alpha", ge=1, le=MOST_CHANNELS)
+    input: Input = option(
+        "image",
+        "image: as released; high_pass: what is left of it after subtracting its local mean, so that nothing has to be "
+        "learned before noise, blocks and edges are seen",
+    )
+    mapping_init: Literal["equal", "released"] = option(
+        "equal",
+        "equal: shares start around 1/K with a sum of 1, and convolutions as He's; released: torch's own draws",
+    )
 
 
 class DASRPredictor(nn.Module):

@@ -7,40 +7,40 @@ weight_KOIhw [K, O, I, 3, 3] and bias_KO [K, O]; the kernel of image b is the su
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError
+from ..options import option, options, type_name
 from . import srresnet
-from .parts import State, count_indices, require, require_positive
+from .parts import MOST_BLOCKS, MOST_CHANNELS, MOST_FEATURES, State, count_indices
 from .srresnet import SRResNet, SRResNetConfig
 
 
-@dataclass(frozen=True)
+@options("net")
 class DASRSRResNetConfig:
     """Sizes of `DASRSRResNet`; the defaults are the released x4 network."""
 
-    type: ClassVar[str] = "dasr_srresnet"
-    scale: int = 4  # 1, 2, 3 or 4
-    num_features: int = 64
-    num_blocks: int = 16
-    num_experts: int = 5
-    in_channels: int = 3
-    out_channels: int = 3
-
-    def __post_init__(self) -> None:
-        require("net.scale", self.scale, (1, 2, 3, 4))
-        require_positive(
-            "net", num_features=self.num_features, num_blocks=self.num_blocks, num_experts=self.num_experts
-        )
+    type: Literal["dasr_srresnet"] = type_name("dasr_srresnet")
+    scale: Literal[1, 2, 3, 4] = option(4, "how many times larger the output is")
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_blocks: int = option(16, "residual blocks", ge=1, le=MOST_BLOCKS)
+    num_experts: int = option(5, "kernels that every convolution mixes", ge=1, le=64)
+    in_channels: int = option(3, "of the input: 1 gray, 3 RGB, 4 RGB and alpha", ge=1, le=MOST_CHANNELS)
+    out_channels: int = option(3, "of the output", ge=1, le=MOST_CHANNELS)
 
     def plain(self) -> SRResNetConfig:
         """The network that one mixture is."""
-        return SRResNetConfig(self.scale, self.num_features, self.num_blocks, self.in_channels, self.out_channels)
+        return SRResNetConfig(
+            scale=self.scale,
+            num_features=self.num_features,
+            num_blocks=self.num_blocks,
+            in_channels=self.in_channels,
+            out_channels=self.out_channels,
+        )
 
 
 class MixedConv(nn.Module):

@@ -5,44 +5,42 @@ Shapes: x_BCHW [B, 3, H, W] -> [B, 3, sH, sW]; features [B, F, H, W] until the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..options import option, options, type_name
 from .parts import (
     DIV2K_MEAN_RGB,
+    MOST_BLOCKS,
+    MOST_FEATURES,
     ShuffleUpsampler,
     State,
     conv3x3,
     count_indices,
     rename,
-    require,
-    require_positive,
     shuffle_scale,
 )
 
 
-@dataclass(frozen=True)
+@options("net")
 class EDSRConfig:
     """Sizes of `EDSR`. The defaults are the published baseline (also called S); `EDSRConfig.full` is the large one."""
 
-    type: ClassVar[str] = "edsr"
-    scale: int = 4  # 2, 3, 4 or 8
-    num_features: int = 64
-    num_blocks: int = 16
-    residual_scale: float = 1.0  # what each block's residual is multiplied with; 0.1 in the full network
-    value_range: float = 255.0  # pixels in [0, 1] are multiplied with this inside, as the released weights expect
-    subtract_mean: bool = True  # subtract DIV2K's mean colour at the input, add it at the output
-
-    def __post_init__(self) -> None:
-        require("net.scale", self.scale, (2, 3, 4, 8))
-        require_positive("net", num_features=self.num_features, num_blocks=self.num_blocks)
+    type: Literal["edsr"] = type_name("edsr")
+    scale: Literal[2, 3, 4, 8] = option(4, "how many times larger the output is")
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_blocks: int = option(16, "residual blocks", ge=1, le=MOST_BLOCKS)
+    residual_scale: float = option(1.0, "what each block's residual is multiplied with; 0.1 in the full network")
+    value_range: float = option(
+        255.0, "pixels in [0, 1] are multiplied with this inside, as the released weights expect"
+    )
+    subtract_mean: bool = option(True, "subtract DIV2K's mean colour at the input, add it at the output")
 
     @classmethod
-    def full(cls, scale: int = 4) -> EDSRConfig:
+    def full(cls, scale: Literal[2, 3, 4, 8] = 4) -> EDSRConfig:
         """The network of the paper: 256 features, 32 blocks, residuals times 0.1."""
         return cls(scale=scale, num_features=256, num_blocks=32, residual_scale=0.1)
 
@@ -124,7 +122,7 @@ def detect(state: State) -> EDSRConfig | None:
         return None
     num_features = state["conv_first.weight"].shape[0]
     return EDSRConfig(
-        scale=shuffle_scale(state, "upsample."),
+        scale=shuffle_scale(state, "upsample."),  # type: ignore[arg-type]
         num_features=num_features,
         num_blocks=count_indices(state, "body."),
         residual_scale=0.1 if num_features == 256 else 1.0,

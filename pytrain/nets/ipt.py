@@ -9,48 +9,38 @@ Shapes: x_BCHW [B, 3, P, P] -> [B, 3, sP, sP] with P = patch_px and s the task's
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError, nearest
-from .parts import ShuffleUpsampler, State, conv3x3, count_indices, require, require_positive, shuffle_scale
+from ..options import Texts, option, options, type_name
+from .parts import MOST_FEATURES, ShuffleUpsampler, State, conv3x3, count_indices, shuffle_scale
 from .rcan import MeanShift
 
 PIXEL_RANGE = 255.0
 
 
-@dataclass(frozen=True)
+@options("net")
 class IPTConfig:
     """Sizes of `IPT`; the defaults are the released x2 network, `all_tasks()` has the six heads of pretraining."""
 
-    type: ClassVar[str] = "ipt"
-    tasks: tuple[str, ...] = ("sr-x2",)  # names, by which heads, tails and queries are chosen
-    scales: tuple[int, ...] = (2,)  # of each task: 1, 2, 3 or 4
-    num_features: int = 64
-    patch_px: int = 48  # the one input size
-    token_px: int = 3
-    num_heads: int = 12
-    num_layers: int = 12  # of the encoder, and of the decoder
+    type: Literal["ipt"] = type_name("ipt")
+    tasks: Texts = option(("sr-x2",), "names, by which heads, tails and queries are chosen", most=64)
+    scales: tuple[Literal[1, 2, 3, 4], ...] = option((2,), "of each task: 1, 2, 3 or 4", most=64)
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    patch_px: int = option(48, "side of the one input size", "px", ge=1, le=1024)
+    token_px: int = option(3, "side of the square that becomes a token", "px", ge=1, le=64)
+    num_heads: int = option(12, "attention heads", ge=1, le=1024)
+    num_layers: int = option(12, "of the encoder, and of the decoder", ge=1, le=128)
 
     def __post_init__(self) -> None:
-        require_positive(
-            "net",
-            num_features=self.num_features,
-            patch_px=self.patch_px,
-            token_px=self.token_px,
-            num_heads=self.num_heads,
-            num_layers=self.num_layers,
-        )
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ConfigError(f"net.tasks must be different names, at least one, got {list(self.tasks)}")
         if len(self.scales) != len(self.tasks):
             raise ConfigError(f"net.scales must have {len(self.tasks)} entries like tasks, got {list(self.scales)}")
-        for scale in self.scales:
-            require("net.scales", scale, (1, 2, 3, 4))
         if self.patch_px % self.token_px:
             raise ConfigError(f"net.patch_px must be a multiple of token_px {self.token_px}, got {self.patch_px}")
         if self.embed_dim % self.num_heads:
@@ -345,7 +335,7 @@ def detect(state: State) -> IPTConfig | None:
         names = [f"task-{task}" for task in range(num_tasks)]
     return IPTConfig(
         tasks=tuple(names),
-        scales=scales,
+        scales=scales,  # type: ignore[arg-type]
         num_features=num_features,
         patch_px=token_px * math.isqrt(state["body.position_encoding.pe.weight"].shape[0]),
         token_px=token_px,

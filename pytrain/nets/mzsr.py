@@ -6,32 +6,26 @@ Shapes: enlarged_BCHW [B, 3, sH, sW] -> the same; or x_BCHW [B, 3, H, W] -> [B, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pydegrade
 
-from ..errors import ConfigError
-from .parts import State, conv3x3, count_indices, require_positive
+from ..options import option, options, type_name
+from .parts import MOST_BLOCKS, MOST_FEATURES, MOST_SCALE, State, conv3x3, count_indices
 
 
-@dataclass(frozen=True)
+@options("net")
 class MZSRConfig:
     """Sizes of `MZSR`; the defaults are the released network."""
 
-    type: ClassVar[str] = "mzsr"
-    scale: int = 2  # of `forward` on a low-resolution image; the weights belong to none
-    num_features: int = 64
-    num_layers: int = 8
-    zero_last: bool = False  # the last layer starts at zero, so that the network starts as bicubic enlargement
-
-    def __post_init__(self) -> None:
-        require_positive("net", scale=self.scale, num_features=self.num_features)
-        if self.num_layers < 2:
-            raise ConfigError(f"net.num_layers must be at least 2, got {self.num_layers}")
+    type: Literal["mzsr"] = type_name("mzsr")
+    scale: int = option(2, "of `forward` on a low-resolution image; the weights belong to none", ge=1, le=MOST_SCALE)
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_layers: int = option(8, "convolutions", ge=2, le=MOST_BLOCKS)
+    zero_last: bool = option(False, "the last layer starts at zero, so that the network starts as bicubic enlargement")
 
 
 class MZSR(nn.Module):

@@ -17,6 +17,13 @@ from ..errors import ConfigError
 
 State = Mapping[str, Tensor]
 
+# What a configuration may ask for at most, far above what was published: a number from a file shall not keep a machine
+# building for minutes.
+MOST_BLOCKS = 1024
+MOST_CHANNELS = 64
+MOST_FEATURES = 4096
+MOST_SCALE = 16
+
 # Mean colour of DIV2K's training images, RGB in [0, 1] (Lim et al. 2017, the released EDSR code).
 DIV2K_MEAN_RGB = (0.4488, 0.4371, 0.4040)
 
@@ -31,13 +38,6 @@ def require(name: str, value: object, allowed: Iterable[object]) -> None:
     allowed = tuple(allowed)
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-
-
-def require_positive(where: str, **values: int) -> None:
-    """Raise `ConfigError` unless every value is at least 1."""
-    for name, value in values.items():
-        if value < 1:
-            raise ConfigError(f"{where}.{name} must be at least 1, got {value!r}")
 
 
 def upsample_factors(scale: int) -> tuple[int, ...]:

@@ -5,49 +5,33 @@ Shapes: x_BCHW [B, 3, H, W] -> [B, 3, sH, sW]; features [B, F, H, W]; channel we
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .parts import (
-    DIV2K_MEAN_RGB,
-    ShuffleUpsampler,
-    State,
-    conv3x3,
-    count_indices,
-    rename,
-    require,
-    require_positive,
-    shuffle_scale,
-)
+from ..options import option, options, type_name
+from .parts import DIV2K_MEAN_RGB, MOST_FEATURES, ShuffleUpsampler, State, conv3x3, count_indices, rename, shuffle_scale
 
 
-@dataclass(frozen=True)
+@options("net")
 class RCANConfig:
     """Sizes of `RCAN`; the defaults are the released network."""
 
-    type: ClassVar[str] = "rcan"
-    scale: int = 4  # 2, 3, 4 or 8
-    num_features: int = 64
-    num_groups: int = 10
-    num_blocks: int = 20  # per group
-    reduction: int = 16  # the attention's hidden width is num_features // reduction
-    value_range: float = 255.0  # pixels in [0, 1] are multiplied with this inside, as the released weights expect
-    subtract_mean: bool = True  # subtract DIV2K's mean colour at the input, add it at the output
+    type: Literal["rcan"] = type_name("rcan")
+    scale: Literal[2, 3, 4, 8] = option(4, "how many times larger the output is")
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_groups: int = option(10, "groups of blocks", ge=1, le=64)
+    num_blocks: int = option(20, "residual blocks per group", ge=1, le=64)
+    reduction: int = option(16, "the attention's hidden width is num_features // reduction", ge=1, le=MOST_FEATURES)
+    value_range: float = option(
+        255.0, "pixels in [0, 1] are multiplied with this inside, as the released weights expect"
+    )
+    subtract_mean: bool = option(True, "subtract DIV2K's mean colour at the input, add it at the output")
 
     def __post_init__(self) -> None:
-        require("net.scale", self.scale, (2, 3, 4, 8))
-        require_positive(
-            "net",
-            num_features=self.num_features,
-            num_groups=self.num_groups,
-            num_blocks=self.num_blocks,
-            reduction=self.reduction,
-        )
         if self.reduction > self.num_features:
             raise ConfigError(f"net.reduction must be at most num_features {self.num_features}, got {self.reduction}")
 
@@ -180,7 +164,7 @@ def detect(state: State) -> RCANConfig | None:
         return None
     num_features = state["head.0.weight"].shape[0]
     return RCANConfig(
-        scale=shuffle_scale(state, "tail.0."),
+        scale=shuffle_scale(state, "tail.0."),  # type: ignore[arg-type]
         num_features=num_features,
         num_groups=count_indices(state, "body.") - 1,
         num_blocks=count_indices(state, "body.0.body.") - 1,

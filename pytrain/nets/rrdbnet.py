@@ -6,32 +6,30 @@ Shapes: x_BCHW [B, 3, H, W] -> [B, 3, sH, sW]; inside, unshuffled by u: [B, 3uu,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .parts import State, conv3x3, count_indices, pad_to_multiple, rename, require, require_positive, scaled_kaiming
+from ..options import option, options, type_name
+from .parts import MOST_CHANNELS, MOST_FEATURES, State, conv3x3, count_indices, pad_to_multiple, rename, scaled_kaiming
 
 
-@dataclass(frozen=True)
+@options("net")
 class RRDBNetConfig:
     """Sizes of `RRDBNet`; the defaults are the released x4 network (RealESRGAN_x4plus)."""
 
-    type: ClassVar[str] = "rrdbnet"
-    scale: int = 4  # 1, 2, 4 or 8
-    num_features: int = 64
-    num_blocks: int = 23  # 6 in the anime release
-    growth: int = 32
-    in_channels: int = 3
-    out_channels: int = 3
-    unshuffle: bool = True  # x2, x1: pixel-unshuffle the input, then always x4 (Real-ESRGAN); False: fewer doublings
-
-    def __post_init__(self) -> None:
-        require("net.scale", self.scale, (1, 2, 4, 8))
-        require_positive("net", num_features=self.num_features, num_blocks=self.num_blocks, growth=self.growth)
+    type: Literal["rrdbnet"] = type_name("rrdbnet")
+    scale: Literal[1, 2, 4, 8] = option(4, "how many times larger the output is")
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_blocks: int = option(23, "blocks of three dense blocks; 6 in the anime release", ge=1, le=128)
+    growth: int = option(32, "channels that each convolution of a dense block adds", ge=1, le=MOST_FEATURES)
+    in_channels: int = option(3, "of the input: 1 gray, 3 RGB, 4 RGB and alpha", ge=1, le=MOST_CHANNELS)
+    out_channels: int = option(3, "of the output", ge=1, le=MOST_CHANNELS)
+    unshuffle: bool = option(
+        True, "x2, x1: pixel-unshuffle the input, then always x4 (Real-ESRGAN); false: fewer doublings"
+    )
 
     @property
     def unshuffle_factor(self) -> int:

@@ -6,30 +6,26 @@ Shapes: x_BCHW [B, in, H, W] -> [B, out, sH, sW].
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, one_line
-from .parts import pad_to_multiple
+from ..options import option, options, type_name
+from .parts import MOST_SCALE, pad_to_multiple
 from .weights import read_weights
 
 PREFIX = "model."
 
 
-@dataclass(frozen=True)
+@options("net")
 class SpandrelConfig:
     """Which model file to start from. The file decides the architecture; `scale` 0 takes the file's."""
 
-    type: ClassVar[str] = "spandrel"
-    path: str = field(default="", metadata={"path": True})
-    scale: int = 0
-
-    def __post_init__(self) -> None:
-        if self.scale < 0:
-            raise ConfigError(f"net.scale must be at least 0, got {self.scale}")
+    type: Literal["spandrel"] = type_name("spandrel")
+    path: str = option("", "the model file", path=True)
+    scale: int = option(0, "how many times larger the output is; 0: what the file says", ge=0, le=MOST_SCALE)
 
 
 class SpandrelNet(nn.Module):

@@ -5,29 +5,34 @@ Shapes: x_BCHW [B, in, H, W] -> [B, out, sH, sW]; features [B, F, H, W] until th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .parts import State, conv3x3, conv_shuffle, count_indices, require, require_positive, scaled_kaiming
+from ..options import option, options, type_name
+from .parts import (
+    MOST_BLOCKS,
+    MOST_CHANNELS,
+    MOST_FEATURES,
+    State,
+    conv3x3,
+    conv_shuffle,
+    count_indices,
+    scaled_kaiming,
+)
 
 
-@dataclass(frozen=True)
+@options("net")
 class SRResNetConfig:
     """Sizes of `SRResNet`; the defaults are the released x4 network."""
 
-    type: ClassVar[str] = "srresnet"
-    scale: int = 4  # 1, 2, 3 or 4
-    num_features: int = 64
-    num_blocks: int = 16
-    in_channels: int = 3
-    out_channels: int = 3
-
-    def __post_init__(self) -> None:
-        require("net.scale", self.scale, (1, 2, 3, 4))
-        require_positive("net", num_features=self.num_features, num_blocks=self.num_blocks)
+    type: Literal["srresnet"] = type_name("srresnet")
+    scale: Literal[1, 2, 3, 4] = option(4, "how many times larger the output is")
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_blocks: int = option(16, "residual blocks", ge=1, le=MOST_BLOCKS)
+    in_channels: int = option(3, "of the input: 1 gray, 3 RGB, 4 RGB and alpha", ge=1, le=MOST_CHANNELS)
+    out_channels: int = option(3, "of the output", ge=1, le=MOST_CHANNELS)
 
 
 class ResidualBlock(nn.Module):
@@ -102,7 +107,7 @@ def detect(state: State) -> SRResNetConfig | None:
     if scale == 0:
         return None
     return SRResNetConfig(
-        scale=scale,
+        scale=scale,  # type: ignore[arg-type]
         num_features=num_features,
         num_blocks=count_indices(state, "body."),
         in_channels=in_channels,

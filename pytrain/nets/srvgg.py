@@ -6,29 +6,28 @@ Shapes: x_BCHW [B, in, H, W] -> [B, out, sH, sW]; features [B, F, H, W].
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .parts import State, conv3x3, count_indices, require_positive
+from ..options import option, options, type_name
+from .parts import MOST_BLOCKS, MOST_CHANNELS, MOST_FEATURES, MOST_SCALE, State, conv3x3, count_indices
 
 
-@dataclass(frozen=True)
+@options("net")
 class SRVGGConfig:
     """Sizes of `SRVGGNetCompact`; the defaults are the released general x4 network (realesr-general-x4v3)."""
 
-    type: ClassVar[str] = "srvgg"
-    scale: int = 4  # at least 1
-    num_features: int = 64
-    num_convs: int = 32  # 16 in the anime video release
-    in_channels: int = 3
-    out_channels: int = 3
+    type: Literal["srvgg"] = type_name("srvgg")
+    scale: int = option(4, "how many times larger the output is", ge=1, le=MOST_SCALE)
+    num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
+    num_convs: int = option(32, "convolutions of the body; 16 in the anime video release", ge=1, le=MOST_BLOCKS)
+    in_channels: int = option(3, "of the input: 1 gray, 3 RGB, 4 RGB and alpha", ge=1, le=MOST_CHANNELS)
+    out_channels: int = option(3, "of the output", ge=1, le=MOST_CHANNELS)
 
     def __post_init__(self) -> None:
-        require_positive("net", scale=self.scale, num_features=self.num_features, num_convs=self.num_convs)
         if self.in_channels != self.out_channels:
             raise ConfigError(
                 f"net.out_channels must equal in_channels {self.in_channels} (the input is added to the output), "

@@ -11,71 +11,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..options import option, options, type_name
 from .parts import (
     DIV2K_MEAN_RGB,
+    MOST_FEATURES,
+    MOST_SCALE,
     ShuffleUpsampler,
     State,
     conv3x3,
     count_indices,
     pad_to_multiple,
     require,
-    require_positive,
     shuffle_scale,
 )
 
 Upsampler = Literal["pixelshuffle", "pixelshuffledirect", "nearest+conv"]
+Depth = Annotated[int, Field(ge=1, le=64)]
+Heads = Annotated[int, Field(ge=1, le=1024)]
 
 # Added to attention logits across a seam; large enough that exp() of it vanishes beside exp(0).
 MASKED = -100.0
 
 
-@dataclass(frozen=True)
+@options("net")
 class SwinIRConfig:
     """Sizes of `SwinIR`; the defaults are the released classical network, the class methods name the others."""
 
-    type: ClassVar[str] = "swinir"
-    scale: int = 4  # pixelshuffle: 2, 3, 4, 8; pixelshuffledirect: any; nearest+conv: 2, 4, 8
-    embed_dim: int = 180
-    depths: tuple[int, ...] = (6, 6, 6, 6, 6, 6)  # attention blocks per group
-    num_heads: tuple[int, ...] = (6, 6, 6, 6, 6, 6)
-    window_px: int = 8  # even: every second block shifts by half a window
-    mlp_ratio: float = 2.0
-    upsampler: Upsampler = "pixelshuffle"
-    residual_convs: Literal["1conv", "3conv"] = "1conv"
-    num_features: int = 64  # channels around the upsampler
-    drop_path: float = 0.1  # in training, the chance that an image skips the last residual; earlier ones less
-    published_size_px: int = 64  # the side whose masks are written to files, because other loaders demand them
+    type: Literal["swinir"] = type_name("swinir")
+    scale: int = option(
+        4, "pixelshuffle: 2, 3, 4, 8; pixelshuffledirect: any; nearest+conv: 2, 4, 8", ge=1, le=MOST_SCALE
+    )
+    embed_dim: int = option(180, "width of a token", ge=1, le=MOST_FEATURES)
+    depths: tuple[Depth, ...] = option((6, 6, 6, 6, 6, 6), "attention blocks per group", most=32)
+    num_heads: tuple[Heads, ...] = option((6, 6, 6, 6, 6, 6), "attention heads per group", most=32)
+    window_px: int = option(8, "side of a window; every second block shifts by half of it", "px", ge=2, le=64)
+    mlp_ratio: float = option(2.0, "hidden width of a block's perceptron over embed_dim", gt=0, le=16)
+    upsampler: Upsampler = option("pixelshuffle", "how the output becomes larger")
+    residual_convs: Literal["1conv", "3conv"] = option("1conv", "convolutions that end a group")
+    num_features: int = option(64, "channels around the upsampler", ge=1, le=MOST_FEATURES)
+    drop_path: float = option(
+        0.1, "in training, the chance that an image skips the last residual; earlier ones less", ge=0, lt=1
+    )
+    published_size_px: int = option(
+        64, "the side whose masks are written to files, because other loaders demand them", "px", ge=4, le=256
+    )
 
     def __post_init__(self) -> None:
-        require("net.upsampler", self.upsampler, ("pixelshuffle", "pixelshuffledirect", "nearest+conv"))
-        require("net.residual_convs", self.residual_convs, ("1conv", "3conv"))
         scales = {"pixelshuffle": (2, 3, 4, 8), "nearest+conv": (2, 4, 8)}.get(self.upsampler)
         if scales is not None:
             require("net.scale", self.scale, scales)
-        require_positive(
-            "net", scale=self.scale, embed_dim=self.embed_dim, num_features=self.num_features, groups=len(self.depths)
-        )
+        if not self.depths:
+            raise ConfigError("net.depths must have at least one entry, got []")
         if len(self.num_heads) != len(self.depths):
             raise ConfigError(f"net.num_heads must have {len(self.depths)} entries like depths, got {self.num_heads}")
         for heads in self.num_heads:
-            if heads < 1 or self.embed_dim % heads:
+            if self.embed_dim % heads:
                 raise ConfigError(f"net.num_heads must divide embed_dim {self.embed_dim}, got {heads}")
-        if self.window_px < 2 or self.published_size_px % self.window_px or self.published_size_px <= self.window_px:
+        if self.published_size_px % self.window_px or self.published_size_px <= self.window_px:
             raise ConfigError(
                 f"net.published_size_px must be a multiple of window_px and larger than it, "
                 f"got {self.published_size_px} and {self.window_px}"
             )
-
-        if not 0 <= self.drop_path < 1:
-            raise ConfigError(f"net.drop_path must be in [0, 1), got {self.drop_path}")
 
     @classmethod
     def lightweight(cls, scale: int = 4) -> SwinIRConfig:

@@ -5,27 +5,24 @@ Shapes: image_BCHW [B, 3, H, W] -> logits [B, 1, H, W]; features [B, F, H, W] do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 from ..errors import ConfigError
-from .parts import State, require_positive
+from ..options import option, options, type_name
+from .parts import MOST_CHANNELS, State
 
 
-@dataclass(frozen=True)
+@options("net")
 class UNetDiscriminatorConfig:
     """Sizes of `UNetDiscriminator`; the defaults are Real-ESRGAN's."""
 
-    type: ClassVar[str] = "unet_discriminator"
-    num_features: int = 64
-    in_channels: int = 3
-
-    def __post_init__(self) -> None:
-        require_positive("net", num_features=self.num_features, in_channels=self.in_channels)
+    type: Literal["unet_discriminator"] = type_name("unet_discriminator")
+    num_features: int = option(64, "channels of the first convolution; 8 times as many in the middle", ge=1, le=512)
+    in_channels: int = option(3, "of the images", ge=1, le=MOST_CHANNELS)
 
 
 class UNetDiscriminator(nn.Module):

@@ -33,8 +33,7 @@ def build_method(config: Config) -> Method:
         steps=config.run.steps,
         pretrained=config.train.pretrained,
     )
-    entry = next(entry for entry in METHODS.values() if type(config.method) is entry.config)
-    return entry.build(config.method, setup)
+    return METHODS[config.method.type].build(config.method, setup)
 
 
 def fresh_nets(config: Config, method: Method, device: torch.device) -> dict[str, nn.Module]:

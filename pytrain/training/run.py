@@ -16,7 +16,7 @@ from torch import nn
 from pydegrade.errors import WriteError
 
 from .. import nets as networks
-from ..config.config import Config, method_name, to_dict, to_toml
+from ..config.config import Config, changed_settings, method_name, to_dict, to_toml
 from ..data.batch import Batch
 from ..data.source import Source, Unreadable, open_source
 from ..errors import CheckpointError, ConfigError, PytrainError, is_out_of_memory, one_line
@@ -195,7 +195,7 @@ def _restore(run: Run, state: TrainState, path: Path, explicit: bool) -> None:
         path, meta, problems = states.restore_newest(path.parent, state)
     for problem in problems:
         run.log.event("warning", step=state.step, text=f"passed over a damaged state: {problem}")
-    for line in changed_settings(meta["config"], to_dict(run.config)):
+    for line in changed_settings(meta["config"], run.config):
         run.log.event("warning", step=state.step, text=f"resumed with another {line}")
     if meta["data"] != run.source.digest:
         text = "resumed with other training images: crops differ from here on"
@@ -205,34 +205,6 @@ def _restore(run: Run, state: TrainState, path: Path, explicit: bool) -> None:
             text = f"resumed with another {name}: the file had another size when the run started"
             run.log.event("warning", step=state.step, text=text)
     run.log.event("resume", step=state.step, file=str(path))
-
-
-def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
-    """One line per setting that differs and that training depends on: "data.batch: 8, it was 16"."""
-    free = (
-        "run.out",
-        "run.name",
-        "run.steps",
-        "run.device",
-        "log",
-        "checkpoint",
-        "evaluate",
-        "data.workers",
-        "data.cache_mb",
-        "train.threads",
-        "train.pretrained",
-    )
-    lines = []
-    for key in sorted({*old, *new}):
-        name = f"{where}{key}"
-        if name in free:
-            continue
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            lines += changed_settings(before, after, f"{name}.")
-        elif before != after:
-            lines.append(f"{name}: {after!r}, it was {before!r}")
-    return lines
 
 
 # ---- measuring

@@ -61,7 +61,9 @@ def run(
         known = exit_code(error)
         if known is None:
             raise
-        code = complain(f"{name}: {_text(error, memory_hint)}", known)
+        # A file may have several problems; each has its line.
+        for problem in getattr(error, "problems", (_text(error, memory_hint),)):
+            code = complain(f"{name}: {problem}", known)
     sys.exit(code if isinstance(code, int) else DONE)
 
 
