@@ -26,6 +26,7 @@ def test_pixels_are_the_stored_ones():
 
 
 @pytest.mark.parametrize("isa", ["v2", "v3", "v4"])
+@pytest.mark.slow
 def test_pixels_are_the_stored_ones_on_every_instruction_set(isa):
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.golden_pixels"],

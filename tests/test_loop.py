@@ -182,6 +182,7 @@ def write_config(path: Path, folder: Path, out: Path, *lines: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_kill_and_resume_gives_the_bits_of_an_uninterrupted_run(photographs_dir, tmp_path):
     change = ("steps = 8", "steps = 20")
     config = write_config(tmp_path / "killed.toml", photographs_dir, tmp_path / "killed", " => ".join(change))

@@ -258,6 +258,7 @@ def command(*arguments: str | Path, plugin: Path | None, folder: Path) -> subpro
     )
 
 
+@pytest.mark.slow
 def test_the_documented_example_runs_on_the_command_line(tmp_path):
     code, space = example()
     plugin, toml = tmp_path / "my_ops.py", tmp_path / "dusty.toml"
@@ -279,6 +280,7 @@ def test_the_documented_example_runs_on_the_command_line(tmp_path):
         assert len(run.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_plugins_that_cannot_be_loaded_are_one_line(tmp_path):
     code, space = example()
     (tmp_path / "dusty.toml").write_text(space)

@@ -77,6 +77,7 @@ def test_what_is_promised_exactly_is_made_of_exact_operations():
     assert not found
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_numpys_instruction_set():
     script = (
         "import numpy as np, pydegrade\n"
