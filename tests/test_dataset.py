@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 
 from pydegrade.errors import ImageError
 from pydegrade.files.dataset import PHOTOGRAPHS, CropReader, draw_crops, find_images
+from pydegrade.files.lmdb_reader import LmdbReader
 from pydegrade.files.read import read_image
 from pydegrade.files.write import write_image
 
@@ -179,3 +182,68 @@ def test_reader_notices_a_changed_file_and_reports_conversions(folder):
         reader.read(crops, int(np.nonzero(crops.image == position)[0][0]))
     reader.read(crops, int(np.nonzero(crops.image == 0)[0][0]))
     assert reader.notes == {f"{folder / 'a.png'}: alpha channel dropped"}
+
+
+# ---- LMDB, walked page by page
+
+
+def written_lmdb(path: Path, values: dict[bytes, bytes]) -> Path:
+    """By the lmdb package, small values in the leaves and large ones on pages of their own."""
+    with lmdb.open(str(path), map_size=2**26) as environment, environment.begin(write=True) as transaction:
+        for key, value in values.items():
+            transaction.put(key, value)
+    return path
+
+
+@pytest.mark.parametrize("count", [0, 1, 30, 3000])
+def test_every_entry_of_an_lmdb_is_found(tmp_path, count):
+    draw = np.random.default_rng(count)
+    values = {f"{number:06d}".encode(): draw.bytes(int(draw.integers(0, 9000))) for number in range(count)}
+    values |= {b"bad\xff": b"x", b"k" * 500: b"long"} if count else {}
+    reader = LmdbReader(written_lmdb(tmp_path / "x.lmdb", values))
+    assert len(reader) == len(values)
+    assert [os.fsencode(key) for key in reader.keys] == sorted(values)
+    assert all(reader.read(os.fsdecode(key)) == value for key, value in values.items())
+    # Entries that were removed and written again, in other places.
+    if count:
+        gone = dict.fromkeys(list(values)[::2], b"anew" * 2000)
+        reader = LmdbReader(written_lmdb(tmp_path / "x.lmdb", gone))
+        assert all(reader.read(os.fsdecode(key)) == value for key, value in {**values, **gone}.items())
+
+
+def test_a_damaged_lmdb_is_one_line_or_reads_what_it_says(tmp_path):
+    """Hundreds of damaged files: no crash, no loop, no error of another kind, no memory beyond the file's size."""
+    draw = np.random.default_rng(0)
+    values = {f"{number:05d}".encode(): draw.bytes(int(draw.integers(1, 6000))) for number in range(150)}
+    path = written_lmdb(tmp_path / "x.lmdb", values)
+    content = (path / "data.mdb").read_bytes()
+    heads = [page * 4096 + at for page in range(len(content) // 4096) for at in range(0, 128)]
+    for _ in range(800):
+        damaged = bytearray(content)
+        for _ in range(int(draw.integers(1, 5))):
+            at = heads[int(draw.integers(len(heads)))]
+            damaged[at] = int(draw.integers(256))
+        if draw.random() < 0.1:
+            del damaged[int(draw.integers(len(damaged))) :]
+        (path / "data.mdb").write_bytes(damaged)
+        try:
+            reader = LmdbReader(path)
+            sizes = [len(reader.read(key)) for key in reader.keys]
+        except ImageError as error:
+            assert str(error).startswith(f"{path}/data.mdb: ")  # noqa: PT017
+            continue
+        assert max(sizes, default=0) <= len(content)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a.png (" + "9" * 31 + ",3,3) 1", "a.png (1,2,3", "(1,2,3)", "a.png (²,2,3)", "a.png (-1,2,3)", "\0"],
+)
+def test_sizes_that_cannot_be_are_one_line(tmp_path, line):
+    path = written_lmdb(tmp_path / "x.lmdb", {b"a": b"x"})
+    (path / "meta_info.txt").write_bytes(b"\xef\xbb\xbf" + line.encode())
+    with pytest.raises(ImageError, match=r"meta_info\.txt:1: must be like"):
+        find_images([path])
+    (path / "meta_info.txt").write_bytes(b"\xef\xbb\xbfa.png (3,4,3) 1\r\n")
+    (image,) = find_images([path]).images
+    assert (image.name, image.height, image.width) == ("a.png", 3, 4)

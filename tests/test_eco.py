@@ -84,7 +84,7 @@ def test_schedules_rise_and_are_symmetric():
 
 
 def test_the_four_sets_are_what_their_names_say(clean, pairs):
-    folder, _ = pairs
+    folder = pairs[0]
     torch.manual_seed(0)
     teacher = nets.build(NET).eval()
     for name, size in (("a", (40, 36)), ("b", (50, 32)), ("sub/c", (36, 36))):
@@ -133,6 +133,25 @@ def test_shards_and_stops_give_the_files_of_one_run(clean, pairs, tmp_path):
         assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes(), path
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"../../etc/passwd": dict.fromkeys(SETS, "")}, "file names must stay inside the folder"),
+        ({"/etc/passwd": dict.fromkeys(SETS, "")}, "file names must stay inside the folder"),
+        ({"a": {**dict.fromkeys(SETS, ""), "../../../etc": ""}}, "every image must name the sets hr, lr"),
+        ({"a": {"hr": ""}}, "every image must name the sets hr, lr"),
+        ({"a": None}, "every image must name the sets hr, lr"),
+        ([], "files must be a table of images, got list"),
+    ],
+)
+def test_names_of_a_manifest_stay_in_its_folder(pairs, tmp_path, files, message):
+    folder = pairs[0]
+    content = json.loads((folder / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**content, "files": files}))
+    with pytest.raises(DataError, match=message):
+        read_manifest(tmp_path)
+
+
 def test_the_manifest_finds_damage(pairs, tmp_path):
     import shutil
 
@@ -167,7 +186,7 @@ def test_a_student_must_not_be_its_teacher(pairs):
 
 
 def test_pairs_of_another_kind_are_refused(pairs, tmp_path):
-    folder, _ = pairs
+    folder = pairs[0]
     other = tmp_path / "other.pth"
     make_model(other, seed=9)
     manifest = str(folder / "manifest.json")
@@ -194,7 +213,7 @@ def test_pairs_of_another_kind_are_refused(pairs, tmp_path):
 
 
 def configuration(pairs, out: Path, *overrides: str):
-    folder, _ = pairs
+    folder = pairs[0]
     text = f"""
         [run]
         name = "eco"

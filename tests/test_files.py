@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +17,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pydegrade.errors import ImageError, WriteError
+from pydegrade.errors import ImageError, OutputError, WriteError
 from pydegrade.files import atomic
 from pydegrade.files.atomic import write_atomic
+from pydegrade.files.dataset import CropReader, draw_crops, find_images
+from pydegrade.files.lock import folder_lock
+from pydegrade.files.memory import MemoryBudget
 from pydegrade.files.paths import list_images, path_inside
-from pydegrade.files.pixels import to_float, to_uint8
-from pydegrade.files.read import image_size, read_image, read_picture, read_rgb8
+from pydegrade.files.pixels import to_float, to_uint8, to_uint16
+from pydegrade.files.read import image_size, read_header, read_image, read_picture, read_rgb8
 from pydegrade.files.write import encode_npy, encode_png, write_image
 
 
@@ -361,3 +370,128 @@ def test_png_arrays_of_other_types_are_refused():
     for array in (np.zeros((2, 2, 5), np.uint8), np.zeros((2, 2), np.float32), np.zeros((0, 2), np.uint8)):
         with pytest.raises(ValueError, match="encode_png: array must be uint8 or uint16"):
             encode_png(array)
+
+
+# ---- one writer, one lock, one budget
+
+
+def test_a_writer_that_is_killed_leaves_what_the_next_start_removes(tmp_path):
+    """The file of a living process stays, also under the number of one that has ended."""
+    program = f"""
+import os, signal, sys
+from pydegrade.files.atomic import replacing
+(os.makedirs({str(tmp_path / "sub")!r}, exist_ok=True))
+with replacing({str(tmp_path / "sub" / "a.png")!r}) as temporary:
+    temporary.write_bytes(b"half")
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as child:
+        assert child.stdout.readline() == b"written\n"
+        (name,) = [path.name for path in (tmp_path / "sub").iterdir()]
+        assert atomic.remove_leftovers(tmp_path) == 0
+        child.kill()
+    number = str(child.pid)
+    assert number in name
+    ours = name.replace(f"-{number}-", f"-{os.getpid()}-")  # our number, another time of start
+    foreign = name.replace(name.split("-")[1], "0" * 8)
+    for other in (ours, foreign, ".hidden.png", "a.png.partial"):
+        (tmp_path / "sub" / other).write_bytes(b"x")
+    with folder_lock(tmp_path):
+        left = {path.name for path in (tmp_path / "sub").iterdir()}
+    assert left == {foreign, ".hidden.png", "a.png.partial"}
+    os.utime(tmp_path / "sub" / foreign, (0, 0))
+    assert atomic.remove_leftovers(tmp_path) == 1
+
+
+def test_a_write_into_a_missing_folder_makes_it_and_a_name_that_cannot_be_is_bad_input(tmp_path):
+    write_atomic(tmp_path / "deep" / "er" / "a", b"content")
+    assert (tmp_path / "deep" / "er" / "a").read_bytes() == b"content"
+    (tmp_path / "file").write_bytes(b"")
+    for bad in (tmp_path / "file" / "a", tmp_path / ("x" * 300), tmp_path / "deep"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_atomic(bad, b"content")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_ending_decides_the_format_or_is_refused(tmp_path):
+    pixels = noise_image()
+    for name in ("a.png", "b.PNG", "c.npy"):
+        write_image(tmp_path / name, pixels)
+        assert np.array_equal(read_image(tmp_path / name), pixels)
+    for name in ("a.jpg", "a", "a.png.txt", "a.py"):
+        with pytest.raises(OutputError, match=r"must end in \.png or \.npy"):
+            write_image(tmp_path / name, pixels)
+        assert not (tmp_path / name).exists()
+
+
+def test_one_writer_per_folder(tmp_path):
+    out = tmp_path / "new" / "out"
+    with folder_lock(out):
+        with pytest.raises(OutputError, match="another process is writing here"), folder_lock(out):
+            pass
+        with folder_lock(out, "shard-1-of-4"):
+            pass
+    assert not (tmp_path / "new").exists()  # nothing was written: nothing is left
+    with folder_lock(out):
+        (out / "a").write_bytes(b"")
+    assert [path.name for path in out.iterdir()] == ["a"]
+
+
+def test_a_budget_lets_work_begin_while_it_fits():
+    budget = MemoryBudget(100)
+    running: list[int] = []
+    most = 0
+    lock = threading.Lock()
+
+    def work(needed: int) -> None:
+        nonlocal most
+        with budget.hold(needed):
+            with lock:
+                running.append(min(needed, 100))
+                most = max(most, sum(running))
+            time.sleep(0.001)
+            with lock:
+                running.remove(min(needed, 100))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [10, 60, 60, 500, 30, 30, 100, 1, 0, 70] * 10))
+    assert 60 <= most <= 100
+    with budget.hold(100):  # nothing is held any more
+        pass
+
+
+def test_a_budget_survives_errors():
+    budget = MemoryBudget(10)
+    for _ in range(3):
+        with pytest.raises(KeyError), budget.hold(10):
+            raise KeyError
+    with budget.hold(10):
+        pass
+
+
+def test_readers_wait_for_the_budget(tmp_path, monkeypatch):
+    """Headers say what decoding takes; nothing is decoded before that is held."""
+    write_image(tmp_path / "a.png", noise_image(64, 64))
+    held: list[int] = []
+    real = MemoryBudget.hold
+
+    def hold(self, needed):
+        held.append(needed)
+        return real(self, needed)
+
+    monkeypatch.setattr(MemoryBudget, "hold", hold)
+    images = find_images([tmp_path])
+    CropReader(images).read(draw_crops(images, 0, [0], 32), 0)
+    assert held == [read_header(tmp_path / "a.png").decode_bytes]
+    assert held[0] > 64 * 64 * 6
+
+
+def test_16_bits_stay_through_floats():
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1).repeat(3, axis=2)
+    image = to_float(values)
+    assert np.array_equal(image[0].numpy().reshape(-1), (np.arange(65536) / 65535).astype(np.float32))
+    assert np.array_equal(to_uint16(image), values)

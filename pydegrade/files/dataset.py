@@ -13,6 +13,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +25,10 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from ..native import rng
 from .lmdb_reader import is_lmdb, key_of, open_lmdb, read_entries
+from .memory import MemoryBudget
 from .paths import display_name, list_images, path_inside, read_lines
 from .pixels import Pixels
-from .read import MAX_PIXELS, Picture, read_header, read_picture
+from .read import MAX_PIXELS, Picture, open_image, read_header
 
 Augment = Literal["none", "hflip", "dihedral"]
 AUGMENTS: tuple[str, ...] = get_args(Augment)
@@ -344,19 +346,27 @@ def _whole(uniform: NDArray[Any], count: Any) -> NDArray[np.int64]:
     return np.minimum(drawn, np.asarray(count, np.int64) - 1)
 
 
-def decode(image: HrImage, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(image: HrImage, max_pixels: int = MAX_PIXELS, memory: MemoryBudget | None = None) -> Picture:
     """The whole image, 8-bit RGB.
 
+    Args:
+        image: from `find_images`.
+        max_pixels: limit of a single image.
+        memory: what decoding waits for; None: for nothing.
     Raises:
         ImageError: the file cannot be decoded, or is not the one whose header was read.
     """
-    return decode_as_stored(image, max_pixels).rgb8()
+    return decode_as_stored(image, max_pixels, memory).rgb8()
 
 
-def decode_as_stored(image: HrImage, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The whole image with the channels and the depth of its file. Errors as `decode`."""
+def decode_as_stored(image: HrImage, max_pixels: int = MAX_PIXELS, memory: MemoryBudget | None = None) -> Picture:
+    """The whole image with the channels and the depth of its file. Arguments and errors as `decode`."""
     content = open_lmdb(image.path).read(image.key) if image.key else None
-    picture = read_picture(image.place, max_pixels, content)
+    with (
+        open_image(image.place, max_pixels, content) as file,
+        nullcontext() if memory is None else memory.hold(file.header.decode_bytes),
+    ):
+        picture = file.decode()
     height, width = picture.array.shape[:2]
     if (height, width) != (image.height, image.width):
         place = display_name(image.place)
@@ -374,9 +384,17 @@ class CropReader:
         images: what crops refer to.
         budget_bytes: memory for decoded images, 3 bytes per pixel; the image in use is kept even if it is larger.
         max_pixels: limit of a single image.
+        memory: what decoding waits for, shared with others; None: a budget of its own.
     """
 
-    def __init__(self, images: HrImages, budget_bytes: int = 2**30, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        images: HrImages,
+        budget_bytes: int = 2**30,
+        max_pixels: int = MAX_PIXELS,
+        memory: MemoryBudget | None = None,
+    ) -> None:
+        self._memory = memory or MemoryBudget()
         self._images = images.images
         self._budget_bytes = budget_bytes
         self._max_pixels = max_pixels
@@ -411,7 +429,7 @@ class CropReader:
                 self._decoded.move_to_end(position)
                 return self._decoded[position]
         image = self._images[position]
-        decoded = decode(image, self._max_pixels)
+        decoded = decode(image, self._max_pixels, self._memory)
         pixels: Pixels = decoded.array
         with self._lock:
             self.notes.update(f"{display_name(image.place)}: {note}" for note in decoded.notes)

@@ -101,6 +101,7 @@ class LmdbReader:
     def __len__(self) -> int:
         return len(self._values)
 
+    @property
     def keys(self) -> list[str]:
         """All keys, in the order of their bytes."""
         return [os.fsdecode(key) for key in self._values]

@@ -272,10 +272,12 @@ def _header(form: Format, info: Info, file_bytes: int) -> Header:
     if info.orientation in _SWAP_SIDES:
         height, width = width, height
     channels = (1 if info.colours == "gray" else 3) + info.alpha
-    # The content twice (as it is, and without side blocks), Pillow's image of up to 4 bytes a sample, the copy out of it,
-    # and the upright, converted result.
-    sample_bytes = 1 if info.depth_bits <= 8 else 2
-    pixel_bytes = 4 + (2 if info.orientation == 1 else 3) * (4 if info.colours == "cmyk" else channels) * sample_bytes
+    # The content twice (as it is, and without side blocks), the decoder's image, the copy out of it, and the upright,
+    # converted result.
+    decoder_bytes = 16 if form.module == "pillow" else 4  # those of whole frames keep several
+    samples = 4 if info.colours == "cmyk" else channels
+    copies = 2 if info.orientation == 1 else 3
+    pixel_bytes = decoder_bytes + copies * samples * (1 if info.depth_bits <= 8 else 2)
     return Header(
         form.name, height, width, channels, info.depth_bits, file_bytes, 2 * file_bytes + pixel_bytes * height * width
     )

@@ -31,7 +31,7 @@ from pydegrade.commands.shell.progress import Progress
 from pydegrade.errors import ImageError
 from pydegrade.files.dataset import HrImage, decode, find_images
 from pydegrade.files.lock import folder_lock
-from pydegrade.files.paths import path_inside, unique_names
+from pydegrade.files.paths import display_name, path_inside, unique_names
 from pydegrade.files.read import MAX_PIXELS, read_image
 from pydegrade.files.write import encode_png
 
@@ -292,7 +292,7 @@ class Manifest:
         """One line for each file that is missing or has other pixels than the manifest says."""
         for name, kinds in self.files.items():
             for kind, wanted in kinds.items():
-                path = path_inside(folder / kind, f"{name}.png")
+                path = path_inside(folder, f"{kind}/{name}.png")
                 if not path.exists():
                     yield f"{path}: is missing"
                 elif pixels_sha256(read_image(path)) != wanted:
@@ -313,15 +313,33 @@ def read_manifest(path: Path) -> Manifest:
         raise DataError(
             f"{path}: must be the manifest of finished pairs (degrade pairs writes it), got nothing"
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{path}: must be a manifest of degrade pairs, got something else") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
         raise DataError(f"{path}: must be a manifest of degrade pairs, version {VERSION}, got something else")
     try:
         identity = PairsIdentity(**{name: content[name] for name in PairsIdentity.__dataclass_fields__})
-        return Manifest(identity, content["files"])
+        files = content["files"]
     except KeyError as error:
         raise DataError(f"{path}: must name {error}, a manifest of degrade pairs does") from None
+    _check_files(path, files)
+    return Manifest(identity, files)
+
+
+def _check_files(path: Path, files: Any) -> None:
+    """DataError unless it is {image: {set: SHA-256}}, with names that stay in the manifest's folder."""
+    if not isinstance(files, dict):
+        raise DataError(f"{path}: files must be a table of images, got {type(files).__name__}")
+    for name, kinds in files.items():
+        if not isinstance(kinds, dict) or set(kinds) != set(SETS):
+            got = display_name(repr(list(kinds) if isinstance(kinds, dict) else kinds)[:120])
+            raise DataError(
+                f"{path}: every image must name the sets {', '.join(SETS)}, got {got} for {display_name(name[:120])}"
+            )
+        try:
+            path_inside(path.parent, f"{SETS[0]}/{name}.png")
+        except ImageError as error:
+            raise DataError(one_line(error, 400)) from None
 
 
 def check_manifest(
