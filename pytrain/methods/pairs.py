@@ -337,7 +337,7 @@ def _check_files(path: Path, files: Any) -> None:
                 f"{path}: every image must name the sets {', '.join(SETS)}, got {got} for {display_name(name[:120])}"
             )
         try:
-            path_inside(path.parent, f"{SETS[0]}/{name}.png")
+            path_inside(path.parent / SETS[0], f"{name}.png")
         except ImageError as error:
             raise DataError(one_line(error, 400)) from None
 
