@@ -495,3 +495,23 @@ def test_16_bits_stay_through_floats():
     image = to_float(values)
     assert np.array_equal(image[0].numpy().reshape(-1), (np.arange(65536) / 65535).astype(np.float32))
     assert np.array_equal(to_uint16(image), values)
+
+
+def test_arrays_of_any_numpy_are_read_without_a_word(tmp_path, recwarn):
+    pixels = noise_image()
+    path = tmp_path / "a.npy"
+    np.save(path, np.asfortranarray(pixels))
+    assert np.array_equal(read_image(path), pixels)
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (21L, 34L, 3L), }\n"  # by Python 2
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + pixels.tobytes())
+    assert np.array_equal(read_image(path), pixels)
+    for text in (
+        b"(" * 5000,
+        b"{}",
+        b"__import__('os')",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (1e9, 2, 3)}",
+    ):
+        path.write_bytes(b"\x93NUMPY\x02\x00" + struct.pack("<I", len(text)) + text)
+        with pytest.raises(ImageError, match=r"a\.npy: (not a readable|must be)"):
+            read_image(path)
+    assert not recwarn.list

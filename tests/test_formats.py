@@ -692,6 +692,54 @@ def test_critical_chunks_are_held_to_their_checksums(tmp_path):
     assert np.array_equal(read_picture(path).array, upright())
 
 
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("color_type", "bits"), [(0, 1), (0, 8), (0, 16), (2, 8), (2, 16), (3, 4), (4, 16), (6, 8)])
+def test_a_png_whose_stream_ends_before_its_last_row_is_refused(tmp_path, color_type, bits, interlaced):
+    """A whole zlib stream of too few rows: Pillow alone would fill up with black."""
+    values = samples(bits, PNG_TYPES[color_type][0], 20, 20)
+    palette = [chunk(b"PLTE", bytes(range(48)))] if color_type == 3 else []
+    good = write_png(values, bits, color_type, *palette, interlaced=interlaced)
+    path = tmp_path / "a.png"
+    path.write_bytes(good)
+    read_picture(path)
+    start = good.index(b"IDAT") - 4
+    packed = b""
+    at = start
+    while good[at + 4 : at + 8] == b"IDAT":
+        length = int.from_bytes(good[at : at + 4], "big")
+        packed += good[at + 8 : at + 8 + length]
+        at += 12 + length
+    rows = zlib.decompress(packed)
+    for left in (0, 1, len(rows) // 3, len(rows) - 1):
+        path.write_bytes(good[:start] + chunk(b"IDAT", zlib.compress(rows[:left])) + good[at:])
+        with pytest.raises(ImageError, match="corrupt or truncated"):
+            read_picture(path)
+    black = write_png(np.zeros_like(values), bits, color_type, *palette, interlaced=interlaced)
+    assert read_picture("a.png", content=black).array.shape[:2] == (20, 20)
+
+
+@pytest.mark.parametrize("name", ["WebP", "BMP", "GIF", "TGA", "JPEG", "AVIF", "JPEG2000"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_cut_files_are_refused_or_whole(tmp_path, mode, name):
+    image = Image.fromarray(samples(8, 3, 40, 40)).convert(mode)
+    if name in ("JPEG", "JPEG2000") and mode == "P":
+        return
+    stream = BytesIO()
+    image.save(stream, name, **({"compression": "tga_rle"} if name == "TGA" else {}))
+    content = stream.getvalue()
+    suffix = ".tga" if name == "TGA" else ".bin"
+    whole = read_picture(f"a{suffix}", content=content).array
+    refused = 0
+    for length in range(len(content) // 8, len(content), max(1, len(content) // 60)):
+        try:
+            found = read_picture(f"a{suffix}", content=content[:length]).array
+        except ImageError:
+            refused += 1
+            continue
+        assert np.array_equal(found, whole), length
+    assert refused > 20
+
+
 # ---- colour profiles
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
+import struct
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,15 +14,22 @@ from numpy.typing import NDArray
 from .info import FormatError, Info
 
 SIGNATURE = b"\x93NUMPY"
+_HEADER_BYTES = 10000
+"""Longest header that is parsed, as in NumPy: parsing deeply nested text takes much memory."""
 
 
 def inspect(stream: BinaryIO) -> Info:
     """The facts of a file, from its header."""
     stream.seek(0)
     try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
+        major, _ = np.lib.format.read_magic(stream)
+        (length,) = struct.unpack("<H" if major == 1 else "<I", stream.read(2 if major == 1 else 4))
+        # The text of a dictionary. NumPy's own reader warns about those of Python 2, with an L behind numbers.
+        text = stream.read(min(length, _HEADER_BYTES)).decode("latin-1")
+        stated = ast.literal_eval(re.sub(r"(?<=[0-9])L(?=[,)])", "", text).strip())
+        shape, fortran, dtype = stated["shape"], stated["fortran_order"], np.dtype(stated["descr"])
+        if not all(type(side) is int and side >= 0 for side in shape):
+            raise ValueError("sides must be whole numbers")
     except Exception as error:
         raise FormatError(f"not a readable .npy array ({' '.join(str(error).split())[:120]})") from None
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:

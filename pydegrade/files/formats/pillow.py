@@ -6,6 +6,7 @@ programs.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -23,6 +24,9 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from .info import Colours, FormatError, Info
 from .side_blocks import orientation_of
+
+# Pillow's warnings about EXIF would reach stderr as Python lines; what is wrong is an error or a note here.
+warnings.filterwarnings("ignore", module=r"PIL\.(TiffImagePlugin|Image)", category=UserWarning)
 
 _CLASSES: dict[str, type[ImageFile]] = {
     "WebP": WebPImageFile,

@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
@@ -25,6 +26,7 @@ _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _DEPTHS = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GRAY_ALPHA: (8, 16), _RGB_ALPHA: (8, 16)}
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _SIDE = (b"eXIf", b"iCCP", b"gAMA", b"sRGB", b"cICP", b"tRNS", b"acTL", b"iTXt", b"tEXt", b"zTXt")
+_COUNTED_BYTES = 2**20
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_EXIF_KEYWORD = b"Raw profile type exif"
 _GAMMA_OF_SRGB = range(44000, 47001)
@@ -47,7 +49,7 @@ def inspect(stream: BinaryIO) -> Info:
         if not header and name != b"IHDR":
             raise FormatError("corrupt or truncated (no IHDR at the beginning)")
         if name == b"IHDR":
-            header = header or _body(stream, start, length)
+            header = header or _body(stream, start, min(length, 14))
         elif name in _SIDE and length <= SIDE_BLOCK_BYTES:
             body = _body(stream, start, length)
             (crc,) = struct.unpack(">I", stream.read(4).ljust(4, b"\0"))
@@ -192,22 +194,21 @@ def _note_colours(blocks: dict[bytes, bytes], notes: list[str]) -> None:
 
 def decode(content: bytes, info: Info) -> NDArray[Any]:
     """Pixels of a whole file: uint8 or uint16, [H, W] or [H, W, C]."""
-    details: _Details = info.details
     header, palette, rows = _critical(content)
+    array = _unpacked_pixels(header, palette, rows)
+    # Pillow leaves rows black that a file lacks; a row that is not black is there, and so are all before it.
+    if header[12] or not array[-1].any():
+        _check_all_rows(header, rows)
+    return _as_stated(array, header, palette, info)
+
+
+def _unpacked_pixels(header: bytes, palette: bytes, rows: list[memoryview]) -> NDArray[Any]:
+    """Samples as they are stored, uint8 or uint16; palettes are not looked up."""
     depth, color_type = header[8], header[9]
     if depth < 16:
         array = _pillow(header, palette, rows)
-        if color_type == _PALETTE:
-            table = np.zeros((256, 3 + info.alpha), np.uint8)
-            colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)[:256]
-            table[: len(colours), :3] = colours
-            if info.alpha:
-                table[:, 3] = 255
-                table[: len(details.transparent), 3] = details.transparent
-            return table[array]
-        if depth == 1:
-            array = np.where(array, np.uint8(255), np.uint8(0))
-    elif color_type == _GRAY_ALPHA:
+        return np.where(array, np.uint8(255), np.uint8(0)) if array.dtype == bool else array
+    if color_type == _GRAY_ALPHA:
         # Four bytes per pixel in the same order, filters and passes as 8-bit RGBA: read as that, pair the bytes.
         array = _pillow(header[:8] + bytes((8, _RGB_ALPHA)) + header[10:], b"", rows).view(">u2")
     elif color_type == _GRAY:
@@ -216,7 +217,45 @@ def decode(content: bytes, info: Info) -> NDArray[Any]:
         # Of several 16-bit channels Pillow keeps the upper byte; told the opposite byte order, it gives the lower one.
         array = _pillow(header, b"", rows).astype(np.uint16) << 8
         array |= _pillow(header, b"", rows, swap_bytes=True)
-    array = array.astype(np.uint16 if depth == 16 else np.uint8, copy=False)
+    return array.astype(np.uint16, copy=False)
+
+
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+"""First row, first column, step of rows and of columns of Adam7's passes (section 8.2)."""
+
+
+def _check_all_rows(header: bytes, rows: list[memoryview]) -> None:
+    """FormatError unless the stream of an image holds all of its rows."""
+    width, height, depth, color_type = struct.unpack_from(">IIBB", header)
+    bits = depth * {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGB_ALPHA: 4}[color_type]
+    passes = _PASSES if header[12] else ((0, 0, 1, 1),)
+    sizes = [(-(-(height - top) // down), -(-(width - left) // right)) for top, left, down, right in passes]
+    needed = sum(count * (1 + -(-side * bits // 8)) for count, side in sizes if count > 0 and side > 0)
+    unpacking = isal_zlib.decompressobj()
+    got = 0
+    for chunk in rows:
+        waiting: Any = chunk[8:-4]
+        while len(waiting) and not unpacking.eof and got < needed:
+            got += len(unpacking.decompress(waiting, _COUNTED_BYTES))
+            waiting = unpacking.unconsumed_tail
+    if got < needed:
+        got += len(unpacking.flush())
+    if got < needed:
+        raise FormatError(f"corrupt or truncated ({needed:,} bytes of rows needed, got {got:,})")
+
+
+def _as_stated(array: NDArray[Any], header: bytes, palette: bytes, info: Info) -> NDArray[Any]:
+    """Stored samples as chunks mean them: palette looked up, the transparent colour as alpha."""
+    details: _Details = info.details
+    depth = header[8]
+    if header[9] == _PALETTE:
+        table = np.zeros((256, 3 + info.alpha), np.uint8)
+        colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)[:256]
+        table[: len(colours), :3] = colours
+        if info.alpha:
+            table[:, 3] = 255
+            table[: len(details.transparent), 3] = details.transparent
+        return table[array]
     if not details.transparent:
         return array
 

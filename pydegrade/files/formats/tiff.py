@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import threading
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -22,6 +23,9 @@ from .info import SIDE_BLOCK_BYTES, Colours, FormatError, Info
 from .side_blocks import checked_orientation, xmp_orientation
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+# Pillow's warnings about tags and EXIF would reach stderr as Python lines; what is wrong is an error or a note here.
+warnings.filterwarnings("ignore", module=r"PIL\.(TiffImagePlugin|Image)", category=UserWarning)
 
 
 class _Complaints(logging.Handler):
@@ -215,10 +219,10 @@ def decode(content: bytes, info: Info) -> NDArray[Any]:
     details: _Details = info.details
     with _opened(BytesIO(content)) as file:
         page: Any = file.pages[0]
+        _check_segments(page, len(content), info, details)
         if details.by_pillow:
             values = _by_libtiff(content, details)
         else:
-            _check_segments(page, len(content), info, details)
             values = page.asarray(squeeze=False, maxworkers=1)  # [planes, 1, H, W, samples]
             values = values[:, 0].view(np.uint8) if values.dtype == bool else values[:, 0]
             values = np.moveaxis(values, 0, -1)[..., 0, :] if len(values) > 1 else values[0]
