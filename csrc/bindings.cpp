@@ -643,6 +643,11 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
 #undef PYD_DEFINE
   fields["psf"] = description<pyd::PsfParams>();
   m.attr("OPS") = ops;
+  py::list modes;
+#define PYD_MODE(name, ...) modes.append(#name);
+  PYD_RESIZE_MODES(PYD_MODE)
+#undef PYD_MODE
+  m.attr("RESIZE_MODES") = py::tuple(modes);
   m.attr("FIELDS") = fields;
 
   m.def("chain", &chain);

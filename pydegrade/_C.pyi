@@ -10,6 +10,7 @@ from typing_extensions import NotRequired
 Fields = Mapping[str, Any]
 """Arrays and CPU tensors, contiguous, and numbers, named as in csrc/functions.h."""
 
+RESIZE_MODES: tuple[str, ...]
 OPS: dict[str, int]
 """Number of every op in plans, by name."""
 FIELDS: dict[str, tuple[tuple[str, str, bool, int, int, bool, str], ...]]

@@ -28,6 +28,9 @@ if not _C.isa_request_honoured():
 # Words of the alias tables: 9 x 256 tables of 256 entries, then the first count of each (csrc/math/poisson.h).
 POISSON_WORDS = 9 * 256 * 256 + 9 * 256
 
+FIELDS = _C.FIELDS
+"""Of every op of csrc/ops, its fields: see _C.pyi."""
+
 _threads_override: int | None = None
 
 

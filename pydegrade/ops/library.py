@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+
+from ..native import binding, devices
+from ..native.packed import dense_layout
+from .arguments import beside, check_layout
+from .declaration import Columns, Items
 
 # define/impl instead of custom_op: a third of the cost per call (pytorch#177109).
 LIBRARY = torch.library.Library("pydegrade", "DEF")
@@ -44,3 +51,57 @@ def define(
     torch.library.register_fake(f"pydegrade::{name}", fake, lib=LIBRARY)
     if backward is not None:
         torch.library.register_autograd(f"pydegrade::{name}", backward, setup_context=save, lib=LIBRARY)
+
+
+# ---- Ops whose parameters are what csrc/ops/<op>/fields.h says, and nothing else
+
+
+def compiled_params(name: str) -> Callable[[Columns, Items], Mapping[str, NDArray[Any]]]:
+    """`Op.params` of an op whose fields are columns of the same name, and `key` where it draws random words."""
+    dtypes = {field[0]: np.dtype(field[1]) for field in binding.FIELDS[name]}
+
+    def params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
+        values = {**columns, "key": items.key}
+        return {field: np.ascontiguousarray(values[field], dtype) for field, dtype in dtypes.items()}
+
+    return params
+
+
+def define_compiled(
+    name: str, *, save: Callable[..., None] | None = None, backward: Callable[..., Any] | None = None
+) -> None:
+    """`define` for an op that keeps the size: parameters are its fields in their order, words as int32 of the same bits.
+    What they must be is checked by the compiled module."""
+    fields = [(field[0], field[1]) for field in binding.FIELDS[name]]
+
+    def run(
+        data: torch.Tensor,
+        offset: torch.Tensor,
+        height: torch.Tensor,
+        width: torch.Tensor,
+        channels: int,
+        *values: torch.Tensor,
+    ) -> torch.Tensor:
+        rows = check_layout(name, data, offset, height, width, channels)
+        src = data.contiguous()
+        out = torch.empty_like(src)
+        named = {
+            field: value.view(torch.uint32) if dtype == "uint32" and value.dtype == torch.int32 else value
+            for (field, dtype), value in zip(fields, values)
+        }
+        devices.call(name, rows=rows, src=src, dst=out, **named)
+        return out
+
+    define(name, ", ".join(f"Tensor {field}" for field, _ in fields), run, save=save, backward=backward)
+
+
+def run_compiled(name: str, images: torch.Tensor, **fields: NDArray[Any]) -> torch.Tensor:
+    """torch.ops.pydegrade.NAME on [B, C, H, W], of an op made by `define_compiled`; fields [B] or [B, n]."""
+    layout = dense_layout(images)
+    values = [fields[field[0]] for field in binding.FIELDS[name]]
+    signed = [value.view(np.int32) if value.dtype == np.uint32 else value for value in values]
+    offset, height, width, *rest = (
+        beside(images, array) for array in (layout.offset, layout.height, layout.width, *signed)
+    )
+    out: torch.Tensor = getattr(torch.ops.pydegrade, name)(images, offset, height, width, images.shape[1], *rest)
+    return out

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..native import devices, rng
-from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, numbers
-from .declaration import BoolArray, Column, Columns, Items, Op
-from .library import define
+from ..native import rng
+from .arguments import check_images, numbers
+from .declaration import BoolArray, Column, Columns, Op
+from .library import compiled_params, define_compiled, run_compiled
 
 # ---- Declaration
 
@@ -36,46 +35,18 @@ def _neutral(columns: Columns) -> BoolArray:
     return np.asarray((columns["streaks_per_kpx"] == 0) | (columns["brightness"] == 0))
 
 
-def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
-    fields: dict[str, NDArray[Any]] = {
-        column.name: np.ascontiguousarray(columns[column.name], np.float32) for column in _COLUMNS
-    }
-    return {**fields, "key": np.ascontiguousarray(items.key, np.uint32)}
-
-
 OP = Op(
     name="rain",
     code=5,
     columns=_COLUMNS,
     active=_active,
     neutral=_neutral,
-    params=_params,
+    params=compiled_params("rain"),
     switch="streaks_per_kpx",
 )
 
 
-# ---- Registration. Columns float32 [B], in the order of the declaration; key int32 [B, 4] (the bits of unsigned words).
-
-
-def _rain(
-    data: torch.Tensor,
-    offset: torch.Tensor,
-    height: torch.Tensor,
-    width: torch.Tensor,
-    channels: int,
-    *arguments: torch.Tensor,
-) -> torch.Tensor:
-    rows = check_layout("rain", data, offset, height, width, channels)
-    count = rows["count"]
-    (key,) = check_rows("rain", count, (arguments[-1], torch.int32))
-    values = check_rows("rain", count, *((value, torch.float32) for value in arguments[:-1]))
-    if key.shape != (count, 4):
-        raise ValueError(f"rain: key must be [{count}, 4], got {list(key.shape)}")
-    src = data.contiguous()
-    out = torch.empty_like(src)
-    fields = {column.name: value for column, value in zip(_COLUMNS, values)}
-    devices.call("rain", rows=rows, src=src, dst=out, **fields, key=key.view(torch.uint32))
-    return out
+# ---- Registration
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -88,8 +59,7 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return (grad * ((output > 0) & (output < 1)), *(None for _ in range(11)))
 
 
-_PARAMETERS = ", ".join(f"Tensor {name}" for name in (*(column.name for column in _COLUMNS), "key"))
-define("rain", _PARAMETERS, _rain, save=_save, backward=_backward)
+define_compiled("rain", save=_save, backward=_backward)
 
 
 # ---- Public function
@@ -129,21 +99,16 @@ def rain(
     Source: our own renderer; the additive model f(I) = I + r of Chen et al. 2021 (IPT), arXiv:2012.00364, section 3.2.
     """
     check_images("rain", images)
-    batch, channels, height, width = images.shape
+    batch, _, height, width = images.shape
     if height > 65535 or width > 262143:
         raise ValueError(f"rain: images must be at most 65535 x 262143, got {height} x {width}")
     given = (streaks_per_kpx, length_px, width_px, angle_rad, blur_px, brightness)
-    values = [
-        numbers("rain", column.name, value, batch, column.low, column.high).astype(np.float32)
+    values = {
+        column.name: numbers("rain", column.name, value, batch, column.low, column.high).astype(np.float32)
         for column, value in zip(_COLUMNS, given)
-    ]
+    }
     indices = rng.check_indices(np.arange(batch) if index is None else index, "rain: index")
     if len(indices) != batch:
         raise ValueError(f"rain: index must have {batch} numbers, got {len(indices)}")
     seeds = np.full(batch, rng.check_seed(seed), np.int64)
-    key = rng.image_keys(seeds, indices, indices).view(np.int32)
-    layout = dense_layout(images)
-    arrays = (layout.offset, layout.height, layout.width, *values, key)
-    tensors = [beside(images, array) for array in arrays]
-    out: torch.Tensor = torch.ops.pydegrade.rain(images, *tensors[:3], channels, *tensors[3:])
-    return out
+    return run_compiled("rain", images, **values, key=rng.image_keys(seeds, indices, indices))

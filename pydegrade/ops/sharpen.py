@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..native import devices
-from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, numbers
-from .declaration import BoolArray, Column, Columns, Items, Op
-from .library import define
+from .arguments import check_images, numbers
+from .declaration import BoolArray, Column, Columns, Op
+from .library import compiled_params, define_compiled, run_compiled
 
 # ---- Declaration
 
@@ -25,14 +22,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
 
 def _neutral(columns: Columns) -> BoolArray:
     return np.asarray(columns["weight"] == 0)
-
-
-def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
-    return {
-        "weight": np.ascontiguousarray(columns["weight"], np.float32),
-        "radius_px": np.ascontiguousarray(columns["radius_px"], np.int32),
-        "threshold_8bit": np.ascontiguousarray(columns["threshold_8bit"], np.float32),
-    }
 
 
 OP = Op(
@@ -47,37 +36,12 @@ OP = Op(
     ),
     active=_active,
     neutral=_neutral,
-    params=_params,
+    params=compiled_params("sharpen"),
     switch="weight",
 )
 
 
-# ---- Registration. weight, threshold_8bit float32 [B], radius_px int32 [B]. It has no gradient: targets are data.
-
-
-def _sharpen(
-    data: torch.Tensor,
-    offset: torch.Tensor,
-    height: torch.Tensor,
-    width: torch.Tensor,
-    channels: int,
-    weight: torch.Tensor,
-    radius_px: torch.Tensor,
-    threshold_8bit: torch.Tensor,
-) -> torch.Tensor:
-    rows = check_layout("sharpen", data, offset, height, width, channels)
-    weight, radius_px, threshold_8bit = check_rows(
-        "sharpen", rows["count"], (weight, torch.float32), (radius_px, torch.int32), (threshold_8bit, torch.float32)
-    )
-    src = data.contiguous()
-    out = torch.empty_like(src)
-    devices.call(
-        "sharpen", rows=rows, src=src, dst=out, weight=weight, radius_px=radius_px, threshold_8bit=threshold_8bit
-    )
-    return out
-
-
-define("sharpen", "Tensor weight, Tensor radius_px, Tensor threshold_8bit", _sharpen)
+define_compiled("sharpen")  # no gradient: targets are data
 
 
 # ---- Public function
@@ -104,16 +68,11 @@ def sharpen(
     Source: USMSharp of Real-ESRGAN. Unlike the original, sides of 25 px and less work: the border is reflected repeatedly.
     """
     check_images("sharpen", images)
-    batch, channels = images.shape[:2]
-    layout = dense_layout(images)
-    arrays = (
-        layout.offset,
-        layout.height,
-        layout.width,
-        numbers("sharpen", "weight", weight, batch, 0, 4).astype(np.float32),
-        numbers("sharpen", "radius_px", radius_px, batch, 0, 100, integer=True).astype(np.int32),
-        numbers("sharpen", "threshold_8bit", threshold_8bit, batch, 0, 255).astype(np.float32),
+    batch = len(images)
+    return run_compiled(
+        "sharpen",
+        images,
+        weight=numbers("sharpen", "weight", weight, batch, 0, 4).astype(np.float32),
+        radius_px=numbers("sharpen", "radius_px", radius_px, batch, 0, 100, integer=True).astype(np.int32),
+        threshold_8bit=numbers("sharpen", "threshold_8bit", threshold_8bit, batch, 0, 255).astype(np.float32),
     )
-    tensors = [beside(images, values) for values in arrays]
-    out: torch.Tensor = torch.ops.pydegrade.sharpen(images, *tensors[:3], channels, *tensors[3:])
-    return out

@@ -5,21 +5,41 @@
 
 namespace pyd {
 
+// How taps are found: X(Family, taps of an output, most taps of an output), two functions of math.h.
+#define PYD_TAP_FAMILIES(X)                   \
+  X(TorchArea, torch_area_taps, area_bound)   \
+  X(Torch, torch_taps, few_bound)             \
+  X(Cv2, cv2_taps, few_bound)                 \
+  X(Cv2Area, cv2_area_taps, cv2_area_bound)   \
+  X(Matlab, matlab_mode_taps, matlab_bound)   \
+  X(Decimate, decimate_taps, decimate_bound)
+
+// X(name, Name, Family). The numbers are those of the rows, and part of tasks: append only.
+#define PYD_RESIZE_MODES(X)                   \
+  X(torch_area, TorchArea, TorchArea)         \
+  X(torch_bilinear, TorchBilinear, Torch)     \
+  X(torch_bicubic, TorchBicubic, Torch)       \
+  X(cv2_linear, Cv2Linear, Cv2)               \
+  X(cv2_cubic, Cv2Cubic, Cv2)                 \
+  X(cv2_area, Cv2Area, Cv2Area)               \
+  X(matlab_bicubic, MatlabBicubic, Matlab)    \
+  X(matlab_bilinear, MatlabBilinear, Matlab)  \
+  X(matlab_box, MatlabBox, Matlab)            \
+  X(matlab_lanczos2, MatlabLanczos2, Matlab)  \
+  X(matlab_lanczos3, MatlabLanczos3, Matlab)  \
+  X(matlab_nearest, MatlabNearest, Matlab)    \
+  X(decimate, Decimate, Decimate)
+
 enum ResizeMode : int32_t {
-  kTorchArea = 0,
-  kTorchBilinear = 1,
-  kTorchBicubic = 2,
-  kCv2Linear = 3,
-  kCv2Cubic = 4,
-  kCv2Area = 5,
-  kMatlabBicubic = 6,
-  kMatlabBilinear = 7,
-  kMatlabBox = 8,
-  kMatlabLanczos2 = 9,
-  kMatlabLanczos3 = 10,
-  kMatlabNearest = 11,
-  kDecimate = 12,  // every n-th sample, phase 0
-  kResizeModes,
+#define PYD_MODE(name, Name, Family) k##Name,
+  PYD_RESIZE_MODES(PYD_MODE)
+#undef PYD_MODE
+      kResizeModes,
+};
+enum TapFamily : int32_t {
+#define PYD_FAMILY(Family, taps, bound) kFamily##Family,
+  PYD_TAP_FAMILIES(PYD_FAMILY)
+#undef PYD_FAMILY
 };
 
 #define PYD_RESIZE_FIELDS(X)                                                                                         \

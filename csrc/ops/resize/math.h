@@ -118,20 +118,35 @@ PYD_HD bool is_vertical_first(const Axis& vertical, const Axis& horizontal) {
   return is_matlab(vertical.mode) ? axis_scale(vertical) <= axis_scale(horizontal) : vertical.out_px <= vertical.in_px;
 }
 
-// No output sample has more taps than this.
-PYD_HD int64_t tap_bound(const Axis& axis) {
-  const int64_t ratio = (axis.in_px + axis.out_px - 1) / axis.out_px;
-  switch (axis.mode) {
-    case kTorchArea: return ratio + 2;
-    case kCv2Area: return ceil_int(1.0 / axis_scale(axis)) + 3;
-    case kTorchBilinear:
-    case kCv2Linear: return 2;
-    case kTorchBicubic:
-    case kCv2Cubic: return 4;
-    case kDecimate: return 1;
-    default: return matlab_tap_bound(axis, {1, 0});
+PYD_HD int32_t family_of(int32_t mode) {
+  switch (mode) {
+#define PYD_MODE(name, Name, Family) \
+  case k##Name: return kFamily##Family;
+    PYD_RESIZE_MODES(PYD_MODE)
+#undef PYD_MODE
+    default: return kFamilyDecimate;
   }
 }
+
+// ---- Most taps of an output sample
+
+PYD_HD int64_t area_bound(const Axis& axis) { return (axis.in_px + axis.out_px - 1) / axis.out_px + 2; }
+PYD_HD int64_t cv2_area_bound(const Axis& axis) { return ceil_int(1.0 / axis_scale(axis)) + 3; }
+PYD_HD int64_t few_bound(const Axis& axis) { return axis.mode == kTorchBicubic || axis.mode == kCv2Cubic ? 4 : 2; }
+PYD_HD int64_t matlab_bound(const Axis& axis) { return matlab_tap_bound(axis, {1, 0}); }
+PYD_HD int64_t decimate_bound(const Axis&) { return 1; }
+
+PYD_HD int64_t tap_bound(const Axis& axis) {
+  switch (family_of(axis.mode)) {
+#define PYD_FAMILY(Family, taps, bound) \
+  case kFamily##Family: return bound(axis);
+    PYD_TAP_FAMILIES(PYD_FAMILY)
+#undef PYD_FAMILY
+    default: return 0;
+  }
+}
+
+// ---- Taps
 
 // Taps of one output sample in the order in which they are summed.
 struct Taps {
@@ -316,18 +331,17 @@ PYD_HD void decimate_taps(const Axis& axis, int64_t j, Taps& taps) {
   add_tap(taps, clamp_index(j * (n < 1 ? 1 : n), axis.in_px), 1.0);
 }
 
+PYD_HD void matlab_mode_taps(const Axis& axis, int64_t j, Taps& taps) { matlab_taps(axis, {1, 0}, j, taps); }
+
 // Writes the taps of output sample j, at most tap_bound(axis) of them, and returns their number.
 PYD_HD int64_t axis_taps(const Axis& axis, int64_t j, int32_t* index, float* weight) {
   Taps taps = {index, weight, 0};
-  switch (axis.mode) {
-    case kTorchArea: torch_area_taps(axis, j, taps); break;
-    case kTorchBilinear:
-    case kTorchBicubic: torch_taps(axis, j, taps); break;
-    case kCv2Linear:
-    case kCv2Cubic: cv2_taps(axis, j, taps); break;
-    case kCv2Area: cv2_area_taps(axis, j, taps); break;
-    case kDecimate: decimate_taps(axis, j, taps); break;
-    default: matlab_taps(axis, {1, 0}, j, taps); break;
+  switch (family_of(axis.mode)) {
+#define PYD_FAMILY(Family, family_taps, bound) \
+  case kFamily##Family: family_taps(axis, j, taps); break;
+    PYD_TAP_FAMILIES(PYD_FAMILY)
+#undef PYD_FAMILY
+    default: break;
   }
   return taps.count;
 }
