@@ -47,13 +47,13 @@ def distance(ours: torch.Tensor, expected: torch.Tensor | np.ndarray) -> float:
 # ---- Against formulas
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_modes_are_those_of_the_compiled_module() -> None:
     from pydegrade import _C
 
     assert MODES == _C.RESIZE_MODES
 
 
+@pytest.mark.parametrize("mode", MODES)
 def test_equals_float64_matrices(resize: TensorFunction, mode: str) -> None:
     rng = np.random.default_rng(MODES.index(mode))
     sizes = [tuple(int(side) for side in rng.integers(1, 40, 4)) for _ in range(30)]

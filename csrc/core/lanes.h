@@ -1,6 +1,9 @@
-// Vectors as wide as the instruction set's registers, what the JPEG loops need of them, and the transposition between rows
-// of samples and lanes of blocks. Written with the vector extensions of GCC and Clang where these suffice, so that most of
-// it serves every instruction set.
+// Vectors as wide as the instruction set's registers: the one place where loops meet intrinsics of arithmetic. Written with
+// the vector extensions of GCC and Clang where these suffice, so that most of it serves every instruction set. The lanes of
+// sums never mix, so their width changes no result.
+//
+// Three ways to multiply and add, which differ in the last bit: fused_multiply_add rounds once, multiply_then_add twice.
+// loose_multiply_add does whichever is faster, for callers whose results do not depend on it and who say why.
 #pragma once
 
 #if defined(__x86_64__)
@@ -12,6 +15,8 @@
 #endif
 #include <immintrin.h>
 #pragma GCC diagnostic pop
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 #include "math/hd.h"
@@ -29,16 +34,10 @@ constexpr int kLanes = 4;
 #endif
 constexpr int kWordLanes = 2 * kLanes;
 
-// Blocks of 8 x 8 are transformed a group at a time: sample k of block b stands in lane b of vector k.
-constexpr int kGroupBlocks = kWordLanes < 16 ? 16 : kWordLanes;
-constexpr int kGroupParts = kGroupBlocks / kWordLanes;
-constexpr int kGroupWidth = 8 * kGroupBlocks;  // samples in one row of a group
-
 typedef int32_t Int32Lanes __attribute__((vector_size(4 * kLanes)));
 typedef float FloatLanes __attribute__((vector_size(4 * kLanes)));
 typedef int16_t WordLanes __attribute__((vector_size(2 * kWordLanes)));
 typedef uint16_t UnsignedWordLanes __attribute__((vector_size(2 * kWordLanes)));
-typedef uint8_t ByteLanes __attribute__((vector_size(kGroupBlocks)));  // one sample of every block of a group
 typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 
 // The same, wherever it lies in memory and whatever lies there.
@@ -49,6 +48,18 @@ typedef uint8_t BytesMemory __attribute__((vector_size(16), aligned(1), may_alia
 // Values and not references: a reference would forget that the memory may be unaligned.
 PYD_HD FloatLanes load_floats(const float* from) { return *reinterpret_cast<const FloatMemory*>(from); }
 PYD_HD void store_floats(float* to, FloatLanes values) { *reinterpret_cast<FloatMemory*>(to) = values; }
+// For one that is used several times and stays in its register: the compiler must not read it from memory for every use.
+PYD_HD FloatLanes load_floats_once(const float* from) {
+  FloatLanes values = load_floats(from);
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(values));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(values));
+#elif defined(__ARM_NEON)
+  __asm__("" : "+w"(values));
+#endif
+  return values;
+}
 PYD_HD WordLanes load_words(const int16_t* from) { return *reinterpret_cast<const WordMemory*>(from); }
 PYD_HD void store_words(int16_t* to, WordLanes values) { *reinterpret_cast<WordMemory*>(to) = values; }
 
@@ -90,147 +101,49 @@ PYD_HD Bytes16 bytes_of(const Int32Lanes* numbers) {
 #endif
 }
 
-// Part of a group's bytes -> words.
-PYD_HD WordLanes words_of(const ByteLanes& bytes, int part) {
-#if defined(__AVX512BW__)
-  (void)part;
-  return (WordLanes)_mm512_cvtepu8_epi16((__m256i)bytes);
-#elif defined(__AVX2__)
-  (void)part;
-  return (WordLanes)_mm256_cvtepu8_epi16((__m128i)bytes);
-#elif defined(__SSE4_1__)
-  const __m128i zero = _mm_setzero_si128();
-  return (WordLanes)(part == 0 ? _mm_unpacklo_epi8((__m128i)bytes, zero) : _mm_unpackhi_epi8((__m128i)bytes, zero));
-#else
-  WordLanes words;
-  for (int lane = 0; lane < kWordLanes; ++lane) words[lane] = bytes[part * kWordLanes + lane];
-  return words;
-#endif
-}
-
-// A group's words -> bytes, clipped to 0..255.
-PYD_HD ByteLanes clipped_bytes(const WordLanes* words) {
-#if defined(__AVX512BW__)
-  return (ByteLanes)_mm512_cvtusepi16_epi8(_mm512_max_epi16((__m512i)words[0], _mm512_setzero_si512()));
-#elif defined(__AVX2__)
-  const __m256i all = (__m256i)words[0];
-  return (ByteLanes)_mm_packus_epi16(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-#elif defined(__SSE4_1__)
-  return (ByteLanes)_mm_packus_epi16((__m128i)words[0], (__m128i)words[1]);
-#else
-  ByteLanes bytes;
-  for (int lane = 0; lane < kGroupBlocks; ++lane) {
-    const int16_t word = words[lane / kWordLanes][lane % kWordLanes];
-    bytes[lane] = static_cast<uint8_t>(word < 0 ? 0 : (word > 255 ? 255 : word));
-  }
-  return bytes;
-#endif
-}
-
 // ---- Arithmetic
 
-// The upper halves of products.
-PYD_HD UnsignedWordLanes multiply_high(const UnsignedWordLanes& a, const UnsignedWordLanes& b) {
+// a b + c, rounded once.
+PYD_HD FloatLanes fused_multiply_add(const FloatLanes& a, const FloatLanes& b, const FloatLanes& c) {
 #if defined(__AVX512BW__)
-  return (UnsignedWordLanes)_mm512_mulhi_epu16((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return (UnsignedWordLanes)_mm256_mulhi_epu16((__m256i)a, (__m256i)b);
-#elif defined(__SSE4_1__)
-  return (UnsignedWordLanes)_mm_mulhi_epu16((__m128i)a, (__m128i)b);
+  return (FloatLanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+  return (FloatLanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__ARM_NEON)
+  return (FloatLanes)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
-  UnsignedWordLanes high;
-  for (int lane = 0; lane < kWordLanes; ++lane) high[lane] = static_cast<uint16_t>(uint32_t{a[lane]} * b[lane] >> 16);
-  return high;
+  FloatLanes sum;
+  for (int lane = 0; lane < kLanes; ++lane) sum[lane] = pyd_fma(a[lane], b[lane], c[lane]);
+  return sum;
 #endif
 }
+PYD_HD FloatLanes fused_multiply_add(const FloatLanes& a, float b, const FloatLanes& c) {
+  return fused_multiply_add(a, b - FloatLanes{}, c);
+}
 
-// math/dct8.h on vectors. Pairs and sums have their lanes in an order of their own, which `shifted` undoes.
-struct LaneDct {
-  using Word = WordLanes;
-  struct Pair {
-    WordLanes low, high;
-  };
-  struct Sum {
-    Int32Lanes low, high;
-    friend inline __attribute__((always_inline)) Sum operator+(const Sum& a, const Sum& b) {
-      return {a.low + b.low, a.high + b.high};
-    }
-    friend inline __attribute__((always_inline)) Sum operator-(const Sum& a, const Sum& b) {
-      return {a.low - b.low, a.high - b.high};
-    }
-    friend inline __attribute__((always_inline)) Sum operator+(const Sum& a, int32_t b) { return {a.low + b, a.high + b}; }
-  };
+// a b + c, rounded after each of both; for vectors of any type.
+template <typename Lanes, typename Factor>
+PYD_HD Lanes multiply_then_add(const Lanes& a, Factor b, const Lanes& c) {
+  return a * b + c;
+}
 
-  PYD_HD Pair pair(const WordLanes& first, const WordLanes& second) {
-#if defined(__AVX512BW__)
-    return {(WordLanes)_mm512_unpacklo_epi16((__m512i)first, (__m512i)second),
-            (WordLanes)_mm512_unpackhi_epi16((__m512i)first, (__m512i)second)};
-#elif defined(__AVX2__)
-    return {(WordLanes)_mm256_unpacklo_epi16((__m256i)first, (__m256i)second),
-            (WordLanes)_mm256_unpackhi_epi16((__m256i)first, (__m256i)second)};
-#elif defined(__SSE4_1__)
-    return {(WordLanes)_mm_unpacklo_epi16((__m128i)first, (__m128i)second),
-            (WordLanes)_mm_unpackhi_epi16((__m128i)first, (__m128i)second)};
+// a b + c, rounded once or twice.
+PYD_HD FloatLanes loose_multiply_add(const FloatLanes& a, float b, const FloatLanes& c) {
+#if defined(__FMA__) || defined(__ARM_NEON)
+  return fused_multiply_add(a, b, c);
 #else
-    return {first, second};
+  return multiply_then_add(a, b, c);
 #endif
-  }
-  PYD_HD Sum dot(const Pair& pair, int16_t a, int16_t b) {
-#if defined(__SSE4_1__)
-    const int32_t both = static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint16_t>(b)) << 16 | static_cast<uint16_t>(a));
-#endif
-#if defined(__AVX512BW__)
-    const __m512i factors = _mm512_set1_epi32(both);
-    return {(Int32Lanes)_mm512_madd_epi16((__m512i)pair.low, factors),
-            (Int32Lanes)_mm512_madd_epi16((__m512i)pair.high, factors)};
-#elif defined(__AVX2__)
-    const __m256i factors = _mm256_set1_epi32(both);
-    return {(Int32Lanes)_mm256_madd_epi16((__m256i)pair.low, factors),
-            (Int32Lanes)_mm256_madd_epi16((__m256i)pair.high, factors)};
-#elif defined(__SSE4_1__)
-    const __m128i factors = _mm_set1_epi32(both);
-    return {(Int32Lanes)_mm_madd_epi16((__m128i)pair.low, factors), (Int32Lanes)_mm_madd_epi16((__m128i)pair.high, factors)};
-#else
-    Sum sum;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      sum.low[lane] = pair.low[lane] * a + pair.high[lane] * b;
-      sum.high[lane] = pair.low[kLanes + lane] * a + pair.high[kLanes + lane] * b;
-    }
-    return sum;
-#endif
-  }
-  template <int Shift>
-  PYD_HD WordLanes shifted(const Sum& sum) {
-    const Int32Lanes low = sum.low >> Shift, high = sum.high >> Shift;
-#if defined(__AVX512BW__)
-    return (WordLanes)_mm512_packs_epi32((__m512i)low, (__m512i)high);
-#elif defined(__AVX2__)
-    return (WordLanes)_mm256_packs_epi32((__m256i)low, (__m256i)high);
-#elif defined(__SSE4_1__)
-    return (WordLanes)_mm_packs_epi32((__m128i)low, (__m128i)high);
-#else
-    WordLanes words;
-    for (int lane = 0; lane < kWordLanes; ++lane) {
-      words[lane] = static_cast<int16_t>(lane < kLanes ? low[lane] : high[lane - kLanes]);
-    }
-    return words;
-#endif
-  }
-};
+}
 
 // math/color.h on vectors. GCC does not make minimum and maximum instructions of comparisons, and fuses nothing without
 // leave to do it everywhere, hence the intrinsics.
 struct LaneArithmetic {
   using Float = FloatLanes;
   using Int = Int32Lanes;
+  // Where the product is exact both ways give the same.
   PYD_HD FloatLanes exact_product_add(const FloatLanes& a, float b, const FloatLanes& c) {
-#if defined(__AVX512BW__)
-    return (FloatLanes)_mm512_fmadd_ps((__m512)a, _mm512_set1_ps(b), (__m512)c);
-#elif defined(__AVX2__) && defined(__FMA__)
-    return (FloatLanes)_mm256_fmadd_ps((__m256)a, _mm256_set1_ps(b), (__m256)c);
-#else
-    return a * b + c;
-#endif
+    return loose_multiply_add(a, b, c);
   }
   PYD_HD FloatLanes clip(const FloatLanes& x) {
     // The maximum of x86 returns its second operand where the first is NaN.
@@ -281,66 +194,6 @@ template <typename Body>
 static inline __attribute__((always_inline)) void for_each_piece(int64_t width, const Body& body) {
   for (int64_t x = 0; x + kPiece <= width; x += kPiece) body(x);
   if (width % kPiece != 0) body(width - kPiece);
-}
-
-// ---- Transposition
-
-// a0 b0 a1 b1 .. of the lower and of the upper halves of every sixteen bytes.
-PYD_HD void interleave(ByteLanes& a, ByteLanes& b) {
-#if defined(__AVX512BW__)
-  const __m256i low = _mm256_unpacklo_epi8((__m256i)a, (__m256i)b);
-  const __m256i high = _mm256_unpackhi_epi8((__m256i)a, (__m256i)b);
-#elif defined(__SSE4_1__)
-  const __m128i low = _mm_unpacklo_epi8((__m128i)a, (__m128i)b);
-  const __m128i high = _mm_unpackhi_epi8((__m128i)a, (__m128i)b);
-#else
-  ByteLanes low, high;
-  for (int lane = 0; lane < 16; ++lane) {
-    low[lane] = lane % 2 == 0 ? a[lane / 2] : b[lane / 2];
-    high[lane] = lane % 2 == 0 ? a[8 + lane / 2] : b[8 + lane / 2];
-  }
-#endif
-  a = (ByteLanes)low;
-  b = (ByteLanes)high;
-}
-
-// One row of a group as a matrix (block, sample) <-> sample k of all blocks in v[k].
-//
-// Sixteen blocks make 128 bytes. The position of a byte has seven bits: three say which of eight vectors, four where in
-// it. Interleaving two vectors that differ in one vector bit moves that bit to the end of the inner ones and the first
-// inner bit into its place, so four rounds turn (b3 b2 b1 | b0 s2 s1 s0) into (s0 s2 s1 | b3 b2 b1 b0), three turn
-// (s2 s1 s0 | b3 b2 b1 b0) back. Groups of 32 blocks do it twice, in the two halves of their vectors.
-PYD_HD void row_to_lanes(const uint8_t* row, ByteLanes* out) {
-  ByteLanes v[8];
-  for (int i = 0; i < 8; ++i) {
-#if defined(__AVX512BW__)
-    const __m128i* const from = (const __m128i*)(row + 16 * i);
-    v[i] = (ByteLanes)_mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(from)), _mm_loadu_si128(from + 8), 1);
-#else
-    v[i] = *reinterpret_cast<const BytesMemory*>(row + 16 * i);
-#endif
-  }
-  for (int i = 0; i < 4; ++i) interleave(v[i], v[i + 4]);
-  for (int i = 0; i < 8; i += 4) interleave(v[i], v[i + 2]), interleave(v[i + 1], v[i + 3]);
-  for (int i = 0; i < 8; i += 2) interleave(v[i], v[i + 1]);
-  for (int i = 0; i < 4; ++i) interleave(v[i], v[i + 4]);
-  for (int s0 = 0; s0 < 2; ++s0) {
-    for (int rest = 0; rest < 4; ++rest) out[2 * rest + s0] = v[4 * s0 + rest];
-  }
-}
-PYD_HD void lanes_to_row(ByteLanes* v, uint8_t* row) {
-  for (int i = 0; i < 4; ++i) interleave(v[i], v[i + 4]);
-  for (int i = 0; i < 8; i += 4) interleave(v[i], v[i + 2]), interleave(v[i + 1], v[i + 3]);
-  for (int i = 0; i < 8; i += 2) interleave(v[i], v[i + 1]);
-  for (int i = 0; i < 8; ++i) {
-#if defined(__AVX512BW__)
-    __m128i* const to = (__m128i*)(row + 16 * i);
-    _mm_storeu_si128(to, _mm256_castsi256_si128((__m256i)v[i]));
-    _mm_storeu_si128(to + 8, _mm256_extracti128_si256((__m256i)v[i], 1));
-#else
-    *reinterpret_cast<BytesMemory*>(row + 16 * i) = v[i];
-#endif
-  }
 }
 
 }  // namespace

@@ -2,16 +2,18 @@
 // by, each loaded vector feeding kTileRows outputs.
 
 #include "cpu/filter.h"
-#include "core/simd.h"
+#include "core/lanes.h"
 #include "math/border.h"
 
 namespace pyd {
 namespace PYD_ISA {
 namespace {
 
+// As many accumulators as there are registers for.
 constexpr int64_t kTileRows = 4;
+constexpr int kTileVectors = kLanes == 16 ? 5 : 3;
 constexpr int64_t kCacheLineFloats = 16;
-constexpr int64_t kTileWidth = kTileVectors * kVectorFloats;
+constexpr int64_t kTileWidth = kTileVectors * kLanes;
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -72,26 +74,26 @@ class RowRing {
 };
 
 template <int Vectors>
-void store_tile_row(const Vector* sums, float* dst, int64_t length) {
-  if (length >= Vectors * kVectorFloats) {
-    for (int v = 0; v < Vectors; ++v) store(dst + v * kVectorFloats, sums[v]);
+void store_tile_row(const FloatLanes* sums, float* dst, int64_t length) {
+  if (length >= Vectors * kLanes) {
+    for (int v = 0; v < Vectors; ++v) store_floats(dst + v * kLanes, sums[v]);
     return;
   }
-  float row[Vectors * kVectorFloats];
-  for (int v = 0; v < Vectors; ++v) store(row + v * kVectorFloats, sums[v]);
+  float row[Vectors * kLanes];
+  for (int v = 0; v < Vectors; ++v) store_floats(row + v * kLanes, sums[v]);
   memcpy(dst, row, static_cast<size_t>(length) * sizeof(float));
 }
 
 // Adds one input row to the outputs First .. Last - 1 of a tile; output r meets kernel row `row` - r.
 template <int Vectors, int First, int Last>
-PYD_HD void add_row(const float* in, const float* weights, int64_t row, int64_t row_taps, Vector sums[kTileRows][Vectors]) {
+PYD_HD void add_row(const float* in, const float* weights, int64_t row, int64_t row_taps, FloatLanes sums[kTileRows][Vectors]) {
   const float* const w = weights + row * row_taps;
   for (int64_t tap = 0; tap < row_taps; ++tap) {
-    Vector pixels[Vectors];
-    for (int v = 0; v < Vectors; ++v) pixels[v] = load_once(in + tap + v * kVectorFloats);
+    FloatLanes pixels[Vectors];
+    for (int v = 0; v < Vectors; ++v) pixels[v] = load_floats_once(in + tap + v * kLanes);
     for (int64_t r = First; r < Last; ++r) {
       const float weight = w[tap - r * row_taps];
-      for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(weight, pixels[v], sums[r][v]);
+      for (int v = 0; v < Vectors; ++v) sums[r][v] = fused_multiply_add(pixels[v], weight, sums[r][v]);
     }
   }
 }
@@ -104,9 +106,9 @@ void correlate_tile(const float* const* rows, int64_t x, const float* weights, i
   static_assert(kTileRows == 4, "the first and the last input rows are written out");
   // The outputs come into the cache while the sums are made.
   for (int64_t r = 0; r < tile_rows; ++r) {
-    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(dst + r * stride + v * kVectorFloats, 1);
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(dst + r * stride + v * kLanes, 1);
   }
-  Vector sums[kTileRows][Vectors] = {};
+  FloatLanes sums[kTileRows][Vectors] = {};
   add_row<Vectors, 0, 1>(rows[0] + x, weights, 0, row_taps, sums);
   add_row<Vectors, 0, 2>(rows[1] + x, weights, 1, row_taps, sums);
   add_row<Vectors, 0, 3>(rows[2] + x, weights, 2, row_taps, sums);
@@ -121,13 +123,13 @@ void correlate_tile(const float* const* rows, int64_t x, const float* weights, i
 // One tile of horizontal taps over one padded row.
 template <int Vectors>
 void horizontal_tile(const float* padded, const float* weights, int64_t taps, float* dst) {
-  Vector sums[Vectors] = {};
+  FloatLanes sums[Vectors] = {};
   for (int64_t tap = 0; tap < taps; ++tap) {
     for (int v = 0; v < Vectors; ++v) {
-      sums[v] = multiply_add(weights[tap], load(padded + tap + v * kVectorFloats), sums[v]);
+      sums[v] = fused_multiply_add(load_floats(padded + tap + v * kLanes), weights[tap], sums[v]);
     }
   }
-  for (int v = 0; v < Vectors; ++v) store(dst + v * kVectorFloats, sums[v]);
+  for (int v = 0; v < Vectors; ++v) store_floats(dst + v * kLanes, sums[v]);
 }
 
 // Covers a row of `width` px with tiles: calls body(vectors, x), where the number of vectors is a type's value so that it
@@ -140,7 +142,7 @@ template <typename Body>
 PYD_HD void for_each_tile(int64_t width, const Body& body) {
   int64_t x = 0;
   for (; x + kTileWidth <= width; x += kTileWidth) body(Vectors<kTileVectors>{}, x);
-  const int64_t rest = (width - x + kVectorFloats - 1) / kVectorFloats;
+  const int64_t rest = (width - x + kLanes - 1) / kLanes;
   if (rest == 1) body(Vectors<1>{}, x);
   if (rest == 2) body(Vectors<2>{}, x);
   if (rest == 3) body(Vectors<3>{}, x);
@@ -163,7 +165,7 @@ Status correlate_dense(const float* src, int64_t height, int64_t width, const fl
     return Status::kOk;
   }
   const int64_t radius = taps / 2;
-  const int64_t stride = round_up(width, kVectorFloats) + 2 * radius;
+  const int64_t stride = round_up(width, kLanes) + 2 * radius;
   Scratch scratch;
   RowRing ring(height, radius, begin, stride);
   if (!ring.allocate(scratch)) return Status::kOutOfMemory;
@@ -187,7 +189,7 @@ Status correlate_separable(const float* src, int64_t height, int64_t width, cons
     return Status::kOk;
   }
   const int64_t radius = taps / 2;
-  const int64_t stride = round_up(width, kVectorFloats);
+  const int64_t stride = round_up(width, kLanes);
   const int64_t padded_stride = stride + 2 * radius;
   Scratch scratch;
   RowRing ring(height, radius, begin, stride);

@@ -11,7 +11,7 @@
 namespace pyd {
 namespace {
 
-// What the functions below are written with; vectors of numbers bring their own (cpu/lanes.h).
+// What the functions below are written with; vectors of numbers bring their own (core/lanes.h).
 struct ScalarArithmetic {
   using Float = float;
   using Int = int32_t;

@@ -21,7 +21,7 @@ namespace {
 constexpr int kDctFractionBits = 13;
 constexpr int kDctExtraBits = 2;
 
-// What the transforms are written with; vectors of numbers bring their own (cpu/lanes.h).
+// What the transforms are written with; vectors of numbers bring their own (lanes.h).
 struct ScalarDct {
   using Word = int32_t;
   using Sum = int32_t;

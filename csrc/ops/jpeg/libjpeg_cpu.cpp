@@ -7,7 +7,7 @@
 // Strips are independent up to here; the second loop, back to pixels, reads chroma across their borders.
 
 #include "ops/jpeg/modes.h"
-#include "core/lanes.h"
+#include "ops/jpeg/lanes.h"
 #include "ops/jpeg/dct8.h"
 
 namespace pyd {

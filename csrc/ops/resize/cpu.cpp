@@ -1,84 +1,16 @@
 // Resize: one sparse matrix per axis (math/taps.h), applied in two passes. A pixel is one chain of fused multiply-adds in
 // the order of its taps, whatever the instruction set, the number of threads and the strip it lies in.
 #include "cpu/images.h"
+#include "ops/resize/table.h"
 #include "core/lanes.h"
 
 namespace pyd {
 namespace PYD_ISA {
 namespace {
 
-// A sparse matrix by rows: output j sums weight[k] * input[index[k]] for k in [start[j], start[j + 1]).
-struct Table {
-  int64_t outputs;
-  const int32_t* start;
-  const int32_t* index;
-  const float* weight;
-};
+using Table = SparseRows<float>;
 
 constexpr int64_t kStripRows = 64;  // output rows per task, a multiple of every kLanes
-
-PYD_HD FloatLanes multiply_add(const FloatLanes& a, float b, const FloatLanes& c) {
-#if defined(__AVX512BW__)
-  return (FloatLanes)_mm512_fmadd_ps((__m512)a, _mm512_set1_ps(b), (__m512)c);
-#elif defined(__AVX2__) && defined(__FMA__)
-  return (FloatLanes)_mm256_fmadd_ps((__m256)a, _mm256_set1_ps(b), (__m256)c);
-#else
-  FloatLanes sum;
-  for (int lane = 0; lane < kLanes; ++lane) sum[lane] = pyd_fma(a[lane], b, c[lane]);
-  return sum;
-#endif
-}
-
-// ---- Tables
-
-bool build_table(Scratch& scratch, const Axis& axis, Table& table) {
-  const int64_t bound = axis.out_px * tap_bound(axis);
-  int32_t* const start = scratch.take<int32_t>(axis.out_px + 1);
-  int32_t* const index = scratch.take<int32_t>(bound);
-  float* const weight = scratch.take<float>(bound);
-  if (!start || !index || !weight) return false;
-  int64_t count = 0;
-  for (int64_t j = 0; j < axis.out_px; ++j) {
-    start[j] = static_cast<int32_t>(count);
-    count += axis_taps(axis, j, index + count, weight + count);
-  }
-  start[axis.out_px] = static_cast<int32_t>(count);
-  table = {axis.out_px, start, index, weight};
-  return true;
-}
-
-// Rows become columns; the entries of each new row stay in the order of the old rows.
-bool transpose_table(Scratch& scratch, const Table& table, int64_t inputs, Table& transposed) {
-  const int64_t count = table.start[table.outputs];
-  int32_t* const start = scratch.take<int32_t>(inputs + 2);
-  int32_t* const index = scratch.take<int32_t>(count);
-  float* const weight = scratch.take<float>(count);
-  if (!start || !index || !weight) return false;
-  // start[i + 1] is where the next entry of row i goes, and in the end where row i + 1 begins.
-  memset(start, 0, sizeof(int32_t) * static_cast<size_t>(inputs + 2));
-  for (int64_t k = 0; k < count; ++k) ++start[table.index[k] + 2];
-  for (int64_t i = 1; i < inputs + 2; ++i) start[i] += start[i - 1];
-  for (int64_t j = 0; j < table.outputs; ++j) {
-    for (int64_t k = table.start[j]; k < table.start[j + 1]; ++k) {
-      const int32_t place = start[table.index[k] + 1]++;
-      index[place] = static_cast<int32_t>(j);
-      weight[place] = table.weight[k];
-    }
-  }
-  transposed = {inputs, start, index, weight};
-  return true;
-}
-
-// First and last input that outputs begin .. end - 1 are made of; 0 and 0 where they have no taps.
-void inputs_used(const Table& table, int64_t begin, int64_t end, int32_t* first, int32_t* last) {
-  int32_t low = 0x7fffffff, high = -1;
-  for (int64_t k = table.start[begin]; k < table.start[end]; ++k) {
-    low = table.index[k] < low ? table.index[k] : low;
-    high = table.index[k] > high ? table.index[k] : high;
-  }
-  *first = high < 0 ? 0 : low;
-  *last = high < 0 ? 0 : high;
-}
 
 // ---- Vertical pass
 
@@ -90,7 +22,7 @@ PYD_HD void sum_rows_at(const float* src, int64_t stride, const int32_t* index, 
   for (int64_t t = 0; t < taps; ++t) {
     const float* const row = src + index[t] * stride;
     const float factor = weight[t];
-    for (int v = 0; v < Vectors; ++v) sum[v] = multiply_add(load_floats(row + v * kLanes), factor, sum[v]);
+    for (int v = 0; v < Vectors; ++v) sum[v] = fused_multiply_add(load_floats(row + v * kLanes), factor, sum[v]);
   }
   for (int v = 0; v < Vectors; ++v) store_floats(dst + v * kLanes, sum[v]);
 }
@@ -152,10 +84,7 @@ bool build_blocks(Scratch& scratch, const Table& table, int64_t inputs, Blocks& 
   blocks = {};
   if (!kPermutes || inputs < kWindow || table.outputs < kLanes) return true;
   const int64_t count = (table.outputs + kLanes - 1) / kLanes;
-  int64_t taps = 0;
-  for (int64_t j = 0; j < table.outputs; ++j) {
-    taps = table.start[j + 1] - table.start[j] > taps ? table.start[j + 1] - table.start[j] : taps;
-  }
+  const int64_t taps = most_entries(table);
   blocks.taps = taps;
   blocks.output = scratch.take<int64_t>(count);
   blocks.first = scratch.take<int64_t>(count);
@@ -169,8 +98,8 @@ bool build_blocks(Scratch& scratch, const Table& table, int64_t inputs, Blocks& 
   for (int64_t b = 0; b < count; ++b) {
     // The last block overlaps its neighbour.
     const int64_t j = b * kLanes < table.outputs - kLanes ? b * kLanes : table.outputs - kLanes;
-    int32_t low, high;
-    inputs_used(table, j, j + kLanes, &low, &high);
+    int64_t low, high;
+    inputs_used(table, j, j + kLanes, low, high);
     widest = high - low + 1 > widest ? high - low + 1 : widest;
     blocks.output[b] = j;
     blocks.first[b] = low;
@@ -218,7 +147,7 @@ PYD_HD FloatLanes pick(const FloatLanes* window, const Int32Lanes& places) {
 #endif
 }
 
-PYD_HD FloatLanes multiply_add_where(const Int32Lanes& present, const FloatLanes& a, const FloatLanes& b,
+PYD_HD FloatLanes fused_multiply_add_where(const Int32Lanes& present, const FloatLanes& a, const FloatLanes& b,
                                      const FloatLanes& c) {
 #if defined(__AVX512BW__)
   const __mmask16 mask = _mm512_test_epi32_mask((__m512i)present, (__m512i)present);
@@ -226,13 +155,6 @@ PYD_HD FloatLanes multiply_add_where(const Int32Lanes& present, const FloatLanes
 #else
   const __m256 sum = _mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
   return (FloatLanes)_mm256_blendv_ps((__m256)c, sum, (__m256)present);
-#endif
-}
-PYD_HD FloatLanes multiply_add(const FloatLanes& a, const FloatLanes& b, const FloatLanes& c) {
-#if defined(__AVX512BW__)
-  return (FloatLanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#else
-  return (FloatLanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #endif
 }
 PYD_HD Int32Lanes load_numbers(const int32_t* from) {
@@ -253,11 +175,11 @@ void filter_blocks(const float* const* rows, const Blocks& blocks, float* const*
       const Int32Lanes places = load_numbers(blocks.place + at * kLanes);
       const FloatLanes weights = load_floats(blocks.weight + at * kLanes);
       if (blocks.full[at] != 0) {
-        for (int r = 0; r < kPermutedRows; ++r) sum[r] = multiply_add(pick<Vectors>(window[r], places), weights, sum[r]);
+        for (int r = 0; r < kPermutedRows; ++r) sum[r] = fused_multiply_add(pick<Vectors>(window[r], places), weights, sum[r]);
       } else {
         const Int32Lanes present = load_numbers(blocks.present + at * kLanes);
         for (int r = 0; r < kPermutedRows; ++r) {
-          sum[r] = multiply_add_where(present, pick<Vectors>(window[r], places), weights, sum[r]);
+          sum[r] = fused_multiply_add_where(present, pick<Vectors>(window[r], places), weights, sum[r]);
         }
       }
     }
@@ -347,11 +269,11 @@ PYD_HD FloatLanes sum_columns(const float* columns, const Table& table, int64_t 
   const int64_t taps = table.start[j + 1] - table.start[j];
   FloatLanes sum = {};
   if (taps == 4) {  // the common case, without a loop
-    for (int t = 0; t < 4; ++t) sum = multiply_add(load_floats(columns + int64_t{index[t]} * kLanes), weight[t], sum);
+    for (int t = 0; t < 4; ++t) sum = fused_multiply_add(load_floats(columns + int64_t{index[t]} * kLanes), weight[t], sum);
     return sum;
   }
   for (int64_t t = 0; t < taps; ++t) {
-    sum = multiply_add(load_floats(columns + int64_t{index[t]} * kLanes), weight[t], sum);
+    sum = fused_multiply_add(load_floats(columns + int64_t{index[t]} * kLanes), weight[t], sum);
   }
   return sum;
 }
@@ -422,8 +344,8 @@ bool resize_strip_by_blocks(const Passes& passes, const float* src, int64_t src_
     filter_each_row(passes.blocks, end - begin, row, dst + begin * dst_width, dst_width);
     return true;
   }
-  int32_t low, high;
-  inputs_used(vertical, begin, end, &low, &high);
+  int64_t low, high;
+  inputs_used(vertical, begin, end, low, high);
   float* const wide = scratch.take<float>((high - low + 1) * dst_width);
   if (!wide) return false;
   const auto row = [&](int64_t y) { return src + (low + y) * src_width; };
@@ -457,8 +379,8 @@ bool resize_strip(const Passes& passes, const float* src, int64_t src_width, flo
     }
     return true;
   }
-  int32_t low, high;
-  inputs_used(vertical, begin, end, &low, &high);
+  int64_t low, high;
+  inputs_used(vertical, begin, end, low, high);
   float* const wide = scratch.take<float>((high - low + 1) * dst_width);
   if (!wide) return false;
   for (int64_t y = low; y <= high; y += kLanes) {
@@ -490,8 +412,8 @@ Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, c
                    Passes& passes) {
   const ResizeAxes axes = resize_axes(params, item, src, dst);
   passes.vertical_first = is_vertical_first(axes.vertical, axes.horizontal);
-  if (!build_table(scratch, axes.vertical, passes.vertical) ||
-      !build_table(scratch, axes.horizontal, passes.horizontal) ||
+  if (!axis_rows(scratch, axes.vertical, passes.vertical) ||
+      !axis_rows(scratch, axes.horizontal, passes.horizontal) ||
       !build_blocks(scratch, passes.horizontal, src.width, passes.blocks)) {
     return Status::kOutOfMemory;
   }
@@ -514,8 +436,8 @@ Status resize_adjoint_image(const ResizeParams& params, const AdjointUse& use) {
   Passes forward, adjoint;
   const Status status = plan_passes(scratch, params, use.item, size_of(dst), size_of(use.src), forward);
   if (status != Status::kOk) return status;
-  if (!transpose_table(scratch, forward.vertical, dst.height, adjoint.vertical) ||
-      !transpose_table(scratch, forward.horizontal, dst.width, adjoint.horizontal) ||
+  if (!transpose_rows(scratch, forward.vertical, dst.height, adjoint.vertical) ||
+      !transpose_rows(scratch, forward.horizontal, dst.width, adjoint.horizontal) ||
       !build_blocks(scratch, adjoint.horizontal, use.src.width, adjoint.blocks)) {
     return Status::kOutOfMemory;
   }

@@ -20,7 +20,7 @@
 #include "core/lanes.h"
 #include "cpu/images.h"
 #include "ops/resize/imresize_fields.h"
-#include "ops/resize/math.h"
+#include "ops/resize/table.h"
 
 namespace pyd {
 namespace PYD_ISA {
@@ -40,26 +40,12 @@ PYD_HD void store_doubles(double* to, DoubleLanes values) { *reinterpret_cast<Do
 
 // ---- Tables
 
-// A sparse matrix by rows: output j sums weight[k] * input[index[k]] for k in [start[j], start[j + 1]).
-struct Table {
-  int64_t outputs;
-  const int32_t* start;
-  const int32_t* index;
-  const double* weight;
+// The taps of one axis, and what sums of uint8 in float need of them.
+struct Table : SparseRows<double> {
   const float* fast;  // the weights in float
   float slack;        // see above; -1 where float is exact, infinite where it must not be used
 };
-
-bool build_table(Scratch& scratch, const Axis& axis, MatlabRule rule, Table& table) {
-  const int64_t bound = axis.out_px * matlab_tap_bound(axis, rule);
-  int32_t* const start = scratch.take<int32_t>(axis.out_px + 1);
-  int32_t* const index = scratch.take<int32_t>(bound);
-  double* const weight = scratch.take<double>(bound);
-  if (!start || !index || !weight) return false;
-  matlab_table(axis, rule, start, index, weight);
-  table = {axis.out_px, start, index, weight, nullptr, __builtin_inff()};
-  return true;
-}
+Table table_of(const SparseRows<double>& rows) { return {rows, nullptr, __builtin_inff()}; }
 
 // Fills in what sums of uint8 in float need.
 bool add_fast_weights(Scratch& scratch, Table& table) {
@@ -67,12 +53,11 @@ bool add_fast_weights(Scratch& scratch, Table& table) {
   float* const fast = scratch.take<float>(count);
   if (!fast) return false;
   double magnitude = 0.0;
-  int64_t taps = 0;
+  const int64_t taps = most_entries(table);
   for (int64_t j = 0; j < table.outputs; ++j) {
     double sum = 0.0;
     for (int64_t k = table.start[j]; k < table.start[j + 1]; ++k) sum += absolute(table.weight[k]);
     if (sum > magnitude) magnitude = sum;
-    if (table.start[j + 1] - table.start[j] > taps) taps = table.start[j + 1] - table.start[j];
   }
   double unit = 1.0;
   while (2.0 * unit * (255.0 * magnitude + 1.0) < 16777216.0) unit *= 2.0;
@@ -86,38 +71,6 @@ bool add_fast_weights(Scratch& scratch, Table& table) {
   const double slack = 1.01 * (255.0 * magnitude + 1.0) * static_cast<double>(taps + 3) / 16777216.0;
   table.slack = exact ? -1.0f : static_cast<float>(slack);
   return true;
-}
-
-// Rows become columns; the entries of each new row stay in the order of the old rows.
-bool transpose_table(Scratch& scratch, const Table& table, int64_t inputs, Table& transposed) {
-  const int64_t count = table.start[table.outputs];
-  int32_t* const start = scratch.take<int32_t>(inputs + 2);
-  int32_t* const index = scratch.take<int32_t>(count);
-  double* const weight = scratch.take<double>(count);
-  if (!start || !index || !weight) return false;
-  // start[i + 1] is where the next entry of row i goes, and in the end where row i + 1 begins.
-  memset(start, 0, sizeof(int32_t) * static_cast<size_t>(inputs + 2));
-  for (int64_t k = 0; k < count; ++k) ++start[table.index[k] + 2];
-  for (int64_t i = 1; i < inputs + 2; ++i) start[i] += start[i - 1];
-  for (int64_t j = 0; j < table.outputs; ++j) {
-    for (int64_t k = table.start[j]; k < table.start[j + 1]; ++k) {
-      const int32_t place = start[table.index[k] + 1]++;
-      index[place] = static_cast<int32_t>(j);
-      weight[place] = table.weight[k];
-    }
-  }
-  transposed = {inputs, start, index, weight, nullptr, __builtin_inff()};
-  return true;
-}
-
-// Input rows [low, high] that output rows [begin, end) are made of.
-void input_range(const Table& table, int64_t begin, int64_t end, int64_t& low, int64_t& high) {
-  low = 0x7fffffff, high = -1;
-  for (int64_t k = table.start[begin]; k < table.start[end]; ++k) {
-    if (table.index[k] < low) low = table.index[k];
-    if (table.index[k] > high) high = table.index[k];
-  }
-  if (high < 0) low = high = 0;
 }
 
 // One plane and how it is to be resized.
@@ -144,17 +97,6 @@ PYD_HD uint8_t exact_level(const uint8_t* first, int64_t step, const int32_t* in
   double sum = 0.0;
   for (int64_t t = 0; t < taps; ++t) sum += weight[t] * static_cast<double>(first[index[t] * step]);
   return static_cast<uint8_t>(rounded(sum, 255.0));
-}
-
-// a b + c, rounded once or twice.
-PYD_HD FloatLanes multiply_add(const FloatLanes& a, float b, const FloatLanes& c) {
-#if defined(__AVX512BW__)
-  return (FloatLanes)_mm512_fmadd_ps((__m512)a, _mm512_set1_ps(b), (__m512)c);
-#elif defined(__AVX2__) && defined(__FMA__)
-  return (FloatLanes)_mm256_fmadd_ps((__m256)a, _mm256_set1_ps(b), (__m256)c);
-#else
-  return a * b + c;
-#endif
 }
 
 PYD_HD FloatLanes smaller_of(const FloatLanes& a, const FloatLanes& b) {
@@ -247,7 +189,7 @@ PYD_HD void fast_rows_at(const StagedRows& src, const Table& table, int64_t j, i
   for (int v = 0; v < kVectors; ++v) sums[v] = FloatLanes{} + 0.5f;
   for (int64_t t = 0; t < taps; ++t) {
     const float* const row = src.levels + index[t] * src.level_stride + x;
-    for (int v = 0; v < kVectors; ++v) sums[v] = multiply_add(load_floats(row + v * kLanes), weight[t], sums[v]);
+    for (int v = 0; v < kVectors; ++v) sums[v] = loose_multiply_add(load_floats(row + v * kLanes), weight[t], sums[v]);
   }
   for (int piece = 0; piece < Pieces; ++piece) {
     *reinterpret_cast<BytesMemory*>(dst + 16 * piece) = levels_of(sums + piece * kPieceVectors);
@@ -267,7 +209,7 @@ bool fast_rows_of(const uint8_t* src, int64_t stride, int64_t samples, const Tab
                   int64_t next, uint8_t* dst, int64_t dst_stride) {
   constexpr int kPieces = kLanes == 16 ? 8 : kLanes == 8 ? 4 : 2;  // as many sums as there are registers for
   int64_t low, high;
-  input_range(table, begin, end, low, high);
+  inputs_used(table, begin, end, low, high);
   // A few columns at a time, so that the floats of all rows stay in the first-level cache.
   const int64_t inputs = high - low + 1;
   const int64_t fitting = (int64_t{1} << 13) / inputs / (16 * kPieces) * (16 * kPieces);
@@ -276,7 +218,7 @@ bool fast_rows_of(const uint8_t* src, int64_t stride, int64_t samples, const Tab
   float* const levels = scratch.take<float>(inputs * chunk);
   if (!levels) return false;
   int64_t next_low = 0, next_high = -1;
-  if (next > end) input_range(table, end, next, next_low, next_high);
+  if (next > end) inputs_used(table, end, next, next_low, next_high);
   for (int64_t first = 0; first < samples; first += chunk) {
     const int64_t here = samples - first < chunk ? samples - first : chunk;
     // Pieces of rows are too short for the processor to guess where the next one lies.
@@ -406,7 +348,7 @@ void fast_columns_of(const float* columns, const uint8_t* const* rows, int64_t v
       for (int64_t t = 0; t < taps; ++t) {
         const float* const from = columns + (index[t] * channels + channel) * kRows;
         for (int v = 0; v < kAtOnce * kRowVectors; ++v) {
-          sums[v] = multiply_add(load_floats(from + v * kLanes), weight[t], sums[v]);
+          sums[v] = loose_multiply_add(load_floats(from + v * kLanes), weight[t], sums[v]);
         }
       }
       const bool doubtful = !Exact && any_doubtful<kAtOnce * kRowVectors>(sums, table.slack);
@@ -470,7 +412,7 @@ bool fast_strip(const Plan& plan, const uint8_t* src, int64_t src_stride, uint8_
     return true;
   }
   int64_t low, high;
-  input_range(plan.vertical, begin, end, low, high);
+  inputs_used(plan.vertical, begin, end, low, high);
   uint8_t* const wide = scratch.take<uint8_t>((high - low + 1) * plan.dst_samples);
   if (!wide) return false;
   for (int64_t y = low; y <= high; y += kRows) {
@@ -541,7 +483,7 @@ PYD_HD void sum_rows_at(const double* src, int64_t stride, const int32_t* index,
   for (int v = 0; v < Vectors; ++v) sums[v] = DoubleLanes{};
   for (int64_t t = 0; t < taps; ++t) {
     const double* const row = src + index[t] * stride;
-    for (int v = 0; v < Vectors; ++v) sums[v] = sums[v] + weight[t] * load_doubles(row + v * kDoubleLanes);
+    for (int v = 0; v < Vectors; ++v) sums[v] = multiply_then_add(load_doubles(row + v * kDoubleLanes), weight[t], sums[v]);
   }
   for (int v = 0; v < Vectors; ++v) store_doubles(dst + v * kDoubleLanes, sums[v]);
 }
@@ -587,7 +529,7 @@ void sum_columns(const double* columns, int64_t valid, const Table& table, int64
       for (int64_t t = 0; t < taps; ++t) {
         const double* const from = columns + (index[t] * channels + channel) * kRows;
         for (int v = 0; v < kDoubleRowVectors; ++v) {
-          sums[v] = sums[v] + weight[t] * load_doubles(from + v * kDoubleLanes);
+          sums[v] = multiply_then_add(load_doubles(from + v * kDoubleLanes), weight[t], sums[v]);
         }
       }
       double* const to = block + s % kBlock * kRows;
@@ -618,7 +560,7 @@ bool double_strip(const Plan& plan, int32_t rounding, const T* src, int64_t src_
     for (int64_t y = begin; y < end; y += kRows) {
       const int64_t valid = end - y < kRows ? end - y : kRows;
       // Vertical, a few columns at a time so that their samples stay in cache as doubles.
-      input_range(plan.vertical, y, y + valid, low, high);
+      inputs_used(plan.vertical, y, y + valid, low, high);
       const int64_t inputs = high - low + 1;
       const int64_t fitting = (int64_t{1} << 15) / inputs / 16 * 16;
       const int64_t chunk = fitting < 16 ? 16 : (fitting > 512 ? 512 : fitting);
@@ -647,7 +589,7 @@ bool double_strip(const Plan& plan, int32_t rounding, const T* src, int64_t src_
   }
 
   // Horizontal, of all rows that these output rows need.
-  input_range(plan.vertical, begin, end, low, high);
+  inputs_used(plan.vertical, begin, end, low, high);
   double* const wide = scratch.take<double>((high - low + 1) * plan.dst_samples);
   double* const line = scratch.take<double>(plan.dst_samples);
   if (!wide || !line) return false;
@@ -725,22 +667,33 @@ Status run_type(const ImresizeArgs& args, Plan& plan, Scratch& scratch) {
   }
 }
 
+bool is_legal(const ImresizeArgs& args, const Axis& vertical, const Axis& horizontal, MatlabRule rule) {
+  return matlab_axis_is_sound(vertical, rule) && matlab_axis_is_sound(horizontal, rule) && args.channels >= 1;
+}
+
+Plan plan_of(const ImresizeArgs& args, const SparseRows<double>& vertical, const SparseRows<double>& horizontal,
+             bool vertical_first) {
+  return {table_of(vertical),
+          table_of(horizontal),
+          vertical_first,
+          args.channels,
+          args.src_width * args.channels,
+          args.dst_width * args.channels};
+}
+
 }  // namespace
 
 Status imresize_cpu(const ImresizeArgs& args) {
   const Axis vertical = {args.mode, args.src_height, args.dst_height, args.scale_y, 0};
   const Axis horizontal = {args.mode, args.src_width, args.dst_width, args.scale_x, 0};
   const MatlabRule rule = {args.antialias, args.replicate};
-  if (!matlab_axis_is_sound(vertical, rule) || !matlab_axis_is_sound(horizontal, rule) || args.channels < 1) return Status::kBadArgument;
+  if (!is_legal(args, vertical, horizontal, rule)) return Status::kBadArgument;
   Scratch scratch;
-  Plan plan;
-  if (!build_table(scratch, vertical, rule, plan.vertical) || !build_table(scratch, horizontal, rule, plan.horizontal)) {
+  SparseRows<double> rows, columns;
+  if (!matlab_rows(scratch, vertical, rule, rows) || !matlab_rows(scratch, horizontal, rule, columns)) {
     return Status::kOutOfMemory;
   }
-  plan.vertical_first = args.scale_y <= args.scale_x;
-  plan.channels = args.channels;
-  plan.src_samples = args.src_width * args.channels;
-  plan.dst_samples = args.dst_width * args.channels;
+  Plan plan = plan_of(args, rows, columns, args.scale_y <= args.scale_x);
   return run_type(args, plan, scratch);
 }
 
@@ -750,20 +703,16 @@ Status imresize_adjoint_cpu(const ImresizeArgs& args) {
   const Axis vertical = {args.mode, args.dst_height, args.src_height, args.scale_y, 0};
   const Axis horizontal = {args.mode, args.dst_width, args.src_width, args.scale_x, 0};
   const MatlabRule rule = {args.antialias, args.replicate};
-  if (!matlab_axis_is_sound(vertical, rule) || !matlab_axis_is_sound(horizontal, rule) || args.channels < 1) return Status::kBadArgument;
-  if (args.type != kPixelFloat32 && args.type != kPixelFloat64) return Status::kBadArgument;
+  const bool floating = args.type == kPixelFloat32 || args.type == kPixelFloat64;
+  if (!floating || !is_legal(args, vertical, horizontal, rule)) return Status::kBadArgument;
   Scratch scratch;
-  Plan plan;
-  Table rows, columns;
-  if (!build_table(scratch, vertical, rule, rows) || !build_table(scratch, horizontal, rule, columns) ||
-      !transpose_table(scratch, rows, args.dst_height, plan.vertical) ||
-      !transpose_table(scratch, columns, args.dst_width, plan.horizontal)) {
+  SparseRows<double> rows, columns, back_rows, back_columns;
+  if (!matlab_rows(scratch, vertical, rule, rows) || !matlab_rows(scratch, horizontal, rule, columns) ||
+      !transpose_rows(scratch, rows, args.dst_height, back_rows) ||
+      !transpose_rows(scratch, columns, args.dst_width, back_columns)) {
     return Status::kOutOfMemory;
   }
-  plan.vertical_first = !(args.scale_y <= args.scale_x);
-  plan.channels = args.channels;
-  plan.src_samples = args.src_width * args.channels;
-  plan.dst_samples = args.dst_width * args.channels;
+  Plan plan = plan_of(args, back_rows, back_columns, !(args.scale_y <= args.scale_x));
   return run_type(args, plan, scratch);
 }
 

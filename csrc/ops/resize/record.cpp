@@ -1,8 +1,11 @@
 // Descriptors and tables for the kernels.
 
 #include "cuda/record.h"
+
+#include <new>
+
 #include "ops/resize/device.h"
-#include "ops/resize/legal.h"
+#include "ops/resize/table.h"
 
 namespace pyd {
 namespace {
@@ -59,32 +62,20 @@ void launch_resize(Recorder& recorder, std::vector<ResizeRow>& rows) {
 
 // The table of an axis with rows and columns exchanged: for every input sample the outputs it goes to, ascending.
 TapTable transposed_taps(Recorder& recorder, const Axis& axis) {
-  const int64_t bound = tap_bound(axis), inputs = axis.in_px;
-  std::vector<std::vector<int32_t>> index(static_cast<size_t>(inputs));
-  std::vector<std::vector<float>> weight(static_cast<size_t>(inputs));
-  std::vector<int32_t> from(static_cast<size_t>(bound));
-  std::vector<float> factor(static_cast<size_t>(bound));
-  size_t stride = 1;
-  for (int64_t j = 0; j < axis.out_px; ++j) {
-    const int64_t taps = axis_taps(axis, j, from.data(), factor.data());
-    for (int64_t t = 0; t < taps; ++t) {
-      const auto i = static_cast<size_t>(from[static_cast<size_t>(t)]);
-      index[i].push_back(static_cast<int32_t>(j));
-      weight[i].push_back(factor[static_cast<size_t>(t)]);
-      stride = index[i].size() > stride ? index[i].size() : stride;
-    }
-  }
-  std::vector<int32_t> words(static_cast<size_t>(table_bytes(inputs, static_cast<int64_t>(stride)) / 4));
-  const auto all = static_cast<size_t>(inputs);
-  for (size_t i = 0; i < all; ++i) {
-    const size_t taps = index[i].size();
-    words[i] = static_cast<int32_t>(taps);
-    words[all + i] = taps != 0 ? index[i].front() : 0x7FFFFFFF;
-    words[2 * all + i] = taps != 0 ? index[i].back() : -1;
-    for (size_t t = 0; t < taps; ++t) {
-      words[3 * all + i * stride + t] = index[i][t];
-      memcpy(&words[(3 + stride) * all + i * stride + t], &weight[i][t], sizeof(float));
-    }
+  Scratch scratch;
+  SparseRows<float> rows, columns;
+  if (!axis_rows(scratch, axis, rows) || !transpose_rows(scratch, rows, axis.in_px, columns)) throw std::bad_alloc();
+  const int64_t inputs = columns.outputs, most = most_entries(columns), stride = most < 1 ? 1 : most;
+  std::vector<int32_t> words(static_cast<size_t>(table_bytes(inputs, stride) / 4));
+  for (int64_t i = 0; i < inputs; ++i) {
+    const int64_t first = columns.start[i], taps = columns.start[i + 1] - first;
+    words[static_cast<size_t>(i)] = static_cast<int32_t>(taps);
+    words[static_cast<size_t>(inputs + i)] = taps != 0 ? columns.index[first] : 0x7FFFFFFF;
+    words[static_cast<size_t>(2 * inputs + i)] = taps != 0 ? columns.index[first + taps - 1] : -1;
+    const size_t bytes = static_cast<size_t>(taps) * sizeof(int32_t);
+    if (taps == 0) continue;
+    memcpy(&words[static_cast<size_t>(3 * inputs + i * stride)], columns.index + first, bytes);
+    memcpy(&words[static_cast<size_t>((3 + stride) * inputs + i * stride)], columns.weight + first, bytes);
   }
   const Place place = recorder.add(words.data(), 4 * static_cast<int64_t>(words.size()));
   return {place, static_cast<int32_t>(inputs), static_cast<int32_t>(stride)};
