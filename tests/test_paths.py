@@ -239,3 +239,13 @@ def test_digest_of_plain_names_has_not_changed():
 
     images = HrImages("", (HrImage("a.png", Path("a.png"), 3, 4, 99), HrImage("b/ü.png", Path("x"), 5, 6, 7)), ())
     assert images.digest == "72f99bcdcde9af2e"
+
+
+def test_a_read_of_any_size_takes_no_more_memory_than_the_file(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(100000))
+    with open_regular(tmp_path / "a") as stream:
+        stream.seek(7)
+        assert len(stream.read(2**62)) == 99993
+        assert stream.read(2**62) == b""
+        stream.seek(2**40)
+        assert stream.read(2**62) == b""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import re
 import stat
@@ -76,7 +77,8 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     try:
         _check_regular(path, os.stat(path).st_mode)
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
-        stream = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115  (the caller closes it)
+        raw = open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
+        stream = _Reader(raw)
     except OSError as error:
         raise as_image_error(path, error) from None
     try:
@@ -85,6 +87,19 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         stream.close()
         raise
     return stream
+
+
+class _Reader(io.BufferedReader):
+    """A reader that asks for no more than the file has: Python allocates what is asked for, and damaged files state sizes
+    of any number of bytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _LARGE_READ_BYTES:
+            size = max(0, min(size, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
+_LARGE_READ_BYTES = 2**16
 
 
 def _check_regular(path: str | os.PathLike[str], mode: int) -> None:
