@@ -22,7 +22,7 @@ import pydegrade
 from benchmarks.quiet import quiet
 from pytrain.config.config import Config, load
 from pytrain.files.checkpoint import load_model
-from pytrain.files.records import write_record
+from pytrain.files.digested_toml import write_record
 from pytrain.grouping.inputs import validation_crops
 from pytrain.grouping.report import write_report
 from pytrain.grouping.run import GroupingRun, open_grouping

@@ -19,7 +19,7 @@ import pydegrade
 from pytrain.commands.cli import main
 from pytrain.config import config as configs
 from pytrain.errors import ConfigError, DataError
-from pytrain.files.records import Record, read_record, write_record
+from pytrain.files.digested_toml import StageRecord, read_record, write_record
 from pytrain.grouping import stages
 from pytrain.grouping.run import open_grouping
 from pytrain.grouping.runner import run_stages
@@ -57,7 +57,7 @@ def test_records_come_back_and_say_what_they_were_made_from(tmp_path: Path):
         "table": {"x": 1, "name": "y"},
         "row": [{"a": 1.5, "b": ["p", "q"]}, {"a": 2.5, "b": []}],
     }
-    record = Record("sums", {"tasks": "12ab", "network": "34cd"}, values)
+    record = StageRecord("sums", {"tasks": "12ab", "network": "34cd"}, values)
     write_record(path, record, "What it is.")
     found = read_record(path, "sums", {"tasks": "12ab", "network": "34cd"})
     assert found == record

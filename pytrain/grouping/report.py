@@ -21,7 +21,7 @@ from pydegrade.files.pixels import Pixels, to_uint8
 from pydegrade.files.write import write_image
 
 from ..errors import ConfigError, DataError
-from ..files.records import read_record
+from ..files.digested_toml import read_record
 from ..methods.groups import Group, read_groups
 from .run import GroupingRun
 

@@ -34,7 +34,7 @@ from ..data.source import open_source
 from ..errors import ConfigError, DataError
 from ..evaluation.evaluate import EvaluateConfig
 from ..files.checkpoint import atomic_write, load_model, save_model
-from ..files.records import Record, check_made_from, digest_of, numbers, read_record, write_record
+from ..files.digested_toml import StageRecord, check_made_from, digest_of, numbers, read_record, write_record
 from ..methods.groups import Group, groups_record, network_digest, read_groups
 from ..nets.weights import read_weights
 from ..settings import ScheduleConfig
@@ -155,7 +155,7 @@ def _record_stage(
     )
 
 
-def _made_record(record: Record, about: str, summary: str) -> Made:
+def _made_record(record: StageRecord, about: str, summary: str) -> Made:
     return Made(lambda path: write_record(path, record, about), summary)
 
 
@@ -235,7 +235,7 @@ def make_scores(run: GroupingRun, made_from: Digests, world: World) -> Made:
     about = "Score of every task of tasks.npz, in its order; `measured` are those whose full score was measured."
     spent = f"{len(batch)} tasks in {time.perf_counter() - started_s:.0f} s by {values['indicator']}"
     summary = f"{spent}, gain {_spread(found.values)} {found.unit}"
-    return _made_record(Record("scores", made_from, values), about, summary)
+    return _made_record(StageRecord("scores", made_from, values), about, summary)
 
 
 def make_scorer(
@@ -260,7 +260,7 @@ def _scoring_precision(run: GroupingRun, parts: Path, batch: TaskBatch, made_fro
         shutil.rmtree(parts, ignore_errors=True)
         open_scorer = partial(make_scorer, run.model, run.config.net, batch, run.crops, run.validation, run.tune)
         chosen = chosen_precision(run.config.train.precision, world.device, open_scorer)
-        record = Record("scoring", made_from, {"precision": dataclasses.asdict(chosen)})
+        record = StageRecord("scoring", made_from, {"precision": dataclasses.asdict(chosen)})
         write_record(path, record, "What the unfinished scores in this folder are made from.")
     world.wait()
     return precision_from(read_record(path, "scoring", made_from).values["precision"])
@@ -356,7 +356,7 @@ def make_joint(run: GroupingRun, made_from: Digests, world: World, number: int) 
     identity = folder / "made_from.toml"
     if world.is_main and not _is_of(identity, "joint", made_from, run.redo):
         shutil.rmtree(folder, ignore_errors=True)
-        write_record(identity, Record("joint", made_from, {}), "What this run of joint fine-tuning is made from.")
+        write_record(identity, StageRecord("joint", made_from, {}), "What this run of joint fine-tuning is made from.")
     world.wait()
     resume = "auto" if list(folder.glob("states/step_*.safetensors")) else None
     if fit(config, resume=resume, world=world).interrupted:
@@ -412,7 +412,9 @@ def make_improvements(run: GroupingRun, made_from: Digests, world: World, number
     # Unfinished results of other networks or tasks would look the same.
     if world.is_main and not _is_of(identity, "improving", made_from, redo=True):
         shutil.rmtree(parts, ignore_errors=True)
-        write_record(identity, Record("improving", made_from, {}), "What the unfinished improvements are made from.")
+        write_record(
+            identity, StageRecord("improving", made_from, {}), "What the unfinished improvements are made from."
+        )
     world.wait()
     found = _measured(run, Measurement(opened, improvement, "improve"), list(range(len(batch))), parts, world)
     before = np.array([found[row]["before_db"] for row in sorted(found)])
@@ -420,7 +422,7 @@ def make_improvements(run: GroupingRun, made_from: Digests, world: World, number
     values = {"before_db": before.tolist(), "after_db": after.tolist(), "improvement_db": (after - before).tolist()}
     about = f"PSNR of every task of {members.name}, in its order, before and after joint fine-tuning."
     summary = f"round {number}: improvement {_spread(after - before)} dB"
-    return _made_record(Record("improvements", made_from, values), about, summary)
+    return _made_record(StageRecord("improvements", made_from, values), about, summary)
 
 
 def open_improvement(
@@ -438,7 +440,7 @@ def improvement(scorers: tuple[Scorer, Scorer], row: int) -> Values:
     return {"before_db": scorers[0].psnr(lr, wanted), "after_db": scorers[1].psnr(lr, wanted)}
 
 
-def read_improvements(run: GroupingRun, number: int) -> Record:
+def read_improvements(run: GroupingRun, number: int) -> StageRecord:
     """The improvements of a round, of its tasks and the run's network."""
     members = read_record(run.members_path(number), "unsatisfactory")
     path = run.improvements_path(number)

@@ -14,7 +14,7 @@ from pydegrade import Space, TaskBatch, TaskError
 
 from .. import nets
 from ..errors import DataError
-from ..files.records import Record, numbers, read_record
+from ..files.digested_toml import StageRecord, numbers, read_record
 from ..nets.weights import digest, read_weights
 
 STAGES = ("groups", "unsatisfactory")
@@ -80,7 +80,7 @@ def group_table(group: Group) -> dict[str, Any]:
 
 def groups_record(
     stage: str, made_from: Mapping[str, str], space: Space, net: Mapping[str, Any], groups: Sequence[Group]
-) -> Record:
+) -> StageRecord:
     """The record of a groups file.
 
     Args:
@@ -95,7 +95,7 @@ def groups_record(
         "net": dict(net),
         "group": [group_table(group) for group in groups],
     }
-    return Record(stage, made_from, values)
+    return StageRecord(stage, made_from, values)
 
 
 def read_groups(path: str | Path, space: Space, stages: Sequence[str] = STAGES) -> Groups:
@@ -123,7 +123,7 @@ def read_groups(path: str | Path, space: Space, stages: Sequence[str] = STAGES) 
     return Groups(groups, net if isinstance(net, dict) else {}, record.made_from.get("network", ""), record.digest)
 
 
-def _of_any_stage(path: Path, stages: Sequence[str]) -> Record:
+def _of_any_stage(path: Path, stages: Sequence[str]) -> StageRecord:
     for stage in stages[:-1]:
         try:
             return read_record(path, stage)

@@ -32,7 +32,7 @@ _HEAD = ("stage", "version", "digest", "made_from")
 
 
 @dataclass(frozen=True)
-class Record:
+class StageRecord:
     """One file.
 
     Attributes:
@@ -57,7 +57,7 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def write_record(path: Path, record: Record, about: str) -> None:
+def write_record(path: Path, record: StageRecord, about: str) -> None:
     """Write a record atomically.
 
     Args:
@@ -83,7 +83,7 @@ def write_record(path: Path, record: Record, about: str) -> None:
     atomic_write(path, lambda temporary: _write(temporary, text))
 
 
-def read_record(path: Path, stage: str, made_from: Mapping[str, str] | None = None) -> Record:
+def read_record(path: Path, stage: str, made_from: Mapping[str, str] | None = None) -> StageRecord:
     """Read what `write_record` wrote.
 
     Args:
@@ -106,7 +106,7 @@ def read_record(path: Path, stage: str, made_from: Mapping[str, str] | None = No
     sources = values.get("made_from")
     if not isinstance(sources, dict) or not all(isinstance(source, str) for source in sources.values()):
         raise DataError(f"{path}: the table [made_from] of texts is missing")
-    record = Record(stage, sources, {name: value for name, value in values.items() if name not in _HEAD})
+    record = StageRecord(stage, sources, {name: value for name, value in values.items() if name not in _HEAD})
     try:
         digest = record.digest
     except (TypeError, ValueError, RecursionError):
