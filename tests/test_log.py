@@ -139,7 +139,7 @@ def test_a_terminal_gets_lines_and_a_bar_that_does_not_stay(tmp_path, monkeypatc
     with opened(tmp_path, stream) as log:
         log.tick(1)
         log.step(100, VALUES)
-        log._console._drawn_s = 0.0
+        log._console._progress._drawn_s = 0.0
         log.tick(100)
         log.event("warning", step=100, text="[bold]not markup[/bold] " + "x" * 100)
     text = stream.getvalue()

@@ -82,9 +82,9 @@ def command(
     from pydegrade.commands.shell.outputs import check_folder
 
     check_folder(out, ())
-    from .jobs.adapt import Adaptation, adapt_file
+    from .jobs.adapt import AdaptJob, adapt_file
 
-    asked = Adaptation(
+    asked = AdaptJob(
         image_path, model, kernel, down, counts, rate, scale, reference, seed, tile_px, chosen_device(device)
     )
     adapt_file(asked, out, force, say)

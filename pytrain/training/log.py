@@ -17,11 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from pydegrade.commands.shell.progress import Progress
+
 from ..errors import ConfigError, one_line
 from ..files.checkpoint import atomic_write_text
 from ..settings import LogConfig
 
-SECONDS_BETWEEN_DRAWS = 0.2
 FILE_NAME = "log.jsonl"
 
 # What a step line says about itself; everything else in it is a loss or another shown value.
@@ -270,49 +271,33 @@ class _PlainConsole:
 STYLES = {"hint": "yellow", "warning": "yellow", "nonfinite": "red", "rollback": "red", "evaluate": "bold"}
 
 
-class _RichConsole:
-    """Lines above a bar with the time that is left; below it where the time goes."""
+class _BarConsole:
+    """Lines above the bar that all commands have."""
 
     def __init__(self, stream: TextIO, total_steps: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._total_steps = total_steps
-        self._console = Console(file=stream, highlight=False)
-        # No thread redraws: the loop forks reading processes, and a lock held by a thread would stay held in them.
-        self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-            console=self._console, auto_refresh=False, transient=True, speed_estimate_period=60,
-        )  # fmt: skip
-        self._task = self._progress.add_task("fit", total=total_steps, note="", start=False)
-        self._drawn_s = 0.0
+        self._stream, self._total_steps = stream, total_steps
+        self._progress = Progress(total_steps, unit="steps", stream=stream)
+        self._started = False
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        self._progress.update(self._task, note=breakdown(values))
-        self.line(step_line(step, self._total_steps, values), "step")
+        self.line("  ".join(filter(None, (step_line(step, self._total_steps, values), breakdown(values)))), "step")
 
     def tick(self, step: int) -> None:
-        now_s = time.monotonic()
-        if now_s - self._drawn_s < SECONDS_BETWEEN_DRAWS:
-            return
-        self._drawn_s = now_s
-        if not self._progress.live.is_started:
-            # A resumed run begins in the middle: its earlier steps do not count for the speed.
-            self._progress.update(self._task, completed=step)
-            self._progress.start()
-            self._progress.start_task(self._task)
-        self._progress.update(self._task, completed=step)
-        self._progress.refresh()
+        if not self._started:
+            # A resumed run starts in the middle: its earlier steps do not count for the speed.
+            self._progress = Progress(self._total_steps, step, "steps", self._stream)
+            self._started = True
+        self._progress.reach(step)
 
     def line(self, text: str, kind: str) -> None:
-        self._console.print(text, style=STYLES.get(kind), markup=False, soft_wrap=True)
+        self._progress.say(text, STYLES.get(kind, ""))
 
     def close(self) -> None:
-        self._progress.stop()
+        self._progress.close()
 
 
-def _console(stream: TextIO, total_steps: int) -> _PlainConsole | _RichConsole:
-    return _RichConsole(stream, total_steps) if stream.isatty() else _PlainConsole(stream, total_steps)
+def _console(stream: TextIO, total_steps: int) -> _PlainConsole | _BarConsole:
+    return _BarConsole(stream, total_steps) if stream.isatty() else _PlainConsole(stream, total_steps)
 
 
 # ---- Other programs

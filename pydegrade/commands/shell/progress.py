@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from .text import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as RichProgress
 
 BAR_CELLS = 24
@@ -42,7 +44,11 @@ class Progress:
 
     def advance(self, steps: int = 1) -> None:
         """Note finished steps and redraw when the last drawing is old enough."""
-        self._done += steps
+        self.reach(self._done + steps)
+
+    def reach(self, done: int) -> None:
+        """`advance` to a number of finished steps, those of earlier runs included."""
+        self._done = done
         now_s = time.perf_counter()
         pause_s = SECONDS_BETWEEN_DRAWS if self._is_terminal else SECONDS_BETWEEN_LOG_LINES
         if now_s - self._drawn_s < pause_s:
@@ -57,13 +63,13 @@ class Progress:
         self._bar.update(self._bar.task_ids[0], completed=self._done, note=self._speed())
         self._bar.refresh()
 
-    def say(self, line: str) -> None:
-        """A line of its own, above the bar."""
-        if self._bar is None:
+    def say(self, line: str, style: str = "") -> None:
+        """A line of its own, above the bar; on a terminal in a style of rich ("yellow")."""
+        if self._is_terminal:
+            self._console.print(printable(line), style=style or None, markup=False, highlight=False, soft_wrap=True)
+        else:
             self._stream.write(printable(line) + "\n")
             self._stream.flush()
-        else:
-            self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the terminal with a clean line. May be called again."""
@@ -76,14 +82,19 @@ class Progress:
         text = f"{speed:.1f} {self._unit}/s"
         return f"{text}  {_duration((self._total - self._done) / speed)} left" if speed > 0 else text
 
-    def _opened(self) -> RichProgress:
+    @cached_property
+    def _console(self) -> Console:
         from rich.console import Console
+
+        return Console(file=self._stream, highlight=False)
+
+    def _opened(self) -> RichProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         # No thread redraws: jobs fork, and a lock that a thread holds would stay held in the child.
         bar = Progress(
             BarColumn(bar_width=BAR_CELLS), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-            console=Console(file=self._stream, highlight=False), auto_refresh=False, transient=True,
+            console=self._console, auto_refresh=False, transient=True,
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         bar.add_task("", total=self._total, note="")

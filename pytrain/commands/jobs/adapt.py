@@ -31,7 +31,7 @@ from ...files.checkpoint import load_into, load_model
 
 
 @dataclass(frozen=True)
-class Adaptation:
+class AdaptJob:
     """What `pytrain adapt` is asked to do.
 
     Attributes:
@@ -61,7 +61,7 @@ class Adaptation:
     device: torch.device
 
 
-def adapt_file(asked: Adaptation, out: Path, force: bool, say: Callable[[str], None]) -> None:
+def adapt_file(asked: AdaptJob, out: Path, force: bool, say: Callable[[str], None]) -> None:
     """Fit and enlarge; writes NAME_STEPS.png per number of steps, and NAME_kernel.npy where the kernel is estimated.
 
     Args:

@@ -26,7 +26,7 @@ ALL_IMAGES = 2**31
 
 
 @dataclass(frozen=True)
-class Measurement:
+class EvalJob:
     """What is measured, and on what.
 
     Attributes:
@@ -41,7 +41,7 @@ class Measurement:
     scale: int | None
     net: Any = None
 
-    def changed(self, protocols: Sequence[str], tile_px: int, overlap_px: int) -> Measurement:
+    def changed(self, protocols: Sequence[str], tile_px: int, overlap_px: int) -> EvalJob:
         """With protocols and tiles of the command line, where they were given."""
         settings = replace(self.settings, protocols=tuple(protocols) or self.settings.protocols)
         if tile_px:
@@ -49,13 +49,11 @@ class Measurement:
         return replace(self, settings=settings)
 
 
-def of_config(config: Config, models: Sequence[str], where: str) -> Measurement:
+def of_config(config: Config, models: Sequence[str], where: str) -> EvalJob:
     """The sets of a configuration; its best model against bicubic where no models are named."""
     if not config.evaluate.sets:
         raise ConfigError(f"{where}: evaluate.sets must name at least one set, got none")
-    return Measurement(
-        tuple(models) or ("bicubic", best_model(config)), config.evaluate, int(config.net.scale), config.net
-    )
+    return EvalJob(tuple(models) or ("bicubic", best_model(config)), config.evaluate, int(config.net.scale), config.net)
 
 
 def described_sets(
@@ -66,7 +64,7 @@ def described_sets(
     reference: Reference,
     models: Sequence[str],
     scale: int | None,
-) -> Measurement:
+) -> EvalJob:
     """The evaluation that --hr, --lr, --space and --reference describe: one set per space."""
     name = hr[0].resolve().name if hr else "photographs"
     sources = tuple(map(str, hr))
@@ -84,7 +82,7 @@ def described_sets(
             )
             for space in kinds
         )
-    return Measurement(tuple(models), EvaluateConfig(sets=sets), scale)
+    return EvalJob(tuple(models), EvaluateConfig(sets=sets), scale)
 
 
 def best_model(config: Config) -> str:
@@ -96,7 +94,7 @@ def best_model(config: Config) -> str:
     raise ConfigError(f"{folder}: holds no model yet; train first, or give --model FILE")
 
 
-def measure(asked: Measurement, device: torch.device, folder: Path | None) -> list[EvalResult]:
+def measure(asked: EvalJob, device: torch.device, folder: Path | None) -> list[EvalResult]:
     """Scores of every model on every set.
 
     Args:
