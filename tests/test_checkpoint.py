@@ -20,6 +20,7 @@ from pytrain import nets
 from pytrain.errors import CheckpointError
 from pytrain.files import checkpoint
 from pytrain.nets import EDSRConfig, SRResNetConfig, SRVGGConfig, build
+from pytrain.nets.weights import HEADER_KEY, MODEL_FORMAT
 
 from .small_nets import SMALL
 
@@ -295,6 +296,62 @@ def test_garbage_is_one_line(tmp_path, content):
     fails(tmp_path / "a.pth", "not a model file, truncated or damaged|must hold a dictionary")
     (tmp_path / "a.safetensors").write_bytes(content)
     fails(tmp_path / "a.safetensors", "truncated or damaged safetensors file")
+
+
+def stating(path: Path, net: object, state: dict[str, torch.Tensor] | None = None) -> Path:
+    """A file that states a network."""
+    text = net if isinstance(net, str) else json.dumps({"format": MODEL_FORMAT, "net": net})
+    safetensors.torch.save_file(state or net_of().state_dict(), path, {HEADER_KEY: text})
+    return path
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        {"type": "srresnet", "num_blocks": 10**7},
+        {"type": "srresnet", "num_features": 10**9},
+        {"type": "rcan", "num_groups": 10**5, "num_blocks": 10**5},
+        {"type": "swinir", "depths": [10**7] * 4, "num_heads": [6] * 4},
+        {"type": "swinir", "depths": [2] * 10**4, "num_heads": [6] * 10**4},
+        {"type": "srvgg", "num_convs": 10**7},
+        {"type": "ipt", "num_features": 10**9},
+        {"type": "dasr", "num_experts": 10**9},
+        {"type": "rrdbnet", "num_blocks": 10**7},
+        {"type": "edsr", "num_blocks": 10**7},
+        {"type": "mzsr", "num_layers": 10**7},
+    ],
+)
+def test_a_network_much_larger_than_its_file_is_not_built(tmp_path, net):
+    message = r"states a \w+ that is larger than the weights it holds|states a \w+ that cannot be built"
+    fails(stating(tmp_path / "huge.safetensors", net), message)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10**6, '{"a":' * 3000 + "1" + "}" * 3000, "9" * 5000, '{"format": "pytrain-model"']
+)
+def test_metadata_that_nobody_can_read_is_none(tmp_path, text):
+    assert checkpoint.load_model(stating(tmp_path / "a.safetensors", text)).config == CONFIG
+
+
+def test_a_file_that_states_another_network_is_named(tmp_path):
+    fails(
+        stating(tmp_path / "a.safetensors", {"type": "dasr"}),
+        "a.safetensors: states a dasr that is larger|a.safetensors: experts",
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensor", "what"),
+    [
+        (torch.zeros(3, 3, dtype=torch.complex64), "complex"),
+        (torch.zeros(3, 3).to_sparse(), "sparse"),
+        (torch.zeros(3, 3, device="meta"), "without data"),
+        (torch.quantize_per_tensor(torch.zeros(3, 3), 0.1, 0, torch.quint8), "quantized"),
+    ],
+)
+def test_weights_are_dense_real_numbers(tmp_path, tensor, what):
+    torch.save({**net_of().state_dict(), "conv_first.bias": tensor}, tmp_path / "odd.pth")
+    fails(tmp_path / "odd.pth", rf"weights must be dense real numbers, 'conv_first.bias' is {what}|refused, it holds")
 
 
 def test_missing_and_folder(tmp_path):

@@ -233,6 +233,25 @@ def test_two_processes_give_the_weights_of_one(photographs_dir, tmp_path):
     assert loop.fit(load(config), resume="auto").step == 5
 
 
+@pytest.mark.slow
+def test_what_one_process_finds_unreadable_is_in_the_state_of_all(photographs_dir, tmp_path):
+    folder = copied(photographs_dir, tmp_path / "images")
+    cut_off(folder / "3.png")
+    config = write_config(tmp_path / "two.toml", folder, tmp_path / "two", "steps = 8 => steps = 4")
+    process = run_cli("-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "pytrain", "fit", str(config))
+    output = process.communicate(timeout=HANG_S)[0]
+    assert process.returncode == 0, output
+    loop.fit(configuration(folder, tmp_path / "one", "run.steps=4"))
+    states_of = {
+        name: load_state(states.saved_states(tmp_path / name / "states")[0][1])[1]["unreadable"]
+        for name in ("one", "two")
+    }
+    assert states_of["two"].keys() == states_of["one"].keys() == {"3.png"}
+    # The other process may read ahead and meet it later, at a sample of its own.
+    assert states_of["one"]["3.png"] <= states_of["two"]["3.png"] < 16
+    assert len(events(tmp_path / "two", "warning")) == 1
+
+
 def test_processes_must_share_the_batch_evenly(photographs_dir, tmp_path, monkeypatch):
     config = configuration(photographs_dir, tmp_path)
     world = World(0, 3, 3, torch.device("cpu"))

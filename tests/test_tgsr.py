@@ -114,6 +114,24 @@ def write_groups(
     write_record(path, record, "for a test")
 
 
+@pytest.mark.parametrize(
+    "entries",
+    ["[{x = 1}, 2]", '["2", 3]', "[2020-01-01, 1]", "[-inf, 1]", "[nan, 1]", "[true, 1]", "[1]", f"[{'9' * 5000}, 1]",
+     f"[{'9' * 400}, 1]", "[" * 3000 + "]" * 3000],
+)  # fmt: skip
+def test_a_groups_file_with_other_than_numbers_is_refused_in_one_line(tmp_path, entries):
+    write_groups(tmp_path / "groups.toml")
+    lines = (tmp_path / "groups.toml").read_text().splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("improvement_db"))
+    lines[place] = f"improvement_db = {entries}"
+    text = "\n".join(line for line in lines if not line.startswith("digest"))
+    (tmp_path / "groups.toml").write_text(text)
+    with pytest.raises(DataError, match=r"groups.toml: ") as caught:
+        read_groups(tmp_path / "groups.toml", SPACE)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def method_of(path: Path, **changes: object) -> Tgsr:
     config = TgsrConfig(**{"groups": str(path), "network": "any", **changes})  # type: ignore[arg-type]
     return opened(config, Setup(tgsr.NET, seed=5, crop_px=16, batch=4, steps=10))

@@ -21,6 +21,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pydegrade.files.atomic import replacing, write_error
 
@@ -253,7 +254,7 @@ def load_model(path: str | Path, config: Any = None, scale: int | None = None, w
     else:
         # A fresh network draws weights that are overwritten at once: leave the caller's generator as it was.
         with torch.random.fork_rng(devices=[]):
-            net = nets.build(found)
+            net = nets.build(found) if config is not None else _built(found, weights, path)
         load_into(net, found, weights, str(path))
     if scale is not None and net.scale != scale:
         raise CheckpointError(f"{path}: scale must be {scale}, got a {found.type} x{net.scale}")
@@ -274,7 +275,10 @@ def load_into(net: nn.Module, config: Any, weights: Weights | str | Path, where:
     if not isinstance(weights, Weights):
         where = str(weights)
         weights = read_weights(weights)
-    state = nets.canonical(config, weights.state)
+    try:
+        state = nets.canonical(config, weights.state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from None
     own = net.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
@@ -292,6 +296,42 @@ def load_into(net: nn.Module, config: Any, weights: Weights | str | Path, where:
             f"{where}: does not fit {config.type} x{net.scale}{_guess(config, weights)}: {'; '.join(problems)}"
         )
     net.load_state_dict(state)
+
+
+def _built(config: Any, weights: Weights, path: str | Path) -> nn.Module:
+    """The network that a file states, given up as soon as it is much larger than what the file holds.
+
+    A file of a few bytes may state ten million layers, which would build for minutes before their keys are found not to
+    fit.
+
+    Raises:
+        CheckpointError: it is larger, or it cannot exist.
+    """
+    # Spellings differ in how they cut a layer's weights; never by such a factor.
+    most_tensors = 4 * len(weights.state) + 64
+    most_numbers = 4 * sum(tensor.numel() for tensor in weights.state.values()) + 2**20
+    tensors = numbers = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        # Called before the numbers are drawn, which is what would take the time and the memory.
+        nonlocal tensors, numbers
+        tensors, numbers = tensors + 1, numbers + (0 if parameter is None else parameter.numel())
+        if tensors > most_tensors or numbers > most_numbers:
+            raise _TooLarge
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        return nets.build(config)
+    except _TooLarge:
+        raise CheckpointError(f"{path}: states a {config.type} that is larger than the weights it holds") from None
+    except (RuntimeError, TypeError, OverflowError, MemoryError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{path}: states a {config.type} that cannot be built ({one_line(error, 120)})") from None
+    finally:
+        hook.remove()
+
+
+class _TooLarge(Exception):
+    pass
 
 
 def _config_of(path: str | Path, weights: Weights) -> Any:

@@ -126,7 +126,7 @@ def read_metadata(text: object) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(values, dict) or values.get("format") not in (MODEL_FORMAT, STATE_FORMAT):
         return {}
@@ -157,7 +157,23 @@ def _tensors_only(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(f"{path}: must hold a dictionary of tensors, got {type(value).__name__} at {key!r}")
-    return dict(state)
+    return _dense_only(path, dict(state))
+
+
+def _dense_only(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Plain tensors of real numbers: weights that a network can take."""
+    for key, tensor in state.items():
+        what = (
+            "complex" if tensor.is_complex()
+            else "quantized" if tensor.is_quantized
+            else "nested" if tensor.is_nested
+            else "sparse" if tensor.layout != torch.strided
+            else "without data" if tensor.device.type != "cpu"
+            else ""
+        )  # fmt: skip
+        if what:
+            raise CheckpointError(f"{path}: weights must be dense real numbers, {key!r} is {what}")
+    return state
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -197,7 +213,7 @@ def read_weights(path: str | Path, which: Which = "auto") -> Weights:
             raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
         if which != "auto" and name != "raw" and (name in EMA_CONTAINERS) != (which == "ema"):
             raise CheckpointError(f"{path}: must hold {which} weights, got {name}; a .pth file keeps both")
-        return Weights(_without_prefixes(tensors), name, metadata)
+        return Weights(_without_prefixes(_dense_only(path, tensors)), name, metadata)
     content = _read_torch(path)
     metadata = read_metadata(content.get(HEADER_KEY) if isinstance(content, dict) else None)
     state, name = _unwrapped(path, content, which)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -254,6 +253,7 @@ def save(run: Run, state: TrainState, scores: Mapping[str, float], final: bool) 
     Raises:
         CheckpointError: the final checkpoint cannot be written.
     """
+    _share_unreadable(run, state)
     if not run.world.is_main:
         run.world.wait()
         return ()
@@ -277,7 +277,7 @@ def save_state(run: Run, state: TrainState) -> Path:
     """The training state alone: everything that `--resume` needs."""
     meta = {
         "config": to_dict(run.config),
-        "precision": dataclasses.asdict(run.compute.precision),
+        "precision": asdict(run.compute.precision),
         "data": run.source.digest,
     }
     return states.save(run.folder / "states", state, meta)
@@ -309,6 +309,14 @@ def note_unreadable(run: Run, state: TrainState, found: tuple[Unreadable, ...]) 
             state.unreadable[one.name] = one.index
             text = f"{one.name} cannot be read, its samples draw other images from here on: {one.reason}"
             run.log.event("warning", step=state.step, text=text)
+
+
+def _share_unreadable(run: Run, state: TrainState) -> None:
+    """What other processes found unreadable, before it is saved: each reads its own samples."""
+    for found in run.world.gathered(state.unreadable):
+        note_unreadable(
+            run, state, tuple(Unreadable(name, index, "found by another process") for name, index in found.items())
+        )
 
 
 def pass_over(run: Run, state: TrainState, batch: Batch, where: str) -> None:
