@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import pydegrade
 from pydegrade import kernels
+from pydegrade.files.write import write_image
 from pytrain import nets
 from pytrain.config.config import loads
 from pytrain.data.batch import Batch
-from pytrain.errors import ConfigError
+from pytrain.errors import ConfigError, DataError
+from pytrain.evaluation import adapt as adapting
 from pytrain.files.checkpoint import load_model, load_state
 from pytrain.methods.contract import Setup
 from pytrain.methods.mzsr import MZSRMethod, MZSRMethodConfig, step_shares
@@ -242,3 +248,53 @@ def test_what_does_not_fit_is_refused(tmp_path):
     for batch in (prepared(6), prepared(4, first=2)):
         with pytest.raises(ConfigError, match=r"must be whole groups of 4 samples \(one kernel each\), got"):
             method_of().query_losses(toy(), batch, batched=False)
+
+
+def test_sets_are_measured_after_adapting_to_their_images(tmp_path):
+    """By the kernel of each image's task; the best model is kept by that."""
+    from skimage import data
+
+    (tmp_path / "set").mkdir()
+    for number, image in enumerate((data.astronaut(), data.coffee())):
+        write_image(tmp_path / "set" / f"{number}.png", np.ascontiguousarray(image[100:180, 100:196]))
+    sets = "evaluate.sets=[" + ", ".join(
+        f"{{name='{name}', hr=['{tmp_path}/set'], space='mzsr-direct-x2', seed=4, {more}}}"
+        for name, more in (("before", "crop_px=80"), ("after", "crop_px=80, adapt_steps=2, adapt_rate=0.03"))
+    ) + "]"  # fmt: skip
+    kept = ("checkpoint.keep_best=after/psnr", "evaluate.every_steps=3")
+    result = loop.fit(configuration(tmp_path / "run", sets, *kept))
+    net = load_model(tmp_path / "run" / "models" / "last.safetensors").net
+
+    tasks = pydegrade.sample("mzsr-direct-x2", 4, [0, 1])
+    wanted = []
+    for row, kernel in enumerate(kernels.of_tasks(tasks, "blur1")):
+        hr = np.asarray(Image.open(tmp_path / "set" / f"{row}.png"))[:, 8:88]
+        image = torch.from_numpy(np.ascontiguousarray(hr)).permute(2, 0, 1).float().div(255)[None]
+        lr = pydegrade.degrade(image, tasks.take([row])).mul(255).round().div(255)
+        (adapted,) = adapting.adapt(net, lr, kernel, (2,), "direct", rate=0.03)
+        hr_CHW = torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1)))
+        wanted.append(pydegrade.psnr(adapted.image[0], hr_CHW, "y-uint8-border2").value)
+    assert result.scores["after/psnr"] == pytest.approx(np.mean(wanted), abs=1e-3)
+    assert result.scores["after/psnr"] != result.scores["before/psnr"]
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    measured = [line for line in log if line["kind"] == "evaluate"]
+    assert [one["degradation"].endswith(", adapted 2 steps") for one in measured[0]["sets"]] == [False, True]
+    best = load_model(tmp_path / "run" / "models" / "best.safetensors").metadata["score"]
+    assert best == {"after/psnr": max(line["scores"]["after/psnr"] for line in measured)}
+
+
+@pytest.mark.parametrize(
+    ("net", "one", "message"),
+    [
+        ("srresnet", "adapt_steps=1", r"adapt_steps must be 0 for a network of type srresnet, only mzsr adapts"),
+        ("mzsr", "adapt_steps=1, space='realesrgan-x2'", r"space realesrgan-x2 must be one blur and one resize, it has "),
+        ("mzsr", "adapt_steps=1, space='mzsr-direct-x2', crop_px=28", r"lr must be at least 15 px .* got 14 px"),
+        ("mzsr", "adapt_steps=-1", r"adapt_steps must be >= 0"),
+    ],
+)  # fmt: skip
+def test_sets_that_cannot_adapt_are_refused_before_the_first_step(tmp_path, net, one, message):
+    nets = f"net={{type='{net}', scale=2, num_features=4}}"
+    methods = ("method={type='psnr'}",) if net == "srresnet" else ()
+    with pytest.raises((ConfigError, DataError), match=message):
+        loop.fit(configuration(tmp_path / "run", nets, *methods, f"evaluate.sets=[{{name='a', {one}}}]"))
+    assert not (tmp_path / "run").exists()

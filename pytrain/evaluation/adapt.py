@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pydegrade import blur_down, imresize
+from pydegrade import TaskBatch, blur_down, imresize, kernels
 from pydegrade.images.blur_down import Subsampling
 
 from .. import nets
@@ -93,6 +93,30 @@ def make_son(image: Tensor, kernel: NDArray[np.float64] | None, scale: int, down
     son = imresize(pixels, 1 / scale) if kernel is None else blur_down(pixels, kernel, scale, down)
     small = torch.from_numpy(np.clip(son, 0, 1)).permute(2, 0, 1)[None].float()
     return small.to(image.device).contiguous(), father.contiguous()
+
+
+def kernel_of(tasks: TaskBatch, row: int) -> tuple[NDArray[np.float64] | None, Subsampling]:
+    """The kernel that made an image, and how pixels were kept after it, from the image's task.
+
+    Args:
+        tasks: of a space of one blur and one downscaling, as mzsr-*, or of a downscaling alone, as bicubic-*.
+        row: of the task.
+    Raises:
+        ConfigError: another space.
+    """
+    space = tasks.space
+    slots = {op: [slot.name for slot in space.slots if slot.op == op] for op in ("blur", "resize")}
+    others = [slot.name for slot in space.slots if slot.op not in slots]
+    if others or len(slots["blur"]) > 1 or len(slots["resize"]) != 1:
+        names = ", ".join(slot.name for slot in space.slots)
+        raise ConfigError(f"adapt: space {space.name} must be one blur and one resize, it has {names}")
+    (resize,) = slots["resize"]
+    down: Subsampling = "direct" if tasks.labels(f"{resize}.mode")[row] == "decimate" else "bicubic"
+    if not slots["blur"]:
+        if down == "direct":
+            return np.ones((1, 1)), down
+        return None, down
+    return kernels.of_tasks(tasks.take(np.array([row])), slots["blur"][0])[0], down
 
 
 def adapt(

@@ -34,6 +34,7 @@ from ..data.source import MOST_CROP_PX, chosen, find_partners, size_factor
 from ..errors import ConfigError, DataError, nearest, one_line
 from ..options import Texts, option, options, require
 from ..settings import MOST_SEEDS, MOST_STEPS
+from .adapt import adapt, kernel_of
 from .infer import NotFiniteError, upscale
 
 Reference = Literal["hr", "target"]
@@ -46,6 +47,9 @@ double; only for sets whose LR is MATLAB's bicubic."""
 
 HELD_BYTES = 2**28
 """Sets up to this size stay in memory; larger ones are read and degraded anew for every evaluation."""
+
+MOST_ADAPT_STEPS = 10_000
+"""Gradient steps per image and evaluation."""
 
 STRIP_PX = 128
 """Side of the squares in before-and-after pictures."""
@@ -72,9 +76,20 @@ class EvalSetConfig:
         0, "only the central square of this side of every image; 0: whole images", "px", ge=0, le=MOST_CROP_PX
     )
     task: str = option("", "which task of a network of several (ipt) is measured, at its scale; empty: the first")
+    adapt_steps: int = option(
+        0,
+        "mzsr: gradient steps on every image, with the kernel of its task, before it is measured; 0: as it is",
+        ge=0,
+        le=MOST_ADAPT_STEPS,
+    )
+    adapt_rate: float = option(
+        0.0, "learning rate of these steps, as method.inner_rate was; 0: the published ones", ge=0
+    )
 
     def __post_init__(self) -> None:
         require(bool(self.name) and "/" not in self.name, "evaluate.sets.name", "a plain name, without /", self.name)
+        if self.lr and self.adapt_steps:
+            raise ConfigError(f"evaluate.sets.adapt_steps must be 0 where lr is read, got {self.adapt_steps}")
         if self.lr and self.space:
             raise ConfigError(f"evaluate.sets.space must be empty where lr names a folder, got {self.space!r}")
         if self.lr and len(self.hr) != 1:
@@ -184,11 +199,12 @@ class EvalSet:
     @property
     def degradation(self) -> str:
         """How LR is made, for people."""
+        adapted = f", adapted {self.config.adapt_steps} steps" if self.config.adapt_steps else ""
         if self.tasks is not None:
             space = self.tasks.space
             plain = f"?{space.target}.weight=0" if space.target != "hr" and self.reference == "hr" else ""
-            return f"{space.name}@{space.digest[:8]}/s{self.config.seed}{plain}"
-        return f"lr of {self.lr.origin}" if self.lr is not None else f"MATLAB bicubic x{self.scale}, 8 bits"
+            return f"{space.name}@{space.digest[:8]}/s{self.config.seed}{plain}{adapted}"
+        return f"lr of {self.lr.origin}" if self.lr is not None else f"MATLAB bicubic x{self.scale}, 8 bits{adapted}"
 
     def pairs(self) -> Iterator[EvalPair]:
         """All images, in order.
@@ -266,10 +282,27 @@ def _open_set(config: EvalSetConfig, scale: int, least_px: int) -> EvalSet:
         tasks = sample(space, config.seed, range(len(hr.images)))
         if config.reference == "hr" and space.target != "hr":
             tasks = tasks.replace(**{f"{space.target}.weight": 0.0})
+    if config.adapt_steps:
+        _check_adapting(where, scale, hr, sides_px, tasks)
     opened = EvalSet(config, scale, hr, lr, tasks)
     if 3 * int(sides_px.prod(axis=1).sum()) > HELD_BYTES:
         return opened
     return EvalSet(config, scale, hr, lr, tasks, tuple(opened.pairs()))
+
+
+def _check_adapting(where: str, scale: int, hr: HrImages, sides_px: NDArray[np.int64], tasks: TaskBatch | None) -> None:
+    """The kernels of a set are known, and its images large enough to be made small once more by them."""
+    for position, side_px in enumerate((sides_px.min(axis=1) // scale).tolist()):
+        try:
+            kernel = None if tasks is None else kernel_of(tasks, position)[0]
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        least_px = max(2 * scale, 0 if kernel is None else len(kernel))
+        if side_px < least_px:
+            name = hr.images[position].name
+            raise DataError(
+                f"{where}: {name}: lr must be at least {least_px} px wide and high to adapt to it, got {side_px} px"
+            )
 
 
 def _space(name: str, scale: int, where: str) -> Space:
@@ -427,6 +460,7 @@ def evaluate(
     label: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     must_be_finite: bool = False,
+    trained_scales: Sequence[int] = (),
 ) -> EvalResult:
     """Run a network over sets and measure.
 
@@ -441,6 +475,7 @@ def evaluate(
         label: what the result calls the model; default: the baseline's name, or "model".
         progress: called with (images done, images in all).
         must_be_finite: whether a result with NaN or infinity is an error; else its scores are NaN.
+        trained_scales: of an MZSR that sets adapt to their images: several have published rates of their own.
     Raises:
         ConfigError: a network of another scale, or a baseline that a set or protocol does not have.
         DataError: an image that cannot be decoded.
@@ -459,11 +494,16 @@ def evaluate(
             _check(own, eval_set, protocols)
             measured: list[list[Score]] = []
             rows: list[SheetRow] = []
-            for pair in eval_set.pairs():
+            for position, pair in enumerate(eval_set.pairs()):
                 if own == "bicubic-y-double":
                     measured.append([s for p in protocols for s in bicubic_scores(pair.hr, eval_set.scale, protocol=p)])
                 else:
-                    image = _enlarged(own, pair, config)
+                    adapts = bool(eval_set.config.adapt_steps) and isinstance(own, nn.Module)
+                    image = (
+                        _adapted(own, pair, eval_set, position, trained_scales)
+                        if adapts
+                        else _enlarged(own, pair, config)
+                    )
                     if must_be_finite and not torch.isfinite(image).all():
                         raise NotFiniteError(
                             f"{label}: the result for {eval_set.name}/{pair.name} is not finite (NaN or infinity)"
@@ -536,6 +576,19 @@ def _enlarged(net: nn.Module | str, pair: EvalPair, config: EvaluateConfig) -> T
     else:
         image = to_float(np.asarray(imresize(pair.lr, scale)))
     return image if pair.hr.ndim == 3 else image.mean(0, keepdim=True)
+
+
+def _adapted(net: Any, pair: EvalPair, eval_set: EvalSet, position: int, trained_scales: Sequence[int]) -> Tensor:
+    """The output for one image after the network was fitted to it; see `_enlarged`."""
+    config = eval_set.config
+    kernel, down = (None, "bicubic") if eval_set.tasks is None else kernel_of(eval_set.tasks, position)
+    image = to_float(pair.lr)[None].to(next(net.parameters()).device)
+    (found,) = adapt(
+        net, image, kernel, (config.adapt_steps,), down,
+        rate=config.adapt_rate or None, multi_scale=len(trained_scales) > 1,
+    )  # fmt: skip
+    out = found.image[0].cpu()
+    return out if pair.hr.ndim == 3 else out.mean(0, keepdim=True)
 
 
 def _measured(image: Tensor, pair: EvalPair, protocols: Sequence[Protocol]) -> list[Score]:

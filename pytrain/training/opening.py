@@ -16,6 +16,7 @@ from ..errors import ConfigError, nearest
 from ..files.checkpoint import load_into
 from ..methods.contract import Method, Setup
 from ..methods.registry import METHODS
+from ..nets import MZSRConfig
 
 
 def out_folder(config: Config) -> Path:
@@ -97,6 +98,16 @@ def best_by(config: Config, method: Method, scores: Sequence[str]) -> str:
         scores: that are measured, in order.
     """
     return config.checkpoint.keep_best or (scores[0] if scores and method.ranked_by_psnr else "")
+
+
+def check_adapting(config: Config) -> None:
+    """ConfigError when a set adapts another network than MZSR's to its images."""
+    for one in config.evaluate.sets:
+        if one.adapt_steps and not isinstance(config.net, MZSRConfig):
+            raise ConfigError(
+                f"evaluate.sets ({one.name}): adapt_steps must be 0 for a network of type {config.net.type}, only mzsr "
+                f"adapts to an image, got {one.adapt_steps}"
+            )
 
 
 def check_kept(config: Config, scores: Sequence[str]) -> None:

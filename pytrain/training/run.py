@@ -27,7 +27,17 @@ from .clock import Clock
 from .descend import Compute
 from .distributed import World
 from .log import Log, as_json
-from .opening import NO_BEST, best_by, build_method, check_batch, check_kept, check_phases, fresh_nets, out_folder
+from .opening import (
+    NO_BEST,
+    best_by,
+    build_method,
+    check_adapting,
+    check_batch,
+    check_kept,
+    check_phases,
+    fresh_nets,
+    out_folder,
+)
 from .precision import precision_from
 from .slices import SlicePool
 from .state import TrainState
@@ -100,6 +110,7 @@ def open_run(
     method = build_method(config)
     check_phases(config, method)
     check_batch(config, method, world.size)
+    check_adapting(config)
     path = _resume_file(folder, resume)
     listing = None if path is None else _read_listing(folder)
     source = open_source(config.data, method.images, int(config.net.scale), config.run.seed, listing)
@@ -215,7 +226,9 @@ def measure(run: Run, state: TrainState) -> Mapping[str, float]:
     if run.sets:
         with run.compute.clock.part("evaluate"):
             net = state.published(run.method.averaged[0])
-            result = evaluate(net, run.sets, run.config.evaluate, run.folder / "images", state.step)
+            scales = run.method.model_metadata().get("scales", ())
+            images = run.folder / "images"
+            result = evaluate(net, run.sets, run.config.evaluate, images, state.step, trained_scales=scales)
         scores = dict(result.scores)
         run.log.event("evaluate", step=state.step, **result.to_dict())
         undefined = [name for name, score in scores.items() if math.isnan(score)]

@@ -24,6 +24,7 @@ def findings(config: Config) -> list[str]:
     method = opening.build_method(config)
     opening.check_phases(config, method)
     opening.check_batch(config, method)
+    opening.check_adapting(config)
     scale = int(config.net.scale)
     source = open_source(config.data, method.images, scale, config.run.seed)
     sets = open_sets(config.evaluate, scale, nets.task_scales(config.net))

@@ -128,8 +128,17 @@ def measure(asked: EvalJob, device: torch.device, folder: Path | None) -> list[E
         name, model = named[label]
         net: Any = name if model is None else model.net.to(device)
         into = None if folder is None else folder / label
+        trained = None if model is None else model.metadata.get("scales")
         return evaluate(
-            net, sets, settings, into, None, label, lambda _done, _total: progress.advance(1), must_be_finite=True
+            net,
+            sets,
+            settings,
+            into,
+            None,
+            label,
+            lambda _done, _total: progress.advance(1),
+            must_be_finite=True,
+            trained_scales=trained if isinstance(trained, list) else (),
         )
 
     try:
