@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 import click
+import numpy as np
 import pytest
 
 import pydegrade
@@ -290,3 +291,24 @@ def command_at(program: str, words: tuple[str, ...]) -> click.Command:
         assert found is not None
         return found
     return command
+
+
+@pytest.mark.parametrize(
+    ("ending", "format_name"),
+    [(".png", "PNG"), (".jpg", "JPEG"), (".jpeg", "JPEG"), (".webp", "WEBP"), (".WebP", "WEBP")],
+)
+def test_a_picture_is_what_its_ending_says(ending, format_name):
+    from io import BytesIO
+
+    from PIL import Image
+
+    from pydegrade.commands.shell.outputs import PICTURE_ENDINGS, encode_picture
+
+    assert ending.lower() in PICTURE_ENDINGS
+    y, x = np.mgrid[0:40, 0:60]
+    pixels = np.stack([4 * x, 6 * y, x + y], axis=2).astype(np.uint8)
+    with Image.open(BytesIO(encode_picture(pixels, ending))) as image:
+        assert image.format == format_name
+        back = np.asarray(image.convert("RGB")).astype(int)
+    # Quality 95 on a smooth picture.
+    assert np.abs(back - pixels).max() <= (0 if format_name == "PNG" else 12)

@@ -19,7 +19,7 @@ from .shell.text import complain, say, warn
 @click.option("--n", "count", type=click.IntRange(1, 200), default=16, show_default=True, help="Rows of the sheet.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--start", type=START, default=0, show_default=True, help="Index of the first sample.")
-@click.option("-o", "--output", type=OUT_FILE, default="sheet.png", show_default=True, help="A .png or .jpg.")
+@click.option("-o", "--output", type=OUT_FILE, default="sheet.png", show_default=True, help="A .png, .jpg or .webp.")
 @hr_options
 def command(
     space_name: str,

@@ -122,7 +122,8 @@ def _read_npy(path: Path) -> NDArray[Any]:
 
 def _read_png(path: Path) -> NDArray[np.float64]:
     try:
-        with Image.open(path) as image:
+        # Other formats that Pillow knows start programs.
+        with Image.open(path, formats=["PNG"]) as image:
             if image.mode not in ("L", "I", "I;16"):
                 raise KernelError(f"{path}: a kernel picture must be gray, got mode {image.mode}")
             values = np.asarray(image, np.float64)

@@ -20,7 +20,7 @@ from pydegrade.errors import PydegradeError
 @set_option("Entries that stay, as for infer --vector.")
 @click.option("--crop", "crop_px", default=64, show_default=True, type=click.IntRange(min=8),
               help="Side of the central square that is shown, in LR px.")  # fmt: skip
-@click.option("-o", "--out", required=True, type=OUT_FILE, help="The sheet, a .png or .jpg.")
+@click.option("-o", "--out", required=True, type=OUT_FILE, help="The sheet, a .png, .jpg or .webp.")
 def command(
     image: Path, model: Path, swept: tuple[str, ...], overrides: tuple[str, ...], crop_px: int, out: Path
 ) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RECORD_FILE = ".pydegrade.jsonl"
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
-JPEG_QUALITY = 95
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+PICTURE_QUALITY = 95
 
 
 # ---- single files
@@ -40,6 +40,7 @@ _KINDS: dict[str, Callable[[bytes], bool]] = {
     ".png": lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
     ".jpg": lambda head: head.startswith(b"\xff\xd8\xff"),
     ".jpeg": lambda head: head.startswith(b"\xff\xd8\xff"),
+    ".webp": lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP",
     ".npy": lambda head: head.startswith(b"\x93NUMPY"),
     ".json": _json,
     ".toml": lambda head: _text(head) and not head.startswith(b"#!"),
@@ -128,13 +129,11 @@ def encode_picture(pixels: NDArray[Any], ending: str) -> bytes:
         from ...files.write import encode_png
 
         return encode_png(pixels, level=3)
-    from io import BytesIO
+    import imageio.v3 as iio
 
-    from PIL import Image
-
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return stream.getvalue()
+    options: dict[str, Any] = {} if ending.lower() == ".webp" else {"subsampling": 0}
+    content: bytes = iio.imwrite("<bytes>", pixels, extension=ending.lower(), quality=PICTURE_QUALITY, **options)
+    return content
 
 
 # ---- folders
