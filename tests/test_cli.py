@@ -645,3 +645,52 @@ def test_captions_are_wrapped_to_their_column():
     assert len(lines) > 2
     assert all(font.getlength(line) <= 100 for line in lines)
     assert _wrapped("", font, 100) == []
+
+
+# ---- check
+
+
+def test_check_shows_what_a_space_does(degrade, tmp_path):
+    text = degrade("check", "realesrgan-x4", "--tasks", 200, "--images", 2).out
+    assert text.startswith("realesrgan-x4  digest c2d470a8  x4  target usm  crops of 400 px")
+    assert "blur1 (blur)       100.0 %" in text
+    assert "dry run: 2 of 400 x 400 px degraded, 200 tasks planned" in text
+    assert max(map(len, text.splitlines()[2:])) < 160
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        '[space]\nname = "m"\nscale = 4\nsource = "t"\nhr_px = 32\n'
+        '[[slot]]\nname = "n"\nop = "noise"\nkind = "off"\nsigma_8bit = 3\n'
+        '[[slot]]\nname = "b"\nop = "blur"\nshape = "iso"\nsize_px = 7\nsigma_x_px = 1\nbeta = { uniform = [1, 2] }\n'
+        '[[slot]]\nname = "down"\nop = "resize"\nmode = "matlab_bicubic"\nrule = "final"\n'
+        '[[gate]]\nname = "g"\nslots = ["b"]\n'
+        'on = { schedule = [{ at = 0, const = 0 }, { at = 9, const = 1 }], between = "hold" }\n'
+    )
+    done = degrade("check", mine, "--tasks", 50)
+    assert done.code == 0
+    assert "slot n never acts in 50 tasks" in done.err
+    assert "slot b never acts in 50 tasks" in done.err
+    done = degrade("check", mine, "--tasks", 50, "--step", 9)
+    assert "slot b never acts" not in done.err
+    assert "b.beta is drawn but never has an effect in 50 tasks" in done.err
+    assert "50 tasks of seed 0 at step 9" in done.out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must end at the LR size"),
+        ('op = "jpeg"\nquality = 3\nmdoe = "off"\n', "mine.toml:10: slot a: unknown key 'mdoe'; did you mean 'mode'?"),
+        (
+            'op = "resize"\nmode = "torch_area"\nresize_factor = { choice = [0.25, 0.5], weights = [0.999, 0.001] }\n',
+            "must end at the LR size 8x8, got 16x16 (m@",
+        ),
+    ],
+)
+def test_check_refuses_a_space_that_cannot_run(degrade, text, message, tmp_path):
+    mine = tmp_path / "mine.toml"
+    slot = f'[[slot]]\nname = "a"\n{text}' if text else ""
+    mine.write_text(f'[space]\nname = "m"\nscale = 4\nsource = "t"\nhr_px = 32\n{slot}')
+    done = degrade("check", mine, "--tasks", 4000)
+    assert done.code == 2
+    assert message in done.err
+    assert done.err.count("\n") == 1

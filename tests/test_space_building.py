@@ -3,19 +3,21 @@ that are left out; kinds of distributions from outside."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import runpy
 
 import numpy as np
 import pytest
 import torch
 
 import pydegrade
-from pydegrade import Distribution, Space, TaskBatch
+from pydegrade import Space, TaskBatch
 from pydegrade.errors import SpaceError, TaskError
 from pydegrade.ops import eigen
 from pydegrade.tasks import distributions
 from pydegrade.tasks.drawing import draw
 from pydegrade.tasks.space import preset_names
+
+from .conftest import ROOT
 
 HEAD = '[space]\nname = "t"\nscale = 4\nsource = "test"\n'
 BLUR = '[[slot]]\nname = "blur1"\nop = "blur"\nshape = "iso"\nsize_px = 7\n'
@@ -119,6 +121,16 @@ def test_every_preset_can_be_a_base(name):
     text = f'[space]\nname = "{name}"\nbase = "{name}"\n'
     assert Space.loads(text) == space
     assert Space.loads(Space.loads(text).to_toml()) == space
+
+
+def test_the_examples_of_the_documentation():
+    blocks = (ROOT / "docs" / "spaces.md").read_text().split("```toml\n")[1:]
+    spaces = [Space.loads(block.partition("```")[0]) for block in blocks if block.startswith("[space]")]
+    assert [space.name for space in spaces] == ["mine", "scanner-x4"]
+    assert "rain1" in [slot.name for slot in spaces[1].slots]
+    gates = [block.partition("```")[0] for block in blocks if block.startswith("[[gate]]")]
+    derived = '[space]\nname = "g"\nbase = "realesrgan-x4"\n'
+    assert [gate.name for block in gates for gate in Space.loads(derived + block).gates] == ["second"]
 
 
 # ---- Gates
@@ -304,30 +316,12 @@ def test_off_can_be_said():
 # ---- Kinds of distributions
 
 
-def test_a_kind_from_outside():
-    @pydegrade.register_distribution
-    @dataclass(frozen=True)
-    class Triangular(Distribution):
-        """low + (high - low) (u + v) / 2."""
-
-        key = "triangular"
-        low: float
-        high: float
-
-        @classmethod
-        def read(cls, table, reader):
-            reader.keys(table, "triangular")
-            return cls(*reader.real_range(table["triangular"]))
-
-        def draws(self):
-            return 2
-
-        def bounds(self):
-            return self.low, self.high
-
-        def evaluate(self, u, known):
-            return self.low + (self.high - self.low) * (u[:, 0] + u[:, 1]) / 2
-
+def test_a_kind_from_outside(tmp_path):
+    # As docs/adding.md writes it.
+    page = (ROOT / "docs" / "adding.md").read_text().partition("## A distribution")[2]
+    (tmp_path / "mine.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    scope = runpy.run_path(str(tmp_path / "mine.py"), run_name="mine")
+    Triangular = scope["Triangular"]
     try:
         space = Space.loads(HEAD + BLUR + "sigma_x_px = { triangular = [1.0, 3.0] }\n" + DOWN)
         tasks = pydegrade.sample(space, 0, range(4000))

@@ -18,6 +18,7 @@ COMMANDS = {
     "apply": "pydegrade.commands.apply:command",
     "show": "pydegrade.commands.show:command",
     "spaces": "pydegrade.commands.spaces:command",
+    "check": "pydegrade.commands.check:command",
     "resize": "pydegrade.commands.resize:command",
 }
 """Name -> where the command is; loaded when it is asked for."""

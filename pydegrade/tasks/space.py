@@ -162,7 +162,13 @@ class _Library:
         return self.spaces[key]
 
     def parsed(self, source: Source) -> Space:
-        return _space(self._laid_out(source), self)
+        document = self._laid_out(source)
+        try:
+            return _space(document, self)
+        except SpaceError as error:
+            if not document.derived or document.mixture or str(error).startswith(source.origin):
+                raise
+            raise SpaceError(f"{source.origin}: with what its base gives: {error}") from None
 
     def _laid_out(self, source: Source) -> Document:
         """The tables of a text, over those of its base."""

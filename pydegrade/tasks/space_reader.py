@@ -42,7 +42,7 @@ class Order:
 
     Attributes:
         choice, weights: alternatives for the slots they name, which swap among the places these hold as declared.
-        shuffle: groups of slots in uniformly random order, among the places they hold as declared.
+        shuffle: groups of slots in uniformly random order, one after the other from the place of the first as declared.
         before: (a, b): where the group of b comes before the group of a, the two change places.
     """
 

@@ -1,0 +1,162 @@
+"""What a space does, in text: shares of slots, histograms of columns, a dry run on a made-up photograph with its cost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...engine import degrade_list
+from ...errors import TaskError
+from ...native.packed import Layout
+from ...plan import make_plan
+from ...tasks.task import TaskBatch
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_BINS = 24
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        lines: for people.
+        idle: slots that act in none of the tasks.
+        unused: columns that are drawn and have an effect in none of the tasks, of slots that act.
+    """
+
+    lines: tuple[str, ...]
+    idle: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def looked_at(tasks: TaskBatch) -> Report:
+    """Shares and histograms of N tasks, N >= 1."""
+    space = tasks.space
+    lines, idle, unused = [], [], []
+    if space.components:
+        counts = np.bincount(tasks.component, minlength=len(space.components))
+        lines += [
+            "components",
+            *(_share(part.name, n, len(tasks)) for part, n in zip(space.components, counts.tolist())),
+        ]
+    if space.gate_names:
+        lines.append("gates open")
+        for gate in space.gate_names:
+            here = tasks.gated_by(gate)
+            lines.append(_share(gate, int((tasks.column(f"{gate}.on")[here] == 1).sum()), int(here.sum())))
+    lines.append("slots that act, and their columns where they have an effect")
+    for slot in space.slots:
+        acts = tasks.present(slot.name) & ~tasks.neutral(slot.name)
+        lines.append(_share(f"{slot.name} ({slot.op})", int(acts.sum()), len(tasks)))
+        if not acts.any():
+            idle.append(slot.name)
+            continue
+        for column in space.op(slot.name).columns:
+            name = f"{slot.name}.{column.name}"
+            if name not in space.drawn_columns:
+                continue
+            rows = np.nonzero(acts & tasks.mask(name))[0]
+            # A column that is off by its own value draws that one too.
+            if (
+                len(rows) == 0
+                and (tasks.column(name) == column.neutral_value).all()
+                and not _always_neutral(tasks, name)
+            ):
+                unused.append(name)
+                continue
+            text = _labels(tasks.take(rows), name) if column.choices else _numbers(tasks.column(name)[rows])
+            lines.append(f"    {column.name:<16} {text}")
+    orders = Counter(tasks.orders())
+    if len(orders) > 1:
+        lines.append(f"running orders: {len(orders)} different; the most frequent")
+        for order, count in orders.most_common(3):
+            lines.append(f"  {100 * count / len(tasks):5.1f} %  {' '.join(order)}")
+    return Report(tuple(lines), tuple(idle), tuple(unused))
+
+
+def _always_neutral(tasks: TaskBatch, name: str) -> bool:
+    return bool((tasks.raw(name) == tasks.space.column(name).neutral_value).all())
+
+
+def _share(name: str, count: int, total: int) -> str:
+    return f"  {name:<18} {100 * count / max(total, 1):5.1f} %" + ("  never" if count == 0 else "")
+
+
+def _labels(tasks: TaskBatch, name: str) -> str:
+    counts = Counter(tasks.labels(name))
+    total = max(sum(counts.values()), 1)
+    shown = [f"{label} {100 * count / total:.0f} %" for label, count in counts.most_common(8)]
+    return ", ".join(shown) + (f", {len(counts) - 8} more" if len(counts) > 8 else "")
+
+
+def _numbers(values: NDArray[np.float32]) -> str:
+    if len(values) == 0:
+        return "its neutral value"
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return f"{low:g}"
+    counts, _ = np.histogram(values.astype(np.float64), bins=_BINS, range=(low, high))
+    levels = np.ceil(counts / counts.max() * (len(_BARS) - 1)).astype(int)
+    return f"{low:<8.4g} |{''.join(_BARS[level] for level in levels)}| {high:<8.4g} mean {values.mean():.4g}"
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What degrading cost, on one thread pool as everything else.
+
+    Attributes:
+        images, side_px: how many images of which side.
+        draw_ms, degrade_ms: per image.
+    """
+
+    images: int
+    side_px: int
+    draw_ms: float
+    degrade_ms: float
+
+
+def dry_run(tasks: TaskBatch, draw_seconds: float, images: int) -> DryRun:
+    """Plan all tasks for the space's crops, and run the first ones on a made-up photograph.
+
+    Args:
+        tasks: N tasks.
+        draw_seconds: that drawing them took.
+        images: how many to run.
+    Raises:
+        PydegradeError: a task cannot be planned, or gives pixels that are no numbers in [0, 1]; its address is named.
+    """
+    side = tasks.space.hr_px
+    for begin in range(0, len(tasks), 256):
+        part = tasks.take(slice(begin, begin + 256))
+        sides = np.full(len(part), side, np.int32)
+        make_plan(part, Layout.of_sizes(sides, sides))
+    few = tasks.take(slice(0, images))
+    photograph = made_up_photograph(side)
+    degrade_list([photograph], few.take([0]))  # tables that are made once
+    begun = time.perf_counter()
+    results = degrade_list([photograph] * len(few), few)
+    seconds = time.perf_counter() - begun
+    for row, image in enumerate(results):
+        low, high = (float(value) for value in torch.aminmax(image))
+        if not (low >= 0 and high <= 1):
+            raise TaskError(f"{few.addresses[row]}: gives pixels from {low:g} to {high:g}, must lie in [0, 1]")
+    return DryRun(len(few), side, 1e3 * draw_seconds / len(tasks), 1e3 * seconds / len(few))
+
+
+def made_up_photograph(side_px: int) -> torch.Tensor:
+    """float32 [3, side, side]: slopes, edges, texture and a dark and a bright area, in multiples of 1/255."""
+    y, x = np.mgrid[0:side_px, 0:side_px]
+    slope = (x * 3 + y * 2) % 511
+    slope = np.minimum(slope, 510 - slope)
+    edges = np.where((x // 24 + y // 40) % 2 == 0, 40, -40)
+    texture = (x * x + 3 * y * y + x * y) % 61 - 30
+    levels = np.stack([slope + edges, slope + texture, 255 - slope + edges // 2])
+    levels[:, : side_px // 8] = 0
+    levels[:, -(side_px // 8) :] = 255
+    return torch.from_numpy((np.clip(levels, 0, 255) / 255).astype(np.float32))
