@@ -202,7 +202,7 @@ TOMLS = {
     ),
     "a slot that others need": (
         HEAD + 'base = "bsrgan-x4"\nwithout = ["down1"]\n',
-        "space: with what its base gives: bsrgan-x4.toml:20: slot blur1: sigma_x_px: by must name an earlier column, got 'down1.resize_factor'",
+        "space: with what its base gives: bsrgan-x4.toml:20: slot blur1: sigma_x_px: by must name an earlier column",
     ),
     "mixture with slots": (HEAD + BLUR + MIXTURE, "space:5: a mixture has no [[slot]]; its components do"),
     # Schedules.
