@@ -18,6 +18,7 @@ import pytest
 
 import pydegrade
 import pytrain.methods.pairs
+import pytrain.methods.tgsr
 from pydegrade.commands import cli as degrade_cli
 from pydegrade.commands import resize, sample
 from pydegrade.commands.shell import options
@@ -26,7 +27,7 @@ from pydegrade.errors import is_out_of_memory
 from pydegrade.files import dataset, read, sample_manifest
 from pydegrade.images import imresize
 from pytrain.commands import cli as pytrain_cli
-from pytrain.commands import export, pairs
+from pytrain.commands import export, group, pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"degrade": degrade_cli, "pytrain": pytrain_cli}
@@ -150,6 +151,7 @@ def test_choices_and_bounds_of_options_are_those_of_the_library():
     assert (imresize.LOWEST_SCALE, imresize.HIGHEST_SCALE) == (resize.LOWEST_SCALE, resize.HIGHEST_SCALE)
     assert round(options.DEFAULT_MEGAPIXELS * 1e6) == read.MAX_PIXELS
     assert get_args(pytrain.methods.pairs.Recipe) == pairs.RECIPES
+    assert get_args(pytrain.methods.tgsr.IndicatorName) == group.INDICATORS
     for ending in export.ENDINGS:
         assert re.search(rf"\{ending}\b", (export.command.help or ""))
 
@@ -230,6 +232,18 @@ def test_out_of_memory_is_recognised_on_every_system():
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not is_out_of_memory(RuntimeError("a bug"))
     assert not is_out_of_memory(ValueError("DefaultCPUAllocator"))
+
+
+def test_warnings_of_libraries_are_one_line():
+    code = (
+        "import warnings, click\n"
+        "from pydegrade.commands.shell.main import run\n"
+        "@click.command()\n"
+        "def warn(): warnings.warn('something\\nin a library \\x1b[31m', UserWarning)\n"
+        "run(warn, 'warn', [])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "warning: something in a library \\x1b[31m\n")
 
 
 # ---- what the documents say

@@ -12,6 +12,8 @@ from pydegrade.commands.shell.errors import INTERRUPTED
 from pydegrade.commands.shell.options import Choice, set_option
 from pydegrade.commands.shell.text import complain, say
 
+INDICATORS = ("auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate")
+
 
 class _AllByDefault(click.Group):
     """A group of commands whose first word may also be a configuration: then it means the command `all`."""
@@ -47,8 +49,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--indicator",
             metavar="NAME",
-            type=Choice(("full", "steps", "halving", "gradient", "last_layer", "surrogate", "auto")),
-            help="How tasks are scored: full, steps, halving, gradient, last_layer, surrogate, auto.",
+            type=Choice(INDICATORS),
+            help="How tasks are scored.  [default: method.grouping.indicator]",
         ),
         click.option(
             "--workers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,7 +20,7 @@ from .errors import (
     exit_code,
     os_error_text,
 )
-from .text import complain
+from .text import complain, printable
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -47,6 +48,7 @@ def run(
         arguments: of the command line; None: sys.argv.
         memory_hint: what to do when memory is used up.
     """
+    format_before, warnings.formatwarning = warnings.formatwarning, _warning_line
     try:
         code: Any = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
@@ -64,7 +66,14 @@ def run(
         # A file may have several problems; each has its line.
         for problem in getattr(error, "problems", (_text(error, memory_hint),)):
             code = complain(f"{name}: {problem}", known)
+    finally:
+        warnings.formatwarning = format_before
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _warning_line(message: Warning | str, *_place: object, **_more: object) -> str:
+    """A warning of a library as people read warnings: one line, without the place in its sources."""
+    return f"warning: {printable(str(message))}\n"
 
 
 def _text(error: Exception, memory_hint: str) -> str:
