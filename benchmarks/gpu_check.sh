@@ -30,28 +30,29 @@ step() {
 
 # Without cmake: every file by itself, sixteen at a time.
 plain_build() {
-  local include flags objects="$OUT/objects" suffix
+  local include flags objects="$OUT/objects" suffix ops=()
   include="$("$PYTHON" -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "include"))')"
   include="-I$include -I$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')"
   suffix="$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')"
   flags="-std=c++17 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -fPIC -fvisibility=hidden -Icsrc"
   mkdir -p "$objects"
   {
-    for source in csrc/cpu/*.cpp; do
+    for source in csrc/cpu/*.cpp csrc/ops/*/*cpu.cpp csrc/chain/*cpu.cpp; do
       for level in 2 3 4; do
         wide=""
         [ $level -eq 4 ] && wide="-mprefer-vector-width=512"
         echo "g++ $flags -fno-exceptions -fno-rtti -DPYD_ISA=v$level -march=x86-64-v$level $wide -c $source" \
-          "-o $objects/v$level-$(basename "$source").o"
+          "-o $objects/v$level-${source//\//-}.o"
       done
     done
-    for source in csrc/core/*.cpp csrc/cuda/record*.cpp csrc/bindings.cpp; do
-      echo "g++ $flags $include -c $source -o $objects/$(basename "$source").o"
+    for source in csrc/core/*.cpp csrc/ops/*/record.cpp csrc/chain/record.cpp csrc/cuda/record.cpp csrc/*.cpp; do
+      echo "g++ $flags $include -c $source -o $objects/${source//\//-}.o"
     done
   } | xargs -P "${JOBS:-16}" -I{} sh -c "{}" || return 1
   g++ -shared -pthread "$objects"/*.o -o "pydegrade/_C$suffix" || return 1
+  for source in csrc/ops/*/*kernel.cu; do ops+=("-include=$source"); done
   nvcc -std=c++17 -O3 --fmad=false -cudart static -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off \
-    -gencode="arch=compute_$arch,code=sm_$arch" -Icsrc -shared csrc/cuda/kernels.cu -o pydegrade/_cuda.so
+    -gencode="arch=compute_$arch,code=sm_$arch" -Icsrc "${ops[@]}" -shared csrc/cuda/kernels.cu -o pydegrade/_cuda.so
 }
 
 build() {

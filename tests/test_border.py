@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pydegrade import _C
+from pydegrade import _C, ops
 
 from . import border
 
@@ -101,6 +101,10 @@ def test_ops_that_no_row_uses_may_be_left_out():
 def test_the_stub_is_what_the_module_says():
     module = border.module_from(ROOT / "csrc/stub.py", "stub")
     assert (ROOT / "pydegrade/_C.pyi").read_text() == module.stub(_C)
+
+
+def test_both_sides_list_the_same_ops():
+    assert {op.name: op.code for op in ops.OPS} == _C.OPS
 
 
 def test_random_calls_return_or_raise_one_line():

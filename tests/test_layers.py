@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from . import native
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Rooms of each package, lowest floor first: folders, and modules beside them. A module imports from lower floors
@@ -239,6 +241,15 @@ def test_cpp_includes_point_downwards():
             assert included.startswith(may[folder]), f"{path.relative_to(ROOT)} includes {included}"
             checked += 1
     assert checked > 100
+
+
+def test_every_source_of_csrc_is_built_by_all_who_build():
+    """CMake, the build without CMake on a borrowed GPU, and the tests' own."""
+    every = {path for path in (ROOT / "csrc").rglob("*.cpp") if path.name != "emulate.cpp"}
+    assert {*native.loops(), *native.host(), ROOT / "csrc/bindings.cpp"} == every
+    for builder in ("CMakeLists.txt", "benchmarks/gpu_check.sh"):
+        patterns = re.findall(r"csrc/[\w/*.]*\.cpp", (ROOT / builder).read_text())
+        assert {path for pattern in patterns for path in ROOT.glob(pattern)} == every, builder
 
 
 def test_no_pickle_and_no_global_random_numbers():

@@ -25,11 +25,10 @@ if not _C.isa_request_honoured():
         f"PYDEGRADE_ISA={os.environ.get('PYDEGRADE_ISA')!r} is not available here; using {_C.isa_name()}", stacklevel=2
     )
 
-# Words of the alias tables: 9 x 256 tables of 256 entries, then the first count of each (csrc/math/poisson.h).
-POISSON_WORDS = 9 * 256 * 256 + 9 * 256
-
 FIELDS = _C.FIELDS
 """Of every op of csrc/ops, its fields: see _C.pyi."""
+POISSON_WORDS = next(at_least for name, _, _, _, at_least, _, _ in FIELDS["noise"] if name == "poisson_tables")
+"""Of the alias tables (csrc/math/poisson.h)."""
 
 _threads_override: int | None = None
 
