@@ -310,6 +310,7 @@ def watched(writable: Path) -> Iterator[list[str]]:
 
 
 _streams: dict[int, int] = {}
+_streams_unlinked = True
 
 
 @contextlib.contextmanager
@@ -318,7 +319,11 @@ def captured() -> Iterator[tuple[Callable[[], str], Callable[[], str]]]:
     files, before = [], []
     for number in (1, 2):
         if number not in _streams:
-            _streams[number] = os.memfd_create(f"stream{number}")
+            # A file, so that what a process said before it died can be read.
+            path = os.path.join(tempfile.gettempdir(), f"fuzz-stream{number}-{os.getpid()}")
+            _streams[number] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            if _streams_unlinked:
+                os.unlink(path)
         os.ftruncate(_streams[number], 0)
         os.lseek(_streams[number], 0, os.SEEK_SET)
         files.append(_streams[number])
@@ -466,9 +471,10 @@ class _Child:
             os.kill(self.pid, signal.SIGKILL) if self.stuck else None
         _, status = os.waitpid(self.pid, 0)
         os.close(self.pipe)
-        label = ""
+        label = said = ""
         with contextlib.suppress(OSError):
             label = (self.home / "label").read_text(encoding="utf-8", errors="replace")
+            said = (self.home / f"fuzz-stream2-{self.pid}").read_text(encoding="utf-8", errors="replace")[-600:]
         shutil.rmtree(self.home, ignore_errors=True)
         if self.current is None:
             return None
@@ -479,7 +485,7 @@ class _Child:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         # What a sanitizer said, if one did.
         report = Path(f"{os.environ.get('FUZZ_REPORTS', os.devnull)}.{self.pid}")
-        said = report.read_text(errors="replace")[:1500] if report.is_file() else ""
+        said = report.read_text(errors="replace")[:1500] if report.is_file() else said
         return Result(self.name, self.seed, self.current, "crash", label, f"signal {number}, status {status} {said}")
 
     def left(self) -> list[int]:
@@ -508,10 +514,17 @@ def _work(name: str, check: Check, seed: int, numbers: list[int], pipe: int, hom
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ["TMPDIR"] = str(home)
     tempfile.tempdir = str(home)
+    global _streams_unlinked
+    _streams.clear()
+    _streams_unlinked = False  # they go with the folder
+    with captured():
+        pass
     for number in numbers:
         os.write(pipe, json.dumps({"start": number}).encode() + b"\n")
         result = one(name, check, seed, number, home)
         os.write(pipe, json.dumps(asdict(result)).encode() + b"\n")
+        if result.kind != "fine":
+            break  # what a failed case left behind must not fail the next one
 
 
 def one(name: str, check: Check, seed: int, number: int, home: Path, keep: bool = False) -> Result:
