@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from pytrain.data.batch import Batch
 from pytrain.data.source import DataConfig, open_source, stream
 from pytrain.methods.contract import Setup
-from pytrain.methods.psnr import Psnr, PsnrConfig
+from pytrain.methods.psnr import PsnrMethod, PsnrOptions
 from pytrain.nets import SRResNetConfig, build
 from pytrain.settings import OptimizerConfig
 from pytrain.training.clock import Clock
@@ -44,9 +44,9 @@ WINDOW_STEPS = 4 if measure.SMOKE else 20
 CURVE_TOLERANCE = 0.02
 
 
-def psnr_method(space: str = "auto") -> Psnr:
+def psnr_method(space: str = "auto") -> PsnrMethod:
     """L1 on crops that are degraded on the fly."""
-    return Psnr(PsnrConfig(space=space), Setup(NET, 0, CROP_PX, BATCH, CURVE_STEPS))
+    return PsnrMethod(PsnrOptions(space=space), Setup(NET, 0, CROP_PX, BATCH, CURVE_STEPS))
 
 
 def batches(count: int, space: str = "auto") -> list[Batch]:

@@ -96,13 +96,13 @@ def base_config(out: Path, hr: tuple[str, ...], validation: tuple[str, ...], ove
 
 def trained_network(config: Config, out: Path, steps: int) -> Path:
     """A network trained on the whole space: large rate, cosine."""
-    from pytrain.methods.realesrgan import RealESRNetConfig
+    from pytrain.methods.realesrgan import RealesrnetOptions
     from pytrain.settings import ScheduleConfig
 
     run = replace(
         config,
         run=replace(config.run, name="pretrained", out=str(out / "pretrained"), steps=steps, seed=1),
-        method=RealESRNetConfig(),
+        method=RealesrnetOptions(),
         data=replace(config.data, crop_px=72, batch=12),
         optimizer=replace(config.optimizer, learning_rate=5e-4),
         schedule=ScheduleConfig("cosine", warmup_steps=100, floor=0.2),
@@ -113,12 +113,12 @@ def trained_network(config: Config, out: Path, steps: int) -> Path:
 
 def fine_tuned(grouping: GroupingRun, out: Path, arm: str, seed: int, steps: int) -> Path:
     """The pretrained network after some steps of one arm."""
-    from pytrain.methods.realesrgan import RealESRNetConfig
+    from pytrain.methods.realesrgan import RealesrnetOptions
 
     methods: dict[str, Any] = {
         "tgsr": grouping.method,
         "half": replace(grouping.method, whole_share=0.5),
-        "plain": RealESRNetConfig(),
+        "plain": RealesrnetOptions(),
         "random": replace(grouping.method, groups=str(grouping.path("random.toml"))),
     }
     # Seeds away from that of the scores' crops.

@@ -62,7 +62,7 @@ class TrainConfig:
         le=1024,
         moves_weights=False,
     )
-    crew: int = option(
+    parallel_slices: int = option(
         0,
         "slices of a batch that threads compute side by side on a CPU; 0: one per thread where the loss allows it",
         ge=0,
@@ -87,7 +87,9 @@ class CheckpointConfig:
 
     every_steps: int = option(5000, "steps between checkpoints", ge=1, le=MOST_STEPS)
     keep_last: int = option(3, "training states kept besides the best", ge=1, le=MOST_STEPS)
-    keep_best: str = option("", "metric whose best model is kept, set/metric: set5/psnr; empty: the first set's PSNR")
+    keep_best: str = option(
+        "", "score whose best model is kept: set5/psnr; empty: the first set's PSNR, none with a perceptual or GAN loss"
+    )
 
 
 @options("log")

@@ -24,7 +24,7 @@ from pytrain.data.source import open_source, stream
 from pytrain.errors import CheckpointError, ConfigError, DataError
 from pytrain.files.checkpoint import load_state, save_model
 from pytrain.methods.contract import Setup
-from pytrain.methods.eco import ECO, ECOConfig, real_share
+from pytrain.methods.eco import EcoMethod, EcoOptions, real_share
 from pytrain.methods.pairs import SETS, downscale, plan_pairs, read_manifest, write_pairs
 from pytrain.training import loop
 from pytrain.training.degrade import assemble
@@ -166,8 +166,8 @@ def test_the_manifest_finds_damage(pairs, tmp_path):
     assert [line.split(": ")[1] for line in lines] == ["has other pixels than its manifest says", "is missing"]
 
 
-def eco_config(**values: object) -> ECOConfig:
-    return ECOConfig(**values)  # type: ignore[arg-type]
+def eco_config(**values: object) -> EcoOptions:
+    return EcoOptions(**values)  # type: ignore[arg-type]
 
 
 def setup(scale: int = 2, pretrained: str = "") -> Setup:
@@ -179,10 +179,10 @@ def test_a_student_must_not_be_its_teacher(pairs):
     folder, model = pairs
     config = eco_config(manifest=str(folder / "manifest.json"))
     with pytest.raises(CheckpointError, match="must not start from its teacher's weights"):
-        ECO(config, setup(pretrained=str(model))).nets()
+        EcoMethod(config, setup(pretrained=str(model))).nets()
     live = eco_config(pairs="live", teacher=str(model))
     with pytest.raises(CheckpointError, match="must not be what the student starts from"):
-        ECO(live, setup(pretrained=str(model))).nets()
+        EcoMethod(live, setup(pretrained=str(model))).nets()
 
 
 def test_pairs_of_another_kind_are_refused(pairs, tmp_path):
@@ -191,19 +191,19 @@ def test_pairs_of_another_kind_are_refused(pairs, tmp_path):
     make_model(other, seed=9)
     manifest = str(folder / "manifest.json")
     with pytest.raises(DataError, match=r"pairs must have the network's scale x4, got x2"):
-        ECO(eco_config(manifest=manifest), setup(scale=4)).nets()
+        EcoMethod(eco_config(manifest=manifest), setup(scale=4)).nets()
     with pytest.raises(DataError, match=r"pairs must be made by the recipe 'im2double', got 'uint8'"):
-        ECO(eco_config(manifest=manifest, recipe="im2double"), setup()).nets()
+        EcoMethod(eco_config(manifest=manifest, recipe="im2double"), setup()).nets()
     with pytest.raises(DataError, match=r"pairs must come from teacher [0-9a-f]{12}, got those of [0-9a-f]{12}"):
-        ECO(eco_config(manifest=manifest, teacher=str(other)), setup()).nets()
+        EcoMethod(eco_config(manifest=manifest, teacher=str(other)), setup()).nets()
     with pytest.raises(CheckpointError, match=r"scale must be 4, got a srresnet x2"):
-        ECO(eco_config(pairs="live", teacher=str(other)), setup(scale=4)).nets()
+        EcoMethod(eco_config(pairs="live", teacher=str(other)), setup(scale=4)).nets()
     with pytest.raises(DataError, match="must be the manifest of finished pairs"):
-        ECO(eco_config(manifest=str(tmp_path)), setup()).nets()
+        EcoMethod(eco_config(manifest=str(tmp_path)), setup()).nets()
     broken = tmp_path / "manifest.json"
     broken.write_text("[]")
     with pytest.raises(DataError, match="must be a manifest of degrade pairs, version 1"):
-        ECO(eco_config(manifest=str(broken)), setup()).nets()
+        EcoMethod(eco_config(manifest=str(broken)), setup()).nets()
     with pytest.raises(ConfigError, match=r"method\.manifest must name the manifest\.json"):
         eco_config()
     with pytest.raises(ConfigError, match=r"method\.recipe must be 'uint8' where method\.pairs = 'live'"):

@@ -20,7 +20,7 @@ from pytrain.errors import CheckpointError, ConfigError
 from pytrain.evaluation.evaluate import evaluate, open_sets
 from pytrain.files.checkpoint import load_state, save_model
 from pytrain.methods.contract import Setup, Terms
-from pytrain.methods.ipt import IPTMethod, IPTMethodConfig
+from pytrain.methods.ipt import IptMethod, IptOptions
 from pytrain.training import loop, memory
 from pytrain.training.degrade import assemble, to_float
 from pytrain.training.opening import build_method, fresh_nets
@@ -31,8 +31,8 @@ TASKS = ("sr-x2", "sr-x3", "denoise-30", "derain")
 NET = nets.IPTConfig(TASKS, (2, 3, 1, 1), num_features=4, patch_px=12, token_px=3, num_heads=2, num_layers=1)
 
 
-def method_of(net: nets.IPTConfig = NET, batch: int = 4, crop_px: int = 36, **options: object) -> IPTMethod:
-    return IPTMethod(IPTMethodConfig(**options), Setup(net, seed=3, crop_px=crop_px, batch=batch, steps=10))
+def method_of(net: nets.IPTConfig = NET, batch: int = 4, crop_px: int = 36, **options: object) -> IptMethod:
+    return IptMethod(IptOptions(**options), Setup(net, seed=3, crop_px=crop_px, batch=batch, steps=10))
 
 
 def configuration(out, *overrides: str):
@@ -67,7 +67,7 @@ def configuration(out, *overrides: str):
     return loads(text, overrides)
 
 
-def first_step(method: IPTMethod, task: str) -> int:
+def first_step(method: IptMethod, task: str) -> int:
     return next(step for step in range(200) if method.task_of(step) == task)
 
 
@@ -97,7 +97,7 @@ def test_every_task_has_inputs_of_one_size_from_the_corner_of_the_crop(tmp_path)
         assert batch.tasks.space.name == space
 
 
-def random_batch(method: IPTMethod, step: int, rows: int = 4) -> Batch:
+def random_batch(method: IptMethod, step: int, rows: int = 4) -> Batch:
     generator = torch.Generator().manual_seed(1)
     side = method.hr_side_px(step)
     lr, hr = (torch.rand(rows, 3, px, px, generator=generator) for px in (12, side))
@@ -277,7 +277,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"train\.accumulate must divide the 1 groups of 4 samples"):
         loop.fit(configuration(tmp_path / "run", "train.accumulate=2"))
     with pytest.raises(ConfigError, match=r"method\.contrastive_images must be 0 or >= 2, got 1"):
-        IPTMethodConfig(contrastive_images=1)
+        IptOptions(contrastive_images=1)
 
 
 def test_models_with_other_heads_are_refused(tmp_path):

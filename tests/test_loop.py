@@ -18,10 +18,10 @@ from PIL import Image
 from pytrain.config.config import Config, load, loads
 from pytrain.errors import CheckpointError, ConfigError, PytrainError
 from pytrain.evaluation.evaluate import evaluate
-from pytrain.files.checkpoint import load_model, load_state, read_weights
+from pytrain.files.checkpoint import load_model, load_state, read_weights, save_state
 from pytrain.methods.contract import Phase, Terms
-from pytrain.methods.psnr import Psnr, PsnrConfig
-from pytrain.methods.realesrgan import RealESRGAN
+from pytrain.methods.psnr import PsnrMethod, PsnrOptions
+from pytrain.methods.realesrgan import RealesrganMethod
 from pytrain.methods.registry import METHODS, MethodEntry
 from pytrain.training import loop, trial
 from pytrain.training import run as runs
@@ -275,7 +275,7 @@ def test_a_loss_far_above_the_last_one_is_skipped(photographs_dir, tmp_path):
     assert [event["step"] for event in events(tmp_path / "half", "skipped")] == [1, 2, 3]
 
 
-class Faulty(Psnr):
+class Faulty(PsnrMethod):
     """`psnr`, with a loss that is not finite in some steps."""
 
     def __init__(self, config, setup, bad):
@@ -294,7 +294,7 @@ def faulty(monkeypatch):
     """Call with the range of bad steps: method psnr has them from then on."""
 
     def plant(bad):
-        entry = MethodEntry(PsnrConfig, lambda config, setup: Faulty(config, setup, bad), "for tests", "none")
+        entry = MethodEntry(PsnrOptions, lambda config, setup: Faulty(config, setup, bad), "for tests", "none")
         monkeypatch.setitem(METHODS, "psnr", entry)
 
     return plant
@@ -431,7 +431,7 @@ ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: 
 def test_memory_that_runs_out_is_one_line_and_loses_nothing(photographs_dir, tmp_path, monkeypatch, error, overrides):
     loop.fit(configuration(photographs_dir, tmp_path / "whole", *overrides))
 
-    kind = RealESRGAN if overrides else Psnr
+    kind = RealesrganMethod if overrides else PsnrMethod
     original = kind.select
 
     def failing(self, step, indices):
@@ -452,7 +452,11 @@ def test_memory_that_runs_out_is_one_line_and_loses_nothing(photographs_dir, tmp
 
 @pytest.mark.parametrize(
     ("overrides", "kind", "name"),
-    [((), Psnr, "loss"), (GAN, RealESRGAN, "generator_loss"), (GAN, RealESRGAN, "discriminator_loss")],
+    [
+        ((), PsnrMethod, "loss"),
+        (GAN, RealesrganMethod, "generator_loss"),
+        (GAN, RealesrganMethod, "discriminator_loss"),
+    ],
 )
 def test_a_half_taken_step_is_not_saved(photographs_dir, tmp_path, monkeypatch, overrides, kind, name):
     """An error in the middle of a step: whatever is saved, going on from it gives the bits of an uninterrupted run."""
@@ -498,11 +502,11 @@ def test_what_auto_decides_is_written_before_the_first_step_and_used_again(photo
         assert json.loads((tmp_path / "a" / "precision.json").read_text())["precision"]["name"] == "bf16"
         raise KeyboardInterrupt
 
-    original = Psnr.select
-    monkeypatch.setattr(Psnr, "select", killed)
+    original = PsnrMethod.select
+    monkeypatch.setattr(PsnrMethod, "select", killed)
     with pytest.raises(KeyboardInterrupt):
         loop.fit(config)
-    monkeypatch.setattr(Psnr, "select", original)
+    monkeypatch.setattr(PsnrMethod, "select", original)
     assert not states.saved_states(tmp_path / "a" / "states")
     loop.fit(config)
     assert events(tmp_path / "a", "start")[0]["precision"] == "first"
@@ -512,6 +516,16 @@ def test_what_auto_decides_is_written_before_the_first_step_and_used_again(photo
     (tmp_path / "b" / "precision.json").write_text(text[:-20])
     loop.fit(configuration(photographs_dir, tmp_path / "b", "train.precision=auto", "run.steps=1"))
     assert events(tmp_path / "b", "start")[0]["precision"] == "second"
+
+
+def test_a_state_of_another_version_is_one_line(photographs_dir, tmp_path):
+    loop.fit(configuration(photographs_dir, tmp_path, "run.steps=2"))
+    path = states.saved_states(tmp_path / "states")[0][1]
+    tensors, meta = load_state(path)
+    slices = meta["precision"].pop("slices")
+    save_state(path, tensors, {**meta, "precision": {**meta["precision"], "crew": slices}})
+    with pytest.raises(CheckpointError, match=r"step_000000002.safetensors: the precision must have .*another version"):
+        loop.fit(configuration(photographs_dir, tmp_path), resume="auto")
 
 
 def test_a_full_disk_in_between_is_told_and_the_run_goes_on(photographs_dir, tmp_path, monkeypatch):

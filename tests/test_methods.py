@@ -8,6 +8,7 @@ import pytest
 import pydegrade
 from pytrain.config.config import loads
 from pytrain.methods.contract import Method
+from pytrain.methods.registry import METHODS
 from pytrain.training.opening import build_method
 
 # A space of every method with one range that moves along the training.
@@ -62,6 +63,14 @@ def test_a_schedule_of_the_space_follows_the_training_step(tmp_path, name):
         assert tasks.column(f"{slot}.{column}")[fresh] == pytest.approx(value)
         assert [f"/t{step}" in address for address, new in zip(tasks.addresses, fresh) if new] == [True] * fresh.sum()
     assert method.select(7, indices).addresses == method.select(7, indices).addresses
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_derives_from_the_contracts_class(name):
+    entry = METHODS[name]
+    assert issubclass(entry.build, Method)
+    assert entry.build.__name__ == f"{name.capitalize()}Method"
+    assert entry.config.__name__ == f"{name.capitalize()}Options"
 
 
 def test_the_contracts_defaults_are_those_of_one_network_on_clean_crops():

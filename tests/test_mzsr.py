@@ -19,7 +19,7 @@ from pytrain.errors import ConfigError, DataError
 from pytrain.evaluation import adapt as adapting
 from pytrain.files.checkpoint import load_model, load_state
 from pytrain.methods.contract import Setup
-from pytrain.methods.mzsr import MZSRMethod, MZSRMethodConfig, step_shares
+from pytrain.methods.mzsr import MzsrMethod, MzsrOptions, step_shares
 from pytrain.training import loop
 from pytrain.training.opening import build_method
 from pytrain.training.slices import is_separable
@@ -28,9 +28,9 @@ from pytrain.training.state import saved_states
 NET = nets.MZSRConfig(num_features=2, num_layers=2)
 
 
-def method_of(batch: int = 8, crop_px: int = 8, **options: object) -> MZSRMethod:
+def method_of(batch: int = 8, crop_px: int = 8, **options: object) -> MzsrMethod:
     chosen = {"tasks": 2, "inner_steps": 3, "inner_rate": 0.05, **options}
-    method = MZSRMethod(MZSRMethodConfig(**chosen), Setup(NET, seed=3, crop_px=crop_px, batch=batch, steps=10))
+    method = MzsrMethod(MzsrOptions(**chosen), Setup(NET, seed=3, crop_px=crop_px, batch=batch, steps=10))
     # Smooth, and in float64 where the images are.
     method.pixel_loss = torch.nn.functional.mse_loss
     return method
@@ -54,17 +54,17 @@ def toy(dtype: torch.dtype = torch.float64) -> torch.nn.Module:
     return net
 
 
-def total_loss(method: MZSRMethod, net: torch.nn.Module, batch: Batch) -> torch.Tensor:
+def total_loss(method: MzsrMethod, net: torch.nn.Module, batch: Batch) -> torch.Tensor:
     return method.loss({"generator": net}, batch, 0).losses["query"]
 
 
-def gradient_of(method: MZSRMethod, net: torch.nn.Module, batch: Batch) -> torch.Tensor:
+def gradient_of(method: MzsrMethod, net: torch.nn.Module, batch: Batch) -> torch.Tensor:
     net.zero_grad()
     total_loss(method, net, batch).backward()
     return torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
 
 
-def finite_differences(method: MZSRMethod, net: torch.nn.Module, batch: Batch) -> torch.Tensor:
+def finite_differences(method: MzsrMethod, net: torch.nn.Module, batch: Batch) -> torch.Tensor:
     step, slopes = 1e-5, []
     for parameter in net.parameters():
         flat = parameter.data.view(-1)
@@ -231,7 +231,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         build_method(configuration(tmp_path, "method.space=mzsr-direct-x4"))
     for change, message in (
         ("train.accumulate=4", r"train\.accumulate must divide the 2 groups of 4 samples .*, got 4"),
-        ("train.crew=2", r"train\.crew must be 0 or 1 for this method, got 2"),
+        ("train.parallel_slices=2", r"train\.parallel_slices must be 0 or 1 for this method, got 2"),
     ):
         with pytest.raises(ConfigError, match=message):
             loop.fit(configuration(tmp_path / "run", change))
@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ({"inner_rate": 0.0}, r"method\.inner_rate must be > 0, got 0\.0"),
     ):
         with pytest.raises(ConfigError, match=message):
-            MZSRMethodConfig(**change)
+            MzsrOptions(**change)
     with pytest.raises(ConfigError, match=r"train\.compile must be 'off' for method mzsr"):
         method_of().query_losses(torch.nn.Sequential(toy()), prepared(), batched=False)
     for batch in (prepared(6), prepared(4, first=2)):

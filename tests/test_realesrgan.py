@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pytrain.data.batch import Batch
 from pytrain.methods.contract import Setup
-from pytrain.methods.dasr import DASRMethodConfig
-from pytrain.methods.realesrgan import RealESRGAN, RealESRGANConfig
+from pytrain.methods.dasr import DasrOptions
+from pytrain.methods.realesrgan import RealesrganMethod, RealesrganOptions
 from pytrain.nets import SRResNetConfig
 
 
@@ -29,8 +29,8 @@ class Recorder(nn.Module):
 @pytest.mark.parametrize("gan_real", ["hr", "target"])
 def test_the_discriminator_learns_from_the_images_of_the_option(gan_real):
     # The released options of x4plus have l1_gt_usm, percep_gt_usm = True and gan_gt_usm = False.
-    options = RealESRGANConfig(perceptual_weight=0.0, gan_real=gan_real)
-    method = RealESRGAN(options, Setup(SRResNetConfig(scale=4), seed=0, crop_px=16, batch=2, steps=10))
+    options = RealesrganOptions(perceptual_weight=0.0, gan_real=gan_real)
+    method = RealesrganMethod(options, Setup(SRResNetConfig(scale=4), seed=0, crop_px=16, batch=2, steps=10))
     lr, hr, target = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
     generator = nn.Upsample(scale_factor=4)
     batch = Batch(np.arange(2), lr, target, hr)
@@ -45,5 +45,5 @@ def test_the_discriminator_learns_from_the_images_of_the_option(gan_real):
 
 
 def test_the_defaults_are_those_of_the_releases():
-    assert RealESRGANConfig(perceptual_weight=0.0).gan_real == "hr"
-    assert DASRMethodConfig(perceptual_weight=0.0).image_losses().gan_real == "target"
+    assert RealesrganOptions(perceptual_weight=0.0).gan_real == "hr"
+    assert DasrOptions(perceptual_weight=0.0).image_losses().gan_real == "target"

@@ -140,13 +140,13 @@ def test_a_split_of_time_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_run_with_slices_side_by_side(photographs_dir: Path, tmp_path: Path) -> None:
-    def run(name: str, threads: int, crew: int = 0, *more: str, resume: str | None = None) -> dict[str, Tensor]:
-        overrides = (f"train.threads={threads}", f"train.crew={crew}", "train.precision=bf16", *more)
+    def run(name: str, threads: int, slices: int = 0, *more: str, resume: str | None = None) -> dict[str, Tensor]:
+        overrides = (f"train.threads={threads}", f"train.parallel_slices={slices}", "train.precision=bf16", *more)
         loop.fit(configuration(photographs_dir, tmp_path / name, *overrides), resume=resume)
         return weights_of(tmp_path / name)
 
-    side_by_side = run("crew", 2)
-    assert events(tmp_path / "crew", "start")[0]["precision"].endswith("; 2 slices of a batch side by side")  # type: ignore[attr-defined]
+    side_by_side = run("slices", 2)
+    assert events(tmp_path / "slices", "start")[0]["precision"].endswith("; 2 slices of a batch side by side")  # type: ignore[attr-defined]
     assert_same(side_by_side, run("again", 2))
 
     # The same as one after the other but for roundings: the loop's own test of accumulation gives the reason.

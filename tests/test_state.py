@@ -9,7 +9,7 @@ from torch import nn
 
 from pytrain.errors import CheckpointError
 from pytrain.methods.contract import Phase, Setup, Terms
-from pytrain.methods.realesrgan import RealESRGAN, RealESRGANConfig
+from pytrain.methods.realesrgan import RealesrganMethod, RealesrganOptions
 from pytrain.nets import SRResNetConfig, UNetDiscriminatorConfig
 from pytrain.settings import OptimizerConfig
 from pytrain.training import state as states
@@ -19,9 +19,9 @@ NET = SRResNetConfig(num_features=4, num_blocks=1, scale=2)
 
 
 def fresh(seed: int = 0, optimizer: str = "adam", features: int = 4) -> states.TrainState:
-    config = RealESRGANConfig(perceptual_weight=0, discriminator=UNetDiscriminatorConfig(num_features=features))
+    config = RealesrganOptions(perceptual_weight=0, discriminator=UNetDiscriminatorConfig(num_features=features))
     torch.manual_seed(seed)
-    method = RealESRGAN(config, Setup(NET, seed=0, crop_px=32, batch=2, steps=10))
+    method = RealesrganMethod(config, Setup(NET, seed=0, crop_px=32, batch=2, steps=10))
     return states.new_state(method, method.nets(), OptimizerConfig(type=optimizer), 0.9, PLAIN)
 
 

@@ -25,7 +25,7 @@ from pytrain.grouping.run import open_grouping
 from pytrain.grouping.runner import run_stages
 from pytrain.methods.contract import Setup
 from pytrain.methods.groups import Group, groups_record, network_digest, read_groups
-from pytrain.methods.tgsr import GroupingConfig, Tgsr, TgsrConfig
+from pytrain.methods.tgsr import GroupingOptions, TgsrMethod, TgsrOptions
 from pytrain.nets import SRResNetConfig, config_to_dict
 from pytrain.training.loop import fit
 
@@ -132,14 +132,14 @@ def test_a_groups_file_with_other_than_numbers_is_refused_in_one_line(tmp_path, 
     assert len(str(caught.value)) < 500
 
 
-def method_of(path: Path, **changes: object) -> Tgsr:
-    config = TgsrConfig(**{"groups": str(path), "network": "any", **changes})  # type: ignore[arg-type]
+def method_of(path: Path, **changes: object) -> TgsrMethod:
+    config = TgsrOptions(**{"groups": str(path), "network": "any", **changes})  # type: ignore[arg-type]
     return opened(config, Setup(tgsr.NET, seed=5, crop_px=16, batch=4, steps=10))
 
 
-def opened(config: TgsrConfig, setup: Setup) -> Tgsr:
+def opened(config: TgsrOptions, setup: Setup) -> TgsrMethod:
     """The method as the loop opens it: files are read when the nets are made."""
-    method = Tgsr(config, setup)
+    method = TgsrMethod(config, setup)
     method.nets()
     return method
 
@@ -168,7 +168,7 @@ def test_groups_are_drawn_uniformly_and_tasks_uniformly_within(tmp_path: Path):
     assert ((member == -1) == (group == 0)).all()
     for change in ({"whole_share": 1.0}, {"whole_share": 0.5, "whole_space": False}):
         with pytest.raises(ConfigError, match=r"^method\.whole_share must be "):
-            TgsrConfig(**change)
+            TgsrOptions(**change)
 
 
 def test_a_draw_depends_on_its_sample_number_alone(tmp_path: Path):
@@ -204,7 +204,7 @@ def test_losses_are_those_of_the_base_method(tmp_path: Path):
     assert [phase.name for phase in gan.phases] == ["generator", "discriminator"]
     assert set(gan.nets()) == {"generator", "discriminator"}
     with pytest.raises(ConfigError, match=r"^method\.vgg19 must name"):
-        TgsrConfig(stage="realesrgan")
+        TgsrOptions(stage="realesrgan")
 
 
 def test_groups_of_something_else_are_refused(tmp_path: Path):
@@ -221,7 +221,7 @@ def test_groups_of_something_else_are_refused(tmp_path: Path):
     model = tmp_path / "start.safetensors"
     tgsr.write_network(model)
     write_groups(path, network=network_digest(model, tgsr.NET))
-    config = TgsrConfig(groups=str(path))
+    config = TgsrOptions(groups=str(path))
     setup = Setup(tgsr.NET, 0, 16, 4, 10, str(model))
     opened(config, setup)
     with pytest.raises(
@@ -289,7 +289,7 @@ def test_damaged_groups_are_named(tmp_path: Path):
 )
 def test_impossible_options_are_refused(changes: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=r"^method\.grouping\." + message):
-        GroupingConfig(**changes)  # type: ignore[arg-type]
+        GroupingOptions(**changes)  # type: ignore[arg-type]
 
 
 # ---- Stages

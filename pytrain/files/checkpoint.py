@@ -2,7 +2,7 @@
 
 Model files are `.safetensors` (flat, the architecture as JSON in the header) or `.pth` (a dictionary with `params` and
 `params_ema`), under the keys that spandrel, chaiNNer and the BasicSR family expect. Training states are one safetensors
-file with everything a resumed run needs. Every file is written beside its place and renamed into it, so a crash or a
+file with everything a resumed run needs. Every file is written next to its place and renamed into it, so a crash or a
 full disk leaves the previous file whole.
 """
 

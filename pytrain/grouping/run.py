@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..files.checkpoint import load_model
 from ..methods.groups import network_digest
 from ..methods.parts import load_space
-from ..methods.tgsr import GroupingConfig, TgsrConfig
+from ..methods.tgsr import GroupingOptions, TgsrOptions
 from ..nets import config_to_dict
 from ..settings import OptimizerConfig
 from ..training.distributed import World
@@ -40,7 +40,7 @@ class GroupingRun:
     """
 
     config: Config
-    options: GroupingConfig
+    options: GroupingOptions
     folder: Path
     space: Space
     model: Path
@@ -54,10 +54,10 @@ class GroupingRun:
         return config_to_dict(self.config.net)
 
     @cached_property
-    def method(self) -> TgsrConfig:
+    def method(self) -> TgsrOptions:
         """The configuration of the method."""
         method = self.config.method
-        assert isinstance(method, TgsrConfig)
+        assert isinstance(method, TgsrOptions)
         return method
 
     @cached_property
@@ -136,7 +136,7 @@ def open_grouping(config: Config, workers: int | None = None, redo: bool = False
         ConfigError, CheckpointError, DataError: one line.
     """
     method = config.method
-    if not isinstance(method, TgsrConfig):
+    if not isinstance(method, TgsrOptions):
         raise ConfigError(f"method.type must be tgsr for `pytrain group`, got {type(method).__name__}")
     if not method.groups:
         raise ConfigError("method.groups must name the file that `pytrain group` is to write, got ''")

@@ -24,7 +24,7 @@ from ..settings import MOST_STEPS
 from .contract import Nets, Setup, Terms, frozen
 from .losses import GanKind
 from .parts import PixelLossName
-from .realesrgan import RealESRGAN, RealESRGANConfig
+from .realesrgan import RealesrganMethod, RealesrganOptions
 
 Scheme = Literal["dasr33-global", "dasr33"]
 Compat = Literal["", "dasr2022"]
@@ -36,7 +36,7 @@ BORROWED = 2**62
 
 
 @options("method")
-class DASRMethodConfig:
+class DasrOptions:
     """Options of method `dasr`; weights as in the released training options."""
 
     type: Literal["dasr"] = type_name("dasr")
@@ -63,9 +63,9 @@ class DASRMethodConfig:
             raise ConfigError(f"method.scheme must be 'dasr33' where method.compat is set, got {self.scheme!r}")
         self.image_losses()
 
-    def image_losses(self) -> RealESRGANConfig:
+    def image_losses(self) -> RealesrganOptions:
         """The part that Real-ESRGAN has too, checked by its rules."""
-        return RealESRGANConfig(
+        return RealesrganOptions(
             space=self.space,
             loss=self.loss,
             pixel_weight=self.pixel_weight,
@@ -80,10 +80,10 @@ class DASRMethodConfig:
         )
 
 
-class DASRMethod(RealESRGAN):
-    """Predictor and mixed generator trained together; see `DASRMethodConfig`."""
+class DasrMethod(RealesrganMethod):
+    """Predictor and mixed generator trained together; see `DasrOptions`."""
 
-    def __init__(self, config: DASRMethodConfig, setup: Setup) -> None:
+    def __init__(self, config: DasrOptions, setup: Setup) -> None:
         if not isinstance(setup.net, DASRConfig):
             raise ConfigError(f"net.type must be 'dasr' for method dasr, got {setup.net.type!r}")
         if setup.net.num_entries != pydegrade.vectors.SIZE:

@@ -37,7 +37,7 @@ Mix = Literal["sigmoid", "linear", "vanilla"]
 
 
 @options("method")
-class ECOConfig:
+class EcoOptions:
     """Options of method `eco`."""
 
     type: Literal["eco"] = type_name("eco")
@@ -80,10 +80,10 @@ def real_share(mix: Mix, progress: float, shift: float = 0.0) -> float:
     return 0.5 + min(0.5, max(-0.5, 1.2 * (rise - 0.5)))
 
 
-class ECO(Method):
-    """One network, one pixel loss, on blended pairs; see `ECOConfig`."""
+class EcoMethod(Method):
+    """One network, one pixel loss, on blended pairs; see `EcoOptions`."""
 
-    def __init__(self, config: ECOConfig, setup: Setup) -> None:
+    def __init__(self, config: EcoOptions, setup: Setup) -> None:
         self.config = config
         self.setup = setup
         self.phases = (Phase("generator", ("generator",), self.loss),)

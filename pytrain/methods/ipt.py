@@ -29,7 +29,7 @@ Contrastive = Literal["paper", "released", "off"]
 
 
 @options("method")
-class IPTMethodConfig:
+class IptOptions:
     """Options of method `ipt`."""
 
     type: Literal["ipt"] = type_name("ipt")
@@ -61,14 +61,14 @@ def space_name(task: str) -> str | None:
     return named.get(task)
 
 
-class IPTMethod(Method):
-    """One network, one task per step; see `IPTMethodConfig`.
+class IptMethod(Method):
+    """One network, one task per step; see `IptOptions`.
 
     Heads and tails of the other tasks get no gradient, and Adam passes over them. The queries of all tasks are one tensor,
     as in the release: rows of other tasks have gradient zero, so moments of earlier steps may still move them.
     """
 
-    def __init__(self, config: IPTMethodConfig, setup: Setup) -> None:
+    def __init__(self, config: IptOptions, setup: Setup) -> None:
         self.config = config
         self.setup = setup
         net = setup.net
@@ -145,4 +145,4 @@ class IPTMethod(Method):
         return torch.stack([losses.contrastive(tokens, kind) for tokens in sets]).mean()
 
 
-__all__ = ["IPTMethod", "IPTMethodConfig", "space_name"]
+__all__ = ["IptMethod", "IptOptions", "space_name"]

@@ -39,7 +39,7 @@ Weights = Mapping[str, Tensor]
 
 
 @options("method")
-class MZSRMethodConfig:
+class MzsrOptions:
     """Options of method `mzsr`."""
 
     type: Literal["mzsr"] = type_name("mzsr")
@@ -73,10 +73,10 @@ def step_shares(shares: Shares, step: int, count: int) -> tuple[float, ...]:
     return (*(early,) * (count - 1), 1 - (count - 1) * early)
 
 
-class MZSRMethod(Method):
-    """Learns weights from which gradient descent goes far; see `MZSRMethodConfig`."""
+class MzsrMethod(Method):
+    """Learns weights from which gradient descent goes far; see `MzsrOptions`."""
 
-    def __init__(self, config: MZSRMethodConfig, setup: Setup) -> None:
+    def __init__(self, config: MzsrOptions, setup: Setup) -> None:
         self.config = config
         self.setup = setup
         if not isinstance(setup.net, networks.MZSRConfig):

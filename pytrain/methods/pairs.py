@@ -1,4 +1,4 @@
-"""ECO's data: what a pretrained network makes of every image, and that image made small again, beside the real pair.
+"""ECO's data: what a pretrained network makes of every image, and that image made small again, next to the real pair.
 
 For each clean image y four aligned PNG files of one name are written, in folders of these names:
 
@@ -142,7 +142,7 @@ class WrittenPairs:
     """What `write_pairs` did.
 
     Attributes:
-        complete: whether all images of the job are there now, also those of other shards; the manifest is written then.
+        complete: whether all images of the run are made now, also those of other shards; the manifest is written then.
         fates: of this shard's images, those that could not be opened included.
         seconds: of making them.
     """
@@ -159,7 +159,7 @@ def write_pairs(
     tile_px: int | None = None,
     finished: Callable[[int], None] = lambda count: None,
 ) -> WrittenPairs:
-    """Make this shard's images that are not there yet, or were made from something else.
+    """Make this shard's images that are not made yet, or were made from something else.
 
     Args:
         job: from `plan_pairs`.
@@ -169,7 +169,7 @@ def write_pairs(
         finished: called with the number of images done after each one.
     Raises:
         DataError: the folder holds another job.
-        pydegrade.errors.OutputError: another process makes this shard there.
+        pydegrade.errors.OutputError: another process makes this shard.
     """
     started_s = time.perf_counter()
     number, count = job.shard

@@ -16,7 +16,7 @@ from .parts import PIXEL_LOSSES, PixelLossName, load_space
 
 
 @options("method")
-class PsnrConfig:
+class PsnrOptions:
     """Options of method `psnr`."""
 
     type: Literal["psnr"] = type_name("psnr")
@@ -29,10 +29,10 @@ class PsnrConfig:
         require(bool(self.space), "method.space", "a preset, a TOML file, auto or none", self.space)
 
 
-class Psnr(Method):
-    """Minimises one pixel loss; see `PsnrConfig`."""
+class PsnrMethod(Method):
+    """Minimises one pixel loss; see `PsnrOptions`."""
 
-    def __init__(self, config: PsnrConfig, setup: Setup) -> None:
+    def __init__(self, config: PsnrOptions, setup: Setup) -> None:
         self.setup = setup
         name = f"bicubic-x{setup.scale}" if config.space == "auto" else config.space
         self.space = None if name == "none" else load_space(name, setup.scale)

@@ -25,11 +25,11 @@ from . import losses
 from .contract import Method, Nets, Phase, Setup, Terms, frozen
 from .losses import GanKind
 from .parts import PIXEL_LOSSES, PixelLossName, load_space
-from .psnr import Psnr, PsnrConfig
+from .psnr import PsnrMethod, PsnrOptions
 
 
 @options("method")
-class RealESRNetConfig:
+class RealesrnetOptions:
     """Options of method `realesrnet`."""
 
     type: Literal["realesrnet"] = type_name("realesrnet")
@@ -37,16 +37,16 @@ class RealESRNetConfig:
     loss: PixelLossName = option("l1", "what is minimised between output and target")
 
 
-class RealESRNet(Psnr):
+class RealesrnetMethod(PsnrMethod):
     """`psnr` on the second-order space, against the sharpened HR that this space names as its target."""
 
-    def __init__(self, config: RealESRNetConfig, setup: Setup) -> None:
+    def __init__(self, config: RealesrnetOptions, setup: Setup) -> None:
         space = f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space
         if space == "none":
             raise ConfigError(
                 "method.space must be a preset or a TOML file for realesrnet, got 'none'; psnr reads pairs"
             )
-        super().__init__(PsnrConfig(space=space, loss=config.loss), setup)
+        super().__init__(PsnrOptions(space=space, loss=config.loss), setup)
 
 
 @options("method")
@@ -80,7 +80,7 @@ class GanOptions:
 
 
 @options("method")
-class RealESRGANConfig(GanOptions):
+class RealesrganOptions(GanOptions):
     """Options of method `realesrgan`; defaults as in the released training options."""
 
     type: Literal["realesrgan"] = type_name("realesrgan")
@@ -89,10 +89,10 @@ class RealESRGANConfig(GanOptions):
         self.check_files()
 
 
-class RealESRGAN(Method):
+class RealesrganMethod(Method):
     """Pixel + perceptual + GAN loss; generator first, then discriminator on the same outputs."""
 
-    def __init__(self, config: RealESRGANConfig, setup: Setup) -> None:
+    def __init__(self, config: RealesrganOptions, setup: Setup) -> None:
         self.config = config
         self.setup = setup
         self.space = load_space(f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space, setup.scale)
@@ -152,4 +152,4 @@ class RealESRGAN(Method):
         )
 
 
-__all__ = ["RealESRGAN", "RealESRGANConfig", "RealESRNet", "RealESRNetConfig"]
+__all__ = ["RealesrganMethod", "RealesrganOptions", "RealesrnetMethod", "RealesrnetOptions"]

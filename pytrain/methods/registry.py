@@ -9,13 +9,13 @@ from typing import Any
 
 from ..nets import NETS
 from .contract import Method, Setup
-from .dasr import DASRMethod, DASRMethodConfig
-from .eco import ECO, ECOConfig
-from .ipt import IPTMethod, IPTMethodConfig
-from .mzsr import MZSRMethod, MZSRMethodConfig
-from .psnr import Psnr, PsnrConfig
-from .realesrgan import RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
-from .tgsr import Tgsr, TgsrConfig
+from .dasr import DasrMethod, DasrOptions
+from .eco import EcoMethod, EcoOptions
+from .ipt import IptMethod, IptOptions
+from .mzsr import MzsrMethod, MzsrOptions
+from .psnr import PsnrMethod, PsnrOptions
+from .realesrgan import RealesrganMethod, RealesrganOptions, RealesrnetMethod, RealesrnetOptions
+from .tgsr import TgsrMethod, TgsrOptions
 
 __all__ = ["METHODS", "NETS", "MethodEntry"]
 
@@ -68,49 +68,49 @@ _ECO = {
 
 METHODS: dict[str, MethodEntry] = {
     "psnr": MethodEntry(
-        PsnrConfig,
-        Psnr,
+        PsnrOptions,
+        PsnrMethod,
         "pixel loss on pairs from disk or degraded on the fly",
         "the classical setting, e.g. EDSR 2017",
     ),
     "realesrnet": MethodEntry(
-        RealESRNetConfig,
-        RealESRNet,
+        RealesrnetOptions,
+        RealesrnetMethod,
         "pixel loss against sharpened HR on second-order degradations",
         "Wang et al. 2021",
         _REALESRNET,
     ),
     "realesrgan": MethodEntry(
-        RealESRGANConfig,
-        RealESRGAN,
+        RealesrganOptions,
+        RealesrganMethod,
         "L1 + perceptual + GAN loss with a U-Net discriminator on second-order degradations",
         "Wang et al. 2021",
         {**_REALESRNET, "run.steps": 400_000, "optimizer.learning_rate": 1e-4},
     ),
     "dasr": MethodEntry(
-        DASRMethodConfig,
-        DASRMethod,
+        DasrOptions,
+        DasrMethod,
         "a network of mixed experts that adapts to the degradation it predicts",
         "DASR, ECCV 2022, arXiv:2203.14216",
         {**_REALESRNET, "net.type": "dasr", "run.steps": 500_000, "data.batch": 24, "optimizer.learning_rate": 1e-4},
     ),
     "eco": MethodEntry(
-        ECOConfig,
-        ECO,
+        EcoOptions,
+        EcoMethod,
         "noise-free pairs of a frozen teacher first, real pairs last",
         "ECO, AAAI 2024, arXiv:2312.17526",
         _ECO,
     ),
     "tgsr": MethodEntry(
-        TgsrConfig,
-        Tgsr,
+        TgsrOptions,
+        TgsrMethod,
         "realesrnet or realesrgan on groups of tasks that the network does not master (`pytrain group` finds them)",
         "TGSR 2023",
         {**_REALESRNET, "net.type": "srresnet", "run.steps": 400_000, "optimizer.learning_rate": 1e-4},
     ),
     "mzsr": MethodEntry(
-        MZSRMethodConfig,
-        MZSRMethod,
+        MzsrOptions,
+        MzsrMethod,
         "a start from which a few gradient steps fit a network to one image and its kernel (`pytrain adapt`)",
         "MZSR, CVPR 2020, arXiv:2002.12213",
         {
@@ -124,8 +124,8 @@ METHODS: dict[str, MethodEntry] = {
         },
     ),
     "ipt": MethodEntry(
-        IPTMethodConfig,
-        IPTMethod,
+        IptOptions,
+        IptMethod,
         "a transformer that learns many restoration tasks at once, then is fine-tuned on one",
         "IPT, CVPR 2021, arXiv:2012.00364",
         {

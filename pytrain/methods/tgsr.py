@@ -31,13 +31,13 @@ from ..settings import MOST_STEPS
 from .contract import Method, Nets, Setup
 from .groups import Groups, network_digest, read_groups
 from .parts import load_space
-from .realesrgan import GanOptions, RealESRGAN, RealESRGANConfig, RealESRNet, RealESRNetConfig
+from .realesrgan import GanOptions, RealesrganMethod, RealesrganOptions, RealesrnetMethod, RealesrnetOptions
 
 IndicatorName = Literal["auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate"]
 
 
 @options("method.grouping")
-class GroupingConfig:
+class GroupingOptions:
     """How `pytrain group` finds the groups; defaults as published, what is ours says so."""
 
     tasks: int = option(4000, "how many tasks are drawn and scored", ge=2, le=10**7)
@@ -76,7 +76,7 @@ class GroupingConfig:
 
 
 @options("method")
-class TgsrConfig(GanOptions):
+class TgsrOptions(GanOptions):
     """Options of method `tgsr`: those of `realesrgan`, which count with `stage = "realesrgan"`, and its own."""
 
     type: Literal["tgsr"] = type_name("tgsr")
@@ -85,7 +85,7 @@ class TgsrConfig(GanOptions):
     )
     groups: str = option(
         "",
-        "the groups file: `pytrain group` writes it, with its other stages beside it, and training reads it",
+        "the groups file: `pytrain group` writes it, with its other stages next to it, and training reads it",
         path=True,
     )
     whole_space: bool = option(True, "whether G0, fresh draws from the whole space, is one of the groups")
@@ -98,7 +98,7 @@ class TgsrConfig(GanOptions):
     network: Literal["same", "any"] = option(
         "same", "same: training begins with the weights on which the groups were found; any: it need not"
     )
-    grouping: GroupingConfig = option(GroupingConfig(), "how `pytrain group` finds the groups")
+    grouping: GroupingOptions = option(GroupingOptions(), "how `pytrain group` finds the groups")
 
     def __post_init__(self) -> None:
         allowed = self.whole_space or self.whole_share == 0
@@ -107,10 +107,10 @@ class TgsrConfig(GanOptions):
             self.check_files()
 
 
-class Tgsr(Method):
-    """The base method on tasks of groups; see `TgsrConfig`."""
+class TgsrMethod(Method):
+    """The base method on tasks of groups; see `TgsrOptions`."""
 
-    def __init__(self, config: TgsrConfig, setup: Setup) -> None:
+    def __init__(self, config: TgsrOptions, setup: Setup) -> None:
         name = f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space
         self.space = load_space(name, setup.scale)
         self.base = _base_method(config, setup)
@@ -183,11 +183,11 @@ class Tgsr(Method):
         return self.base.prepare(nets, batch, step)
 
 
-def _base_method(config: TgsrConfig, setup: Setup) -> Method:
+def _base_method(config: TgsrOptions, setup: Setup) -> Method:
     if config.stage == "realesrnet":
-        return RealESRNet(RealESRNetConfig(space=config.space, loss=config.loss), setup)
+        return RealesrnetMethod(RealesrnetOptions(space=config.space, loss=config.loss), setup)
     names = [member.name for member in fields(GanOptions)]
-    return RealESRGAN(RealESRGANConfig(**{name: getattr(config, name) for name in names}), setup)
+    return RealesrganMethod(RealesrganOptions(**{name: getattr(config, name) for name in names}), setup)
 
 
 def check_network(found: Groups, setup: Setup, path: str) -> None:

@@ -194,11 +194,11 @@ def describe(kind: str, values: Mapping[str, Any]) -> str:
 
 def _start(values: Mapping[str, Any]) -> str:
     sizes = ", ".join(f"{name} {count:,} parameters" for name, count in values.get("parameters", {}).items())
-    told = {"method": values.get("method"), "nets": sizes, "data": values.get("data"), "device": values.get("device")}
+    shown = {"method": values.get("method"), "nets": sizes, "data": values.get("data"), "device": values.get("device")}
     if values.get("processes", 1) > 1:
-        told["processes"] = values["processes"]
-    told |= {"precision": values.get("precision"), "out": values.get("out")}
-    return "\n".join(f"{name:<10} {value}" for name, value in told.items() if value)
+        shown["processes"] = values["processes"]
+    shown |= {"precision": values.get("precision"), "out": values.get("out")}
+    return "\n".join(f"{name:<10} {value}" for name, value in shown.items() if value)
 
 
 def _scores(values: Mapping[str, Any]) -> str:

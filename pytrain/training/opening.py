@@ -79,8 +79,9 @@ def check_batch(config: Config, method: Method, processes: int = 1) -> None:
             f"train.accumulate{shared} must divide the {groups} groups of {method.group_rows} samples that this method "
             f"needs together, got {config.train.accumulate}"
         )
-    if config.train.crew > 1:
-        raise ConfigError(f"train.crew must be 0 or 1 for this method, got {config.train.crew}")
+    if config.train.parallel_slices > 1:
+        got = config.train.parallel_slices
+        raise ConfigError(f"train.parallel_slices must be 0 or 1 for this method, got {got}")
 
 
 NO_BEST = (

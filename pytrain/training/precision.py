@@ -68,15 +68,21 @@ class Precision:
 PLAIN = Precision("fp32", False, "fp32, as configured")
 
 
-def precision_from(values: Mapping[str, Any]) -> Precision:
+def precision_from(values: Mapping[str, Any], where: str = "precision") -> Precision:
     """The precision of a record, the inverse of `dataclasses.asdict`.
 
+    Args:
+        values: of the record.
+        where: the file, for messages.
     Raises:
         CheckpointError: other members than this version writes.
     """
     wanted = [member.name for member in fields(Precision)]
     if sorted(values) != sorted(wanted):
-        raise CheckpointError(f"precision: must have {', '.join(wanted)}, got {', '.join(sorted(values))}")
+        got = ", ".join(sorted(values))
+        raise CheckpointError(
+            f"{where}: the precision must have {', '.join(wanted)}, got {got}; another version of pytrain wrote it"
+        )
     return Precision(**values)
 
 

@@ -124,7 +124,7 @@ def open_run(
     if path is None:
         precision = decided(folder, config, method, source, nets, world)
     else:
-        precision = precision_from(states.load_meta(path)["precision"])
+        precision = precision_from(states.load_meta(path)["precision"], str(path))
     nets = {name: precision.arranged(net) for name, net in nets.items()}
     state = states.new_state(method, nets, config.optimizer, config.train.ema_decay, precision)
     compute = Compute(

@@ -63,7 +63,7 @@ def _run(config: Config, world: World) -> dict[str, object]:
         "processes": world.size,
         "accumulate": train.accumulate,
         "compile": train.compile,
-        "slices": train.crew,
+        "slices": train.parallel_slices,
         "threads": train.threads,
     }
 
@@ -102,6 +102,7 @@ def _tried(config: Config, method: Method, source: Source, nets: dict[str, nn.Mo
         return step
 
     precision = choose_precision(config.train.precision, world.device, trial)
-    count = 1 if config.train.compile != "off" else slice_count(config.train.crew, world.device, rows, separable)
+    asked = config.train.parallel_slices if config.train.compile == "off" else 1
+    count = slice_count(asked, world.device, rows, separable)
     slices = f"; {count} slices of a batch side by side" if count > 1 else ""
     return replace(precision, slices=count, reason=precision.reason + slices)
