@@ -27,7 +27,9 @@ from pytrain.methods.contract import Setup
 from pytrain.methods.groups import Group, groups_record, network_digest, read_groups
 from pytrain.methods.tgsr import GroupingOptions, TgsrMethod, TgsrOptions
 from pytrain.nets import SRResNetConfig, config_to_dict
+from pytrain.training import trial
 from pytrain.training.loop import fit
+from pytrain.training.precision import Precision
 
 from . import tgsr
 from .children import HANG_S, environment
@@ -428,6 +430,32 @@ def until_the_third(measurement, *arguments):
 stages.measure_rows = until_the_third
 main()
 """
+
+
+def test_the_precision_of_joint_fine_tuning_is_decided_once(tmp_path: Path, monkeypatch):
+    """Also when a kill comes before its first state: the clock must not have another say."""
+    calls: list[str] = []
+
+    def decide(*arguments: object) -> Precision:
+        calls.append("decided")
+        return Precision("bf16", True, "first") if len(calls) == 1 else Precision("fp32", False, "second")
+
+    monkeypatch.setattr(trial, "choose_precision", decide)
+    path = tgsr.write_project(tmp_path)
+    text = path.read_text().replace('precision = "fp32"', 'precision = "auto"')
+    path.write_text(text)
+    select = TgsrMethod.select
+
+    def killed(self, step, indices):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TgsrMethod, "select", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(open_grouping(configs.load(path)), ("tasks", "score", "select", "joint"), lambda line: None)
+    assert calls == ["decided"]
+    monkeypatch.setattr(TgsrMethod, "select", select)
+    run_stages(open_grouping(configs.load(path)), ("joint",), lambda line: None)
+    assert calls == ["decided"]
 
 
 def test_a_killed_run_goes_on(grouped: Path, tmp_path: Path):
