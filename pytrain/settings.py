@@ -15,8 +15,8 @@ CompileMode = Literal["off", "default", "reduce-overhead"]
 MOST_STEPS = 10**9
 """Of a run, and of whatever counts in steps."""
 
-MOST_SEEDS = 2**63
-"""Seeds are below."""
+MOST_SEEDS = 2**62
+"""Seeds are below; those above belong to streams of their own (`pydegrade.stream_seed`), which no run shares."""
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(ge=0)]

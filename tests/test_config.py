@@ -514,7 +514,7 @@ def test_values_are_checked_in_python_too_and_all_at_once():
         ("net.num_blocks=10000000", "net.num_blocks must be <= 1024, got 10000000"),
         ("net.num_features=10000000", "net.num_features must be <= 4096, got 10000000"),
         (f"run.steps={10**400}", "run.steps must be <= 1000000000, got 1000"),
-        (f"run.seed={2**63}", "run.seed must be < 9223372036854775808, got 9223372036854775808"),
+        (f"run.seed={2**63}", "run.seed must be < 4611686018454775808, got 9223372036854775808"),
         ("optimizer.eps=inf", "optimizer.eps must be a finite number, got inf"),
         ("data.hr=[1979-05-27]", "data.hr[0] must be text, got"),
         ("method.type=[1]", "method.type must be a known method, got [1]"),
