@@ -1,8 +1,8 @@
 // Python's side of functions.h: typed arrays and numbers become Args, the GIL is released, Status becomes an exception.
 //
-// Every function takes a dict of fields, named as in the structs. An array (NumPy) or tensor (torch, on the CPU) is taken as
-// it is or refused in one line that names function and field: wrong dtype, strided, on another device, read-only where it is
-// written, or not as many values as the items need. So nothing behind this file can touch memory that is not there.
+// Every function takes a dict of fields, named as in the structs. An array (NumPy) or tensor (torch, on the CPU) is taken
+// as it is or refused in one line that names function and field: wrong dtype, strided, on another device, read-only where
+// it is written, or not as many values as the items need. So nothing behind this file can touch memory that is not there.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -77,7 +77,10 @@ struct Memory {
 bool is_dtype(const Memory& memory, pyd::Dtype expected) {
   if (memory.is_tensor) return memory.dtype.ptr() == Torch::get().dtypes[static_cast<int>(expected)];
   // Not by name, which NumPy puts together anew every time.
-  constexpr struct { char kind; int size; } kLayouts[] = {{'i', 4}, {'i', 8}, {'u', 4}, {'f', 4}, {'f', 8}, {'u', 1}, {'u', 2}};
+  constexpr struct {
+    char kind;
+    int size;
+  } kLayouts[] = {{'i', 4}, {'i', 8}, {'u', 4}, {'f', 4}, {'f', 8}, {'u', 1}, {'u', 2}};
   const auto dtype = py::reinterpret_borrow<py::dtype>(memory.dtype);
   const auto& layout = kLayouts[static_cast<int>(expected)];
   const char order = dtype.byteorder();
@@ -120,7 +123,8 @@ Memory memory_of(const Where& field, const py::handle& given, bool written) {
     return array_memory(array);
   }
   check_device(field, given);
-  if (called(given, Torch::get().is_contiguous).ptr() != Py_True) refuse(field + " must be contiguous, got a strided tensor");
+  if (called(given, Torch::get().is_contiguous).ptr() != Py_True)
+    refuse(field + " must be contiguous, got a strided tensor");
   return tensor_memory(given);
 }
 
@@ -277,7 +281,8 @@ pyd::Rows read_rows(const Fields& call, const char* field) {
   fields.no_others();
   for (int64_t row = 0; row < count; ++row) {
     if (rows.offset[row] < 0 || rows.offset[row] > pyd::kMaxFloats || !is_size(row_size(rows, row))) {
-      refuse(fields.name() + " must have offset >= 0, height and width >= 1 and sizes that memory can hold, not so in row " +
+      refuse(fields.name() +
+             " must have offset >= 0, height and width >= 1 and sizes that memory can hold, not so in row " +
              std::to_string(row));
     }
   }
@@ -362,7 +367,8 @@ void explain(const char* name, const pyd::ChainArgs& args, bool) {
     const pyd::RowPlan::Fault fault = pyd::RowPlan(args, row, pyd::kLastInResult).fault();
     if (fault.reason == nullptr) continue;
     refuse(std::string(name) + ": " + (fault.op == nullptr ? "" : std::string(fault.op) + ": ") + fault.reason +
-           " is out of range in row " + std::to_string(row) + ", step " + std::to_string(fault.step - args.step_start[row]));
+           " is out of range in row " + std::to_string(row) + ", step " +
+           std::to_string(fault.step - args.step_start[row]));
   }
 }
 void explain(const char* name, const pyd::PsfArgs& args, bool) {
@@ -443,11 +449,11 @@ pyd::ChainArgs chain_args(const py::dict& values, bool has_pixels) {
   args.step_width = fields.exactly<const int32_t>("step_width", ops.count).data;
   args.round_8bit = fields.number<bool>("round_8bit") ? 1 : 0;
   // Ops that no row uses are left out.
-#define PYD_READ(name, Name, ...)                                                        \
-  if (fields.has(#name)) {                                                               \
-    const Fields nested = fields.nested(#name);                                          \
-    args.name = pyd::Name##Params::read(ParamsReader<pyd::Name##Params>(nested, -1));    \
-    nested.no_others();                                                                  \
+#define PYD_READ(name, Name, ...)                                                     \
+  if (fields.has(#name)) {                                                            \
+    const Fields nested = fields.nested(#name);                                       \
+    args.name = pyd::Name##Params::read(ParamsReader<pyd::Name##Params>(nested, -1)); \
+    nested.no_others();                                                               \
   }
   PYD_OPS(PYD_READ)
 #undef PYD_READ
@@ -477,9 +483,7 @@ void psf(const py::dict& values) {
 struct Samples {
   Memory memory;
   int64_t low = 0, high = 0;  // least and greatest place of a sample, counted from the first one
-  void add_axis(int64_t side, int64_t stride) {
-    (stride < 0 ? low : high) += (side - 1) * stride;
-  }
+  void add_axis(int64_t side, int64_t stride) { (stride < 0 ? low : high) += (side - 1) * stride; }
 };
 Samples samples_of(const Where& field, const py::handle& given, bool written) {
   Samples samples;
@@ -524,7 +528,8 @@ pyd::ImresizeArgs imresize_args(const char* name, const py::dict& values) {
   constexpr pyd::Dtype kTypes[] = {pyd::Dtype::kUint8, pyd::Dtype::kUint16, pyd::Dtype::kFloat32, pyd::Dtype::kFloat64};
   args.type = 0;
   while (args.type < 4 && !is_dtype(src.memory, kTypes[args.type])) ++args.type;
-  if (args.type == 4) refuse_type(f.line("src") + " must be uint8, uint16, float32 or float64, got " + dtype_name(src.memory));
+  if (args.type == 4)
+    refuse_type(f.line("src") + " must be uint8, uint16, float32 or float64, got " + dtype_name(src.memory));
   if (!is_dtype(dst.memory, kTypes[args.type])) {
     refuse_type(f.line("dst") + " must be " + dtype_name(src.memory) + ", got " + dtype_name(dst.memory));
   }
@@ -541,7 +546,8 @@ pyd::ImresizeArgs imresize_args(const char* name, const py::dict& values) {
     refuse(f.line("src") + " must hold the samples of all planes and rows");
   }
   const Wide results = Wide{args.planes} * args.dst_height * args.dst_width * args.channels;
-  if (results != 0 && (dst.low != 0 || dst.memory.count != dst.high + 1)) refuse(f.line("dst") + " must be dense, got memory with gaps");
+  if (results != 0 && (dst.low != 0 || dst.memory.count != dst.high + 1))
+    refuse(f.line("dst") + " must be dense, got memory with gaps");
   if (results != dst.memory.count) {
     refuse(f.line("dst") + " must have " + std::to_string(static_cast<int64_t>(results)) + " values, got " +
            std::to_string(dst.memory.count));
@@ -556,10 +562,9 @@ void imresize_adjoint(const py::dict& values) {
 }
 void imresize_taps(const py::dict& values) {
   const Fields f("imresize_taps", values);
-  const pyd::ImresizeTapsArgs args = {
-      f.number<int32_t>("mode"),  f.number<bool>("antialias"),  f.number<bool>("replicate"),
-      f.number<int64_t>("in_px"), f.number<int64_t>("out_px"),  f.number<double>("scale"),
-      f.values<int32_t>("start"), f.values<int32_t>("index"),   f.values<double>("weight")};
+  const pyd::ImresizeTapsArgs args = {f.number<int32_t>("mode"),  f.number<bool>("antialias"), f.number<bool>("replicate"),
+                                      f.number<int64_t>("in_px"), f.number<int64_t>("out_px"), f.number<double>("scale"),
+                                      f.values<int32_t>("start"), f.values<int32_t>("index"),  f.values<double>("weight")};
   f.no_others();
   run("imresize_taps", pyd::imresize_taps_cpu, args);
 }
@@ -625,19 +630,21 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("num_threads", &pyd::num_threads);
 
   py::dict ops, fields;
-#define PYD_DEFINE_AS(function, name, Name, is_adjoint)                                                           \
-  m.def(#function, [](const py::dict& values) {                                                                   \
-    const auto args = read_batch<pyd::Name##Params>(#function, values, pyd::kOps[pyd::kOp##Name].traits, is_adjoint, true);  \
-    run(#function, pyd::function##_cpu, args, is_adjoint);                                                        \
-  });                                                                                                             \
-  m.def(#function "_program", [](const py::dict& values) {                                                        \
-    const auto args = read_batch<pyd::Name##Params>(#function, values, pyd::kOps[pyd::kOp##Name].traits, is_adjoint, false); \
-    return record(#function, pyd::function##_cuda, args, is_adjoint);                                             \
+#define PYD_DEFINE_AS(function, name, Name, is_adjoint)                                                        \
+  m.def(#function, [](const py::dict& values) {                                                                \
+    const auto args =                                                                                          \
+        read_batch<pyd::Name##Params>(#function, values, pyd::kOps[pyd::kOp##Name].traits, is_adjoint, true);  \
+    run(#function, pyd::function##_cpu, args, is_adjoint);                                                     \
+  });                                                                                                          \
+  m.def(#function "_program", [](const py::dict& values) {                                                     \
+    const auto args =                                                                                          \
+        read_batch<pyd::Name##Params>(#function, values, pyd::kOps[pyd::kOp##Name].traits, is_adjoint, false); \
+    return record(#function, pyd::function##_cuda, args, is_adjoint);                                          \
   });
-#define PYD_DEFINE(name, Name, code, adjoint, traits)                              \
-  PYD_DEFINE_AS(name, name, Name, false)                                           \
-  PYD_IF(adjoint, PYD_DEFINE_AS(name##_adjoint, name, Name, true))                 \
-  ops[#name] = py::int_(code);                                                     \
+#define PYD_DEFINE(name, Name, code, adjoint, traits)              \
+  PYD_DEFINE_AS(name, name, Name, false)                           \
+  PYD_IF(adjoint, PYD_DEFINE_AS(name##_adjoint, name, Name, true)) \
+  ops[#name] = py::int_(code);                                     \
   fields[#name] = description<pyd::Name##Params>();
   PYD_OPS(PYD_DEFINE)
 #undef PYD_DEFINE

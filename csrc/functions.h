@@ -1,5 +1,5 @@
-// Every function that the bindings call. Those of the CPU exist once per instruction set (functions.cpp chooses); what has a
-// CUDA form also becomes a program (cuda/program.h): everything that can be settled without the pixels, in one block of
+// Every function that the bindings call. Those of the CPU exist once per instruction set (functions.cpp chooses); what has
+// a CUDA form also becomes a program (cuda/program.h): everything that can be settled without the pixels, in one block of
 // bytes. There, addresses of pixels are not looked at; the program gets them when it runs.
 #pragma once
 
@@ -11,11 +11,11 @@
 #define PYD_FORWARD(name, Name, ...) X(name, Batch<Name##Params>)
 #define PYD_ADJOINT(name, Name, code, adjoint, traits) PYD_IF(adjoint, X(name##_adjoint, Batch<Name##Params>))
 #define PYD_CUDA_FUNCTIONS PYD_OPS(PYD_FORWARD) PYD_OPS(PYD_ADJOINT) X(chain, ChainArgs)
-#define PYD_CPU_FUNCTIONS             \
-  PYD_CUDA_FUNCTIONS                  \
-  X(psf, PsfArgs)                     \
-  X(imresize, ImresizeArgs)           \
-  X(imresize_adjoint, ImresizeArgs)   \
+#define PYD_CPU_FUNCTIONS           \
+  PYD_CUDA_FUNCTIONS                \
+  X(psf, PsfArgs)                   \
+  X(imresize, ImresizeArgs)         \
+  X(imresize_adjoint, ImresizeArgs) \
   X(imresize_taps, ImresizeTapsArgs)
 
 namespace pyd {

@@ -19,22 +19,22 @@ Status run_batch(const Batch<Params>& args, bool is_adjoint, const Run& run) {
 
 }  // namespace
 
-#define PYD_FORWARD_BATCH(name, Name, ...)                                                             \
-  Status name##_cpu(const Batch<Name##Params>& args) {                                                 \
-    return run_batch(args, false, [&](int64_t row) {                                                   \
-      return name##_image(args.params, {row, row_image(args.src_rows, args.src, row),                  \
-                                        row_image(args.dst_rows, args.dst, row), false});              \
-    });                                                                                                \
+#define PYD_FORWARD_BATCH(name, Name, ...)                                                                                 \
+  Status name##_cpu(const Batch<Name##Params>& args) {                                                                     \
+    return run_batch(args, false, [&](int64_t row) {                                                                       \
+      return name##_image(args.params,                                                                                     \
+                          {row, row_image(args.src_rows, args.src, row), row_image(args.dst_rows, args.dst, row), false}); \
+    });                                                                                                                    \
   }
 PYD_OPS(PYD_FORWARD_BATCH)
 
-#define PYD_ADJOINT_BATCH_OF(name, Name)                                                               \
-  Status name##_adjoint_cpu(const Batch<Name##Params>& args) {                                         \
-    return run_batch(args, true, [&](int64_t row) {                                                    \
+#define PYD_ADJOINT_BATCH_OF(name, Name)                                                                            \
+  Status name##_adjoint_cpu(const Batch<Name##Params>& args) {                                                      \
+    return run_batch(args, true, [&](int64_t row) {                                                                 \
       AdjointUse use = {row, row_image(args.src_rows, args.src, row), {}, row_image(args.dst_rows, args.dst, row)}; \
-      if (args.grad != nullptr) use.grad = row_image(args.src_rows, args.grad, row);                   \
-      return name##_adjoint_image(args.params, use);                                                   \
-    });                                                                                                \
+      if (args.grad != nullptr) use.grad = row_image(args.src_rows, args.grad, row);                                \
+      return name##_adjoint_image(args.params, use);                                                                \
+    });                                                                                                             \
   }
 #define PYD_ADJOINT_BATCH(name, Name, code, adjoint, traits) PYD_IF(adjoint, PYD_ADJOINT_BATCH_OF(name, Name))
 PYD_OPS(PYD_ADJOINT_BATCH)

@@ -21,9 +21,13 @@ enum LastImage : int32_t {
 class RowPlan {
  public:
   RowPlan(const ChainArgs& args, int64_t row, LastImage last)
-      : args_(args), first_(args.step_start[row]), end_(args.step_start[row + 1]), last_(last),
+      : args_(args),
+        first_(args.step_start[row]),
+        end_(args.step_start[row + 1]),
+        last_(last),
         target_step_(args.target == nullptr ? -1 : first_ + args.target_step[row]),
-        source_(row_size(args.src_rows, row)), result_(row_size(args.dst_rows, row)) {}
+        source_(row_size(args.src_rows, row)),
+        result_(row_size(args.dst_rows, row)) {}
 
   int64_t first() const { return first_; }
   int64_t end() const { return end_; }

@@ -14,8 +14,8 @@ bool fits_device(const Size& size) {
   return size.channels <= 65535 && size.channels * size.height <= std::numeric_limits<int32_t>::max() / size.width;
 }
 Picture picture_at(const Place& place, const Size& size) {
-  return {place, static_cast<int32_t>(size.channels), static_cast<int32_t>(size.height),
-          static_cast<int32_t>(size.width), 0};
+  return {place, static_cast<int32_t>(size.channels), static_cast<int32_t>(size.height), static_cast<int32_t>(size.width),
+          0};
 }
 Picture picture_of_row(const Rows& rows, int64_t row, Base base) {
   return picture_at({rows.offset[row] * static_cast<int64_t>(sizeof(float)), base, 0}, row_size(rows, row));
@@ -38,15 +38,15 @@ Status record_batch(const Batch<Params>& args, bool is_adjoint, Program& program
 
 }  // namespace
 
-#define PYD_FORWARD_PROGRAM(name, Name, ...)                                        \
-  Status name##_cuda(const Batch<Name##Params>& args, Program& program) {           \
-    return record_batch(args, false, program, record_##name);                       \
+#define PYD_FORWARD_PROGRAM(name, Name, ...)                              \
+  Status name##_cuda(const Batch<Name##Params>& args, Program& program) { \
+    return record_batch(args, false, program, record_##name);             \
   }
 PYD_OPS(PYD_FORWARD_PROGRAM)
 
-#define PYD_ADJOINT_PROGRAM_OF(name, Name)                                          \
-  Status name##_adjoint_cuda(const Batch<Name##Params>& args, Program& program) {   \
-    return record_batch(args, true, program, record_##name##_adjoint);              \
+#define PYD_ADJOINT_PROGRAM_OF(name, Name)                                        \
+  Status name##_adjoint_cuda(const Batch<Name##Params>& args, Program& program) { \
+    return record_batch(args, true, program, record_##name##_adjoint);            \
   }
 #define PYD_ADJOINT_PROGRAM(name, Name, code, adjoint, traits) PYD_IF(adjoint, PYD_ADJOINT_PROGRAM_OF(name, Name))
 PYD_OPS(PYD_ADJOINT_PROGRAM)

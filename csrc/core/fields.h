@@ -38,18 +38,43 @@ template <typename T>
 struct DtypeOf;
 template <typename T>
 struct DtypeOf<const T> : DtypeOf<T> {};
-template <> struct DtypeOf<int32_t> { static constexpr Dtype value = Dtype::kInt32; };
-template <> struct DtypeOf<int64_t> { static constexpr Dtype value = Dtype::kInt64; };
-template <> struct DtypeOf<uint32_t> { static constexpr Dtype value = Dtype::kUint32; };
-template <> struct DtypeOf<float> { static constexpr Dtype value = Dtype::kFloat32; };
-template <> struct DtypeOf<double> { static constexpr Dtype value = Dtype::kFloat64; };
-template <> struct DtypeOf<uint8_t> { static constexpr Dtype value = Dtype::kUint8; };
-template <> struct DtypeOf<uint16_t> { static constexpr Dtype value = Dtype::kUint16; };
+template <>
+struct DtypeOf<int32_t> {
+  static constexpr Dtype value = Dtype::kInt32;
+};
+template <>
+struct DtypeOf<int64_t> {
+  static constexpr Dtype value = Dtype::kInt64;
+};
+template <>
+struct DtypeOf<uint32_t> {
+  static constexpr Dtype value = Dtype::kUint32;
+};
+template <>
+struct DtypeOf<float> {
+  static constexpr Dtype value = Dtype::kFloat32;
+};
+template <>
+struct DtypeOf<double> {
+  static constexpr Dtype value = Dtype::kFloat64;
+};
+template <>
+struct DtypeOf<uint8_t> {
+  static constexpr Dtype value = Dtype::kUint8;
+};
+template <>
+struct DtypeOf<uint16_t> {
+  static constexpr Dtype value = Dtype::kUint16;
+};
 
 template <typename T>
-struct IsConst { static constexpr bool value = false; };
+struct IsConst {
+  static constexpr bool value = false;
+};
 template <typename T>
-struct IsConst<const T> { static constexpr bool value = true; };
+struct IsConst<const T> {
+  static constexpr bool value = true;
+};
 
 struct FieldInfo {
   const char* name;
@@ -63,18 +88,18 @@ struct FieldInfo {
 #define PYD_FIELD_INFO(T, name, count, doc) {#name, DtypeOf<T>::value, !IsConst<T>::value, count, doc},
 #define PYD_FIELD_READ(T, name, count, doc) params.name = reader.template span<T>(#name, count);
 
-#define PYD_PARAMS(Params, FIELDS)                               \
-  struct Params {                                                \
-    int64_t items; /* every field has its values for so many */   \
-    FIELDS(PYD_FIELD_MEMBER)                                     \
+#define PYD_PARAMS(Params, FIELDS)                                   \
+  struct Params {                                                    \
+    int64_t items; /* every field has its values for so many */      \
+    FIELDS(PYD_FIELD_MEMBER)                                         \
     static constexpr FieldInfo kFields[] = {FIELDS(PYD_FIELD_INFO)}; \
-    template <typename Reader>                                   \
-    static Params read(const Reader& reader) {                   \
-      Params params;                                             \
-      params.items = reader.items();                             \
-      FIELDS(PYD_FIELD_READ)                                     \
-      return params;                                             \
-    }                                                            \
+    template <typename Reader>                                       \
+    static Params read(const Reader& reader) {                       \
+      Params params;                                                 \
+      params.items = reader.items();                                 \
+      FIELDS(PYD_FIELD_READ)                                         \
+      return params;                                                 \
+    }                                                                \
   };
 
 }  // namespace pyd

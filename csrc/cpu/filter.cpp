@@ -2,6 +2,7 @@
 // by, each loaded vector feeding kTileRows outputs.
 
 #include "cpu/filter.h"
+
 #include "core/lanes.h"
 #include "math/border.h"
 
@@ -86,7 +87,8 @@ void store_tile_row(const FloatLanes* sums, float* dst, int64_t length) {
 
 // Adds one input row to the outputs First .. Last - 1 of a tile; output r meets kernel row `row` - r.
 template <int Vectors, int First, int Last>
-PYD_HD void add_row(const float* in, const float* weights, int64_t row, int64_t row_taps, FloatLanes sums[kTileRows][Vectors]) {
+PYD_HD void add_row(const float* in, const float* weights, int64_t row, int64_t row_taps,
+                    FloatLanes sums[kTileRows][Vectors]) {
   const float* const w = weights + row * row_taps;
   for (int64_t tap = 0; tap < row_taps; ++tap) {
     FloatLanes pixels[Vectors];
@@ -197,9 +199,8 @@ Status correlate_separable(const float* src, int64_t height, int64_t width, cons
   if (padded == nullptr || !ring.allocate(scratch)) return Status::kOutOfMemory;
   const auto fill = [&](int64_t row, float* to) {
     pad_row(src + row * width, width, radius, padded_stride, padded);
-    for_each_tile(width, [&](auto vectors, int64_t x) {
-      horizontal_tile<vectors.value>(padded + x, horizontal, taps, to + x);
-    });
+    for_each_tile(width,
+                  [&](auto vectors, int64_t x) { horizontal_tile<vectors.value>(padded + x, horizontal, taps, to + x); });
   };
   for (int64_t y = begin; y < end; y += kTileRows) {
     const float* const* const rows = ring.move_to(y, end, fill);

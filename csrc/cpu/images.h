@@ -12,8 +12,8 @@
 namespace pyd {
 namespace PYD_ISA {
 
-// One use of an op: item `item` of its parameters, legal for these sizes. src and dst do not overlap; for ops with the trait
-// kInPlace dst may be src.
+// One use of an op: item `item` of its parameters, legal for these sizes. src and dst do not overlap; for ops with the
+// trait kInPlace dst may be src.
 struct Use {
   int64_t item;
   ConstImage src;
@@ -30,8 +30,8 @@ struct AdjointUse {
 
 // Per op, in its cpu.cpp: the op, its gradient, and about how many ns it takes per px of its result, so that those who
 // share out work can begin with the longest. Each takes its own Scratch; kOutOfMemory when it cannot grow.
-#define PYD_DECLARE(name, Name, code, adjoint, traits)                                          \
-  Status name##_image(const Name##Params& params, const Use& use);                              \
+#define PYD_DECLARE(name, Name, code, adjoint, traits)                                             \
+  Status name##_image(const Name##Params& params, const Use& use);                                 \
   PYD_IF(adjoint, Status name##_adjoint_image(const Name##Params& params, const AdjointUse& use);) \
   double name##_ns_per_px(const Name##Params& params, int64_t item);
 PYD_OPS(PYD_DECLARE)

@@ -189,8 +189,8 @@ int32_t block_index() { return machine.block; }
 
 void fail(const char* format, ...) {
   if (!machine.failed) {
-    const int used = snprintf(machine.message, static_cast<size_t>(machine.message_bytes), "%s, block %d, thread %d: ",
-                              machine.name, machine.block, machine.thread);
+    const int used = snprintf(machine.message, static_cast<size_t>(machine.message_bytes),
+                              "%s, block %d, thread %d: ", machine.name, machine.block, machine.thread);
     va_list arguments;
     va_start(arguments, format);
     if (used > 0 && used < machine.message_bytes) {
@@ -273,8 +273,8 @@ int launch_kernel(const Bases& bases, const Launch& launch) {
 
 // The door for Python, the same as that of launch.cu. `stream` is the seed of the orders of blocks and threads.
 extern "C" __attribute__((visibility("default"))) int pyd_run(const void* program, void* const* bases,
-                                                             const int64_t* base_bytes, uint64_t stream, char* message,
-                                                             int64_t message_bytes) {
+                                                              const int64_t* base_bytes, uint64_t stream, char* message,
+                                                              int64_t message_bytes) {
   using namespace pyd;
   using namespace pyd::emulate;
   const auto* header = static_cast<const ProgramHeader*>(program);

@@ -62,8 +62,7 @@ PYD_DEVICE int32_t thread_row() { return thread_index() / kFilterAcross * kFilte
 PYD_DEVICE int32_t thread_column() { return thread_index() % kFilterAcross * kFilterColumns; }
 
 template <typename Pixel>
-PYD_DEVICE Sums correlate_dense(const Source<Pixel>& source, const Tile& tile, const Global<float>& weights,
-                                int32_t taps) {
+PYD_DEVICE Sums correlate_dense(const Source<Pixel>& source, const Tile& tile, const Global<float>& weights, int32_t taps) {
   const int32_t padded = round_up4(taps), radius = taps / 2, stride = kFilterTileWidth + padded;
   const int32_t rows = kFilterTileHeight + taps - 1;
   const Shared<float> kernel = shared_memory<float>(0, dense_weights(taps));

@@ -24,10 +24,11 @@ constexpr LaunchFunction kLaunchers[kKernelCount] = {
 // program: in host memory; bases: addresses by Base, that of the program on the device. 0, or an error of the CUDA runtime
 // with its text in `message`.
 extern "C" __attribute__((visibility("default"))) int pyd_run(const void* program, void* const* bases, const int64_t*,
-                                                             uint64_t stream, char* message, int64_t message_bytes) {
+                                                              uint64_t stream, char* message, int64_t message_bytes) {
   using namespace pyd;
   const auto another_build = [&] {
-    snprintf(message, static_cast<size_t>(message_bytes), "the CUDA kernels belong to another build of pydegrade; build again");
+    snprintf(message, static_cast<size_t>(message_bytes),
+             "the CUDA kernels belong to another build of pydegrade; build again");
     return kAnotherBuild;
   };
   const auto* header = static_cast<const ProgramHeader*>(program);

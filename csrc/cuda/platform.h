@@ -46,9 +46,7 @@ struct Global {
   __device__ __forceinline__ void set4(int64_t i, const Float4& value) const {
     *reinterpret_cast<Float4*>(data + i) = value;
   }
-  __device__ __forceinline__ bool aligned4(int64_t i) const {
-    return (reinterpret_cast<uintptr_t>(data + i) & 15u) == 0;
-  }
+  __device__ __forceinline__ bool aligned4(int64_t i) const { return (reinterpret_cast<uintptr_t>(data + i) & 15u) == 0; }
   __device__ __forceinline__ void bits_or(int64_t i, T bits) const { atomicOr(data + i, bits); }
   // `count` elements from i on, for code that writes through plain pointers.
   __device__ __forceinline__ T* raw(int64_t i, int64_t) const { return data + i; }
@@ -71,20 +69,21 @@ __device__ __forceinline__ int32_t block_index() { return static_cast<int32_t>(b
 __device__ __forceinline__ int32_t count_bits(uint32_t word) { return __popc(word); }
 #define PYD_BARRIER() __syncthreads()
 
-#define PYD_KERNEL(name, Row)                                                                                     \
-  __global__ void __launch_bounds__(kThreads_##name, kBlocks_##name) name##_kernel(const __grid_constant__ Bases bases, int64_t stage); \
-  int launch_##name(const Bases& bases, const Launch& launch, void* stream) {                                     \
-    if (launch.row_bytes != sizeof(Row)) return kAnotherBuild;                                                    \
-    /* Above 48 KiB a kernel has to ask; the answer is the same for every call. */                                \
-    if (launch.shared_bytes > 48 * 1024) {                                                                        \
-      const cudaError_t asked = cudaFuncSetAttribute(reinterpret_cast<const void*>(name##_kernel),               \
+#define PYD_KERNEL(name, Row)                                                                                           \
+  __global__ void __launch_bounds__(kThreads_##name, kBlocks_##name)                                                    \
+      name##_kernel(const __grid_constant__ Bases bases, int64_t stage);                                                \
+  int launch_##name(const Bases& bases, const Launch& launch, void* stream) {                                           \
+    if (launch.row_bytes != sizeof(Row)) return kAnotherBuild;                                                          \
+    /* Above 48 KiB a kernel has to ask; the answer is the same for every call. */                                      \
+    if (launch.shared_bytes > 48 * 1024) {                                                                              \
+      const cudaError_t asked = cudaFuncSetAttribute(reinterpret_cast<const void*>(name##_kernel),                      \
                                                      cudaFuncAttributeMaxDynamicSharedMemorySize, launch.shared_bytes); \
-      if (asked != cudaSuccess) return asked;                                                                     \
-    }                                                                                                             \
-    name##_kernel<<<static_cast<uint32_t>(launch.blocks), kThreads_##name, launch.shared_bytes,                   \
-                    static_cast<cudaStream_t>(stream)>>>(bases, launch.stage);                                    \
-    return cudaGetLastError();                                                                                    \
-  }                                                                                                               \
+      if (asked != cudaSuccess) return asked;                                                                           \
+    }                                                                                                                   \
+    name##_kernel<<<static_cast<uint32_t>(launch.blocks), kThreads_##name, launch.shared_bytes,                         \
+                    static_cast<cudaStream_t>(stream)>>>(bases, launch.stage);                                          \
+    return cudaGetLastError();                                                                                          \
+  }                                                                                                                     \
   __global__ void name##_kernel(const __grid_constant__ Bases bases, int64_t stage)
 
 #else
@@ -107,12 +106,12 @@ static inline int32_t block_index() { return emulate::block_index(); }
 static inline int32_t count_bits(uint32_t word) { return __builtin_popcount(word); }
 #define PYD_BARRIER() ::pyd::emulate::barrier(__LINE__)
 
-#define PYD_KERNEL(name, Row)                                       \
-  static void name##_kernel(const Bases& bases, int64_t stage);     \
-  int launch_##name(const Bases& bases, const Launch& launch, void*) { \
-    if (launch.row_bytes != sizeof(Row)) return kAnotherBuild;      \
+#define PYD_KERNEL(name, Row)                                                  \
+  static void name##_kernel(const Bases& bases, int64_t stage);                \
+  int launch_##name(const Bases& bases, const Launch& launch, void*) {         \
+    if (launch.row_bytes != sizeof(Row)) return kAnotherBuild;                 \
     return emulate::run(name##_kernel, #name, kThreads_##name, bases, launch); \
-  }                                                                 \
+  }                                                                            \
   static void name##_kernel(const Bases& bases, int64_t stage)
 
 #endif

@@ -43,7 +43,7 @@ enum KernelId : int32_t {
 #define X(name, threads, blocks) kKernel_##name,
   PYD_KERNELS
 #undef X
-  kKernelCount
+      kKernelCount
 };
 #define X(name, threads, blocks)               \
   constexpr int32_t kThreads_##name = threads; \

@@ -69,9 +69,9 @@ class Recorder {
 
 // Per op, in its record.cpp: the uses of one stage. In an adjoint, src is the gradient; or src is the input of the forward
 // pass, and the gradient lies at the same place of kBaseGrad.
-#define PYD_DECLARE(name, Name, code, adjoint, traits)                                                              \
-  void record_##name(Recorder& recorder, const Name##Params& params, const std::vector<DeviceUse>& uses);           \
-  PYD_IF(adjoint, void record_##name##_adjoint(Recorder& recorder, const Name##Params& params,                      \
+#define PYD_DECLARE(name, Name, code, adjoint, traits)                                                    \
+  void record_##name(Recorder& recorder, const Name##Params& params, const std::vector<DeviceUse>& uses); \
+  PYD_IF(adjoint, void record_##name##_adjoint(Recorder& recorder, const Name##Params& params,            \
                                                const std::vector<DeviceUse>& uses);)
 PYD_OPS(PYD_DECLARE)
 #undef PYD_DECLARE

@@ -9,8 +9,6 @@ namespace pyd {
 constexpr int64_t kMaxCounterHeight = 65535;
 constexpr int64_t kMaxCounterWidth = 4 * 65536 - 1;
 
-PYD_HD bool fits_counter(int64_t height, int64_t width) {
-  return height <= kMaxCounterHeight && width <= kMaxCounterWidth;
-}
+PYD_HD bool fits_counter(int64_t height, int64_t width) { return height <= kMaxCounterHeight && width <= kMaxCounterWidth; }
 
 }  // namespace pyd

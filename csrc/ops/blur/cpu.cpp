@@ -27,8 +27,8 @@ Status correlate_symmetric(int32_t path, const float* weights, int64_t size, con
     memcpy(to + radius, from, static_cast<size_t>(width) * sizeof(float));
     for (int64_t x = 0; x < radius; ++x) to[radius + width + x] = from[reflect_symmetric(width + x, width)];
   }
-  const Status status = correlate(path, weights, size, padded, padded_height, padded_width, radius,
-                                  padded_height - radius, made);
+  const Status status =
+      correlate(path, weights, size, padded, padded_height, padded_width, radius, padded_height - radius, made);
   if (status != Status::kOk) return status;
   for (int64_t y = begin; y < end; ++y) {
     memcpy(dst + y * width, made + (y - begin + radius) * padded_width + radius,
@@ -39,8 +39,8 @@ Status correlate_symmetric(int32_t path, const float* weights, int64_t size, con
 
 // dst = A^T grad for one plane: the gradient spread over the padded plane, then the borders folded back. One thread, fixed
 // order; gradients of a blur are not on the hot path.
-Status adjoint_plane(const float* weights, int64_t size, bool separable, bool symmetric, const float* grad,
-                     int64_t height, int64_t width, float* dst) {
+Status adjoint_plane(const float* weights, int64_t size, bool separable, bool symmetric, const float* grad, int64_t height,
+                     int64_t width, float* dst) {
   const int64_t radius = size / 2;
   const int64_t padded_height = height + 2 * radius, padded_width = width + 2 * radius;
   Scratch scratch;
@@ -86,8 +86,7 @@ Status blur_image(const BlurParams& params, const Use& use) {
     const int64_t at = work / strips * plane;
     const int64_t begin = work % strips * rows;
     const int64_t end = begin + rows < src.height ? begin + rows : src.height;
-    const Status status =
-        run(path, weights, size, src.data + at, src.height, src.width, begin, end, use.dst.data + at);
+    const Status status = run(path, weights, size, src.data + at, src.height, src.width, begin, end, use.dst.data + at);
     if (status != Status::kOk) __atomic_store_n(&failure, static_cast<int32_t>(status), __ATOMIC_RELAXED);
   });
   return static_cast<Status>(failure);
@@ -101,8 +100,8 @@ Status blur_adjoint_image(const BlurParams& params, const AdjointUse& use) {
   const bool symmetric = blur_border(params, use.item) == kBorderSymmetric;
   const int64_t plane = grad.height * grad.width;
   return for_each_row(grad.channels, [&](int64_t channel) {
-    return adjoint_plane(weights, params.size_px[use.item], path == kBlurSeparable, symmetric,
-                         grad.data + channel * plane, grad.height, grad.width, use.dst.data + channel * plane);
+    return adjoint_plane(weights, params.size_px[use.item], path == kBlurSeparable, symmetric, grad.data + channel * plane,
+                         grad.height, grad.width, use.dst.data + channel * plane);
   });
 }
 

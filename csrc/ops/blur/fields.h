@@ -16,11 +16,11 @@ enum BlurBorder : int32_t {
   kBorderSymmetric = 1,   // ... 1 0 | 0 1 2 ...
 };
 
-#define PYD_BLUR_FIELDS(X)                                                             \
-  X(const float, weights, shared_by_items(), "all kernels, one after the other")       \
-  X(const int64_t, start, per_item(), "first weight of the item")                      \
-  X(const int32_t, size_px, per_item(), "odd, 1..51")                                  \
-  X(const int32_t, path, per_item(), "BlurPath")                                       \
+#define PYD_BLUR_FIELDS(X)                                                       \
+  X(const float, weights, shared_by_items(), "all kernels, one after the other") \
+  X(const int64_t, start, per_item(), "first weight of the item")                \
+  X(const int32_t, size_px, per_item(), "odd, 1..51")                            \
+  X(const int32_t, path, per_item(), "BlurPath")                                 \
   X(const int32_t, border, per_item().or_none(), "BlurBorder; none: all reflect_101")
 PYD_PARAMS(BlurParams, PYD_BLUR_FIELDS)
 

@@ -15,8 +15,8 @@ PYD_KERNEL(blur, BlurRow) {
                                 [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); });
   const bool separable = row.path == kBlurSeparable;
   const Global<float> weights = global_memory<float>(bases, row.weights, separable ? 2 * taps : taps * taps);
-  const Sums sums = separable ? correlate_separable(source, tile, weights, taps, taps)
-                              : correlate_dense(source, tile, weights, taps);
+  const Sums sums =
+      separable ? correlate_separable(source, tile, weights, taps, taps) : correlate_dense(source, tile, weights, taps);
   store_tile(sums, tile, height, width, [&](int64_t i, float sum) { dst.set(i, sum); });
 }
 

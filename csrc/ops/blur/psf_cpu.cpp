@@ -123,9 +123,9 @@ void normalise(double* kernel, int count) {
   for (int i = 0; i < count; ++i) kernel[i] /= sum;
 }
 
-// Moves a kernel by `shift` px to the lower right, so that the filtered image, a cross-correlation, moves as far to the upper
-// left and every n-th sample of it lies in the middle of n pixels. As BSRGAN's code does for its convolution, mirrored:
-// bilinear samples at (x + shift, y + shift), clamped to the square, then turned by 180 degrees.
+// Moves a kernel by `shift` px to the lower right, so that the filtered image, a cross-correlation, moves as far to the
+// upper left and every n-th sample of it lies in the middle of n pixels. As BSRGAN's code does for its convolution,
+// mirrored: bilinear samples at (x + shift, y + shift), clamped to the square, then turned by 180 degrees.
 void move_kernel(double* kernel, int size, double shift) {
   double moved[kMaxWeights];
   auto sample = [&](int y, int x) { return kernel[(y < size ? y : size - 1) * size + (x < size ? x : size - 1)]; };

@@ -1,6 +1,7 @@
 // Descriptors and tables for the kernels.
 
 #include "cuda/record.h"
+
 #include "ops/blur/device.h"
 
 namespace pyd {

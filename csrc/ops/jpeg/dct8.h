@@ -46,8 +46,7 @@ template <typename A>
 PYD_HD OddPart<A> islow_odd_part(const typename A::Word& x1, const typename A::Word& x3, const typename A::Word& x5,
                                  const typename A::Word& x7) {
   const typename A::Pair outer = A::pair(x7, x1), inner = A::pair(x5, x3);
-  return {A::dot(outer, 2260, 11363) + A::dot(inner, 6437, 9633),
-          A::dot(outer, -6436, 9633) + A::dot(inner, -11362, -2259),
+  return {A::dot(outer, 2260, 11363) + A::dot(inner, 6437, 9633), A::dot(outer, -6436, 9633) + A::dot(inner, -11362, -2259),
           A::dot(outer, 9633, 6437) + A::dot(inner, 2261, -11362),
           A::dot(outer, -11363, 2260) + A::dot(inner, 9633, -6436)};
 }

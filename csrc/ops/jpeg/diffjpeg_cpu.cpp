@@ -4,10 +4,10 @@
 // blocks are transformed, quantised and transformed back in place; planes become an image. Apart from the rounding and
 // the final clipping every step is linear, and the adjoint takes the transposed steps in reverse order.
 
-#include "ops/jpeg/modes.h"
 #include "core/lanes.h"
 #include "ops/jpeg/dct8.h"
 #include "ops/jpeg/float_math.h"
+#include "ops/jpeg/modes.h"
 
 namespace pyd {
 namespace PYD_ISA {
@@ -257,8 +257,8 @@ void for_each_group(const Codec& codec, const Planes& planes, const Body& body) 
     const int64_t blocks_x = planes.component[c].width / 8;
     for (int64_t block_x = 0; block_x < blocks_x; block_x += kBlocksAtOnce) {
       const int64_t left = blocks_x - block_x;
-      body(block_y, block_x, left < kBlocksAtOnce ? left : kBlocksAtOnce,
-           is_luma ? codec.luma_entry : codec.chroma_entry, c);
+      body(block_y, block_x, left < kBlocksAtOnce ? left : kBlocksAtOnce, is_luma ? codec.luma_entry : codec.chroma_entry,
+           c);
     }
   });
 }
@@ -293,8 +293,7 @@ void code_planes_adjoint(const Codec& codec, const Planes& samples, const Planes
 // ---- Planes -> image
 
 // One row of a chroma plane at full resolution. Interpolation weighs the nearer sample 3/4, the farther 1/4.
-void upsample(const JpegGeometry& g, const Plane& plane, int64_t y, float* PYD_RESTRICT blended,
-              float* PYD_RESTRICT out) {
+void upsample(const JpegGeometry& g, const Plane& plane, int64_t y, float* PYD_RESTRICT blended, float* PYD_RESTRICT out) {
   const int64_t near_y = y / g.factor_y;
   const float* const near = plane.row(near_y);
   if (!g.smooth) {
@@ -372,9 +371,7 @@ Status merge(const Codec& codec, const Planes& planes, Image dst) {
     for_each_piece(dst.width, [&](int64_t x) {
       for (int64_t at = x; at < x + kPiece; at += kLanes) {
         FloatLanes r, g, b;
-        rgb_of_samples<LaneArithmetic>(
-            load_floats(luma + at), load_floats(cb + at),
-            load_floats(cr + at), r, g, b);
+        rgb_of_samples<LaneArithmetic>(load_floats(luma + at), load_floats(cb + at), load_floats(cr + at), r, g, b);
         store_floats(red + at, r);
         store_floats(green + at, g);
         store_floats(blue + at, b);
@@ -395,8 +392,7 @@ Status merge_adjoint(const Codec& codec, const Planes& planes, ConstImage grad, 
   const Status status = for_each_ycc_row(g, planes, [&](int64_t y, const float* luma, const float* cb, const float* cr) {
     const float* const red = grad.data + y * g.width;
     for (int64_t x = 0; x < g.width; ++x) {
-      const FloatSamples own =
-          samples_gradient(luma[x], cb[x], cr[x], red[x], red[plane + x], red[2 * plane + x]);
+      const FloatSamples own = samples_gradient(luma[x], cb[x], cr[x], red[x], red[plane + x], red[2 * plane + x]);
       grads.component[0].row(y)[x] = own.luma;
       chroma[0][y * g.width + x] = own.cb;
       chroma[1][y * g.width + x] = own.cr;

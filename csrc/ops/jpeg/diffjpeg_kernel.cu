@@ -1,7 +1,7 @@
 // The differentiable modes and their adjoint, the values of cpu/jpeg_diff_cpu.cpp.
 
-#include "ops/jpeg/region.cuh"
 #include "ops/jpeg/float_math.h"
+#include "ops/jpeg/region.cuh"
 
 namespace pyd {
 
@@ -251,7 +251,8 @@ PYD_KERNEL(diffjpeg_split_adjoint, JpegRow) {
   const auto chroma_of = [&](const Global<float>& from) {
     const auto value = [&](int32_t column) {
       return folded(from, chroma_stride, plane_height(row, 1), row.chroma_height, folds, y / row.factor_y,
-                    column / row.factor_x) * part;
+                    column / row.factor_x) *
+             part;
     };
     float sum = value(x);
     if (last_column) {

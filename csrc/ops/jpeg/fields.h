@@ -17,12 +17,12 @@ enum JpegRounding : int32_t {
   kJpegRoundCubic = 1,  // round(x) + (x - round(x))^3 and its derivative
 };
 
-#define PYD_JPEG_FIELDS(X)                                                                                    \
-  X(const int32_t, mode, per_item(), "JpegMode")                                                              \
-  X(const float, quality, per_item(), "1..100, an integer in libjpeg mode")                                   \
-  X(const int32_t, subsampling, per_item(), "JpegSubsampling; diffjpeg_basicsr is always 4:2:0")              \
-  X(const int32_t, rounding, per_item(), "JpegRounding of the two differentiable modes")                      \
-  X(const int32_t, libjpeg_gradient, per_item().or_none(),                                                    \
+#define PYD_JPEG_FIELDS(X)                                                                       \
+  X(const int32_t, mode, per_item(), "JpegMode")                                                 \
+  X(const float, quality, per_item(), "1..100, an integer in libjpeg mode")                      \
+  X(const int32_t, subsampling, per_item(), "JpegSubsampling; diffjpeg_basicsr is always 4:2:0") \
+  X(const int32_t, rounding, per_item(), "JpegRounding of the two differentiable modes")         \
+  X(const int32_t, libjpeg_gradient, per_item().or_none(),                                       \
     "of the adjoint in libjpeg mode, constant almost everywhere: 0 (or none) zero, 1 the gradient where src is in [0, 1]")
 PYD_PARAMS(JpegParams, PYD_JPEG_FIELDS)
 

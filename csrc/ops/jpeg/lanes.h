@@ -100,7 +100,8 @@ struct LaneDct {
   }
   PYD_HD Sum dot(const Pair& pair, int16_t a, int16_t b) {
 #if defined(__SSE4_1__)
-    const int32_t both = static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint16_t>(b)) << 16 | static_cast<uint16_t>(a));
+    const int32_t both =
+        static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint16_t>(b)) << 16 | static_cast<uint16_t>(a));
 #endif
 #if defined(__AVX512BW__)
     const __m512i factors = _mm512_set1_epi32(both);
@@ -112,7 +113,8 @@ struct LaneDct {
             (Int32Lanes)_mm256_madd_epi16((__m256i)pair.high, factors)};
 #elif defined(__SSE4_1__)
     const __m128i factors = _mm_set1_epi32(both);
-    return {(Int32Lanes)_mm_madd_epi16((__m128i)pair.low, factors), (Int32Lanes)_mm_madd_epi16((__m128i)pair.high, factors)};
+    return {(Int32Lanes)_mm_madd_epi16((__m128i)pair.low, factors),
+            (Int32Lanes)_mm_madd_epi16((__m128i)pair.high, factors)};
 #else
     Sum sum;
     for (int lane = 0; lane < kLanes; ++lane) {

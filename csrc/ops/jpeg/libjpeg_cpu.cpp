@@ -6,9 +6,9 @@
 // neighbouring blocks, whichever row of blocks they belong to, are 128 neighbouring bytes in each of the eight rows.
 // Strips are independent up to here; the second loop, back to pixels, reads chroma across their borders.
 
-#include "ops/jpeg/modes.h"
-#include "ops/jpeg/lanes.h"
 #include "ops/jpeg/dct8.h"
+#include "ops/jpeg/lanes.h"
+#include "ops/jpeg/modes.h"
 
 namespace pyd {
 namespace PYD_ISA {

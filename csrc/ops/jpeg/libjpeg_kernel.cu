@@ -1,8 +1,8 @@
 // libjpeg mode: integers, the values of cpu/jpeg_libjpeg_cpu.cpp.
 
-#include "ops/jpeg/region.cuh"
 #include "math/color.h"
 #include "ops/jpeg/math.h"
+#include "ops/jpeg/region.cuh"
 
 namespace pyd {
 

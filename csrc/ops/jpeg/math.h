@@ -41,9 +41,7 @@ PYD_HD int32_t libjpeg_table_entry(int32_t base, int32_t scale_percent) {
 }
 
 // BasicSR's factor on the table entries, which stay unrounded; 0 at quality 100.
-PYD_HD float basicsr_factor(float quality) {
-  return quality < 50.0f ? 50.0f / quality : 2.0f - quality / 50.0f;
-}
+PYD_HD float basicsr_factor(float quality) { return quality < 50.0f ? 50.0f / quality : 2.0f - quality / 50.0f; }
 
 // libjpeg divides a coefficient, scaled by 8, by d = 8 * entry and rounds half away from zero. In unsigned 16-bit numbers:
 // with s = -1 below zero and 0 otherwise, n = c + s + d / 2 + d k is not negative for a suitable k, and

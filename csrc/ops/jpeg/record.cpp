@@ -1,6 +1,7 @@
 // Descriptors and tables for the kernels.
 
 #include "cuda/record.h"
+
 #include "ops/jpeg/device.h"
 #include "ops/jpeg/float_math.h"
 
@@ -120,13 +121,15 @@ void record_jpeg_adjoint(Recorder& recorder, const JpegParams& params, const std
   }
   record_points(recorder, points);
   recorder.launch(kKernel_diffjpeg_encode, kJpegSharedBytes, rows, region_blocks(rows));
-  recorder.launch(kKernel_diffjpeg_merge_adjoint, 0, rows,
-                  sample_blocks(rows, kThreads_diffjpeg_merge_adjoint, [](const JpegRow& row) { return samples_of(row, 0); }));
+  recorder.launch(
+      kKernel_diffjpeg_merge_adjoint, 0, rows,
+      sample_blocks(rows, kThreads_diffjpeg_merge_adjoint, [](const JpegRow& row) { return samples_of(row, 0); }));
   recorder.launch(
       kKernel_diffjpeg_upsample_adjoint, 0, rows,
       sample_blocks(rows, kThreads_diffjpeg_upsample_adjoint, [](const JpegRow& row) { return 2 * samples_of(row, 1); }));
   recorder.launch(kKernel_diffjpeg_code_adjoint, kJpegAdjointSharedBytes, cubic, region_blocks(cubic));
-  recorder.launch(kKernel_diffjpeg_split_adjoint, 0, rows, sample_blocks(rows, kThreads_diffjpeg_split_adjoint, pixels_of_row));
+  recorder.launch(kKernel_diffjpeg_split_adjoint, 0, rows,
+                  sample_blocks(rows, kThreads_diffjpeg_split_adjoint, pixels_of_row));
 }
 
 }  // namespace pyd

@@ -117,8 +117,8 @@ PYD_DEVICE void gather_region(const Bases& bases, const JpegRow& row, const Regi
         value = Codec::mean_of_two(value, right, in_x);
       }
     }
-    const int32_t block = 16 + component * region.chroma_across * region.chroma_down +
-                          in_y / 8 * region.chroma_across + in_x / 8;
+    const int32_t block =
+        16 + component * region.chroma_across * region.chroma_down + in_y / 8 * region.chroma_across + in_x / 8;
     blocks.set(block * kBlockWords + in_y % 8 * kBlockRow + in_x % 8, value);
   }
   PYD_BARRIER();

@@ -4,10 +4,10 @@
 // arithmetic of each lane is that of math/normal.h and math/poisson.h.
 
 #include "cpu/images.h"
-#include "ops/noise/philox_lanes.h"
+#include "math/poisson.h"
 #include "ops/noise/math.h"
 #include "ops/noise/normal.h"
-#include "math/poisson.h"
+#include "ops/noise/philox_lanes.h"
 
 namespace pyd {
 namespace PYD_ISA {

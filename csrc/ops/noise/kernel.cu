@@ -1,11 +1,11 @@
 // Noise: one thread makes the four pixels of a Philox block, in every channel. Every field is what cpu.cpp draws.
 
 #include "cuda/platform.h"
+#include "math/philox.h"
+#include "math/poisson.h"
 #include "ops/noise/device.h"
 #include "ops/noise/math.h"
 #include "ops/noise/normal.h"
-#include "math/philox.h"
-#include "math/poisson.h"
 
 namespace pyd {
 
@@ -97,7 +97,8 @@ PYD_KERNEL(noise, NoiseRow) {
   const Global<float> dst = picture_memory(bases, row.src, row.dst);
   const int32_t kind = row.kind;
   const bool gray = row.gray != 0;
-  const uint32_t op = kind == kNoiseGaussian ? kStreamGaussian : (kind == kNoisePoisson ? kStreamPoisson : kStreamCorrelated);
+  const uint32_t op =
+      kind == kNoiseGaussian ? kStreamGaussian : (kind == kNoisePoisson ? kStreamPoisson : kStreamCorrelated);
   const auto words_of = [&](int32_t channel) {
     return philox4x32_10(row.key[0], row.key[1], static_cast<uint32_t>(y) << 16 | static_cast<uint32_t>(x) >> 2,
                          op << 24 | static_cast<uint32_t>(channel) << 8, row.key[2], row.key[3]);

@@ -45,9 +45,7 @@ PYD_HD void multiply_wide(const Uint32Lanes& a, uint32_t b, Uint32Lanes* high, U
 
 // Which of the sixteen blocks stands in a place of the arrays below. In this order `interleave` moves nothing between the
 // 128-bit parts of a vector, which takes long.
-constexpr int block_at(int place) {
-  return place / kLanes * kLanes + kLanes / 4 * (place % 4) + place % kLanes / 4;
-}
+constexpr int block_at(int place) { return place / kLanes * kLanes + kLanes / 4 * (place % 4) + place % kLanes / 4; }
 
 // words[j][place] = word j of the block with counter (c0 + block_at(place), c1, c2, c3).
 PYD_HD void philox_blocks(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3,

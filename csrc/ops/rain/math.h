@@ -4,8 +4,8 @@
 // drops are spread more evenly than a Poisson process would. A streak lies anywhere in its cell (which may lie outside the
 // image: streaks reach in from there), is half as long and bright as the item says up to fully, and is a soft-edged bar:
 // brightness * A(along) * W(across), A and W straight ramps from 1 to 0 whose middle lies at half the length and half the
-// width. The ramp across is `blur_px` wide (at least 1 px, so that thin streaks have no steps); the ramp along is as wide or
-// a quarter of the streak, because a drop's path fades where the shutter opens and closes.
+// width. The ramp across is `blur_px` wide (at least 1 px, so that thin streaks have no steps); the ramp along is as wide
+// or a quarter of the streak, because a drop's path fades where the shutter opens and closes.
 //
 // A pixel's rain is the sum of its streaks in a fixed order: cells row by row, streaks by number. Zeros change no sum, so
 // it does not matter which streaks out of reach are left out.
@@ -66,8 +66,8 @@ PYD_HD RainShape rain_shape_of(const pyd::RainParams& params, int64_t item) {
 }
 
 PYD_HD Philox4 rain_words(const RainShape& shape, int32_t cell_y, int32_t cell_x, uint32_t number) {
-  const uint32_t place = static_cast<uint32_t>(cell_y + kRainCellOffset) << 16 |
-                         static_cast<uint32_t>(cell_x + kRainCellOffset);
+  const uint32_t place =
+      static_cast<uint32_t>(cell_y + kRainCellOffset) << 16 | static_cast<uint32_t>(cell_x + kRainCellOffset);
   return philox4x32_10(shape.key[0], shape.key[1], place, kRainStream << 24 | number, shape.key[2], shape.key[3]);
 }
 
@@ -107,9 +107,7 @@ PYD_HD int32_t rain_reach(const RainShape& shape) {
 }
 
 // The cell of a row or column, also of one outside the image.
-PYD_HD int32_t rain_cell_of(int32_t px) {
-  return (px + kRainCellOffset * kRainCellPx) / kRainCellPx - kRainCellOffset;
-}
+PYD_HD int32_t rain_cell_of(int32_t px) { return (px + kRainCellOffset * kRainCellPx) / kRainCellPx - kRainCellOffset; }
 
 // The rain of one pixel.
 PYD_HD float rain_at(const RainShape& shape, int32_t y, int32_t x) {

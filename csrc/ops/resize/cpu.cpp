@@ -1,8 +1,8 @@
 // Resize: one sparse matrix per axis (math/taps.h), applied in two passes. A pixel is one chain of fused multiply-adds in
 // the order of its taps, whatever the instruction set, the number of threads and the strip it lies in.
+#include "core/lanes.h"
 #include "cpu/images.h"
 #include "ops/resize/table.h"
-#include "core/lanes.h"
 
 namespace pyd {
 namespace PYD_ISA {
@@ -148,7 +148,7 @@ PYD_HD FloatLanes pick(const FloatLanes* window, const Int32Lanes& places) {
 }
 
 PYD_HD FloatLanes fused_multiply_add_where(const Int32Lanes& present, const FloatLanes& a, const FloatLanes& b,
-                                     const FloatLanes& c) {
+                                           const FloatLanes& c) {
 #if defined(__AVX512BW__)
   const __mmask16 mask = _mm512_test_epi32_mask((__m512i)present, (__m512i)present);
   return (FloatLanes)_mm512_mask3_fmadd_ps((__m512)a, (__m512)b, (__m512)c, mask);
@@ -175,7 +175,8 @@ void filter_blocks(const float* const* rows, const Blocks& blocks, float* const*
       const Int32Lanes places = load_numbers(blocks.place + at * kLanes);
       const FloatLanes weights = load_floats(blocks.weight + at * kLanes);
       if (blocks.full[at] != 0) {
-        for (int r = 0; r < kPermutedRows; ++r) sum[r] = fused_multiply_add(pick<Vectors>(window[r], places), weights, sum[r]);
+        for (int r = 0; r < kPermutedRows; ++r)
+          sum[r] = fused_multiply_add(pick<Vectors>(window[r], places), weights, sum[r]);
       } else {
         const Int32Lanes present = load_numbers(blocks.present + at * kLanes);
         for (int r = 0; r < kPermutedRows; ++r) {
@@ -412,8 +413,7 @@ Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, c
                    Passes& passes) {
   const ResizeAxes axes = resize_axes(params, item, src, dst);
   passes.vertical_first = is_vertical_first(axes.vertical, axes.horizontal);
-  if (!axis_rows(scratch, axes.vertical, passes.vertical) ||
-      !axis_rows(scratch, axes.horizontal, passes.horizontal) ||
+  if (!axis_rows(scratch, axes.vertical, passes.vertical) || !axis_rows(scratch, axes.horizontal, passes.horizontal) ||
       !build_blocks(scratch, passes.horizontal, src.width, passes.blocks)) {
     return Status::kOutOfMemory;
   }

@@ -368,8 +368,8 @@ void fast_columns_of(const float* columns, const uint8_t* const* rows, int64_t v
 }
 
 template <bool Exact>
-void fast_columns_of(const float* columns, const uint8_t* const* rows, int64_t valid, const Table& table,
-                     int64_t channels, uint8_t* const* dst) {
+void fast_columns_of(const float* columns, const uint8_t* const* rows, int64_t valid, const Table& table, int64_t channels,
+                     uint8_t* const* dst) {
   switch (channels) {
     case 1: return fast_columns_of<Exact, 1>(columns, rows, valid, table, channels, dst);
     case 3: return fast_columns_of<Exact, 3>(columns, rows, valid, table, channels, dst);
@@ -385,8 +385,8 @@ void fast_columns(const float* columns, const uint8_t* const* rows, int64_t vali
 }
 
 // Output rows [begin, end) of one plane.
-bool fast_strip(const Plan& plan, const uint8_t* src, int64_t src_stride, uint8_t* dst, int64_t dst_stride,
-                int64_t begin, int64_t end) {
+bool fast_strip(const Plan& plan, const uint8_t* src, int64_t src_stride, uint8_t* dst, int64_t dst_stride, int64_t begin,
+                int64_t end) {
   Scratch scratch;
   float* const columns = scratch.take<float>((plan.src_samples + 15) * kRows);
   if (!columns) return false;
@@ -446,7 +446,9 @@ enum Rounding : int32_t {
 };
 
 template <typename T>
-PYD_HD double highest_level() { return sizeof(T) == 1 ? 255.0 : 65535.0; }
+PYD_HD double highest_level() {
+  return sizeof(T) == 1 ? 255.0 : 65535.0;
+}
 
 template <typename T>
 void read_samples(const T* from, int64_t count, int32_t rounding, double* to) {
@@ -673,12 +675,8 @@ bool is_legal(const ImresizeArgs& args, const Axis& vertical, const Axis& horizo
 
 Plan plan_of(const ImresizeArgs& args, const SparseRows<double>& vertical, const SparseRows<double>& horizontal,
              bool vertical_first) {
-  return {table_of(vertical),
-          table_of(horizontal),
-          vertical_first,
-          args.channels,
-          args.src_width * args.channels,
-          args.dst_width * args.channels};
+  return {table_of(vertical), table_of(horizontal),           vertical_first,
+          args.channels,      args.src_width * args.channels, args.dst_width * args.channels};
 }
 
 }  // namespace

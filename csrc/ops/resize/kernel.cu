@@ -35,8 +35,8 @@ struct TapView {
 
   PYD_DEVICE TapView of(const Bases& bases, const TapTable& table) {
     const int64_t words = table_bytes(table.out_px, table.stride) / 4;
-    return {global_memory<int32_t>(bases, table.place, words), global_memory<float>(bases, table.place, words), table.out_px,
-            table.stride};
+    return {global_memory<int32_t>(bases, table.place, words), global_memory<float>(bases, table.place, words),
+            table.out_px, table.stride};
   }
 #if defined(__CUDACC__)
 #define PYD_MEMBER __device__ __forceinline__
@@ -162,8 +162,9 @@ PYD_KERNEL(resize, ResizeRow) {
       const auto horizontal_sum = [&](int32_t at) {
         return sum_of_taps(horizontal, left + x, [&](int32_t from) { return pixel(at, from); });
       };
-      result(y, x, vertical_first ? sum_of_taps(horizontal, left + x, vertical_sum)
-                                  : sum_of_taps(vertical, top + y, horizontal_sum));
+      result(y, x,
+             vertical_first ? sum_of_taps(horizontal, left + x, vertical_sum)
+                            : sum_of_taps(vertical, top + y, horizontal_sum));
     }
     return;
   }
@@ -171,17 +172,19 @@ PYD_KERNEL(resize, ResizeRow) {
   // Between the passes: [rows][span] after a vertical first one, [span][columns] after a horizontal one.
   const Shared<float> middle = shared_memory<float>(16, kResizeShared);
   if (vertical_first) {
-    pass_along_y(vertical, top, rows, span, [&](int32_t i, int32_t x) { return pixel(i, low + x); },
-                 [&](int32_t y, int32_t x, float sum) { middle.set(y * span + x, sum); });
+    pass_along_y(
+        vertical, top, rows, span, [&](int32_t i, int32_t x) { return pixel(i, low + x); },
+        [&](int32_t y, int32_t x, float sum) { middle.set(y * span + x, sum); });
     PYD_BARRIER();
-    pass_along_x(horizontal, left, rows, columns, [&](int32_t y, int32_t i) { return middle.get(y * span + i - low); },
-                 result);
+    pass_along_x(
+        horizontal, left, rows, columns, [&](int32_t y, int32_t i) { return middle.get(y * span + i - low); }, result);
   } else {
-    pass_along_x(horizontal, left, span, columns, [&](int32_t y, int32_t i) { return pixel(low + y, i); },
-                 [&](int32_t y, int32_t x, float sum) { middle.set(y * columns + x, sum); });
+    pass_along_x(
+        horizontal, left, span, columns, [&](int32_t y, int32_t i) { return pixel(low + y, i); },
+        [&](int32_t y, int32_t x, float sum) { middle.set(y * columns + x, sum); });
     PYD_BARRIER();
-    pass_along_y(vertical, top, rows, columns, [&](int32_t i, int32_t x) { return middle.get((i - low) * columns + x); },
-                 result);
+    pass_along_y(
+        vertical, top, rows, columns, [&](int32_t i, int32_t x) { return middle.get((i - low) * columns + x); }, result);
   }
 }
 

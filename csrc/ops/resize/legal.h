@@ -14,7 +14,9 @@ struct ResizeAxes {
 PYD_HD ResizeAxes resize_axes(const ResizeParams& params, int64_t item, const Size& src, const Size& dst) {
   const int32_t mode = params.mode[item];
   ResizeAxes axes = {{mode, src.height, dst.height, params.scale_y[item], 0},
-                     {mode, src.width, dst.width, params.scale_x[item], 0}, 0.0, 0.0};
+                     {mode, src.width, dst.width, params.scale_x[item], 0},
+                     0.0,
+                     0.0};
   axes.scale_y = axis_scale(axes.vertical);
   axes.scale_x = axis_scale(axes.horizontal);
   axes.vertical.both_shrink = axes.horizontal.both_shrink = axes.scale_y <= 1.0 && axes.scale_x <= 1.0;

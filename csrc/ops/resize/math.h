@@ -17,8 +17,7 @@ struct Axis {
 };
 
 PYD_HD double axis_scale(const Axis& axis) {
-  return axis.given_scale != 0.0 ? axis.given_scale
-                                 : static_cast<double>(axis.out_px) / static_cast<double>(axis.in_px);
+  return axis.given_scale != 0.0 ? axis.given_scale : static_cast<double>(axis.out_px) / static_cast<double>(axis.in_px);
 }
 PYD_HD int32_t is_matlab(int32_t mode) { return mode >= kMatlabBicubic && mode <= kMatlabNearest; }
 

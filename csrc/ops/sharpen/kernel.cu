@@ -18,8 +18,7 @@ PYD_KERNEL(sharpen_mask, SharpenRow) {
   const Global<uint8_t> mask = global_memory<uint8_t>(bases, row.mask, values);
   const Global<float> line = global_memory<float>(bases, row.line, row.taps);
   const int64_t plane = static_cast<int64_t>(tile.plane) * height * width;
-  const auto source =
-      source_of(row.src, false, [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); });
+  const auto source = source_of(row.src, false, [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); });
   const Sums sums = correlate_separable(source, tile, line, 0, row.taps);
   const float threshold = row.threshold_8bit;
   store_tile(sums, tile, height, width, [&](int64_t i, float blurred) {
@@ -42,8 +41,8 @@ PYD_KERNEL(sharpen_blend, SharpenRow) {
   const Global<uint8_t> mask = global_memory<uint8_t>(bases, row.mask, values);
   const Global<float> line = global_memory<float>(bases, row.line, row.taps);
   const int64_t plane = static_cast<int64_t>(tile.plane) * height * width;
-  const auto source = source_of(
-      row.src, false, [&](int32_t y, int32_t x) { return static_cast<float>(mask.get(plane + y * width + x)); });
+  const auto source =
+      source_of(row.src, false, [&](int32_t y, int32_t x) { return static_cast<float>(mask.get(plane + y * width + x)); });
   const Sums sums = correlate_separable(source, tile, line, 0, row.taps);
   const float weight = row.weight;
   store_tile(sums, tile, height, width, [&](int64_t i, float soft) {
