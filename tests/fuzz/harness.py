@@ -538,6 +538,8 @@ def one(name: str, check: Check, seed: int, number: int, home: Path, keep: bool 
     folder = home / f"c{number}"
     folder.mkdir(parents=True)
     case = Case(name, seed, number, folder)
+    with captured():  # opens its files before anybody watches
+        pass
     back = os.getcwd()
     os.chdir(folder)
     started, before = time.process_time(), _reset_peak()

@@ -364,18 +364,26 @@ def _child(
         import torch
 
         torch.set_num_threads(1)
-        seen, place = 0, os.fsencode(folder)
+        seen, struck, place, inputs_of_case = 0, False, os.fsencode(folder), os.fsencode(folder / "in")
 
         def audit(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal seen
+            nonlocal seen, struck
             if event not in _WATCHED or not isinstance(arguments[0], (str, bytes, os.PathLike)):
                 return
             path = os.path.abspath(os.fsencode(arguments[0]))
             if not path.startswith(place + b"/"):
                 return
             seen += 1
-            if seen == at and fault is not None:
-                fault()
+            # A disk that refuses does so for results: an image that cannot be read is left out by design, with a word.
+            if (
+                seen < at
+                or fault is None
+                or struck
+                or (isinstance(fault, _Refuses) and path.startswith(inputs_of_case))
+            ):
+                return
+            struck = True
+            fault()
 
         if file_bytes:
             import resource
@@ -417,11 +425,14 @@ def start(
 # ---- faults
 
 
-def _raises(number: int) -> Fault:
-    def fault() -> None:
-        raise OSError(number, os.strerror(number), "simulated")
+@dataclass(frozen=True)
+class _Refuses:
+    """A call that fails as on a disk that is full, read-only or broken."""
 
-    return fault
+    number: int
+
+    def __call__(self) -> None:
+        raise OSError(self.number, os.strerror(self.number), "simulated")
 
 
 def check(case: Case) -> None:
@@ -462,9 +473,9 @@ def _strike(case: Case, scenario: Scenario, reference: Reference, fault: str, at
     faults: dict[str, Fault] = {
         "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
-        "full": _raises(errno.ENOSPC),
-        "read-only": _raises(errno.EROFS),
-        "broken": _raises(errno.EIO),
+        "full": _Refuses(errno.ENOSPC),
+        "read-only": _Refuses(errno.EROFS),
+        "broken": _Refuses(errno.EIO),
     }
     done, _ = start(case.folder, words, at, faults[fault])
     if fault == "kill":
