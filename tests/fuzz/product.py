@@ -30,8 +30,19 @@ def main_of(program: str) -> Callable[[list[str]], None]:
     return main
 
 
+class _Unfit:
+    """A torchvision that was built for another torch: importing it raises something else than ImportError."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        if name == "torchvision":
+            raise RuntimeError("operator torchvision::nms does not exist")
+
+
 def preload() -> None:
     """Import what commands import lazily, so that children do not do it once each."""
+    # The same on every machine, whatever is installed there.
+    sys.meta_path.insert(0, _Unfit)  # type: ignore[arg-type]
     for program in ("degrade", "pytrain"):
         main_of(program)
     for name in (
