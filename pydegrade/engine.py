@@ -142,7 +142,8 @@ def _walk(plan: Plan, data: torch.Tensor) -> list[list[torch.Tensor]]:
         steps = plan.step_start[rows] + done
         native = plan.step_op[steps] >= 0
         for row, step in zip(rows[~native].tolist(), steps[~native].tolist()):
-            trails[row].append(_apply(plan, step, trails[row][-1]))
+            # A copy: an op that writes to its image, although it must not, spoils none that was shown before.
+            trails[row].append(_apply(plan, step, trails[row][-1].clone()))
         if native.any():
             after = _run_steps(plan, [trails[row][-1] for row in rows[native]], steps[native])
             for row, image in zip(rows[native].tolist(), after):

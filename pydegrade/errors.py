@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+from collections import Counter
 from collections.abc import Iterable
 
 
@@ -56,8 +57,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if len(name) > 100:  # a comparison takes time with the square of the length
         return f"; known: {', '.join(names)}"
-    alike = [difflib.SequenceMatcher(None, name, other).ratio() for other in names]
-    if names and max(alike) >= 0.6:
+    # Among equals the one with the same letters: "realesrgan-4x" is "realesrgan-x4" and not "realesrgan-x2".
+    alike = [
+        (difflib.SequenceMatcher(None, name, other).ratio(), (Counter(name) & Counter(other)).total())
+        for other in names
+    ]
+    if names and max(alike)[0] >= 0.6:
         return f"; did you mean {names[alike.index(max(alike))]!r}?"
     return f"; known: {', '.join(names)}"
 

@@ -407,7 +407,7 @@ def one_line(result: Result) -> str:
         (["sample", "--tasks", 4, "--format", "jpg"], "'--format': must be one of png, npy, lmdb, got 'jpg'"),
         (["sample", "--tasks", 4, "--seed", -1], "'--seed': must be in [0, 2^63), got '-1'"),
         (["simple"], "No such command 'simple'; did you mean 'sample'?"),
-        (["show", "nonsense"], "--task: must be an address"),
+        (["show", "nonsense"], "a task must be an address"),
         (["apply", "absent.png", "--task", "x", "--out", "y"], "'absent.png' does not exist"),
     ],
 )
@@ -419,9 +419,13 @@ def test_wrong_usage(degrade, tmp_path, monkeypatch, arguments, message):
 
 def test_unknown_space_names_the_nearest(degrade, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line = one_line(degrade("sample", "--tasks", 4, "--space", "realesrgan-x44"))
-    assert "realesrgan-x44" in line
-    assert "realesrgan-x4" in line
+    for wrong, right in (
+        ("realesrgan-x44", "realesrgan-x4"),
+        ("realesrgan-4x", "realesrgan-x4"),
+        ("bsrgan", "bsrgan-x4"),
+    ):
+        line = one_line(degrade("sample", "--tasks", 4, "--space", wrong))
+        assert f"no preset named '{wrong}'; did you mean '{right}'?" in line
 
 
 def test_an_address_of_another_version_of_the_space_is_refused(degrade, photos, tmp_path):
@@ -612,6 +616,15 @@ def test_a_command_that_does_not_load_is_one_line_and_spoils_nothing(degrade, mo
 
 
 # ---- sheets
+
+
+def test_accounts_of_pairs_separate_slots():
+    from pydegrade.commands.sheet import pair_rows
+
+    tasks = pydegrade.sample("bicubic", 0, [5])
+    (row,) = pair_rows(tasks, [np.zeros((8, 8, 3), np.uint8)], [np.zeros((2, 2, 3), np.uint8)])
+    assert row.cells[0].title == "sample 5"
+    assert row.cells[0].captions == ("resize1: matlab_bicubic, resize_factor 0.25, input",)
 
 
 def test_sheet_places_every_image_unchanged_at_its_size():

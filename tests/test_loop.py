@@ -518,13 +518,20 @@ def test_what_auto_decides_is_written_before_the_first_step_and_used_again(photo
     assert events(tmp_path / "b", "start")[0]["precision"] == "second"
 
 
-def test_a_state_of_another_version_is_one_line(photographs_dir, tmp_path):
+def test_a_state_of_another_version_goes_on_or_is_one_line(photographs_dir, tmp_path):
+    loop.fit(configuration(photographs_dir, tmp_path / "whole", "run.steps=3"))
     loop.fit(configuration(photographs_dir, tmp_path, "run.steps=2"))
     path = states.saved_states(tmp_path / "states")[0][1]
     tensors, meta = load_state(path)
-    slices = meta["precision"].pop("slices")
-    save_state(path, tensors, {**meta, "precision": {**meta["precision"], "crew": slices}})
-    with pytest.raises(CheckpointError, match=r"step_000000002.safetensors: the precision must have .*another version"):
+    precision = dict(meta["precision"])
+    slices = precision.pop("slices")
+    # What commit 1746c1f called it.
+    save_state(path, tensors, {**meta, "precision": {**precision, "crew": slices}})
+    loop.fit(configuration(photographs_dir, tmp_path, "run.steps=3"), resume="auto")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path))
+    path = states.saved_states(tmp_path / "states")[0][1]
+    save_state(path, tensors, {**meta, "precision": {**precision, "workers": slices}})
+    with pytest.raises(CheckpointError, match=r"step_000000003.safetensors: the precision must have .*another version"):
         loop.fit(configuration(photographs_dir, tmp_path), resume="auto")
 
 

@@ -298,6 +298,55 @@ def test_plugins_that_cannot_be_loaded_are_one_line(tmp_path):
         assert len(run.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("first", ["import my_ops", "pydegrade.ops.registry.load_plugins()", "pass"])
+def test_a_plugin_that_a_script_imports_too_is_loaded_once(tmp_path, first):
+    code, space = example()
+    (tmp_path / "my_ops.py").write_text(code)
+    (tmp_path / "dusty.toml").write_text(space)
+    (tmp_path / "run.py").write_text(
+        f"import pydegrade\n{first}\npydegrade.ops.registry.load_plugins()\nimport my_ops\n"
+        "print(pydegrade.Space.load('dusty.toml').slots[0].op)\n"
+    )
+    (tmp_path / "whole.py").write_text(f"{code}\nimport pydegrade\nprint(pydegrade.ops.registry.names()[-1])\n")
+    for script, plugin in (("run.py", "my_ops.py"), ("whole.py", "./whole.py")):
+        run = subprocess.run(
+            [sys.executable, "-W", "ignore", script],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYDEGRADE_PLUGINS": plugin},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.stdout.strip() == "dust", run.stderr
+
+
+def test_what_is_no_op_is_refused():
+    with pytest.raises(OpError, match="register: expected an Op, got str"):
+        register("dust")  # type: ignore[arg-type]
+
+
+def test_an_op_that_writes_to_its_image_spoils_no_other(monkeypatch):
+    def darker(image, columns, words):
+        return image.mul_(0.5)
+
+    register(Op("darker", (ONE,), apply=darker))
+    space = pydegrade.Space.loads(
+        '[space]\nname = "x"\nscale = 4\nsource = "a test"\n'
+        f'[[slot]]\nname = "dark1"\nop = "darker"\n{ONE.name} = 1\n'
+        f'[[slot]]\nname = "dark2"\nop = "darker"\n{ONE.name} = 1\n'
+        '[[slot]]\nname = "down"\nop = "resize"\nmode = "torch_area"\nrule = "final"\n'
+    )
+    hr = torch.stack([picture(16, 16, number) for number in range(2)])
+    given = hr.clone()
+    tasks = pydegrade.sample(space, 0, range(2))
+    for row, stages in enumerate(pydegrade.trace(hr, tasks)):
+        assert torch.equal(stages[0].image, given[row])
+        assert torch.equal(stages[1].image, given[row] * 0.5)
+        assert torch.equal(stages[2].image, given[row] * 0.25)
+    pydegrade.degrade(hr, tasks)
+    assert torch.equal(hr, given)
+
+
 def test_entry_points_are_loaded_when_a_name_is_unknown(tmp_path):
     code, space = example()
     site = tmp_path / "site"

@@ -22,6 +22,21 @@ def test_the_example_runs():
     assert done.stdout.startswith(pydegrade.sample("realesrgan-x4", 7, [123]).addresses[0])
 
 
+def test_addresses_that_are_shown_resolve():
+    """In documents and in help texts, so that they work when pasted."""
+    files = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", *(ROOT / "pydegrade").rglob("*.py")]
+    shown = {
+        found.rstrip(".,:;")
+        for path in files
+        for found in re.findall(
+            r"[a-z0-9-]+@[0-9a-f]{8}/s\d+/i\d+(?:/n\d+)?(?:\?[\w.,=&]+)?", path.read_text(encoding="utf-8")
+        )
+    }
+    assert len(shown) >= 3
+    for address in (one for one in shown if one.split("@")[0] in preset_names()):
+        pydegrade.TaskBatch.from_addresses([address])
+
+
 def section(title: str) -> str:
     """The text of the README under a heading, up to the next one."""
     return README.split(f"# {title}\n", 1)[1].split("\n#", 1)[0]

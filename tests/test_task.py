@@ -113,16 +113,20 @@ def test_replace_messages(change, error, message):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("realesrgan-x4", "expected an address such as realesrgan-x4@1f3c9a7e/s7/i123"),
+        ("realesrgan-x4", "expected an address such as realesrgan-x4@c2d470a8/s7/i123"),
         ("realesrgan-x4@00000000/s7/i1", "expected space 'realesrgan-x4' with digest 00000000, got"),
         ("none@00000000/s7/i1", "no preset named 'none'"),
         ("../x@00000000/s7/i1", "expected an address"),
+        ("realesrgan-x4@c2d470a8/s7/i1?jpeg1.quality=300", "jpeg1.quality must be a value in [1, 100], got 300"),
+        ("realesrgan-x4@c2d470a8/s7/i1?jpeg1.quality=30&jpeg1.quality=30", "jpeg1.quality is given twice"),
+        ("realesrgan-x4@c2d470a8/s7/i1?" + "&".join(["jpeg1.quality=30"] * 900), "jpeg1.quality is given twice"),
     ],
 )
 def test_address_messages(address, message):
     with pytest.raises(TaskError) as caught:
         TaskBatch.from_addresses([address])
     assert message in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 def test_bad_seeds_and_indices():

@@ -41,7 +41,7 @@ def command(
 
     \b
     Examples:
-      degrade apply photo.jpg --task realesrgan-x4@1f3c9a7e/s7/i123 --out out
+      degrade apply photo.jpg --task realesrgan-x4@c2d470a8/s7/i123 --out out
       degrade apply Set14 --task out/run/tasks.npz --out degraded
     """
     from .jobs.apply import ApplyJob, apply_tasks

@@ -68,7 +68,7 @@ def command(
     """
     check_last_index(start, count)
     from ..tasks.sampler import sample
-    from ..tasks.space import Space
+    from ..tasks.space import Space, preset_names
     from .jobs.pairs import SampleJob, kinds_of
     from .jobs.sample import RunOptions, check_format, make_pairs, write_parameters
     from .jobs.sources import cropped_images
@@ -112,5 +112,8 @@ def command(
             f"degrade: {len(done.reasons)} of {count} samples skipped, listed in {out / 'skipped.csv'}", BAD_INPUT
         )
     kinds = ", ".join(kinds_of(tasks))
-    say(f"{done.finished} pairs ({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}")
+    own = "" if space_name in preset_names() else f" --space {space_name}"
+    say(
+        f"{done.finished} pairs ({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}{own}"
+    )
     return 0

@@ -126,7 +126,9 @@ def pair_rows(tasks: TaskBatch, hr: Sequence[Pixels], lr: Sequence[Pixels], pair
         scale = clean.shape[0] // degraded.shape[0]
         enlarged = degraded.repeat(scale, axis=0).repeat(scale, axis=1)
         between = np.full((clean.shape[0], max(1, clean.shape[1] // 48), 3), PAPER, np.uint8)
-        account = "  ".join(" ".join((name, *slot_captions(tasks, row, name))) for name in running_slots(tasks, row))
+        account = "; ".join(
+            f"{name}: {', '.join(slot_captions(tasks, row, name))}" for name in running_slots(tasks, row)
+        )
         cells.append(
             Cell(np.concatenate([clean, between, enlarged], axis=1), f"sample {tasks.indices[row]}", (account,))
         )

@@ -19,7 +19,7 @@ def command(task_source: str, space_name: str | None, first: int, as_json: bool)
 
     \b
     Examples:
-      degrade show realesrgan-x4@1f3c9a7e/s7/i123
+      degrade show realesrgan-x4@c2d470a8/s7/i123
       degrade show out/run/tasks.npz --first 3
       degrade show out/run/tasks.npz --first 4000 --json > tasks.jsonl
     """

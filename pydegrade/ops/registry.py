@@ -7,6 +7,7 @@ import importlib.util
 import math
 import os
 import re
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -78,10 +79,7 @@ def _load(where: str, source: EntryPoint | str) -> None:
             if isinstance(found, Op) and found.name not in _ops:
                 register(found)
         elif source.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(source).stem, source)
-            assert spec is not None
-            assert spec.loader is not None
-            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+            _import_file(Path(source))
         else:
             importlib.import_module(source)
     except Exception as error:
@@ -89,7 +87,27 @@ def _load(where: str, source: EntryPoint | str) -> None:
         raise OpError(f"{where}: cannot be loaded: {type(error).__name__}: {text[:300]}") from error
 
 
+def _import_file(path: Path) -> None:
+    """Import a file as `import` would, once: a script may also import the file itself, before or after, or be it."""
+    modules = list(sys.modules.values())
+    if any(os.path.realpath(getattr(module, "__file__", None) or "") == os.path.realpath(path) for module in modules):
+        return
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    added = sys.modules.setdefault(path.stem, module) is module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if added:
+            del sys.modules[path.stem]
+        raise
+
+
 def _check(op: Op) -> None:
+    if not isinstance(op, Op):
+        raise OpError(f"register: expected an Op, got {type(op).__name__}")
     where = f"op {op.name!r}"
     if not isinstance(op.name, str) or not _WORD.fullmatch(op.name):
         raise OpError(f"{where}: name must be a word in lower case, got {op.name!r}")

@@ -1,9 +1,9 @@
 """Addresses: texts that rebuild tasks; the edits in them; and fingerprints, hashes of what a task does.
 
-    realesrgan-x4@1f3c9a7e/s7/i123                               space, first 8 digits of its digest, seed, sample number
-    realesrgan-x4@1f3c9a7e/s7/i123/n5                            with the noise field of number 5
+    realesrgan-x4@c2d470a8/s7/i123                               space, first 8 digits of its digest, seed, sample number
+    realesrgan-x4@c2d470a8/s7/i123/n5                            with the noise field of number 5
     mine@5c2a11d0/s7/i123/t40000                                 training step, in spaces with a schedule
-    realesrgan-x4@1f3c9a7e/s7/i123?blur1.shape=iso&jpeg1.quality=30     with values that a person changed
+    realesrgan-x4@c2d470a8/s7/i123?blur1.shape=iso&jpeg1.quality=30     with values that a person changed
 
 An edit names a column and its value, or `order` and the slots that run, in running order. Only what differs from the draw
 and has an effect is named, in the order in which the space declares it, so that equal tasks have equal addresses.
@@ -34,7 +34,7 @@ _ADDRESS = re.compile(
     r"(?:/t(?P<step>\d{1,19}))?(?:/n(?P<noise>\d{1,19}))?(?:\?(?P<edits>\S+))?"
 )
 _MAX_LETTERS = 20_000
-_EXAMPLE = "realesrgan-x4@1f3c9a7e/s7/i123"
+_EXAMPLE = "realesrgan-x4@c2d470a8/s7/i123"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ def parse(addresses: Sequence[str], space: Space | None = None) -> Parsed:
     name, digest = named.pop()
     if space is None:
         if name not in preset_names():
-            raise TaskError(f"{addresses[0]}: no preset named {name!r}; pass the space file it was drawn from")
+            raise TaskError(
+                f"{addresses[0]}: no preset named {name!r}; pass the space it was drawn from (space=, --space)"
+            )
         space = Space.load(name)
     if space.name != name or space.digest[:8] != digest:
         raise TaskError(
@@ -118,9 +120,10 @@ def _pairs(query: str | None, address: str) -> tuple[tuple[str, str], ...]:
     for part in query.split("&") if query else ():
         name, equals, text = part.partition("=")
         if not equals or not name or not text:
-            raise TaskError(f"{address}: expected edits such as ?jpeg1.quality=30&blur1.shape=iso, got {shown(part)}")
+            where = shown(address)[1:-1]
+            raise TaskError(f"{where}: expected edits such as ?jpeg1.quality=30&blur1.shape=iso, got {shown(part)}")
         if name in dict(pairs):
-            raise TaskError(f"{address}: {name} is given twice")
+            raise TaskError(f"{shown(address)[1:-1]}: {shown(name)[1:-1]} is given twice")
         pairs.append((name, unquote(text)))
     return tuple(pairs)
 
@@ -187,10 +190,10 @@ def with_edits(drawn: Rows, changes: Sequence[Sequence[tuple[str, str]]]) -> Row
             if name == ORDER:
                 orders[row] = text
                 continue
-            column = drawn.space.column(name)
+            value = checked(drawn.space.column(name), name, text, 1)[0]
             if columns.get(name) is drawn.columns.get(name):
                 columns[name] = np.array(drawn.column(name))
-            columns[name][row] = checked(column, name, text, 1)[0]
+            columns[name][row] = value
     return resolved(_ordered(replace(drawn, columns=columns), orders))
 
 
@@ -213,7 +216,7 @@ def replaced(rows: Rows, before: Rows, changes: Mapping[str, Any]) -> Rows:
         given = changes[ORDER]
         texts = [given] * len(rows) if isinstance(given, str) else [str(text) for text in given]
         if len(texts) != len(rows):
-            raise TaskError(f"replace: order must be one order or {len(rows)} orders, got {len(texts)}")
+            raise TaskError(f"order must be one order or {len(rows)} orders, got {len(texts)}")
         return resolved(_ordered(after, dict(enumerate(texts))))
     # An order that was changed before stays, for the slots that still run.
     moved = np.nonzero((gated(before).program != rows.program).any(axis=1))[0]
@@ -265,7 +268,7 @@ def checked(column: Column, name: str, value: ArrayLike | str, count: int) -> ND
         given = np.asarray([_number(column, name, str(text)) for text in np.atleast_1d(given)])
         given = given[0] if len(given) == 1 else given
     if given.dtype.kind not in "iufb" or given.ndim > 1 or given.size not in (1, count):
-        raise TaskError(f"replace: {name} must be one number or {count} numbers, got {shown(value)}")
+        raise TaskError(f"{name} must be one number or {count} numbers, got {shown(value)}")
     low, high = column.limits
     numbers = np.broadcast_to(given.astype(np.float64), count)
     bad = ~((numbers >= low) & (numbers <= high))
@@ -276,19 +279,20 @@ def checked(column: Column, name: str, value: ArrayLike | str, count: int) -> ND
     if bad.any():
         row = int(np.argmax(bad))
         kind = "an odd number" if column.name == "size_px" else "a value"
-        raise TaskError(f"replace: {name} must be {kind} in [{low:g}, {high:g}], got {numbers[row]:g} at row {row}")
+        at = f" at row {row}" if count > 1 else ""
+        raise TaskError(f"{name} must be {kind} in [{low:g}, {high:g}], got {numbers[row]:g}{at}")
     return np.ascontiguousarray(numbers.astype(column.dtype))
 
 
 def _number(column: Column, name: str, text: str) -> float:
     if column.choices:
         if text not in column.choices:
-            raise TaskError(f"replace: {name} must be one of {', '.join(column.choices)}, got {shown(text)}")
+            raise TaskError(f"{name} must be one of {', '.join(column.choices)}, got {shown(text)}")
         return column.choices.index(text)
     try:
         return float(text) if len(text) <= 60 else float("nan")
     except ValueError:
-        raise TaskError(f"replace: {name} must be a number, got {shown(text)}") from None
+        raise TaskError(f"{name} must be a number, got {shown(text)}") from None
 
 
 # ---- Fingerprints

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import SpaceError, nearest
 from ..ops.declaration import Column, Op
-from ..ops.registry import find, names
+from ..ops.registry import PLUGINS, find, names
 from .column_reader import ColumnReader, check_weights, is_number, shown
 from .distributions import Constant, Distribution, is_scheduled
 from .space_text import Document, Item, Table, known_keys
@@ -95,7 +95,7 @@ def _slot(table: Table, earlier: dict[str, Column]) -> Slot:
     try:
         op = find(op_item.value)
     except KeyError:
-        hint = nearest(op_item.value, names())
+        hint = f"{nearest(op_item.value, names())} (ops of your own: register them, or set {PLUGINS})"
         raise op_item.error(f"slot {name}: unknown op {shown(op_item.value)}{hint}") from None
     known = [column.name for column in op.columns]
     columns: list[tuple[str, Distribution]] = []

@@ -77,6 +77,8 @@ def precision_from(values: Mapping[str, Any], where: str = "precision") -> Preci
     Raises:
         CheckpointError: other members than this version writes.
     """
+    # States written before this member was renamed go on with the same bits.
+    values = {"slices" if name == "crew" else name: value for name, value in values.items()}
     wanted = [member.name for member in fields(Precision)]
     if sorted(values) != sorted(wanted):
         got = ", ".join(sorted(values))

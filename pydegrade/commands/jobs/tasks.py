@@ -21,7 +21,7 @@ def load_tasks(source: str, space_name: str | None) -> TaskBatch:
     if "@" in source and not Path(source).exists():
         return TaskBatch.from_addresses([source], **({} if space_name is None else {"space": Space.load(space_name)}))
     if not Path(source).is_file():
-        raise TaskError(f"--task: must be an address (space@digest/sSEED/iINDEX) or a file of tasks, got {source!r}")
+        raise TaskError(f"a task must be an address (space@digest/sSEED/iINDEX) or a file of tasks, got {source!r}")
     tasks = TaskBatch.load(source, None if space_name is None else Space.load(space_name))
     if len(tasks) == 0:
         raise TaskError(f"{source}: holds no task")
