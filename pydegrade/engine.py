@@ -339,6 +339,9 @@ def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tenso
         if not isinstance(image, torch.Tensor) or image.dim() != 3:
             raise TypeError(f"degrade: image {row} must be a tensor [3, H, W], got {_shape_of(image)}")
         _check_image(image, f"image {row}", None)
+        if image.shape[0] != images[0].shape[0]:
+            counts = f"{images[0].shape[0]} and {image.shape[0]}"
+            raise ValueError(f"degrade: images must have one number of channels, got {counts} (image {row})")
     return pack(list(images))
 
 
@@ -351,8 +354,8 @@ def _check_image(image: torch.Tensor, name: str, batch: int | None) -> None:
     if image.dtype != torch.float32:
         hint = "; divide uint8 images by 255" if image.dtype == torch.uint8 else ""
         raise TypeError(f"degrade: {name} must be float32 in [0, 1], got {image.dtype}{hint}")
-    if image.shape[-3] != 3:
-        raise ValueError(f"degrade: {name} must have 3 channels, RGB, got shape {tuple(image.shape)}")
+    if image.shape[-3] not in (1, 3, 4):
+        raise ValueError(f"degrade: {name} must have 1, 3 (RGB) or 4 channels, got shape {tuple(image.shape)}")
     if batch is not None and image.shape[0] != batch:
         raise ValueError(f"degrade: expected one image per task, got {image.shape[0]} images and {batch} tasks")
     if image.numel() == 0:

@@ -51,6 +51,7 @@ def option(
     most: int | None = None,
     path: bool | Literal["toml"] = False,
     moves_weights: bool = True,
+    formerly: str = "",
 ) -> Any:
     """A field of a configuration.
 
@@ -64,6 +65,7 @@ def option(
             in .toml, since other texts are names.
         moves_weights: whether training depends on it. What does not may change when a run is resumed, and is no part of
             the digest of a configuration.
+        formerly: its name in files of earlier versions, which are read.
     """
     extra: dict[str, Any] = {"unit": unit} if unit else {}
     if path:
@@ -75,6 +77,8 @@ def option(
     start: Any = {} if default is MISSING else {"default": default}
     if isinstance(default, (dict, list)):
         start = {"default_factory": lambda: type(default)(default)}
+    if formerly:
+        extra["formerly"] = formerly
     return Field(**start, description=help_text, json_schema_extra=extra or None, **bounds)
 
 

@@ -65,6 +65,7 @@ class TrainConfig:
     parallel_slices: int = option(
         0,
         "slices of a batch that threads compute side by side on a CPU; 0: one per thread where the loss allows it",
+        formerly="crew",
         ge=0,
         le=1024,
     )

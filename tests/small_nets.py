@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pytrain import nets
+from pytrain.options import options_of
 
 OF_FILES = {"spandrel"}
 """Names whose networks come from a model file."""
 
-SMALL: dict[str, Any] = {
+_CHOSEN: dict[str, Any] = {
     config.type: config
     for config in (
         nets.SRResNetConfig(2, 8, 2),
@@ -26,3 +27,16 @@ SMALL: dict[str, Any] = {
         nets.IPTConfig(num_features=8, patch_px=12, num_heads=2, num_layers=1),
     )
 }
+
+_SIZES = {"num_features": 8, "num_blocks": 1, "num_groups": 1, "num_layers": 3, "num_convs": 2}
+
+
+def _shrunk(kind: type[Any]) -> Any:
+    """The configuration of a class with what usually makes a network large made small."""
+    return kind(**{name: size for name, size in _SIZES.items() if name in options_of(kind)})
+
+
+SMALL: dict[str, Any] = {
+    name: _CHOSEN.get(name) or _shrunk(net.config) for name, net in nets.NETS.items() if name not in OF_FILES
+}
+"""Networks that are not chosen by hand are the registry's, shrunk."""

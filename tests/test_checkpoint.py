@@ -310,8 +310,8 @@ def stating(path: Path, net: object, state: dict[str, torch.Tensor] | None = Non
     [
         {"type": "srresnet", "num_blocks": 1024},
         {"type": "srresnet", "num_features": 4096, "num_blocks": 1024},
-        {"type": "rcan", "num_groups": 64, "num_blocks": 64},
-        {"type": "swinir", "depths": [64] * 32, "num_heads": [6] * 32},
+        {"type": "rcan", "num_groups": 32, "num_blocks": 32},
+        {"type": "swinir", "depths": [64] * 4, "num_heads": [6] * 4},
         {"type": "srvgg", "num_convs": 1024},
         {"type": "ipt", "num_features": 4096, "num_layers": 128},
         {"type": "dasr", "num_experts": 64, "num_features": 4096},

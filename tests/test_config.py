@@ -323,6 +323,14 @@ def needed_files(method: str) -> list[str]:
     return [f"method.{name}=/files/{name}" for name in NEEDED_FILES if name in known]
 
 
+def upscaling(net: str) -> Any:
+    """A network of scale 2, or of its own where it has only one."""
+    try:
+        return NETS[net].config(scale=2)
+    except ConfigError:
+        return NETS[net].config()
+
+
 def random_record(kind: type[Any], draw: np.random.Generator) -> Any:
     """A structure in which each field is changed as long as the structure accepts it."""
     record = kind()
@@ -344,7 +352,7 @@ def test_what_is_written_is_read_again(seed):
     method = METHODS[names[seed % len(names)]].config
     start = {name: f"/files/{name}" for name in options_of(method) if name in NEEDED_FILES}
     sections = {name: random_record(kind, draw) for name, kind in config.SECTIONS.items()}
-    net = NETS[config.UPSCALERS[seed % len(config.UPSCALERS)]].config(scale=2)
+    net = upscaling(config.UPSCALERS[seed % len(config.UPSCALERS)])
     sections["data"] = dataclasses.replace(sections["data"], crop_px=64, batch=8)
     sections["train"] = dataclasses.replace(sections["train"], accumulate=2)
     written = config.Config(net=net, method=method(**start), **sections)
@@ -390,9 +398,9 @@ def test_the_digest_holds_what_determines_the_weights_and_nothing_else():
 def test_init_writes_every_option_with_its_help_and_the_file_loads(method):
     needed = needed_files(method)
     for net in config.UPSCALERS:
-        text = describe.template(method, net, 2)
+        text = describe.template(method, net, upscaling(net).scale)
         loaded = config.loads(text, needed)
-        assert loaded.net == NETS[net].config(scale=2)
+        assert loaded.net == upscaling(net)
         assert config.method_name(loaded.method) == method
         unbroken = " ".join(text.replace("\n# ", " ").split())
         kinds = {**config.SECTIONS, "method": METHODS[method].config, "net": NETS[net].config}
@@ -514,7 +522,7 @@ def test_values_are_checked_in_python_too_and_all_at_once():
         ("net.num_blocks=10000000", "net.num_blocks must be <= 1024, got 10000000"),
         ("net.num_features=10000000", "net.num_features must be <= 4096, got 10000000"),
         (f"run.steps={10**400}", "run.steps must be <= 1000000000, got 1000"),
-        (f"run.seed={2**63}", "run.seed must be < 4611686018454775808, got 9223372036854775808"),
+        (f"run.seed={2**63}", "run.seed must be < 4611686018427387904, got 9223372036854775808"),
         ("optimizer.eps=inf", "optimizer.eps must be a finite number, got inf"),
         ("data.hr=[1979-05-27]", "data.hr[0] must be text, got"),
         ("method.type=[1]", "method.type must be a known method, got [1]"),
@@ -599,3 +607,133 @@ def test_an_option_declares_itself_once():
         nested = [nested]
     with pytest.raises(ConfigError, match="file: tables and lists must be at most 32 deep"):
         as_json(nested, "file")
+
+
+def test_names_of_earlier_versions_are_read(tmp_path):
+    for kind in every_record():
+        for name, known in options_of(kind).items():
+            assert known.extra.get("formerly") not in options_of(kind), name
+    old = TEXT + "[train]\ncrew = 2\n"
+    assert load(old) == load(TEXT, "train.parallel_slices=2") == load(TEXT, "train.crew=2")
+    assert message(old.replace("crew = 2", "crew = -2")) == "cfg.toml:34: train.parallel_slices must be >= 0, got -2"
+    before = config.to_dict(load(TEXT))
+    before["train"]["crew"] = before["train"].pop("parallel_slices")
+    assert config.changed_settings(before, load(TEXT)) == []
+    assert config.changed_settings(before, load(old)) == ["train.parallel_slices: 2, it was 0"]
+
+
+# `config.toml` as the first version wrote it into the folders of its runs.
+FIRST = """
+[run]
+steps = 2
+name = "old"
+out = ""
+seed = 0
+device = "auto"
+
+[net]
+type = "srresnet"
+scale = 2
+num_features = 64
+num_blocks = 4
+in_channels = 3
+out_channels = 3
+
+[method]
+type = "realesrgan"
+space = "auto"
+loss = "l1"
+pixel_weight = 1.0
+perceptual_weight = 0.0
+gan_weight = 0.1
+gan = "vanilla"
+gan_real = "hr"
+gan_start_step = 0
+vgg19 = ""
+discriminator_pretrained = ""
+
+[method.discriminator]
+type = "unet_discriminator"
+num_features = 64
+in_channels = 3
+
+[data]
+hr = ["/photos"]
+lr = ""
+sets = {}
+meta_info = ""
+images = []
+exclude = []
+crop_px = 32
+batch = 4
+augment = "dihedral"
+workers = 0
+cache_mb = 512
+
+[optimizer]
+type = "adam"
+learning_rate = 0.0002
+learning_rates = { generator = 0.0001 }
+betas = [0.9, 0.99]
+eps = 1e-08
+weight_decay = 0.0
+clip_norm = 0.0
+clip_value = 0.0
+bias_correction = true
+max_weight_norm = 0.0
+
+[schedule]
+type = "constant"
+warmup_steps = 0
+milestones = []
+gamma = 0.5
+floor = 0.0
+periods = []
+
+[train]
+precision = "auto"
+compile = "off"
+accumulate = 1
+ema_decay = 0.999
+threads = 0
+crew = 0
+pretrained = ""
+bad_steps = 3
+skip_above = 0.0
+
+[evaluate]
+every_steps = 5000
+protocols = ["y-uint8"]
+save_images = 0
+tile_px = 1024
+overlap_px = 32
+
+[[evaluate.sets]]
+name = "one"
+hr = ["/held"]
+lr = ""
+space = ""
+images = []
+exclude = []
+seed = 0
+crop_px = 0
+task = ""
+
+[checkpoint]
+every_steps = 5000
+keep_last = 3
+keep_best = ""
+
+[log]
+every_steps = 100
+tensorboard = false
+wandb = ""
+"""
+
+
+def test_files_of_the_first_version_are_read_and_resumed_without_a_word():
+    loaded = config.loads(FIRST)
+    assert loaded.method.discriminator == NETS["unet_discriminator"].config()
+    assert loaded.optimizer.learning_rates == {"generator": 1e-4}
+    assert config.changed_settings(tomllib.loads(FIRST), loaded) == []
+    assert config.loads(config.to_toml(loaded)) == loaded

@@ -230,7 +230,7 @@ def nan_batch() -> torch.Tensor:
         (nan_batch, ValueError, "got NaN at channel 2, y 3, x 4, in image 1"),
         (lambda: hr_batch(2).double(), TypeError, "must be float32 in [0, 1], got torch.float64"),
         (lambda: (hr_batch(2) * 255).byte(), TypeError, "got torch.uint8; divide uint8 images by 255"),
-        (lambda: hr_batch(2)[:, :1], ValueError, "must have 3 channels, RGB, got shape (2, 1, 60, 60)"),
+        (lambda: hr_batch(2)[:, :2], ValueError, "must have 1, 3 (RGB) or 4 channels, got shape (2, 2, 60, 60)"),
         (lambda: hr_batch(3), ValueError, "expected one image per task, got 3 images and 2 tasks"),
         (lambda: hr_batch(2)[0], TypeError, "must be a tensor [B, 3, H, W], got shape (3, 60, 60)"),
         (lambda: hr_batch(2).numpy(), TypeError, "must be a tensor [B, 3, H, W], got ndarray"),

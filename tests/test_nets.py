@@ -675,8 +675,13 @@ def test_other_spellings_load(name, tmp_path):
 # Configurations.
 
 
-def test_every_network_has_a_small_one():
-    assert set(small_nets.SMALL) | small_nets.OF_FILES == set(nets.NETS)
+@pytest.mark.parametrize("name", small_nets.SMALL)
+def test_every_network_keeps_channels_scales_and_sizes(name):
+    config = small_nets.SMALL[name]
+    net = build(config).eval()
+    assert num_parameters(net) < 250_000
+    assert nets.channels_of(net) == getattr(config, "in_channels", 3)
+    assert detect(net.state_dict()) is not None
 
 
 def test_build_takes_every_name_and_nothing_else():

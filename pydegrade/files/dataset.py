@@ -346,8 +346,10 @@ def _whole(uniform: NDArray[Any], count: Any) -> NDArray[np.int64]:
     return np.minimum(drawn, np.asarray(count, np.int64) - 1)
 
 
-def decode(image: HrImage, max_pixels: int = MAX_PIXELS, memory: MemoryBudget | None = None) -> Picture:
-    """The whole image, 8-bit RGB.
+def decode(
+    image: HrImage, max_pixels: int = MAX_PIXELS, memory: MemoryBudget | None = None, channels: int = 3
+) -> Picture:
+    """The whole image, 8 bits; RGB, or the channels that `Picture.planes8` knows.
 
     Args:
         image: from `find_images`.
@@ -356,7 +358,7 @@ def decode(image: HrImage, max_pixels: int = MAX_PIXELS, memory: MemoryBudget | 
     Raises:
         ImageError: the file cannot be decoded, or is not the one whose header was read.
     """
-    return decode_as_stored(image, max_pixels, memory).rgb8()
+    return decode_as_stored(image, max_pixels, memory).planes8(channels)
 
 
 def decode_as_stored(image: HrImage, max_pixels: int = MAX_PIXELS, memory: MemoryBudget | None = None) -> Picture:
@@ -382,9 +384,10 @@ class CropReader:
 
     Args:
         images: what crops refer to.
-        budget_bytes: memory for decoded images, 3 bytes per pixel; the image in use is kept even if it is larger.
+        budget_bytes: memory for decoded images, a byte per pixel and channel; the image in use is kept even if larger.
         max_pixels: limit of a single image.
         memory: what decoding waits for, shared with others; None: a budget of its own.
+        channels: of the crops, 1, 3 or 4; see `Picture.planes8`.
     """
 
     def __init__(
@@ -393,8 +396,10 @@ class CropReader:
         budget_bytes: int = 2**30,
         max_pixels: int = MAX_PIXELS,
         memory: MemoryBudget | None = None,
+        channels: int = 3,
     ) -> None:
         self._memory = memory or MemoryBudget()
+        self._channels = channels
         self._images = images.images
         self._budget_bytes = budget_bytes
         self._max_pixels = max_pixels
@@ -405,7 +410,7 @@ class CropReader:
         """One line for each image that was not plain 8-bit RGB or gray: what was done to it."""
 
     def read(self, crops: Crops, row: int) -> Pixels:
-        """One crop, uint8 [side, side, 3], contiguous. Any thread may call.
+        """One crop, uint8 [side, side, channels], contiguous. Any thread may call.
 
         Raises:
             ImageError: the file cannot be decoded, or is not the one whose header was read.
@@ -429,7 +434,7 @@ class CropReader:
                 self._decoded.move_to_end(position)
                 return self._decoded[position]
         image = self._images[position]
-        decoded = decode(image, self._max_pixels, self._memory)
+        decoded = decode(image, self._max_pixels, self._memory, self._channels)
         pixels: Pixels = decoded.array
         with self._lock:
             self.notes.update(f"{display_name(image.place)}: {note}" for note in decoded.notes)

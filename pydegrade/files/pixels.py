@@ -16,16 +16,19 @@ Pixels = NDArray[np.uint8]
 
 
 def to_float(pixels: NDArray[Any]) -> torch.Tensor:
-    """uint8 or uint16 [H, W, 3] -> float32 [3, H, W] with values k / 255 or k / 65535, each the float32 nearest to the
-    quotient."""
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ValueError(f"to_float: pixels must be uint8 or uint16 [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
+    """uint8 or uint16 [H, W, C] -> float32 [C, H, W], C 1, 3 or 4, with values k / 255 or k / 65535, each the float32
+    nearest to the quotient."""
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        raise ValueError(
+            f"to_float: pixels must be uint8 or uint16 [H, W, 1, 3 or 4], got {pixels.dtype} {list(pixels.shape)}"
+        )
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return torch.from_numpy(np.divide(planes, np.float32(np.iinfo(pixels.dtype).max), dtype=np.float32))
 
 
 def to_uint8(image: torch.Tensor) -> Pixels:
-    """float32 [3, H, W] -> uint8 [H, W, 3]: clipped to [0, 1], times 255, rounded half to even. Inverse of `to_float`.
+    """float32 [C, H, W] -> uint8 [H, W, C], C 1, 3 or 4: clipped to [0, 1], times 255, rounded half to even. Inverse of
+    `to_float`.
 
     Raises:
         ValueError: wrong shape or dtype, NaN or infinity.
@@ -34,13 +37,13 @@ def to_uint8(image: torch.Tensor) -> Pixels:
 
 
 def to_uint16(image: torch.Tensor) -> NDArray[np.uint16]:
-    """float32 [3, H, W] -> uint16 [H, W, 3]: clipped to [0, 1], times 65535, rounded half to even. Errors as `to_uint8`."""
+    """float32 [C, H, W] -> uint16 [H, W, C]: clipped to [0, 1], times 65535, rounded half to even. Errors as `to_uint8`."""
     return _to_integers(image, "to_uint16", np.uint16)
 
 
 def _to_integers(image: torch.Tensor, name: str, dtype: Any) -> NDArray[Any]:
-    if image.dtype != torch.float32 or image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"{name}: image must be float32 [3, H, W], got {image.dtype} {list(image.shape)}")
+    if image.dtype != torch.float32 or image.ndim != 3 or image.shape[0] not in (1, 3, 4):
+        raise ValueError(f"{name}: image must be float32 [1, 3 or 4, H, W], got {image.dtype} {list(image.shape)}")
     white = np.iinfo(dtype).max
     levels = np.rint(image.detach().cpu().numpy() * np.float32(white))
     if not np.isfinite(levels).all():

@@ -119,6 +119,27 @@ class Picture:
             picture = replace(picture, profile=None, notes=(*picture.notes, *picture._profile_notes()))
         return picture.rgb()
 
+    def planes8(self, channels: int) -> Picture:
+        """8 bits in the channels of a network, [H, W, channels]; see `rgb8` for depth and profiles.
+
+        Args:
+            channels: 1: brightness, as `luma` gives it for RGB; 3: RGB; 4: RGB and alpha, which is opaque where the file
+                has none.
+        """
+        picture = self.rgb8()
+        if channels == 3:
+            return picture
+        if channels == 1:
+            return replace(picture, array=luma(picture.array)[..., None])
+        if channels != 4:
+            raise ValueError(f"planes8: channels must be 1, 3 or 4, got {channels}")
+        alpha = np.full(picture.array.shape[:2], 255, np.uint8)
+        if self.channels in (2, 4):
+            stored = self.array[..., -1]
+            alpha = stored if stored.dtype == np.uint8 else ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        notes = tuple(note for note in picture.notes if note != "alpha channel dropped")
+        return replace(picture, array=np.dstack([picture.array, alpha]), notes=notes)
+
     def _profile_notes(self) -> tuple[str, ...]:
         assert self.profile is not None
         try:
@@ -140,6 +161,16 @@ class Picture:
         except ImageCms.PyCMSError:
             return replace(self, profile=None, notes=(*self.notes, "colour profile is damaged, ignored"))
         return Picture(converted, None, (*self.notes, f"converted from {profile_name(self.profile)} to sRGB"))
+
+
+def luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Brightness of 8-bit RGB, uint8 [H, W, 3] -> [H, W] from 0 to 255: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), what
+    Pillow's and OpenCV's gray and MATLAB's `rgb2gray` are up to a rounding. Gray images come back as they are.
+
+    In integers: (19595 R + 38470 G + 7471 B + 2^15) / 2^16, as Pillow computes it.
+    """
+    red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
+    return ((19595 * red + 38470 * green + 7471 * blue + 2**15) >> 16).astype(np.uint8)
 
 
 class ImageFile:

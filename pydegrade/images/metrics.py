@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .imresize import imresize
 
-Channel = Literal["y", "rgb"]
+Channel = Literal["y", "rgb", "gray"]
 Precision = Literal["uint8", "double", "unrounded"]
 BicubicPath = Literal["y-double", "rgb-uint8"]
 Image = NDArray[Any] | torch.Tensor
@@ -40,7 +40,7 @@ SSIM_TAPS = tuple(tap / math.fsum(_HALF_WINDOW[:0:-1] + _HALF_WINDOW) for tap in
 """Weights of the window along one axis, the outermost first."""
 _SSIM_ROWS = 64  # of the SSIM map at once, so that the work stays in cache
 
-_NAME = re.compile(r"(y|rgb)-(uint8|double|unrounded)-border(\d+)")
+_NAME = re.compile(r"(y|rgb|gray)-(uint8|double|unrounded)-border(\d+)")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Protocol:
     Attributes:
         channel: "y" is the luma of MATLAB's `rgb2ycbcr` (ITU-R BT.601, 16 to 235); gray images are compared as they
             are, as the usual MATLAB scripts do. "rgb" is all channels: PSNR of their common mean squared error, mean of
-            the channels' SSIM.
+            the channels' SSIM. "gray" is for images of one channel, compared as they are, 0 to 255.
         border: px cut off every side before comparing; most papers cut `scale`.
         precision: "uint8" rounds images to 8 bits, as files are, and luma too, as MATLAB does for uint8 images.
             "double" rounds the images but not the luma, as BasicSR and scripts with `im2double` do; only for "y".
@@ -64,14 +64,16 @@ class Protocol:
     precision: Precision = "uint8"
 
     def __post_init__(self) -> None:
-        if self.channel not in ("y", "rgb"):
-            raise ValueError(f"Protocol: channel must be 'y' or 'rgb', got {self.channel!r}")
+        if self.channel not in ("y", "rgb", "gray"):
+            raise ValueError(f"Protocol: channel must be 'y', 'rgb' or 'gray', got {self.channel!r}")
         if isinstance(self.border, bool) or not isinstance(self.border, int) or self.border < 0:
             raise ValueError(f"Protocol: border must be a whole number of px >= 0, got {self.border!r}")
         if self.precision not in ("uint8", "double", "unrounded"):
             raise ValueError(f"Protocol: precision must be 'uint8', 'double' or 'unrounded', got {self.precision!r}")
-        if self.channel == "rgb" and self.precision == "double":
-            raise ValueError("Protocol: precision must be 'uint8' or 'unrounded' for channel 'rgb', got 'double'")
+        if self.channel != "y" and self.precision == "double":
+            raise ValueError(
+                f"Protocol: precision must be 'uint8' or 'unrounded' for channel {self.channel!r}, got 'double'"
+            )
 
     def __str__(self) -> str:
         return f"{self.channel}-{self.precision}-border{self.border}"
@@ -223,6 +225,8 @@ def _pairs(
     if ours.shape != theirs.shape:
         got = f"{list(image.shape)} and {list(reference.shape)}"
         raise ValueError(f"{where}: image and reference must have the same shape, got {got}")
+    if protocol.channel == "gray" and ours.shape[3] != 1:
+        raise ValueError(f"{where}: images must have one channel under {protocol}, got {ours.shape[3]}")
     border = protocol.border
     if min(ours.shape[1:3]) <= 2 * border:
         sides = f"{ours.shape[1]} x {ours.shape[2]}"

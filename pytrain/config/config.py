@@ -174,9 +174,24 @@ def loads(
     given: dict[KeyPath, str] = {}
     for override in overrides:
         given[_apply(data, override)] = override
-    places = Places(origin, key_lines(text), given)
+    places = _renamed(data, Places(origin, key_lines(text), given))
     read = _read(data, places)
     return replace(_with_whole_paths(read, (), places, Path(folder)), places=places)
+
+
+def _renamed(data: dict[str, Any], places: Places) -> Places:
+    """Give options that files of earlier versions call otherwise the names of this one, in the tables and in the places."""
+    for section, kind in SECTIONS.items():
+        table = data.get(section)
+        for name, known in options_of(kind).items():
+            former = known.extra.get("formerly")
+            if former and isinstance(table, dict) and former in table and name not in table:
+                table[name] = table.pop(former)
+                old, new = (section, former), (section, name)
+                lines = {new if path == old else path: line for path, line in places.lines.items()}
+                overrides = {new if path == old else path: text for path, text in places.overrides.items()}
+                places = replace(places, lines=lines, overrides=overrides)
+    return places
 
 
 def _read(data: dict[str, Any], places: Places) -> Config:
@@ -449,10 +464,11 @@ def _changes(before: Mapping[str, Any], record: Any, where: str) -> list[str]:
         if name == "places" or not member.extra.get("moves_weights", True):
             continue
         value = getattr(record, name)
-        old = before.get(name, plain(member.default))
+        old = before.get(name, before.get(member.extra.get("formerly", name), plain(member.default)))
         if dataclasses.is_dataclass(value) and isinstance(old, Mapping):
             lines += _changes(old, value, f"{where}{name}.")
         elif old != plain(value):
             lines.append(f"{where}{name}: {shown(plain(value))}, it was {shown(old)}")
-    gone = [name for name in before if name not in known]
+    former = {member.extra.get("formerly") for member in known.values()}
+    gone = [name for name in before if name not in known and name not in former]
     return lines + [f"{where}{name}: no option any more, it was {shown(before[name])}" for name in gone]

@@ -120,7 +120,7 @@ class RawBatch:
     Attributes:
         step: number of the step.
         indices: int64 [b], sample numbers.
-        images: uint8 [b, 3, H, W] RGB by name, contiguous; "hr" is always there.
+        images: uint8 [b, C, H, W] by name, contiguous; "hr" is always there. C as `Source.channels`.
         unreadable: images that were found unreadable for this batch; the same one may be named again by later batches.
     """
 
@@ -145,6 +145,8 @@ class Unreadable:
     reason: str
 
 
+_KINDS = {1: " in gray", 3: "", 4: " with alpha"}
+
 Listing = Mapping[str, Sequence[Sequence[Any]]]
 """[name, height, width, bytes] of every image by the name of its set."""
 
@@ -160,6 +162,7 @@ class Source:
         factors: by name, how many times smaller than hr: 1 or the scale.
         notes: one line for each image that was left out and each that has no partner.
         changed: names of images that have another number of bytes than in the listing that the opening was given.
+        channels: of the crops: 1 gray (`pydegrade.files.read.luma` of RGB files), 3 RGB, 4 RGB and alpha.
     """
 
     config: DataConfig
@@ -168,18 +171,21 @@ class Source:
     factors: Mapping[str, int]
     notes: tuple[str, ...]
     changed: tuple[str, ...] = ()
+    channels: int = 3
 
     @property
     def digest(self) -> str:
         """16 hex digits: equal digests and seeds mean equal crops."""
         lines = [f"{self.config.crop_px} {self.config.augment}\n"]
         lines += [f"{name} {self.factors[name]} {images.digest}\n" for name, images in self.images.items()]
+        if self.channels != 3:
+            lines.append(f"{self.channels} channels\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
     @property
     def decoded_bytes(self) -> int:
         """Memory that all images would take, decoded."""
-        return 3 * sum(_pixels(images) for images in self.images.values())
+        return self.channels * sum(_pixels(images) for images in self.images.values())
 
     def describe(self) -> str:
         """One line for people."""
@@ -189,7 +195,7 @@ class Source:
         readers = f"{self.config.workers} decoding processes" if self.config.workers else "one decoding thread"
         return (
             f"{len(hr.images)} images ({hr.origin}{also}), {_pixels(hr) / 1e6:.1f} megapixels, "
-            f"crops of {self.config.crop_px} px, {readers}, cache holds {cached:.0%}"
+            f"crops of {self.config.crop_px} px{_KINDS[self.channels]}, {readers}, cache holds {cached:.0%}"
         )
 
     def crops(self, indices: NDArray[np.int64], attempt: int = 0) -> Crops:
@@ -222,7 +228,12 @@ def step_indices(step: int, batch: int, rank: int = 0, world: int = 1) -> NDArra
 
 
 def open_source(
-    config: DataConfig, names: tuple[str, ...], scale: int, seed: int, listing: Listing | None = None
+    config: DataConfig,
+    names: tuple[str, ...],
+    scale: int,
+    seed: int,
+    listing: Listing | None = None,
+    channels: int = 3,
 ) -> Source:
     """Find the images of a run, read their headers, match partners.
 
@@ -233,6 +244,7 @@ def open_source(
         seed: of the run.
         listing: `Source.listing` of an earlier opening, for a run that goes on: images that have vanished or changed their
             size since keep their numbers, and count as unreadable. Without effect when there are new ones.
+        channels: of the crops, those of the network: 1, 3 or 4.
     Raises:
         ConfigError: options that do not fit the method or each other.
         DataError: nothing usable, images without partner, partners of another size. One line.
@@ -249,7 +261,7 @@ def open_source(
     hr = chosen(known.completed if known else found, config.images, config.exclude, "data")
     if known is not None:
         if {image.name for image in hr.images} != set(known.names):
-            return open_source(config, names, scale, seed)
+            return open_source(config, names, scale, seed, channels=channels)
         hr = known.in_order(hr)
     notes = [f"left out: {line}" for line in hr.excluded]
 
@@ -263,7 +275,7 @@ def open_source(
         )
         factors[name] = size_factor(where, hr, images[name], scale, may_be_hr=name != "lr")
         notes += [f"{where}: {line}" for line in unused]
-    return Source(config, seed, images, factors, tuple(notes), known.changed if known else ())
+    return Source(config, seed, images, factors, tuple(notes), known.changed if known else (), channels)
 
 
 class _Known:
@@ -454,14 +466,15 @@ class _Cutter:
         total = sum(_pixels(images) for images in source.images.values())
         self._source = source
         self._readers = {
-            name: CropReader(images, cache_bytes * _pixels(images) // total) for name, images in source.images.items()
+            name: CropReader(images, cache_bytes * _pixels(images) // total, channels=source.channels)
+            for name, images in source.images.items()
         }
         positions = {image.name: position for position, image in enumerate(source.images["hr"].images)}
         # From which sample on an image is not tried any more, by its position.
         self._unreadable = {positions[name]: index for name, index in part.unreadable.items() if name in positions}
 
     def cut(self, crops: Crops, row: int, out: Mapping[str, NDArray[np.uint8]]) -> list[Unreadable]:
-        """Fill uint8 [3, H, W] of every name.
+        """Fill uint8 [C, H, W] of every name.
 
         Returns:
             Images that were found unreadable on the way.
@@ -496,7 +509,9 @@ class _Cutter:
 def _empty(source: Source, rows: int) -> dict[str, Tensor]:
     """Room for the images of some samples."""
     sides_px = {name: source.config.crop_px // factor for name, factor in source.factors.items()}
-    return {name: torch.empty((rows, 3, side, side), dtype=torch.uint8) for name, side in sides_px.items()}
+    return {
+        name: torch.empty((rows, source.channels, side, side), dtype=torch.uint8) for name, side in sides_px.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -28,10 +28,11 @@ from pydegrade.errors import ImageError
 from pydegrade.files.dataset import HrImages, decode, decode_as_stored, find_images
 from pydegrade.files.pixels import Pixels, to_float, to_uint8
 from pydegrade.files.write import write_image
-from pydegrade.images.metrics import SSIM_WINDOW_PX, Protocol, Score, bicubic_scores, psnr, ssim
+from pydegrade.images.metrics import SSIM_WINDOW_PX, Precision, Protocol, Score, bicubic_scores, psnr, ssim
 
 from ..data.source import MOST_CROP_PX, chosen, find_partners, size_factor
 from ..errors import ConfigError, DataError, nearest, one_line
+from ..nets import channels_of
 from ..options import Texts, option, options, require
 from ..settings import MOST_SEEDS, MOST_STEPS
 from .adapt import adapt, kernel_of
@@ -125,14 +126,21 @@ class EvaluateConfig:
             protocol_of(name, scale=1)
 
 
-def protocol_of(name: str, scale: int) -> Protocol:
+def protocol_of(name: str, scale: int, channels: int = 3) -> Protocol:
     """The protocol of a name; without "-borderN" the border is the scale.
+
+    Networks of one channel are measured on it, from 0 to 255, and the protocol says so: "y-uint8" and "rgb-uint8" become
+    "gray-uint8-borderN". Of RGB and alpha the colours are measured.
 
     Raises:
         ConfigError: no such protocol.
     """
     try:
-        return Protocol.parse(name if "-border" in name else f"{name}-border{scale}")
+        protocol = Protocol.parse(name if "-border" in name else f"{name}-border{scale}")
+        if channels == 1:
+            precision: Precision = "unrounded" if protocol.precision == "unrounded" else "uint8"
+            return Protocol("gray", protocol.border, precision)
+        return protocol
     except ValueError:
         message = f"evaluate.protocols must be like 'y-uint8' or 'rgb-uint8-border0', got {name!r}"
         raise ConfigError(message) from None
@@ -142,7 +150,7 @@ def score_names(config: EvaluateConfig, sets: Sequence[EvalSet]) -> list[str]:
     """The names of `EvalResult.scores`, known before anything is measured."""
     names = []
     for one in sets:
-        protocols = [protocol_of(name, one.scale) for name in config.protocols]
+        protocols = [protocol_of(name, one.scale, one.channels) for name in config.protocols]
         names += [f"{one.name}/{kind}" for kind in ("psnr", "ssim")]
         names += [f"{one.name}/{kind}-{protocol}" for protocol in protocols[1:] for kind in ("psnr", "ssim")]
     return names
@@ -157,8 +165,8 @@ class EvalPair:
 
     Attributes:
         name: of the HR image.
-        hr: what results are compared with, uint8 [H, W, 3], or [H, W] where the file has a single channel.
-        lr: uint8 [H / scale, W / scale, 3].
+        hr: what results are compared with, uint8 [H, W, 3], or [H, W] where the file or the network has a single channel.
+        lr: uint8 [H / scale, W / scale, C], C of the network.
     """
 
     name: str
@@ -177,6 +185,7 @@ class EvalSet:
         lr: their partners in the same order, None where LR is made.
         tasks: one per image, None without a space.
         held: the pairs, if they fit into memory.
+        channels: of the network: 1, 3 or 4.
     """
 
     config: EvalSetConfig
@@ -185,6 +194,7 @@ class EvalSet:
     lr: HrImages | None
     tasks: TaskBatch | None
     held: tuple[EvalPair, ...] | None = None
+    channels: int = 3
 
     @property
     def name(self) -> str:
@@ -220,7 +230,7 @@ class EvalSet:
 
 
 def open_sets(
-    config: EvaluateConfig, scale: int, task_scales: Mapping[str, int] = MappingProxyType({})
+    config: EvaluateConfig, scale: int, task_scales: Mapping[str, int] = MappingProxyType({}), channels: int = 3
 ) -> tuple[EvalSet, ...]:
     """Find the images of all sets, read and degrade what fits into memory.
 
@@ -228,6 +238,7 @@ def open_sets(
         config: the table `[evaluate]`.
         scale: of the network.
         task_scales: scale by task, of a network that has several; sets that name a task have its scale.
+        channels: of the images that the network takes: 1, 3 or 4.
     Raises:
         ConfigError: a space of another scale, no such image or task, a crop that is no multiple of the scale.
         DataError: nothing usable, partners missing or of another size, an image too small to measure. One line.
@@ -241,11 +252,11 @@ def open_sets(
             )
         own_scale = task_scales[one.task] if one.task else scale
         borders = [protocol_of(name, own_scale).border for name in config.protocols]
-        opened.append(_open_set(one, own_scale, SSIM_WINDOW_PX + 2 * max(borders)))
+        opened.append(_open_set(one, own_scale, SSIM_WINDOW_PX + 2 * max(borders), channels))
     return tuple(opened)
 
 
-def _open_set(config: EvalSetConfig, scale: int, least_px: int) -> EvalSet:
+def _open_set(config: EvalSetConfig, scale: int, least_px: int, channels: int) -> EvalSet:
     where = f"evaluate.sets ({config.name})"
     if config.crop_px % scale:
         raise ConfigError(f"{where}: crop_px must be a multiple of the scale {scale}, got {config.crop_px}")
@@ -284,10 +295,10 @@ def _open_set(config: EvalSetConfig, scale: int, least_px: int) -> EvalSet:
             tasks = tasks.replace(**{f"{space.target}.weight": 0.0})
     if config.adapt_steps:
         _check_adapting(where, scale, hr, sides_px, tasks)
-    opened = EvalSet(config, scale, hr, lr, tasks)
+    opened = EvalSet(config, scale, hr, lr, tasks, channels=channels)
     if 3 * int(sides_px.prod(axis=1).sum()) > HELD_BYTES:
         return opened
-    return EvalSet(config, scale, hr, lr, tasks, tuple(opened.pairs()))
+    return replace(opened, held=tuple(opened.pairs()))
 
 
 def _check_adapting(where: str, scale: int, hr: HrImages, sides_px: NDArray[np.int64], tasks: TaskBatch | None) -> None:
@@ -320,22 +331,28 @@ def _pair(eval_set: EvalSet, position: int) -> EvalPair:
     scale, image = eval_set.scale, eval_set.hr.images[position]
     try:
         picture = decode_as_stored(image)
-        lr_file = None if eval_set.lr is None else decode(eval_set.lr.images[position]).array
+        partner = None if eval_set.lr is None else eval_set.lr.images[position]
+        lr_file = None if partner is None else decode(partner, channels=eval_set.channels).array
     except (ImageError, OSError) as error:
         raise DataError(f"evaluate.sets ({eval_set.name}): {one_line(error, 400)}") from None
-    hr: Pixels = picture.rgb8().array
+    hr: Pixels = picture.planes8(eval_set.channels).array
     top, left, height, width = _window(hr.shape[0] // scale, hr.shape[1] // scale, eval_set.config.crop_px // scale)
     hr = np.ascontiguousarray(hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale])
     if lr_file is not None:
         lr = np.ascontiguousarray(lr_file[top : top + height, left : left + width])
     elif eval_set.tasks is not None:
-        (pair,) = degrade_pairs([to_float(hr)], eval_set.tasks.take(np.array([position])))
+        try:
+            (pair,) = degrade_pairs([to_float(hr)], eval_set.tasks.take(np.array([position])))
+        except ValueError as error:
+            # An op that needs colour, on gray images.
+            raise ConfigError(f"evaluate.sets ({eval_set.name}): space: {one_line(error)}") from None
         lr = to_uint8(pair.lr)
         if eval_set.reference == "target":
             hr = to_uint8(pair.target)
     else:
         lr = np.asarray(imresize(hr, 1 / scale))
-    return EvalPair(image.name, np.ascontiguousarray(hr[..., 0]) if picture.gray else hr, lr)
+    one_plane = eval_set.channels == 1 or picture.gray
+    return EvalPair(image.name, np.ascontiguousarray(hr[..., 0] if one_plane else hr[..., :3]), lr)
 
 
 def _window(height: int, width: int, side: int) -> tuple[int, int, int, int]:
@@ -489,7 +506,7 @@ def evaluate(
         if isinstance(net, nn.Module):
             net.eval()
         for eval_set in sets:
-            protocols = [protocol_of(name, eval_set.scale) for name in config.protocols]
+            protocols = [protocol_of(name, eval_set.scale, eval_set.channels) for name in config.protocols]
             own = _for_task(net, eval_set.config.task)
             _check(own, eval_set, protocols)
             measured: list[list[Score]] = []
@@ -553,6 +570,10 @@ def _for_task(net: nn.Module | Baseline, task: str) -> nn.Module | Baseline:
 def _check(net: nn.Module | Baseline, eval_set: EvalSet, protocols: Sequence[Protocol]) -> None:
     """The network or baseline suits the set."""
     if isinstance(net, nn.Module):
+        if channels_of(net) != eval_set.channels:
+            raise ConfigError(
+                f"evaluate: net must take the {eval_set.channels} channels of the sets, got {channels_of(net)}"
+            )
         scale = getattr(net, "scale", None)
         if scale != eval_set.scale:
             raise ConfigError(f"evaluate: net must have the scale x{eval_set.scale} of the sets, got {scale!r}")
@@ -568,13 +589,14 @@ def _check(net: nn.Module | Baseline, eval_set: EvalSet, protocols: Sequence[Pro
 
 
 def _enlarged(net: nn.Module | str, pair: EvalPair, config: EvaluateConfig) -> Tensor:
-    """The network's output for one image, float32 [3, H, W] or, for gray HR, the mean of its channels [1, H, W]."""
+    """The network's colours for one image, float32 [3, H, W] or, for gray HR, the mean of its channels [1, H, W]."""
     scale = pair.hr.shape[0] // pair.lr.shape[0]
     if isinstance(net, nn.Module):
         tile_px = config.tile_px if 0 < config.tile_px < max(pair.lr.shape[:2]) else None
         image = upscale(net, to_float(pair.lr)[None], tile_px, config.overlap_px)[0]
     else:
         image = to_float(np.asarray(imresize(pair.lr, scale)))
+    image = image[:3]
     return image if pair.hr.ndim == 3 else image.mean(0, keepdim=True)
 
 
@@ -622,7 +644,8 @@ def _file_stem(name: str) -> str:
 def _strip(pair: EvalPair, result: Pixels, scale: int, label: str) -> SheetRow:
     """Bicubic, the network and HR side by side, where bicubic is farthest from HR."""
     hr = pair.hr if pair.hr.ndim == 3 else np.repeat(pair.hr[..., None], 3, axis=2)
-    bicubic = np.asarray(imresize(pair.lr, scale))
+    bicubic = np.asarray(imresize(pair.lr, scale))[..., :3]
+    bicubic = bicubic if bicubic.shape[2] == 3 else np.repeat(bicubic, 3, axis=2)
     top, left = _worst_square(bicubic, hr)
     window = slice(top, top + STRIP_PX), slice(left, left + STRIP_PX)
     protocol = Protocol("y", border=scale)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import ConfigError, DataError
+from ..nets import channels_of
 from .patches import upscale_patches
 
 # How far from a tile's inner edge its pixels begin to count, as a part of the overlap.
@@ -167,16 +168,18 @@ def upscale_array(
     overlap_px: int = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[Any]:
-    """Run an RGB network on an image array, keeping its type and its channels.
+    """Run a network on an image array, keeping the array's type and its channels.
 
     Args:
-        net: takes and gives three channels; see `upscale`.
+        net: takes and gives 3 channels, or 1 or 4 as its `in_channels` says; see `upscale`.
         array: [H, W], [H, W, 1] gray; [H, W, 2] gray and alpha; [H, W, 3] RGB; [H, W, 4] RGB and alpha. uint8, uint16
             or float in [0, 1].
         tile_px, overlap_px, progress: see `upscale`; the progress of alpha comes as a second run.
     Returns:
-        [sH, sW, the same channels] of the same type, clipped and, for integers, rounded half up. Gray is run as three
-        equal channels whose mean is taken. Alpha goes through the network like a gray image, unless it is constant.
+        [sH, sW, the same channels] of the same type, clipped and, for integers, rounded half up. An RGB network runs gray
+        as three equal channels, whose mean is taken, and alpha like a gray image, unless it is constant. A gray network
+        runs every channel by itself. A network of four channels runs colours and alpha together; what has no alpha is
+        opaque for it.
     Raises:
         ConfigError: another shape or type.
         NotFiniteError: the network gave NaN or infinity.
@@ -190,17 +193,29 @@ def upscale_array(
     planes = torch.from_numpy(np.ascontiguousarray(array.reshape(*array.shape[:2], channels), dtype=np.float32))
     planes = (planes / peak).permute(2, 0, 1)[None]
 
+    own_channels = channels_of(net)
+    if own_channels not in (1, 3, 4):
+        raise ConfigError(f"upscale_array: net must take 1, 3 or 4 channels, got {own_channels}")
+
     def run(image: Tensor) -> Tensor:
+        if own_channels == 1:
+            planes_out = [upscale(net, plane, tile_px, overlap_px, progress) for plane in image.split(1, 1)]
+            return torch.cat(planes_out, 1)
         out = upscale(net, image.expand(1, 3, -1, -1).contiguous(), tile_px, overlap_px, progress)
         return out if image.shape[1] == 3 else out.mean(1, keepdim=True)
 
     num_colours = 3 if channels >= 3 else 1
-    results = [run(planes[:, :num_colours])]
-    if channels in (2, 4):
-        alpha = planes[:, -1:]
-        if bool((alpha == alpha[0, 0, 0, 0]).all()):
+    colours, alpha = planes[:, :num_colours], planes[:, num_colours:]
+    if own_channels == 4:
+        opaque = alpha if alpha.shape[1] else torch.ones_like(planes[:, :1])
+        together = torch.cat([colours.expand(1, 3, -1, -1), opaque], 1)
+        out = upscale(net, together, tile_px, overlap_px, progress)
+        results = [out[:, :3] if num_colours == 3 else out[:, :3].mean(1, keepdim=True), out[:, 3 : 3 + alpha.shape[1]]]
+    else:
+        results = [run(colours)]
+        if alpha.shape[1] and bool((alpha == alpha[0, 0, 0, 0]).all()):
             results.append(alpha[..., :1, :1].expand(1, 1, *results[0].shape[-2:]))
-        else:
+        elif alpha.shape[1]:
             results.append(run(alpha))
 
     # Back to the array's type.

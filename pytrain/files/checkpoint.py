@@ -250,7 +250,12 @@ def load_model(path: str | Path, config: Any = None, scale: int | None = None, w
     if found is None or isinstance(found, nets.SpandrelConfig):
         wrapped = nets.spandrel_net.from_state(_float32(weights.state), str(path))
         net: nn.Module = wrapped
-        found = nets.SpandrelConfig(path=str(path), scale=wrapped.scale)
+        found = nets.SpandrelConfig(
+            path=str(path),
+            scale=wrapped.scale,
+            in_channels=wrapped.in_channels,
+            out_channels=wrapped.out_channels,
+        )
     else:
         # A fresh network draws weights that are overwritten at once: leave the caller's generator as it was.
         with torch.random.fork_rng(devices=[]):

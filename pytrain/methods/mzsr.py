@@ -121,7 +121,7 @@ class MzsrMethod(Method):
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """The weighted query losses, in float32: differences between w_k and w are too small for bfloat16."""
-        with torch.autocast(batch.target.device.type, enabled=False):
+        with torch.autocast("cuda" if batch.target.is_cuda else "cpu", enabled=False):
             # One kernel after the other on a CPU: a convolution whose weights differ per task is slow there.
             losses_TK = self.query_losses(nets["generator"], batch, batched=batch.target.is_cuda)
         after = losses_TK.mean(0)

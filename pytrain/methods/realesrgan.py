@@ -18,7 +18,7 @@ from pydegrade import TaskBatch, sample
 
 from ..data.batch import Batch
 from ..errors import ConfigError
-from ..nets import UNetDiscriminatorConfig, VGG19Features, build, load_vgg19
+from ..nets import UNetDiscriminatorConfig, VGG19Features, build, image_channels, load_vgg19
 from ..options import option, options, type_name
 from ..settings import MOST_STEPS
 from . import losses
@@ -95,6 +95,14 @@ class RealesrganMethod(Method):
     def __init__(self, config: RealesrganOptions, setup: Setup) -> None:
         self.config = config
         self.setup = setup
+        channels = image_channels(setup.net)
+        if config.perceptual_weight > 0 and channels != 3:
+            raise ConfigError(f"method.perceptual_weight must be 0 where images are not RGB, got {channels} channels")
+        if config.discriminator.in_channels != channels:
+            raise ConfigError(
+                f"method.discriminator.in_channels must be {channels} like the network's, "
+                f"got {config.discriminator.in_channels}"
+            )
         self.space = load_space(f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space, setup.scale)
         self.pixel_loss = PIXEL_LOSSES[config.loss]
         self.ranked_by_psnr = config.gan_weight == config.perceptual_weight == 0

@@ -18,6 +18,7 @@ from . import (
     dasr,
     dasr_predictor,
     dasr_srresnet,
+    dncnn,
     edsr,
     ipt,
     mzsr,
@@ -33,6 +34,7 @@ from . import (
 from .dasr import DASR, DASRConfig
 from .dasr_predictor import DASRPredictor, DASRPredictorConfig
 from .dasr_srresnet import DASRSRResNet, DASRSRResNetConfig, experts_from_srresnet
+from .dncnn import DnCNN, DnCNNConfig
 from .edsr import EDSR, EDSRConfig
 from .ipt import IPT, IPTConfig
 from .mzsr import MZSR, MZSRConfig
@@ -57,6 +59,8 @@ __all__ = [
     "DASRPredictorConfig",
     "DASRSRResNet",
     "DASRSRResNetConfig",
+    "DnCNN",
+    "DnCNNConfig",
     "EDSRConfig",
     "IPTConfig",
     "MZSRConfig",
@@ -77,10 +81,12 @@ __all__ = [
     "VGG19Features",
     "build",
     "canonical",
+    "channels_of",
     "config_from_dict",
     "config_to_dict",
     "detect",
     "experts_from_srresnet",
+    "image_channels",
     "load_vgg19",
     "num_parameters",
     "published",
@@ -121,6 +127,7 @@ NETS: dict[str, Net] = {
     "dasr_predictor": Net(DASRPredictorConfig, DASRPredictor, dasr_predictor.detect),
     "dasr_srresnet": Net(DASRSRResNetConfig, DASRSRResNet, dasr_srresnet.detect),
     "mzsr": Net(MZSRConfig, MZSR, mzsr.detect),
+    "dncnn": Net(DnCNNConfig, DnCNN, dncnn.detect),
     "ipt": Net(IPTConfig, IPT, ipt.detect, ipt.canonical, ipt.published),
     "spandrel": Net(
         SpandrelConfig, spandrel_net.build, lambda state: None, spandrel_net.canonical, spandrel_net.published
@@ -134,14 +141,36 @@ def build(config: Any) -> nn.Module:
     Args:
         config: one of the dataclasses in `NETS`.
     Returns:
-        A module on the CPU, float32, in training mode, with an integer attribute `scale`.
+        A module on the CPU, float32, in training mode, with integer attributes `scale` and `in_channels`.
     Raises:
         ConfigError: not a network's configuration.
     """
     net = NETS.get(getattr(config, "type", ""))
     if net is None or not isinstance(config, net.config):
         raise ConfigError(f"net: config must be one of the dataclasses in pytrain.nets.NETS, got {config!r}")
-    return net.build(config)
+    built = net.build(config)
+    setattr(built, "in_channels", getattr(config, "in_channels", 3))  # noqa: B010 (not a parameter or module)
+    return built
+
+
+def channels_of(net: nn.Module) -> int:
+    """Channels of the images that a network takes: 1 gray, 3 RGB, 4 RGB and alpha; 3 where it does not say."""
+    channels: Any = getattr(net, "in_channels", None)
+    return channels if isinstance(channels, int) else 3
+
+
+def image_channels(config: Any) -> int:
+    """Channels of the images that a network can be trained and measured on.
+
+    Raises:
+        ConfigError: it gives other channels than it takes, or others than gray, RGB, and RGB with alpha.
+    """
+    taken, given = getattr(config, "in_channels", 3), getattr(config, "out_channels", 3)
+    if taken not in (1, 3, 4):
+        raise ConfigError(f"net.in_channels must be 1 (gray), 3 (RGB) or 4 (RGB and alpha), got {taken}")
+    if given != taken:
+        raise ConfigError(f"net.out_channels must equal in_channels {taken}, images have one kind; got {given}")
+    return int(taken)
 
 
 def detect(state: Mapping[str, Tensor]) -> Any:

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..options import option, options, type_name
-from .parts import DIV2K_MEAN_RGB, MOST_FEATURES, ShuffleUpsampler, State, conv3x3, count_indices, rename, shuffle_scale
+from .parts import (
+    DIV2K_MEAN_RGB,
+    MOST_BLOCKS,
+    MOST_FEATURES,
+    ShuffleUpsampler,
+    State,
+    conv3x3,
+    count_indices,
+    rename,
+    shuffle_scale,
+)
 
 
 @options("net")
@@ -23,8 +33,8 @@ class RCANConfig:
     type: Literal["rcan"] = type_name("rcan")
     scale: Literal[2, 3, 4, 8] = option(4, "how many times larger the output is")
     num_features: int = option(64, "channels of the body", ge=1, le=MOST_FEATURES)
-    num_groups: int = option(10, "groups of blocks", ge=1, le=64)
-    num_blocks: int = option(20, "residual blocks per group", ge=1, le=64)
+    num_groups: int = option(10, "groups of blocks", ge=1, le=MOST_BLOCKS)
+    num_blocks: int = option(20, "residual blocks per group", ge=1, le=MOST_BLOCKS)
     reduction: int = option(16, "the attention's hidden width is num_features // reduction", ge=1, le=MOST_FEATURES)
     value_range: float = option(
         255.0, "pixels in [0, 1] are multiplied with this inside, as the released weights expect"
@@ -32,6 +42,9 @@ class RCANConfig:
     subtract_mean: bool = option(True, "subtract DIV2K's mean colour at the input, add it at the output")
 
     def __post_init__(self) -> None:
+        if self.num_groups * self.num_blocks > MOST_BLOCKS:
+            asked = self.num_groups * self.num_blocks
+            raise ConfigError(f"net.num_blocks times num_groups must be at most {MOST_BLOCKS}, got {asked}")
         if self.reduction > self.num_features:
             raise ConfigError(f"net.reduction must be at most num_features {self.num_features}, got {self.reduction}")
 

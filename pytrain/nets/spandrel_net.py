@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, one_line
 from ..options import option, options, type_name
-from .parts import MOST_SCALE, pad_to_multiple
+from .parts import MOST_CHANNELS, MOST_SCALE, pad_to_multiple
 from .weights import read_weights
 
 PREFIX = "model."
@@ -26,6 +26,8 @@ class SpandrelConfig:
     type: Literal["spandrel"] = type_name("spandrel")
     path: str = option("", "the model file", path=True)
     scale: int = option(0, "how many times larger the output is; 0: what the file says", ge=0, le=MOST_SCALE)
+    in_channels: int = option(3, "of the input, as in the file: 1 gray, 3 RGB, 4 RGB and alpha", ge=1, le=MOST_CHANNELS)
+    out_channels: int = option(3, "of the output, as in the file", ge=1, le=MOST_CHANNELS)
 
 
 class SpandrelNet(nn.Module):
@@ -35,6 +37,8 @@ class SpandrelNet(nn.Module):
         super().__init__()
         self.architecture_name: str = descriptor.architecture.name
         self.scale: int = descriptor.scale
+        self.in_channels: int = descriptor.input_channels
+        self.out_channels: int = descriptor.output_channels
         self.minimum_px: int = max(descriptor.size_requirements.minimum, 1)
         self.multiple_px: int = max(descriptor.size_requirements.multiple_of, 1)
         self.model: nn.Module = descriptor.model
@@ -76,6 +80,11 @@ def build(config: SpandrelConfig) -> SpandrelNet:
     net = from_state(read_weights(config.path).state, config.path)
     if config.scale not in (0, net.scale):
         raise ConfigError(f"net.scale must be {net.scale} for {Path(config.path).name}, got {config.scale}")
+    for name in ("in_channels", "out_channels"):
+        if getattr(config, name) != getattr(net, name):
+            raise ConfigError(
+                f"net.{name} must be {getattr(net, name)} for {Path(config.path).name}, got {getattr(config, name)}"
+            )
     return net.train()
 
 

@@ -34,6 +34,7 @@ from .parts import (
 )
 
 Upsampler = Literal["pixelshuffle", "pixelshuffledirect", "nearest+conv"]
+MOST_DEPTH = 256
 Depth = Annotated[int, Field(ge=1, le=64)]
 Heads = Annotated[int, Field(ge=1, le=1024)]
 
@@ -68,8 +69,8 @@ class SwinIRConfig:
         scales = {"pixelshuffle": (2, 3, 4, 8), "nearest+conv": (2, 4, 8)}.get(self.upsampler)
         if scales is not None:
             require("net.scale", self.scale, scales)
-        if not self.depths:
-            raise ConfigError("net.depths must have at least one entry, got []")
+        if not 1 <= sum(self.depths) <= MOST_DEPTH:
+            raise ConfigError(f"net.depths must be 1 to {MOST_DEPTH} blocks in all, got {sum(self.depths)}")
         if len(self.num_heads) != len(self.depths):
             raise ConfigError(f"net.num_heads must have {len(self.depths)} entries like depths, got {self.num_heads}")
         for heads in self.num_heads:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..config.config import Config
 from ..data.batch import Batch
 from ..methods.contract import Method
+from ..nets import image_channels
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def _activations(config: Config, method: Method, nets: Mapping[str, nn.Module], 
     tasks = method.select(step, indices)
     crop_px = method.hr_side_px(step) or config.data.crop_px
     scale = int(config.net.scale) if tasks is None else tasks.space.scale
-    hr = torch.empty(images, 3, crop_px, crop_px, device="meta")
-    lr = torch.empty(images, 3, crop_px // scale, crop_px // scale, device="meta")
+    channels = image_channels(config.net)
+    hr = torch.empty(images, channels, crop_px, crop_px, device="meta")
+    lr = torch.empty(images, channels, crop_px // scale, crop_px // scale, device="meta")
     extra = {name: lr if name.startswith("lr") else hr for name in method.images if name not in ("hr", "lr")}
     batch = Batch(indices, lr, hr, hr, tasks, extra)
     with torch.no_grad():

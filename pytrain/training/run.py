@@ -113,8 +113,10 @@ def open_run(
     check_adapting(config)
     path = _resume_file(folder, resume)
     listing = None if path is None else _read_listing(folder)
-    source = open_source(config.data, method.images, int(config.net.scale), config.run.seed, listing)
-    sets = open_sets(config.evaluate, int(config.net.scale), networks.task_scales(config.net)) if world.is_main else ()
+    scale, channels = int(config.net.scale), networks.image_channels(config.net)
+    source = open_source(config.data, method.images, scale, config.run.seed, listing, channels)
+    tasks = networks.task_scales(config.net)
+    sets = open_sets(config.evaluate, scale, tasks, channels) if world.is_main else ()
     if world.is_main:
         check_kept(config, score_names(config.evaluate, sets))
     log = open_log(folder, world.is_main) if open_log else Log(folder, config.log, config.run.steps, world.is_main)

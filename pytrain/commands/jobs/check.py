@@ -9,9 +9,10 @@ from pydegrade.commands.shell.options import chosen_device
 from ... import nets
 from ...config.config import Config, digest, method_name
 from ...data.source import open_source
+from ...errors import ConfigError
 from ...evaluation.evaluate import open_sets, score_names
 from ...methods.registry import METHODS
-from ...training import log, memory, opening
+from ...training import log, memory, opening, proof
 
 
 def findings(config: Config) -> list[str]:
@@ -21,16 +22,20 @@ def findings(config: Config) -> list[str]:
         PytrainError: the first that cannot be used.
     """
     log.check_packages(config.log)
+    proof.check_size(config.net)
     method = opening.build_method(config)
     opening.check_phases(config, method)
     opening.check_batch(config, method)
     opening.check_adapting(config)
     scale = int(config.net.scale)
-    source = open_source(config.data, method.images, scale, config.run.seed)
-    sets = open_sets(config.evaluate, scale, nets.task_scales(config.net))
+    channels = nets.image_channels(config.net)
+    source = open_source(config.data, method.images, scale, config.run.seed, channels=channels)
+    sets = open_sets(config.evaluate, scale, nets.task_scales(config.net), channels)
     opening.check_kept(config, score_names(config.evaluate, sets))
     with torch.random.fork_rng(devices=[]):
         networks = opening.fresh_nets(config, method, torch.device("cpu"))
+    for problem in proof.step_problems(config, method, networks):
+        raise ConfigError(problem)
 
     name = method_name(config.method)
     lines = [f"method: {name}, {METHODS[name].summary}"]

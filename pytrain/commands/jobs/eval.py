@@ -18,7 +18,7 @@ from ...config.config import Config
 from ...errors import ConfigError
 from ...evaluation.evaluate import EvalResult, EvalSetConfig, EvaluateConfig, Reference, evaluate, open_sets
 from ...files.checkpoint import load_model
-from ...nets import task_scales
+from ...nets import channels_of, image_channels, task_scales
 from ...training.opening import out_folder
 
 BASELINES = ("bicubic", "bicubic-y-double")
@@ -119,7 +119,11 @@ def measure(asked: EvalJob, device: torch.device, folder: Path | None) -> list[E
     configs = [model.config for model in loaded.values() if model is not None]
     configs += [asked.net] if asked.net is not None else []
     tasks = {task: own for one in configs for task, own in task_scales(one).items()}
-    sets = open_sets(settings, scales.pop(), tasks)
+    kinds = {channels_of(model.net) for model in loaded.values() if model is not None}
+    if len(kinds) > 1:
+        raise ConfigError(f"eval: models must take images of one kind, got {sorted(kinds)} channels")
+    channels = kinds.pop() if kinds else image_channels(asked.net) if asked.net is not None else 3
+    sets = open_sets(settings, scales.pop(), tasks, channels)
 
     named = dict(zip(labels(models), loaded.items()))
     progress = Progress(len(models) * sum(len(one.hr.images) for one in sets), 0, "images")
