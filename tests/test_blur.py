@@ -84,6 +84,33 @@ def test_a_kernel_of_one_tap_is_the_identity_in_any_row(shape, sizes, device):
         assert torch.equal(out[row], images[row]) == (size == 1 or shape == "delta")
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8", ">u2"])
+def test_kernel_files_of_any_byte_order_are_read(tmp_path, dtype):
+    values = np.arange(1, 10).reshape(3, 3).astype(dtype)
+    np.save(tmp_path / "k.npy", values / values.sum() if dtype != ">u2" else np.diag([0, 1, 0]).astype(dtype))
+    kernel = kernels.load(tmp_path / "k.npy")
+    assert kernel.dtype == np.dtype(np.float64)
+    assert kernel.dtype.isnative
+    assert abs(kernel.sum() - 1) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3",
+        "{",
+        "\x00",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000001, 1000000000001), }",
+    ],
+)
+def test_a_kernel_file_with_a_damaged_header_is_one_line(tmp_path, header):
+    text = header.encode().ljust(117) + b"\n"
+    (tmp_path / "k.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(72))
+    with pytest.raises(pydegrade.KernelError, match=r"k\.npy: not a NumPy file of numbers") as caught:
+        kernels.load(tmp_path / "k.npy")
+    assert "\n" not in str(caught.value)
+
+
 def test_kernels_equal_basicsr(shared):
     cases = json.loads((shared / "golden/basicsr_kernels.json").read_text())
     arrays = np.load(shared / "golden/basicsr_kernels.npz")

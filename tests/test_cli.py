@@ -707,3 +707,14 @@ def test_check_refuses_a_space_that_cannot_run(degrade, text, message, tmp_path)
     assert done.code == 2
     assert message in done.err
     assert done.err.count("\n") == 1
+
+
+def test_an_lmdb_that_a_full_disk_left_empty_is_begun_anew(degrade, tmp_path):
+    arguments = ("sample", "--tasks", "3", "--format", "lmdb", "--out", tmp_path / "out")
+    assert degrade(*arguments).code == 0
+    expected = (tmp_path / "out" / "manifest.csv").read_bytes()
+    for kind in ("hr", "lr", "target"):
+        (tmp_path / "out" / f"{kind}.lmdb" / "data.mdb").write_bytes(b"")
+    done = degrade(*arguments)
+    assert done.code == 0, done.err
+    assert (tmp_path / "out" / "manifest.csv").read_bytes() == expected

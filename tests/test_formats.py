@@ -20,6 +20,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
+import pydegrade
 from pydegrade.errors import ImageError
 from pydegrade.files.formats import tiff
 from pydegrade.files.read import image_size, read_header, read_picture, read_rgb8
@@ -811,3 +812,13 @@ def test_gamma_is_named():
     assert read_picture("a.png", content=content).notes == ("gamma 1 of gAMA is ignored",)
     content = write_png(upright(), 8, 2, chunk(b"gAMA", struct.pack(">I", 45455)))
     assert read_picture("a.png", content=content).notes == ()
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_pixels_have_the_byte_order_of_the_machine(tmp_path, byteorder):
+    values = np.arange(40 * 30, dtype=np.uint16).reshape(40, 30) * 50
+    tifffile.imwrite(tmp_path / "a.tif", values, byteorder=byteorder)
+    array = read_picture(tmp_path / "a.tif").array
+    assert array.dtype.isnative
+    assert np.array_equal(array, values)
+    assert pydegrade.imresize(array, 0.5).dtype == np.uint16

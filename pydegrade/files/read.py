@@ -204,7 +204,8 @@ class ImageFile:
             del content
             if array.shape[:2] != (info.height, info.width):
                 raise FormatError(f"corrupt or truncated (got {array.shape[1]} x {array.shape[0]} px)")
-            return _finished(array, info)
+            # The bytes of a number lie as in the machine, whatever the file has.
+            return _finished(array.astype(array.dtype.newbyteorder("="), copy=False), info)
 
 
 @contextmanager

@@ -194,6 +194,10 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
+_LMDB_LEAST_BYTES = 2 * 4096
+"""Two pages of meta data, with which every LMDB begins."""
+
+
 class LmdbStore:
     """One LMDB per kind in BasicSR's layout: `<folder>/<kind>.lmdb/{data.mdb,lock.mdb,meta_info.txt}`.
 
@@ -212,7 +216,10 @@ class LmdbStore:
         for kind in self._kinds:
             path = folder / f"{kind}.lmdb"
             make_folder(path)
-            if (path / "data.mdb").exists():
+            data = path / "data.mdb"
+            if data.exists() and data.stat().st_size < _LMDB_LEAST_BYTES:
+                data.unlink()  # a full disk left it before its first pages were written
+            if data.exists():
                 LmdbReader(path)  # the lmdb package trusts what it maps: a damaged file must not reach it
             with self._failures(path):
                 self._environments[kind] = lmdb.open(str(path), map_size=capacity_bytes)

@@ -349,9 +349,7 @@ def _config_of(path: str | Path, weights: Weights) -> Any:
     try:
         return nets.detect(weights.state)
     except CheckpointError as error:
-        try:
-            import spandrel  # noqa: F401
-        except ImportError:
+        if not nets.spandrel_net.is_usable():
             raise CheckpointError(f"{path}: {error}; spandrel knows more architectures: pip install spandrel") from None
         return None
 

@@ -67,6 +67,15 @@ def _spandrel() -> Any:
     return spandrel
 
 
+def is_usable() -> bool:
+    """Whether the package is installed and can be imported."""
+    try:
+        _spandrel()
+    except ConfigError:
+        return False
+    return True
+
+
 def build(config: SpandrelConfig) -> SpandrelNet:
     """The network of the file `config.path`, with its weights.
 
