@@ -83,8 +83,12 @@ bool is_dtype(const Memory& memory, pyd::Dtype expected) {
   } kLayouts[] = {{'i', 4}, {'i', 8}, {'u', 4}, {'f', 4}, {'f', 8}, {'u', 1}, {'u', 2}};
   const auto dtype = py::reinterpret_borrow<py::dtype>(memory.dtype);
   const auto& layout = kLayouts[static_cast<int>(expected)];
+  // The machine's order has two names: '=', and what `newbyteorder` gives.
+  const uint16_t one = 1;
+  const char machine = *reinterpret_cast<const uint8_t*>(&one) == 1 ? '<' : '>';
   const char order = dtype.byteorder();
-  return dtype.kind() == layout.kind && dtype.itemsize() == layout.size && (order == '=' || order == '|');
+  const bool native = order == '=' || order == '|' || order == machine;
+  return dtype.kind() == layout.kind && dtype.itemsize() == layout.size && native;
 }
 std::string dtype_name(const Memory& memory) {
   const std::string name = text(memory.dtype);
