@@ -498,9 +498,10 @@ def _taken(run: GroupingRun, number: int, improvements: NDArray[np.float64]) -> 
         if not options.regroup and number > 1:
             taken &= improvements <= options.thresholds_db[number - 2]
     if not taken.any():
+        remedy = "score more tasks, or give larger shares" if options.shares else "lower thresholds_db, or give shares"
         raise ConfigError(
             f"method.grouping: group {number} ({_bound_text(run, number)}) is empty, the largest improvement is "
-            f"{improvements.max():.3f} dB; lower thresholds_db, or give shares instead"
+            f"{improvements.max():.3f} dB; {remedy}"
         )
     return taken
 
