@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 from numpy.typing import NDArray
 
 from ..errors import DataError, one_line
@@ -27,7 +27,6 @@ else:
     import tomli as tomllib
 
 VERSION = 1
-LINE_COLUMNS = 110
 _HEAD = ("stage", "version", "digest", "made_from")
 
 
@@ -52,8 +51,11 @@ class StageRecord:
 
 
 def digest_of(value: Any) -> str:
-    """16 hex digits of plain values: texts, numbers, lists, tables."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    """16 hex digits of plain values: texts, finite numbers, lists, tables."""
+    try:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise DataError("a record's numbers must be finite, got NaN or infinity") from None
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -65,21 +67,16 @@ def write_record(path: Path, record: StageRecord, about: str) -> None:
         record: what.
         about: one line for people, put above as a comment.
     """
-    lines = [
-        f"# {about}",
-        f"stage = {_inline(record.stage)}",
-        f"version = {VERSION}",
-        f'digest = "{record.digest}"',
-        "",
-    ]
-    lines += ["[made_from]", *(f"{name} = {_inline(value)}" for name, value in record.made_from.items()), ""]
-    plain = {name: value for name, value in record.values.items() if not _is_table(value) and not _is_tables(value)}
-    text = "\n".join([*lines[:4], *_pairs(plain), *lines[4:]]) + "\n"
-    for name, value in record.values.items():
-        if _is_table(value):
-            text += f"[{name}]\n" + "\n".join(_pairs(value)) + "\n\n"
-        elif _is_tables(value):
-            text += "".join(f"[[{name}]]\n" + "\n".join(_pairs(table)) + "\n\n" for table in value)
+    tables = {name: value for name, value in record.values.items() if _is_table(value) or _is_tables(value)}
+    content = {
+        "stage": record.stage,
+        "version": VERSION,
+        "digest": record.digest,
+        **{name: value for name, value in record.values.items() if name not in tables},
+        "made_from": record.made_from,
+        **tables,
+    }
+    text = f"# {about}\n{tomli_w.dumps(content)}"
     atomic_write(path, lambda temporary: _write(temporary, text))
 
 
@@ -164,39 +161,3 @@ def _is_table(value: Any) -> bool:
 
 def _is_tables(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(entry, Mapping) for entry in value)
-
-
-def _pairs(table: Mapping[str, Any]) -> list[str]:
-    return [f"{name} = {_wrapped(value)}" for name, value in table.items()]
-
-
-def _inline(value: Any) -> str:
-    """One value on one line of TOML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped too.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{name} = {_inline(entry)}" for name, entry in value.items()) + " }"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_inline, value)) + "]"
-    if isinstance(value, float) and not math.isfinite(value):
-        raise DataError(f"a record's numbers must be finite, got {value}")
-    if not isinstance(value, (int, float)):
-        raise TypeError(f"no TOML form of {value!r}")
-    return repr(value)
-
-
-def _wrapped(value: Any) -> str:
-    """A value; long lists over several lines."""
-    whole = _inline(value)
-    if len(whole) <= LINE_COLUMNS or not isinstance(value, Sequence) or isinstance(value, str):
-        return whole
-    lines, line = [], ""
-    for entry in map(_inline, value):
-        if line and len(line) + len(entry) + 2 > LINE_COLUMNS:
-            lines.append(line)
-            line = ""
-        line += f"{entry}, "
-    return "[\n" + "".join(f"  {text.rstrip()}\n" for text in [*lines, line]) + "]"
