@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import OpError
+from .errors import OpError, shown
 from .native import binding, devices
 from .native.packed import Layout, dense_layout, pack, unpack
 from .plan import Plan, make_plan
-from .tasks.task import TaskBatch
+from .tasks.task import TaskBatch, check_tasks
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def degrade_batch(hr: torch.Tensor, tasks: TaskBatch) -> Pair:
 
 def _degrade_dense(hr: torch.Tensor, tasks: TaskBatch, want_target: bool) -> Pair:
     """`degrade_batch`; without a target, `hr` takes its place."""
+    check_tasks("degrade", tasks)
     if not isinstance(hr, torch.Tensor) or hr.dim() != 4:
         raise TypeError(f"degrade: hr must be a tensor [B, 3, H, W], got {_shape_of(hr)}")
     _check_image(hr, "hr", len(tasks))
@@ -239,6 +240,10 @@ def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | st
     Returns:
         What `degrade_batch` would do, without the images.
     """
+    check_tasks("prepare", tasks)
+    for name, side in (("height", height), ("width", width)):
+        if not isinstance(side, (int, np.integer)) or isinstance(side, bool) or not 1 <= side < 2**24:
+            raise ValueError(f"prepare: {name} must be a whole number of px >= 1, got {shown(side)}")
     sides = np.full(len(tasks), height, np.int32), np.full(len(tasks), width, np.int32)
     plan = make_plan(tasks, Layout.of_sizes(*sides))
     if plan.torch_ops:
@@ -333,6 +338,7 @@ def _chain_fields(plan: Plan) -> dict[str, Any]:
 
 
 def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tensor, Layout]:
+    check_tasks("degrade", tasks)
     if len(images) != len(tasks):
         raise ValueError(f"degrade: expected one image per task, got {len(images)} images and {len(tasks)} tasks")
     for row, image in enumerate(images):
@@ -351,6 +357,8 @@ def _check_image(image: torch.Tensor, name: str, batch: int | None) -> None:
         raise ValueError(f"degrade: {name} must be on the CPU or on CUDA, got {image.device}")
     if image.device.type == "cuda":
         devices.backend_of(image.device)
+    if image.layout != torch.strided:
+        raise ValueError(f"degrade: {name} must be dense, got {image.layout}")
     if image.dtype != torch.float32:
         hint = "; divide uint8 images by 255" if image.dtype == torch.uint8 else ""
         raise TypeError(f"degrade: {name} must be float32 in [0, 1], got {image.dtype}{hint}")

@@ -6,6 +6,7 @@ import difflib
 import errno
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 
 class PydegradeError(ValueError):
@@ -50,6 +51,23 @@ class WriteError(Exception):
     """
 
     exit_code = 1
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: one line, at most 80 letters, whatever a file or a caller gave."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, (list, tuple, dict)) and len(value) > 20:
+        kind = {list: "list", dict: "table"}.get(type(value), type(value).__name__)
+        return f"a {kind} of {len(value)} entries"
+    try:
+        dtype, shape = getattr(value, "dtype", None), tuple(getattr(value, "shape", ()))
+        if dtype is not None and (shape or getattr(value, "is_meta", False)):
+            return f"{type(value).__name__} {dtype} of shape {list(shape)}"
+        text = " ".join(repr(value).split("\n"))
+    except Exception:  # repr of a caller's own class may raise anything
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

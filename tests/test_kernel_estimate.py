@@ -79,5 +79,5 @@ def test_what_cannot_be_estimated_is_refused():
         estimate_kernel(np.zeros((31, 40)), 2)
     with pytest.raises(KernelError, match="no texture to estimate a kernel from"):
         estimate_kernel(np.full((64, 64, 3), 200, np.uint8), 2)
-    with pytest.raises(KernelError, match="scale must be a whole number >= 1, got 0"):
+    with pytest.raises(KernelError, match=r"scale must be a whole number in 1\.\.64, got 0"):
         estimate_kernel(np.zeros((64, 64)), 0)

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import shown
+from ..native.given import check_array, is_one_of
 from ..ops import kernels
 from .imresize import imresize
 
@@ -30,9 +32,11 @@ def blur_down(image: NDArray[Any], kernel: ArrayLike, scale: int, subsampling: S
     Returns:
         [ceil(H / scale), ceil(W / scale)] with the image's channels and dtype: uint8 rounded and clipped, float as it is.
     Raises:
-        ValueError: another shape, dtype or scale, an image smaller than the scale, or an unusable kernel.
+        TypeError: not an array. ValueError: another shape, dtype or scale, an image smaller than the scale, or an
+            unusable kernel.
     Source: Soh et al. 2020, arXiv:2002.12213, released code.
     """
+    image = check_array("blur_down: image", image)
     if (
         image.ndim not in (2, 3)
         or image.dtype.kind not in "uf"
@@ -43,10 +47,10 @@ def blur_down(image: NDArray[Any], kernel: ArrayLike, scale: int, subsampling: S
         )
     if not isinstance(scale, (int, np.integer)) or isinstance(scale, bool) or not 1 <= scale <= min(image.shape[:2]):
         raise ValueError(
-            f"blur_down: scale must be a whole number in 1..{min(image.shape[:2])}, the shorter side, got {scale!r}"
+            f"blur_down: scale must be a whole number in 1..{min(image.shape[:2])}, the shorter side, got {shown(scale)}"
         )
-    if subsampling not in ("direct", "bicubic"):
-        raise ValueError(f"blur_down: subsampling must be 'direct' or 'bicubic', got {subsampling!r}")
+    if not is_one_of(subsampling, ("direct", "bicubic")):
+        raise ValueError(f"blur_down: subsampling must be 'direct' or 'bicubic', got {shown(subsampling)}")
     weights = kernels.check(kernel, "blur_down: kernel")
     peak = 255.0 if image.dtype == np.uint8 else 1.0
     values = image.astype(np.float64) / peak

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import shown
 from ..native import binding
+from ..native.given import is_one_of, native_order
 from ..ops.library import LIBRARY
 from ..ops.resize import MODES
 
@@ -29,7 +31,6 @@ _DTYPES = ("uint8", "uint16", "float32", "float64")
 _PIXEL_TYPES: frozenset[Any] = frozenset(dtype for name in _DTYPES for dtype in (np.dtype(name), getattr(torch, name)))
 _MODES: dict[str, int] = {kernel: MODES.index(f"matlab_{kernel}") for kernel in KERNELS}  # type: ignore[arg-type]
 _WIDEST_KERNEL_PX = 6
-_DEFAULTS = ("bicubic", True, "symmetric", "class")
 
 
 # ---- How the samples of an image lie in memory
@@ -322,9 +323,10 @@ def imresize(
         TypeError, ValueError: one line naming the argument.
     Source: MATLAB imresize (R2015b); border "replicate": mathworks.com/matlabcentral/answers/1628; Keys 1981.
     """
-    if (kernel, antialias, border, semantics) != _DEFAULTS:
-        _check_names(kernel, antialias, border, semantics)
+    _check_names(kernel, antialias, border, semantics)
     is_tensor = isinstance(image, torch.Tensor)
+    if isinstance(image, np.ndarray):
+        image = native_order(image)
     _check_image(image, is_tensor)
     in_height, in_width = image.shape[-2:] if is_tensor else image.shape[:2]
     (scale_y, scale_x), (height, width) = _scales_and_sizes(in_height, in_width, scale, size)
@@ -332,8 +334,6 @@ def imresize(
         rule = kernel, bool(antialias), border, semantics
         out = torch.ops.pydegrade.imresize(image, height, width, scale_y, scale_x, *rule)
         return cast(ImageT, out)
-    if image.dtype not in _PIXEL_TYPES:
-        image = image.astype(image.dtype.newbyteorder("="))
     result: NDArray[Any] = np.empty((height, width, *image.shape[2:]), image.dtype)
     if result.size == 0:  # no channels
         return result
@@ -353,18 +353,20 @@ def _check_names(kernel: Any, antialias: Any, border: Any, semantics: Any) -> No
         ("semantics", semantics, SEMANTICS),
     )
     for name, value, known in choices:
-        if value not in known:
-            raise ValueError(f"imresize: {name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+        if not is_one_of(value, known):
+            raise ValueError(f"imresize: {name} must be one of {', '.join(map(repr, known))}, got {shown(value)}")
     if not isinstance(antialias, (bool, np.bool_)):
-        raise TypeError(f"imresize: antialias must be True or False, got {antialias!r}")
+        raise TypeError(f"imresize: antialias must be True or False, got {shown(antialias)}")
 
 
 def _check_image(image: Any, is_tensor: bool) -> None:
     if not is_tensor and not isinstance(image, np.ndarray):
         raise TypeError(f"imresize: image must be an array or a tensor, got {type(image).__name__}")
-    if image.dtype not in _PIXEL_TYPES and (is_tensor or image.dtype.newbyteorder("=") not in _PIXEL_TYPES):
+    if image.dtype not in _PIXEL_TYPES:
         dtype = str(image.dtype).removeprefix("torch.")
         raise TypeError(f"imresize: image must be {', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}, got {dtype}")
+    if is_tensor and image.layout != torch.strided:
+        raise ValueError(f"imresize: image must be dense, got {image.layout}")
     shape = tuple(image.shape)
     sides, dimensions = (shape[-2:], (2, 3, 4)) if is_tensor else (shape[:2], (2, 3))
     if len(shape) not in dimensions or 0 in sides:
@@ -405,7 +407,7 @@ def _checked_size(size: Any) -> tuple[int | None, int | None]:
     good = good and all(side is None or (isinstance(side, whole) and side >= 1) for side in pair)
     if not good or any(isinstance(side, bool) for side in pair):
         expected = "(height, width), whole numbers >= 1, one of them may be None"
-        raise ValueError(f"imresize: size must be {expected}, got {size!r}")
+        raise ValueError(f"imresize: size must be {expected}, got {shown(size)}")
     height, width = (None if side is None else int(side) for side in pair)
     return height, width
 
@@ -420,5 +422,5 @@ def _checked_scales(scale: Any) -> tuple[float, float]:
     )
     if not good:
         expected = "a number from 1e-06 to 1e+06 or (vertical, horizontal)"
-        raise ValueError(f"imresize: scale must be {expected}, got {scale!r}")
+        raise ValueError(f"imresize: scale must be {expected}, got {shown(scale)}")
     return float(pair[0]), float(pair[1])

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import KernelError
+from ..errors import KernelError, shown
+from ..native.given import check_array, is_one_of
 from ..ops import kernels
 from .blur_down import Subsampling
 
@@ -16,6 +17,7 @@ SPECTRUM_EXPONENT = 2.2
 """Power of photographs falls like |f|^-2.2. On 34 photographs (BSD, Set14) and 5 kernels at x2, exponents of 2.0, 2.2 and
 2.4 gave a mean error of the kernel's variance of +0.12, -0.02 and -0.16 px^2."""
 
+MAX_SCALE = 64
 _LOWEST, _HIGHEST = 0.05, 0.45
 _BLOCK_PX = (64, 32)
 _LEAST_VARIANCE_PX2 = 0.05
@@ -49,23 +51,26 @@ def estimate_kernel(image: NDArray[Any], scale: int, subsampling: Subsampling = 
 
     Args:
         image: [H, W] or [H, W, C], any real dtype; sides of at least 32 px.
-        scale: whole number >= 1, by which the image was made smaller.
+        scale: whole number, 1 to 64, by which the image was made smaller.
         subsampling: as in `blur_down`; with "bicubic" that filter's own response is taken out first.
     Returns:
         The kernel, of three standard deviations to each side, 15 to 51 px.
     Raises:
-        KernelError: an image too small or without any texture, or another scale or subsampling.
+        TypeError: not an array. KernelError: an image too small or without any texture, or another scale or subsampling.
     Source: the power law is that of natural images (Field 1987, JOSA A 4, 2379); the fit is ours.
     """
+    image = check_array("estimate_kernel: image", image)
+    if image.dtype.kind not in "fiub":
+        raise KernelError(f"estimate_kernel: image must hold real numbers, got {image.dtype}")
     if image.ndim not in (2, 3) or min(image.shape[:2]) < _BLOCK_PX[-1]:
         raise KernelError(
             f"estimate_kernel: image must be [H, W] or [H, W, C] with sides of at least {_BLOCK_PX[-1]} px, "
             f"got {list(image.shape)}"
         )
-    if not isinstance(scale, (int, np.integer)) or isinstance(scale, bool) or scale < 1:
-        raise KernelError(f"estimate_kernel: scale must be a whole number >= 1, got {scale!r}")
-    if subsampling not in ("direct", "bicubic"):
-        raise KernelError(f"estimate_kernel: subsampling must be 'direct' or 'bicubic', got {subsampling!r}")
+    if not isinstance(scale, (int, np.integer)) or isinstance(scale, bool) or not 1 <= scale <= MAX_SCALE:
+        raise KernelError(f"estimate_kernel: scale must be a whole number in 1..{MAX_SCALE}, got {shown(scale)}")
+    if not is_one_of(subsampling, ("direct", "bicubic")):
+        raise KernelError(f"estimate_kernel: subsampling must be 'direct' or 'bicubic', got {shown(subsampling)}")
     gray = image.astype(np.float64) if image.ndim == 2 else image.astype(np.float64).mean(2)
     side = next(side for side in _BLOCK_PX if min(gray.shape) >= side)
     power = _power(gray, side)

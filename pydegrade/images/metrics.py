@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .imresize import imresize
+from ..errors import shown
+from ..native.given import is_one_of, native_order
+from .imresize import MAX_SIDE_PX, imresize
 
 Channel = Literal["y", "rgb", "gray"]
 Precision = Literal["uint8", "double", "unrounded"]
@@ -40,7 +42,7 @@ SSIM_TAPS = tuple(tap / math.fsum(_HALF_WINDOW[:0:-1] + _HALF_WINDOW) for tap in
 """Weights of the window along one axis, the outermost first."""
 _SSIM_ROWS = 64  # of the SSIM map at once, so that the work stays in cache
 
-_NAME = re.compile(r"(y|rgb|gray)-(uint8|double|unrounded)-border(\d+)")
+_NAME = re.compile(r"(y|rgb|gray)-(uint8|double|unrounded)-border(\d{1,9})")
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,14 @@ class Protocol:
     precision: Precision = "uint8"
 
     def __post_init__(self) -> None:
-        if self.channel not in ("y", "rgb", "gray"):
-            raise ValueError(f"Protocol: channel must be 'y', 'rgb' or 'gray', got {self.channel!r}")
-        if isinstance(self.border, bool) or not isinstance(self.border, int) or self.border < 0:
-            raise ValueError(f"Protocol: border must be a whole number of px >= 0, got {self.border!r}")
-        if self.precision not in ("uint8", "double", "unrounded"):
-            raise ValueError(f"Protocol: precision must be 'uint8', 'double' or 'unrounded', got {self.precision!r}")
+        if not is_one_of(self.channel, ("y", "rgb", "gray")):
+            raise ValueError(f"Protocol: channel must be 'y', 'rgb' or 'gray', got {shown(self.channel)}")
+        if isinstance(self.border, bool) or not isinstance(self.border, int) or not 0 <= self.border <= MAX_SIDE_PX:
+            raise ValueError(f"Protocol: border must be a whole number of px >= 0, got {shown(self.border)}")
+        if not is_one_of(self.precision, ("uint8", "double", "unrounded")):
+            raise ValueError(
+                f"Protocol: precision must be 'uint8', 'double' or 'unrounded', got {shown(self.precision)}"
+            )
         if self.channel != "y" and self.precision == "double":
             raise ValueError(
                 f"Protocol: precision must be 'uint8' or 'unrounded' for channel {self.channel!r}, got 'double'"
@@ -83,7 +87,7 @@ class Protocol:
         """The protocol of a name such as "y-uint8-border4"."""
         match = _NAME.fullmatch(name) if isinstance(name, str) else None
         if match is None:
-            raise ValueError(f"Protocol: name must be like 'y-uint8-border4' or 'rgb-uint8-border0', got {name!r}")
+            raise ValueError(f"Protocol: name must be like 'y-uint8-border4' or 'rgb-uint8-border0', got {shown(name)}")
         return cls(match[1], int(match[3]), match[2])  # type: ignore[arg-type]
 
 
@@ -170,9 +174,9 @@ def bicubic_scores(
         (PSNR, SSIM); the path is appended to the names: "psnr-y-uint8-border4-bicubic-y-double".
     """
     if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
-        raise ValueError(f"bicubic_scores: scale must be a whole number >= 1, got {scale!r}")
-    if path not in ("y-double", "rgb-uint8"):
-        raise ValueError(f"bicubic_scores: path must be 'y-double' or 'rgb-uint8', got {path!r}")
+        raise ValueError(f"bicubic_scores: scale must be a whole number >= 1, got {shown(scale)}")
+    if not is_one_of(path, ("y-double", "rgb-uint8")):
+        raise ValueError(f"bicubic_scores: path must be 'y-double' or 'rgb-uint8', got {shown(path)}")
     if not isinstance(hr, np.ndarray) or hr.dtype != np.uint8 or (hr.ndim != 2 and hr.shape[2:] != (3,)):
         got = f"{hr.dtype} {list(hr.shape)}" if isinstance(hr, np.ndarray) else type(hr).__name__
         raise ValueError(f"bicubic_scores: hr must be uint8 [H, W] or [H, W, 3], got {got}")
@@ -242,11 +246,14 @@ def _batch(where: str, name: str, image: Any) -> NDArray[Any]:
     """[N, H, W, C] of any accepted image, not copied."""
     if not isinstance(image, (np.ndarray, torch.Tensor)):
         raise TypeError(f"{where}: {name} must be an array or a tensor, got {type(image).__name__}")
+    image = image if isinstance(image, torch.Tensor) else native_order(image)
     dtype = str(image.dtype).removeprefix("torch.")
     if dtype not in ("uint8", "float32", "float64"):
         raise TypeError(f"{where}: {name} must be uint8, float32 or float64, got {dtype}")
     shape = list(image.shape)
     if isinstance(image, torch.Tensor):
+        if image.is_meta or image.layout != torch.strided:
+            raise ValueError(f"{where}: {name} must be dense and have memory, got {image.layout} on {image.device}")
         values = image.detach().cpu().numpy()
         good = 2 <= len(shape) <= 4
         values = values.reshape((1,) * (4 - len(shape)) + values.shape).transpose(0, 2, 3, 1) if good else values

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from ..errors import shown
+
 try:
     from .. import _C
 except ImportError as error:  # the source tree before a build
@@ -30,6 +32,8 @@ FIELDS = _C.FIELDS
 POISSON_WORDS = next(at_least for name, _, _, _, at_least, _, _ in FIELDS["noise"] if name == "poisson_tables")
 """Of the alias tables (csrc/math/poisson.h)."""
 
+MAX_THREADS = 1024
+"""More threads than this are refused: starting them costs memory and may end the process."""
 _threads_override: int | None = None
 
 
@@ -42,11 +46,15 @@ def set_num_threads(threads: int | None) -> None:
     """Fix the number of CPU threads used by pydegrade; None returns to the default.
 
     The default is PYDEGRADE_NUM_THREADS if set, else `torch.get_num_threads()`, and never more than the processors this
-    process may run on. Inside a torch data-loader worker torch's number is 1, and so is ours. Results never depend on it.
+    process may run on; a number that is given here may be larger than that, up to 1024. Inside a torch data-loader worker
+    torch's number is 1, and so is ours. Results never depend on it.
     """
     global _threads_override
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"set_num_threads: threads must be an integer >= 1 or None, got {threads!r}")
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads is not None and not (whole and 1 <= threads <= MAX_THREADS):
+        raise ValueError(
+            f"set_num_threads: threads must be an integer in 1..{MAX_THREADS} or None, got {shown(threads)}"
+        )
     _threads_override = threads
 
 
@@ -55,7 +63,9 @@ def get_num_threads() -> int:
     if _threads_override is not None:
         return _threads_override
     requested = os.environ.get("PYDEGRADE_NUM_THREADS", "")
-    wanted = int(requested) if requested.isdigit() and int(requested) > 0 else torch.get_num_threads()
+    # Nine digits say whether it is beyond the limit; Python refuses to read thousands.
+    number = int(requested.lstrip("0")[:9] or 0) if requested.isascii() and requested.isdigit() else 0
+    wanted = min(number, MAX_THREADS) if number > 0 else torch.get_num_threads()
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(wanted, available))
 

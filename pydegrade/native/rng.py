@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import PydegradeError
+from ..errors import PydegradeError, shown
 from . import binding
+from .given import real_array
 
 LAYOUT_VERSION = 1
 NAMED_DRAW = 0x80000000
@@ -49,9 +50,9 @@ def hash64(name: str) -> int:
 def check_seed(seed: int) -> int:
     """The seed as an int; TypeError or PydegradeError unless it is a whole number in [0, 2^63)."""
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"seed must be a whole number, got {seed!r}")
+        raise TypeError(f"seed must be a whole number, got {shown(seed)}")
     if not 0 <= int(seed) < 2**63:
-        raise PydegradeError(f"seed must be in [0, 2^63), got {seed}")
+        raise PydegradeError(f"seed must be in [0, 2^63), got {shown(int(seed))}")
     return int(seed)
 
 
@@ -67,7 +68,7 @@ def check_indices(indices: ArrayLike, name: str = "indices") -> NDArray[np.int64
             if len(indices)
             else np.zeros(0, np.int64)
         )
-    values = np.asarray(indices)
+    values = real_array(f"{name} must be whole numbers in one dimension", indices, PydegradeError)
     if values.size == 0:
         return np.zeros(0, np.int64)
     if values.ndim > 1 or values.dtype.kind not in "iu":

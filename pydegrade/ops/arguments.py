@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import shown
 from ..native import devices
+from ..native.given import is_one_of, real_array
 
 
 def check_images(op: str, images: torch.Tensor, channels: int | None = None, values: str = " in [0, 1]") -> None:
@@ -22,6 +24,8 @@ def check_images(op: str, images: torch.Tensor, channels: int | None = None, val
         raise ValueError(f"{op}: images must be {layout} with {sides} >= 1, got shape {list(images.shape)}")
     if images.dtype != torch.float32:
         raise TypeError(f"{op}: images must be float32{values}, got {images.dtype}")
+    if images.layout != torch.strided:
+        raise ValueError(f"{op}: images must be dense, got {images.layout}")
     check_device(op, images)
 
 
@@ -43,11 +47,7 @@ def numbers(
     op: str, name: str, value: Any, batch: int, low: float, high: float, integer: bool = False
 ) -> NDArray[np.float64]:
     """One number or `batch` of them, in [low, high], as float64 [batch]."""
-    given = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
-    try:
-        values = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{op}: {name} must be a number or {batch} numbers, got {value!r}") from None
+    values = real_array(f"{op}: {name} must be a number or {batch} numbers", value).astype(np.float64)
     if values.shape not in ((), (batch,)):
         raise ValueError(f"{op}: {name} must be a number or of shape [{batch}], got shape {list(values.shape)}")
     # A comparison with NaN is false, so NaN is refused too.
@@ -65,13 +65,15 @@ def numbers(
 
 def codes(op: str, name: str, value: str | Sequence[str], choices: Sequence[str], batch: int) -> NDArray[np.int32]:
     """One name or `batch` of them, as positions in `choices`."""
+    if not isinstance(value, Collection) or getattr(value, "ndim", 1) == 0:
+        raise TypeError(f"{op}: {name} must be one name or {batch}, got {shown(value)}")
+    if not isinstance(value, str) and len(value) != batch:
+        raise ValueError(f"{op}: {name} must be one name or {batch}, got {len(value)}")
     names = [value] * batch if isinstance(value, str) else list(value)
-    if len(names) != batch:
-        raise ValueError(f"{op}: {name} must be one name or {batch}, got {len(names)}")
     for row, chosen in enumerate(names if not isinstance(value, str) else [value]):
-        if chosen not in choices:
+        if not is_one_of(chosen, choices):
             where = "" if isinstance(value, str) else f" at row {row}"
-            raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {chosen!r}{where}")
+            raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {shown(chosen)}{where}")
     return np.array([choices.index(chosen) for chosen in names], np.int32)
 
 

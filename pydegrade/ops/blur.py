@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..native import devices
+from ..native.given import real_array
 from ..native.packed import dense_layout
 from .arguments import beside, check_images, check_layout, check_rows, codes, numbers
 from .declaration import BoolArray, Column, Columns, Items, Op
@@ -186,9 +187,10 @@ def blur(
     if kernels is not None:
         params = _from_arrays(kernels, batch)
     else:
+        assert shape is not None
         sigma_y = sigma_x_px if sigma_y_px is None else sigma_y_px
         columns: dict[str, NDArray[Any]] = {
-            "shape": codes("blur", "shape", shape or "delta", SHAPES, batch),
+            "shape": codes("blur", "shape", shape, SHAPES, batch),
             "size_px": _sizes(size_px, batch),
             "sigma_x_px": numbers("blur", "sigma_x_px", sigma_x_px, batch, 0, 20),
             "sigma_y_px": numbers("blur", "sigma_y_px", sigma_y, batch, 0, 20),
@@ -218,13 +220,14 @@ def _from_arrays(kernels: Any, batch: int) -> dict[str, NDArray[Any]]:
     """`BlurParams` of given kernels, untrimmed, all dense."""
 
     def array(kernel: Any) -> NDArray[np.float32]:
-        given = kernel.detach().cpu().numpy() if isinstance(kernel, torch.Tensor) else kernel
-        return np.asarray(given, np.float32)
+        return real_array("blur: a kernel must hold numbers", kernel).astype(np.float32)
 
     if isinstance(kernels, (list, tuple)):
         listed = [array(kernel) for kernel in kernels]
     else:
         whole = array(kernels)
+        if whole.ndim not in (2, 3):
+            raise ValueError(f"blur: kernels must be [k, k] or [{batch}, k, k], got shape {list(whole.shape)}")
         listed = [whole] * batch if whole.ndim == 2 else list(whole)
     if len(listed) != batch:
         raise ValueError(f"blur: expected one kernel or {batch}, got {len(listed)}")

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import KernelError
+from ..errors import KernelError, shown
+from ..native.given import real_array
 from .psf import COLUMNS, SHAPES, full_kernels
 
 
@@ -50,6 +51,7 @@ def plateau(
 
 def sinc(size_px: int, cutoff_rad: float) -> NDArray[np.float64]:
     """Circular low-pass cutoff J1(cutoff r) / (2 pi r); cutoff in (0, pi]. Source: BasicSR, circular_lowpass_kernel."""
+    cutoff_rad = _number("cutoff_rad", cutoff_rad)
     if not 0 < cutoff_rad <= np.pi + 1e-6:
         raise ValueError(f"kernels: cutoff_rad must be in (0, pi], got {cutoff_rad:g}")
     return _kernel("sinc", size_px, 1.0, None, 0.0, 1.0, cutoff_rad)
@@ -62,10 +64,7 @@ def check(kernel: ArrayLike, name: str = "kernel") -> NDArray[np.float64]:
         KernelError: not square, of even size (it has no centre, and would shift the image by half a pixel), not finite, or
             with a sum further than 1e-3 from 1 (it would change the brightness); one line that begins with `name`.
     """
-    values = np.asarray(kernel)
-    if values.dtype.kind not in "fiub":
-        raise KernelError(f"{name}: must hold numbers, got {values.dtype}")
-    values = values.astype(np.float64)
+    values = real_array(f"{name}: must hold numbers", kernel, KernelError).astype(np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise KernelError(f"{name}: must be [k, k], got shape {list(values.shape)}")
     if values.shape[0] % 2 == 0:
@@ -105,7 +104,7 @@ def load(path: str | Path, variable: str | None = None) -> NDArray[np.float64]:
         case ".mat":
             values = _read_mat(path, variable)
         case other:
-            raise KernelError(f"{path}: a kernel file must end in .npy, .png or .mat, got {other!r}")
+            raise KernelError(f"{path}: a kernel file must end in .npy, .png or .mat, got {shown(other)}")
     return check(values, str(path))
 
 
@@ -179,6 +178,13 @@ def of_tasks(tasks: Tasks, slot: str) -> list[NDArray[np.float64]]:
     return full_kernels({name: tasks.column(f"{slot}.{name}") for name in COLUMNS})
 
 
+def _number(name: str, value: Any) -> float:
+    values = real_array(f"kernels: {name} must be a number", value)
+    if values.ndim:
+        raise ValueError(f"kernels: {name} must be a number, got {shown(value)}")
+    return float(values)
+
+
 def _kernel(
     shape: str,
     size_px: int,
@@ -189,8 +195,10 @@ def _kernel(
     cutoff_rad: float = 0.0,
 ) -> NDArray[np.float64]:
     if not isinstance(size_px, (int, np.integer)) or not 1 <= size_px <= 51 or size_px % 2 == 0:
-        raise ValueError(f"kernels: size_px must be odd and in 1..51, got {size_px!r}")
-    sigma_y = sigma_x_px if sigma_y_px is None else sigma_y_px
+        raise ValueError(f"kernels: size_px must be odd and in 1..51, got {shown(size_px)}")
+    sigma_x_px = _number("sigma_x_px", sigma_x_px)
+    sigma_y = sigma_x_px if sigma_y_px is None else _number("sigma_y_px", sigma_y_px)
+    angle_rad, beta = _number("angle_rad", angle_rad), _number("beta", beta)
     for name, value in (("sigma_x_px", sigma_x_px), ("sigma_y_px", sigma_y), ("beta", beta)):
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"kernels: {name} must be > 0, got {value:g}")

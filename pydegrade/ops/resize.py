@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import shown
 from ..native import devices
 from ..native.packed import Layout, dense_layout
 from .arguments import beside, check_images, check_rows, codes, numbers
@@ -284,5 +285,5 @@ def resize(
 def _checked_size(size: Any) -> tuple[int, int]:
     whole = isinstance(size, (tuple, list)) and len(size) == 2
     if not whole or not all(isinstance(side, (int, np.integer)) and 1 <= side < 2**24 for side in size):
-        raise ValueError(f"resize: size must be (height, width), whole numbers >= 1, got {size!r}")
+        raise ValueError(f"resize: size must be (height, width), whole numbers >= 1, got {shown(size)}")
     return int(size[0]), int(size[1])

@@ -20,11 +20,10 @@ from urllib.parse import quote, unquote
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import TaskError, nearest
+from ..errors import TaskError, nearest, shown
 from ..native import rng
 from ..ops.declaration import BoolArray, Column
 from ..ops.registry import find
-from .column_reader import shown
 from .rows import Rows, gated, number_text, resolved
 from .space import Space, preset_names
 
@@ -263,7 +262,10 @@ def _ordered(rows: Rows, orders: Mapping[int, str]) -> Rows:
 
 def checked(column: Column, name: str, value: ArrayLike | str, count: int) -> NDArray[Any]:
     """New values of a column, [count], in its dtype and range; names for choices, numbers also as text."""
-    given = np.asarray(value)
+    try:
+        given = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors that NumPy cannot hold
+        raise TaskError(f"{name} must be one number or {count} numbers, got {shown(value)}") from None
     if given.dtype.kind == "U" and given.ndim <= 1:
         given = np.asarray([_number(column, name, str(text)) for text in np.atleast_1d(given)])
         given = given[0] if len(given) == 1 else given

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import SpaceError, nearest
+from ..errors import SpaceError, nearest, shown
 from ..ops.declaration import Column
 from .distributions import Constant, Distribution, kinds
 
@@ -21,19 +21,6 @@ _SMALLEST_ABOVE_0 = 1e-12
 def is_number(value: Any) -> bool:
     """Whether a TOML value is a finite number of a size that arithmetic can bear."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
-
-
-def shown(value: Any) -> str:
-    """A value of a file as a message shows it: one line, at most 80 letters, whatever the file holds."""
-    if isinstance(value, int) and value.bit_length() > 256:
-        return f"a number of {value.bit_length()} bits"
-    if isinstance(value, (list, dict)) and len(value) > 20:
-        return f"a {'list' if isinstance(value, list) else 'table'} of {len(value)} entries"
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):
-        return f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_weights(weights: Any, count: int, fail: Callable[[str], SpaceError]) -> tuple[float, ...]:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import shown
+from ..native.given import real_array
 from ..ops.declaration import BoolArray
 from ..ops.registry import find
 from .space import Space
@@ -38,7 +40,7 @@ class Rows:
 
     def column(self, name: str) -> NDArray[Any]:
         """Values of "slot.column", [B]; the neutral value where the space does not draw it."""
-        if name in self.columns:
+        if isinstance(name, str) and name in self.columns:
             return self.columns[name]
         column = self.space.column(name)
         return np.full(len(self), column.neutral_value, column.dtype)
@@ -52,8 +54,8 @@ class Rows:
 
     def mask(self, name: str) -> BoolArray:
         """Where a column has an effect, bool [B]."""
-        slot, _, short = name.partition(".")
         self.space.column(name)
+        slot, _, short = name.partition(".")
         if slot in self.space.gate_names:
             return self.gated_by(slot)
         return self.masks(slot)[short]
@@ -89,10 +91,12 @@ class Rows:
         return [tuple(names[number] for number in row if number >= 0) for row in self.program.tolist()]
 
     def take(self: _Rows, rows: ArrayLike | slice) -> _Rows:
-        """Some of the rows: positions, a slice or a mask."""
-        chosen: Any = rows if isinstance(rows, slice) else np.asarray(rows)
-        if not isinstance(chosen, slice) and chosen.size == 0:
-            chosen = chosen.astype(np.int64)
+        """Some of the rows: positions, a slice or a mask; negative positions count from the end.
+
+        Raises:
+            TypeError: no whole numbers. ValueError: a row that is not there, or a mask of another length.
+        """
+        chosen: Any = rows if isinstance(rows, slice) else _positions(rows, len(self))
         arrays = {
             entry.name: getattr(self, entry.name)[chosen]
             for entry in fields(self)
@@ -100,6 +104,24 @@ class Rows:
         }
         columns = {name: values[chosen] for name, values in self.columns.items()}
         return replace(self, columns=needed(self.space, columns), **arrays)
+
+
+def _positions(rows: Any, count: int) -> NDArray[Any]:
+    """Positions or a mask [count], checked."""
+    expected = f"rows must be whole numbers, a slice or a mask of {count}"
+    chosen = real_array(expected, rows)
+    if chosen.size == 0:
+        return np.zeros(0, np.int64)
+    if chosen.ndim != 1 or chosen.dtype.kind == "f":
+        raise TypeError(f"{expected}, got {shown(rows)}")
+    if chosen.dtype == bool:
+        if len(chosen) != count:
+            raise ValueError(f"{expected}, got a mask of {len(chosen)}")
+        return chosen
+    outside = (chosen < -count) | (chosen >= count)
+    if outside.any():
+        raise ValueError(f"rows must be in -{count}..{count - 1}, got {chosen[np.argmax(outside)]}")
+    return chosen.astype(np.int64)
 
 
 def needed(space: Space, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -12,12 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import SpaceError, nearest
+from ..errors import SpaceError, nearest, shown
 from ..native.rng import LAYOUT_VERSION
 from ..ops.declaration import Column, Op
 from ..ops.registry import find
 from . import space_reader, space_text
-from .column_reader import shown
 from .distributions import content
 from .space_reader import GATE_COLUMN, Gate, Order, Slot
 from .space_text import MAX_SLOTS, NAME, Document, Item, Source
@@ -67,13 +66,17 @@ class Space:
         The file may name presets, and files in its own folder or below, as its base and in a mixture.
 
         Raises:
-            SpaceError: no such preset or file, or a file that cannot be understood.
+            TypeError: neither text nor path. SpaceError: no such preset or file, or a file that cannot be understood.
         """
+        if not isinstance(name_or_path, (str, os.PathLike)):
+            raise TypeError(f"a space must be the name of a preset or a path, got {shown(name_or_path)}")
         return _Library().space(str(name_or_path), None)
 
     @staticmethod
     def loads(text: str, components: Mapping[str, str] | None = None) -> Space:
         """A space from TOML text; `components` gives the TOML of spaces that it names, the others are presets."""
+        if not isinstance(text, str):
+            raise TypeError(f"a space must be TOML text, got {shown(text)}")
         return _Library(components or {}).parsed(Source(text, "space"))
 
     def to_toml(self) -> str:
@@ -105,6 +108,8 @@ class Space:
 
     def column(self, name: str) -> Column:
         """Declaration of a column by its full name "slot.column" or "gate.on"; SpaceError if there is none."""
+        if not isinstance(name, str):
+            raise TypeError(f"a column's name must be a text such as 'blur1.shape', got {shown(name)}")
         slot, _, short = name.partition(".")
         if short == GATE_COLUMN.name and slot in self.gate_names:
             return GATE_COLUMN

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SpaceError, nearest
+from ..errors import SpaceError, nearest, shown
 from ..ops.declaration import Column, Op
 from ..ops.registry import PLUGINS, find, names
-from .column_reader import ColumnReader, check_weights, is_number, shown
+from .column_reader import ColumnReader, check_weights, is_number
 from .distributions import Constant, Distribution, is_scheduled
 from .space_text import Document, Item, Table, known_keys
 

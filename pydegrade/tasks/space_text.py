@@ -12,8 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from ..errors import SpaceError, nearest
-from .column_reader import shown
+from ..errors import SpaceError, nearest, shown
 from .toml_lines import KeyPath, decode_error, key_lines
 
 if sys.version_info >= (3, 11):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import TaskError
+from ..errors import TaskError, shown
 from ..native import rng
 from ..ops.declaration import BoolArray
 from . import address, task_file, vectors
@@ -79,6 +79,10 @@ class TaskBatch(Rows):
     @staticmethod
     def concat(batches: Sequence[TaskBatch]) -> TaskBatch:
         """Tasks of several batches of one space, one after the other."""
+        if not isinstance(batches, (list, tuple)):
+            raise TypeError(f"concat: expected a list of TaskBatch, got {shown(batches)}")
+        for batch in batches:
+            check_tasks("concat", batch)
         if not batches:
             raise TaskError("concat: expected at least one batch, got none")
         space = batches[0].space
@@ -150,6 +154,8 @@ class TaskBatch(Rows):
 
     def describe(self, row: int) -> str:
         """A readable account of one task: address, running order and every parameter that has an effect."""
+        if not isinstance(row, (int, np.integer)) or isinstance(row, bool):
+            raise TypeError(f"describe: row must be a whole number, got {shown(row)}")
         task = self.take([row])
         lines = [
             task.addresses[0],
@@ -235,6 +241,12 @@ class TaskBatch(Rows):
     def to_csv(self, path: str | Path) -> None:
         """One row per task: address, fingerprint and every column, names for choices. `load` reads it back."""
         task_file.write_csv(path, self, self.addresses, self.fingerprints())
+
+
+def check_tasks(where: str, tasks: Any) -> None:
+    """TypeError unless `tasks` are a TaskBatch."""
+    if not isinstance(tasks, TaskBatch):
+        raise TypeError(f"{where}: tasks must be a TaskBatch, got {shown(tasks)}")
 
 
 def draw_tasks(

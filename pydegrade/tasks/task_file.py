@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SpaceError, TaskError
+from ..errors import SpaceError, TaskError, shown
 from ..ops.declaration import Column
-from .column_reader import shown
 from .rows import Rows, gated, resolved
 from .space import Space
 

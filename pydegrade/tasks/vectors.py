@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TaskError, nearest
+from ..errors import TaskError, nearest, shown
+from ..native.given import is_one_of, real_array
 from .rows import Rows
 from .space import Space
 
@@ -102,14 +103,16 @@ def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[n
     Raises:
         TaskError: unknown name (the nearest one is named), or a value out of range.
     """
-    result = np.array(vector, np.float32)
+    result = _vector(vector).astype(np.float32)
+    if not isinstance(changes, Mapping) or not all(isinstance(name, str) for name in changes):
+        raise TypeError(f"vector: changes must be a mapping of names to values, got {shown(changes)}")
     ranges = _ranges(Space.load(_GLOBAL_PRESET), "dasr33-global")
     flags = [entry.group for entry in TABLE if entry.column == "gray"]
     for name, text in changes.items():
         if name in _GROUPS:
             labels = [entry.label for entry in _GROUPS[name]]
-            if text not in labels:
-                raise TaskError(f"vector: {name} must be one of {', '.join(labels)}, got {text!r}")
+            if not is_one_of(text, labels):
+                raise TaskError(f"vector: {name} must be one of {', '.join(labels)}, got {shown(text)}")
             result[_places(name)] = [float(text == known) for known in labels]
             continue
         if name not in ranges and name not in flags:
@@ -118,10 +121,10 @@ def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[n
         low, high = ranges.get(name, (0.0, 1.0))
         try:
             value = float(text)
-        except ValueError:
-            raise TaskError(f"vector: {name} must be a number, got {text!r}") from None
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            raise TaskError(f"vector: {name} must be a number, got {shown(text)}") from None
         if not low <= value <= high:
-            raise TaskError(f"vector: {name} must be in [{low:g}, {high:g}], got {text}")
+            raise TaskError(f"vector: {name} must be in [{low:g}, {high:g}], got {value:g}")
         slot, _, column = name.partition(".")
         if column in _LEVELS.values():
             result[_places(f"{slot}.kind")] = [float(column == known) for known in _LEVELS.values()]
@@ -136,7 +139,7 @@ def described(vector: NDArray[np.float32]) -> dict[str, float | str]:
     Numbers are not clipped to their ranges: a predictor may be unsure, or wrong.
     """
     ranges = _ranges(Space.load(_GLOBAL_PRESET), "dasr33-global")
-    values = np.asarray(vector, np.float64)
+    values = _vector(vector).astype(np.float64)
 
     def likeliest(group: str) -> str:
         return _GROUPS[group][int(np.argmax(values[_places(group)]))].label
@@ -150,6 +153,14 @@ def described(vector: NDArray[np.float32]) -> dict[str, float | str]:
         low, high = ranges.get(f"{entry.slot}.{column}", (0.0, 1.0))
         said[f"{entry.slot}.{column}"] = float(low + values[place] * (high - low))
     return said
+
+
+def _vector(vector: Any) -> NDArray[Any]:
+    """One vector, [33], from any numbers."""
+    values = real_array(f"vector: expected {SIZE} numbers", vector)
+    if values.shape != (SIZE,):
+        raise TaskError(f"vector: expected shape [{SIZE}], got {list(values.shape)}")
+    return values
 
 
 Raw = Callable[[str], NDArray[Any]]
@@ -174,8 +185,8 @@ def encode(
         TaskError: unknown scheme, or a space without the ranges.
     """
     _check_scheme(scheme)
-    if compat not in COMPATS:
-        raise TaskError(f"vector: compat must be None or 'dasr2022', got {compat!r}")
+    if compat is not None and not is_one_of(compat, COMPATS):
+        raise TaskError(f"vector: compat must be None or 'dasr2022', got {shown(compat)}")
     values = np.zeros((len(tasks), SIZE), np.float32)
     mask = np.zeros((len(tasks), SIZE), bool)
     for component, space in enumerate(tasks.space.components or (tasks.space,)):
@@ -190,8 +201,8 @@ def _of_rows(raw: Raw, rows: NDArray[np.int64]) -> Raw:
 
 
 def _check_scheme(scheme: str) -> None:
-    if scheme not in SCHEMES:
-        raise TaskError(f"vector: scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
+    if not is_one_of(scheme, SCHEMES):
+        raise TaskError(f"vector: scheme must be one of {', '.join(SCHEMES)}, got {shown(scheme)}")
 
 
 def _ranges(space: Space, scheme: str) -> Mapping[str, tuple[float, float]]:
