@@ -249,7 +249,7 @@ PLANES = torch.zeros(3, 12, 12)
             ValueError,
             "psnr: images must be finite, got NaN or infinity",
         ),
-        (lambda: Protocol("l"), ValueError, "Protocol: channel must be 'y' or 'rgb', got 'l'"),  # type: ignore[arg-type]
+        (lambda: Protocol("l"), ValueError, "Protocol: channel must be 'y', 'rgb' or 'gray', got 'l'"),  # type: ignore[arg-type]
         (lambda: Protocol("y", -1), ValueError, "Protocol: border must be a whole number of px >= 0, got -1"),
         (
             lambda: Protocol("y", 0, "float"),  # type: ignore[arg-type]

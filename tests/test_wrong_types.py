@@ -194,3 +194,9 @@ def test_the_environment_never_asks_for_more_threads_than_processors(monkeypatch
     monkeypatch.setenv("PYDEGRADE_NUM_THREADS", text)
     pydegrade.set_num_threads(None)
     assert 1 <= pydegrade.get_num_threads() <= (os.cpu_count() or 1)
+
+
+def test_a_path_with_a_line_break_is_shown_in_one_line():
+    with pytest.raises(ValueError, match="cannot be read") as found:
+        pydegrade.Space.load("a\nb")
+    assert "\n" not in str(found.value)

@@ -227,7 +227,7 @@ class _Library:
                 raise fail(f"a space may name presets and files in its own folder, got {shown(name)}")
         text, error = _read_text(path)
         if error:
-            raise fail(f"{path}: cannot be read: {error}")
+            raise fail(f"{path if str(path).isprintable() else shown(str(path))}: cannot be read: {error}")
         return str(path.resolve()), Source(text, str(path), path.parent)
 
 

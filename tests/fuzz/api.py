@@ -291,7 +291,7 @@ def hostile(case: Case, value: Any) -> Any:
         changed = list(value)
         changed[case.random.randrange(len(changed))] = hostile(case, changed[0])
         return case.random.choice((changed, tuple(changed), changed[:-1], [*changed, changed[0]], []))
-    if isinstance(value, TaskBatch) and case.random.random() < 0.6:
+    if isinstance(value, TaskBatch) and len(value) and case.random.random() < 0.6:
         return case.random.choice(
             (value.take([]), value.take([0]), value.take([0, 0, 0, 0]), value.addresses, value.space, [value])
         )
