@@ -817,6 +817,15 @@ def test_networks_that_only_spandrel_knows_load(tmp_path, spandrel):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("number", ["100000000", "9" * 5000])
+def test_keys_that_count_more_layers_than_there_are_are_refused_at_once(number, tmp_path, spandrel):
+    names = [f"model.{place}.{kind}" for place in (0, 2, 4, 6, 8, 10, 12, 14, number) for kind in ("weight", "bias")]
+    state = {name: torch.zeros(8, 8, 3, 3) if name.endswith("weight") else torch.zeros(8) for name in names}
+    torch.save(state, tmp_path / "far.pth")
+    with pytest.raises(CheckpointError, match=r"far.pth: layer [0-9]+ of .* is beyond its 18 tensors"):
+        checkpoint.load_model(tmp_path / "far.pth")
+
+
 def test_spandrel_absent_names_the_command(monkeypatch, tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "any.pth")
     monkeypatch.setitem(__import__("sys").modules, "spandrel", None)

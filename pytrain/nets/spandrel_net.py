@@ -5,6 +5,7 @@ Shapes: x_BCHW [B, in, H, W] -> [B, out, sH, sW].
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,9 @@ from .parts import MOST_CHANNELS, MOST_SCALE, pad_to_multiple
 from .weights import read_weights
 
 PREFIX = "model."
+
+MOST_GAP = 10
+"""Numbers of layers that a tensor may stand for in the keys: activations have a number and no weights."""
 
 
 @options("net")
@@ -104,6 +108,13 @@ def from_state(state: Mapping[str, Tensor], where: str) -> SpandrelNet:
         CheckpointError: spandrel does not know it, or it is no single-image network.
     """
     spandrel = _spandrel()
+    # spandrel builds as many layers as the keys count; a file has no more layers than tensors.
+    for key in state:
+        for number in re.findall(r"(?<![^.])[0-9]+(?![^.])", key):
+            if len(number) > 9 or int(number) > MOST_GAP * len(state):
+                raise CheckpointError(
+                    f"{where}: layer {number[:20]} of {key[:80]!r} is beyond its {len(state)} tensors"
+                )
     try:
         descriptor = spandrel.ModelLoader(device="cpu").load_from_state_dict(dict(state))
     except Exception as error:
