@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import OpError, shown
+from .errors import OpError, is_out_of_memory, shown
 from .native import binding, devices
 from .native.packed import Layout, dense_layout, pack, unpack
 from .plan import Plan, make_plan
@@ -164,7 +164,13 @@ def _apply(plan: Plan, step: int, image: torch.Tensor) -> torch.Tensor:
     stored = {column.name: items.columns[column.name][item].item() for column in op.columns}
     values = {column.name: column.choices[stored[column.name]] for column in op.columns if column.choices}
     first, second, third, fourth = items.key[item].tolist()
-    out = op.apply(image, {**stored, **values}, (first, second, third, fourth))
+    try:
+        out = op.apply(image, {**stored, **values}, (first, second, third, fourth))
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise OpError(f"op {op.name!r} ({items.tasks.take([item]).addresses[0]}): apply failed: {reason}") from error
     shape = (image.shape[0], int(plan.step_height[step]), int(plan.step_width[step]))
     fault = _fault_of(out, shape, image.device)
     if fault:

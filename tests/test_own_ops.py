@@ -365,3 +365,47 @@ def test_entry_points_are_loaded_when_a_name_is_unknown(tmp_path):
         check=False,
     )
     assert run.stdout.strip() == "dust", run.stderr
+
+
+def test_a_cell_of_a_notebook_may_run_again():
+    first = register(Op("cell", (ONE,), apply=grained))
+    with pytest.raises(OpError, match=r"the name is taken; register\(\.\.\., replace=True\) takes its place"):
+        register(Op("cell", (ONE,), apply=darkened))
+    second = register(Op("cell", (ONE,), apply=darkened), replace=True)
+    assert find("cell") is second is not first
+    with pytest.raises(OpError, match=r"op 'blur': the name is taken$"):
+        register(Op("blur", (ONE,), apply=grained), replace=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"neutral": lambda columns: columns["b"] == 0}, "neutral fails on two rows of neutral columns: KeyError: 'b'"),
+        ({"neutral": lambda columns: True}, r"neutral must give bool \[N\]"),
+        (
+            {"active": lambda columns: {"b": columns["a"] > 0}},
+            r"active must give bool \[N\] by names of its columns, a",
+        ),
+        ({"active": lambda columns: {"a": 1}}, r"active must give bool \[N\]"),
+        ({"out_size": lambda columns, height, width: (height, width)}, "out_size fails on two rows"),
+        ({"out_size": lambda *given: given[1]}, r"out_size must give \(height, width\), \[N\] each"),
+        ({"nothing_at_equal_size": lambda columns: 1}, r"nothing_at_equal_size must give bool \[N\]"),
+    ],
+)
+def test_functions_of_a_declaration_that_answer_wrongly_are_refused_when_it_is_registered(changes, message):
+    with pytest.raises(OpError, match=message):
+        register(Op("odd", (ONE,), apply=grained, **changes))
+
+
+def test_what_fails_inside_an_op_names_op_and_address():
+    def broken(image, columns, words):
+        raise ZeroDivisionError("by\nnothing")
+
+    register(Op("broken", (ONE,), apply=broken))
+    space = pydegrade.Space.loads(
+        '[space]\nname = "broken"\nscale = 1\nsource = "test"\n[[slot]]\nname = "b1"\nop = "broken"\na = 0.5\n'
+    )
+    with pytest.raises(
+        OpError, match=r"^op 'broken' \(broken@.*/s0/i7\): apply failed: ZeroDivisionError: by nothing$"
+    ):
+        pydegrade.degrade(picture(16, 16)[None], pydegrade.sample(space, 0, [7]))

@@ -8,8 +8,12 @@ import math
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..errors import OpError
 from .declaration import Column, Op
@@ -24,20 +28,25 @@ _ops: dict[str, Op] = {}
 _plugins_loaded = False
 
 
-def register(op: Op) -> Op:
+def register(op: Op, replace: bool = False) -> Op:
     """Make an op known to spaces, tasks, engine and commands.
 
     Args:
         op: its declaration. Either `apply`, a function in plain torch (see `Op`), or `code` and `params`, for ops of the
             compiled module.
+        replace: take the place of an op in plain torch of the same name, as a notebook's cell does that runs again. Spaces
+            read it from then on; raise `op.version` when its pixels change, so that addresses from before are refused.
     Returns:
         The op itself, so that `OP = register(Op(...))` reads well.
     Raises:
         OpError: a name that is taken or no word, a column that contradicts itself, nothing that runs it. One line.
     """
     _check(op)
-    if _ops.setdefault(op.name, op) is not op:
-        raise OpError(f"op {op.name!r}: the name is taken")
+    known = _ops.get(op.name)
+    if known is not None and known is not op and (not replace or known.apply is None):
+        hint = "; register(..., replace=True) takes its place" if known.apply is not None else ""
+        raise OpError(f"op {op.name!r}: the name is taken{hint}")
+    _ops[op.name] = op
     return op
 
 
@@ -133,6 +142,40 @@ def _check(op: Op) -> None:
             raise OpError(f"{where}: column {column.name!r} is declared twice")
         seen.add(column.name)
         _check_values(f"{where}: column {column.name!r}", column)
+    _check_answers(where, op)
+
+
+def _check_answers(where: str, op: Op) -> None:
+    """Whether the declaration's functions answer for two rows of neutral columns as they must for any."""
+    columns = {column.name: np.full(2, column.neutral_value, column.dtype) for column in op.columns}
+    sides = (np.full(2, 8, np.int64),) * 4
+
+    def answer(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            text = " ".join(str(error).split())[:200]
+            raise OpError(
+                f"{where}: {name} fails on two rows of neutral columns: {type(error).__name__}: {text}"
+            ) from error
+
+    def is_rows(values: Any) -> bool:
+        return np.shape(values) == (2,) and np.asarray(values).dtype == np.bool_
+
+    if not is_rows(answer("neutral", op.neutral, columns)):
+        raise OpError(f"{where}: neutral must give bool [N]")
+    active = answer("active", op.active, columns)
+    known = {column.name for column in op.columns}
+    if not isinstance(active, Mapping) or not set(active) <= known or not all(map(is_rows, active.values())):
+        raise OpError(f"{where}: active must give bool [N] by names of its columns, {', '.join(sorted(known))}")
+    if op.out_size is not None:
+        found = answer("out_size", op.out_size, columns, *sides)
+        if not isinstance(found, tuple) or [np.shape(side) for side in found] != [(2,), (2,)]:
+            raise OpError(f"{where}: out_size must give (height, width), [N] each")
+    if op.nothing_at_equal_size is not None and not is_rows(
+        answer("nothing_at_equal_size", op.nothing_at_equal_size, columns)
+    ):
+        raise OpError(f"{where}: nothing_at_equal_size must give bool [N]")
 
 
 def _check_values(where: str, column: Column) -> None:
