@@ -313,6 +313,14 @@ def hostile(case: Case, value: Any) -> Any:
 
 
 def spoilt(case: Case, value: Any) -> Any:
+    """The same numbers as something else; None where there is no such thing."""
+    try:
+        return _spoilt(case, value)
+    except (RuntimeError, IndexError, ValueError, TypeError):
+        return None
+
+
+def _spoilt(case: Case, value: Any) -> Any:
     is_tensor = isinstance(value, torch.Tensor)
     tensor = (
         value
@@ -338,20 +346,17 @@ def spoilt(case: Case, value: Any) -> Any:
         "conjugate": lambda: tensor.to(torch.complex64).conj(),
     }  # fmt: skip
     kind = case.random.choice((*changes, "nan", "inf", "-inf", "subclass", "numpy", "list"))
-    try:
-        if kind in ("nan", "inf", "-inf"):
-            changed = tensor.clone().float()
-            changed.reshape(-1)[case.random.randrange(changed.numel())] = float(kind)
-        elif kind == "subclass":
-            changed = torch.nn.Parameter(tensor.float(), requires_grad=False)
-        elif kind == "numpy":
-            return tensor.numpy()
-        elif kind == "list":
-            return tensor.tolist()
-        else:
-            changed = changes[kind]()
-    except (RuntimeError, IndexError, ValueError, TypeError):
-        return None
+    if kind in ("nan", "inf", "-inf"):
+        changed = tensor.clone().float()
+        changed.reshape(-1)[case.random.randrange(changed.numel())] = float(kind)
+    elif kind == "subclass":
+        changed = torch.nn.Parameter(tensor.float(), requires_grad=False)
+    elif kind == "numpy":
+        return tensor.numpy()
+    elif kind == "list":
+        return tensor.tolist()
+    else:
+        changed = changes[kind]()
     if is_tensor or kind in ("meta", "sparse", "requires grad", "conjugate", "bfloat16"):
         return changed
     return changed.detach().numpy()
