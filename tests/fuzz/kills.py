@@ -497,6 +497,8 @@ def _refused(label: str, done: Done) -> None:
     """A disk's refusal is a failure, said in one line; a single file may be skipped with code 2."""
     if done.code == 99:
         raise Failure("traceback", f"{label}: {done.err[-700:]}")
+    if done.code < 0:
+        raise Failure("crash", f"{label}: signal {-done.code}: {done.err[-300:]!r}")
     check_words(label, done, (0, 1, 2))
 
 
