@@ -465,3 +465,17 @@ def test_all_errors_of_a_configuration_are_said_a_line_each(pytrain, project):
         "pytrain: --set optimizer.eps=0: optimizer.eps must be > 0, got 0",
         "pytrain: --set trian.threads=1: unknown section 'trian'; did you mean 'train'?",
     ]
+
+
+def test_check_decodes_every_training_image_and_names_those_that_it_cannot(pytrain, project):
+    path = project / "photos" / "1.png"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    result = pytrain("check", project / "cfg.toml")
+    assert result.code == 0, result.err
+    named = [line for line in result.out.splitlines() if "training passes over it" in line]
+    assert len(named) == 1
+    assert path.name in named[0]
+    assert "training passes over it" not in pytrain("check", project / "cfg.toml", "--headers-only").out
+    path.write_bytes(content)
+    assert "training passes over it" not in pytrain("check", project / "cfg.toml").out

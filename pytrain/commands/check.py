@@ -13,11 +13,13 @@ from .options import config_options, load_config, located
 
 @click.command(name="check", short_help="Open everything that CONFIG names.")
 @config_options()
-def command(config_path: Path, overrides: tuple[str, ...]) -> None:
+@click.option("--headers-only", is_flag=True, help="Do not decode the training images.")
+def command(config_path: Path, overrides: tuple[str, ...], headers_only: bool) -> None:
     """Open everything that CONFIG names, and print what a run would do.
 
-    Reads every folder, list, space, model file and evaluation set; checks sizes, pairs and scale; estimates the memory of
-    a step. Prints the resolved configuration, with comments for what was found; nothing is trained or written.
+    Reads every folder, list, space, model file and evaluation set; checks sizes, pairs and scale; tries a step on shapes;
+    estimates its memory; decodes every training image and names those that cannot be decoded. Prints the resolved
+    configuration, with comments for what was found; nothing is trained or written.
 
     \b
     Example:
@@ -27,6 +29,6 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
     from ..config.config import to_toml
     from .jobs.check import findings
 
-    for line in located(config, lambda: findings(config)):
+    for line in located(config, lambda: findings(config, not headers_only)):
         say(f"# {line}")
     say(to_toml(config).removesuffix("\n"))

@@ -5,19 +5,25 @@ from __future__ import annotations
 import torch
 
 from pydegrade.commands.shell.options import chosen_device
+from pydegrade.commands.shell.progress import Progress
+from pydegrade.errors import ImageError
+from pydegrade.files.dataset import decode_as_stored
 
 from ... import nets
 from ...config.config import Config, digest, method_name
-from ...data.source import open_source
-from ...errors import ConfigError
+from ...data.source import Source, open_source
+from ...errors import ConfigError, one_line
 from ...evaluation.evaluate import open_sets, score_names
 from ...methods.registry import METHODS
 from ...training import log, memory, opening, proof
 
 
-def findings(config: Config) -> list[str]:
+def findings(config: Config, decodes: bool = True) -> list[str]:
     """One line for each thing that a run would use; everything is opened, cheapest first.
 
+    Args:
+        config: of the run.
+        decodes: whether every training image is decoded, with progress.
     Raises:
         PytrainError: the first that cannot be used.
     """
@@ -42,6 +48,7 @@ def findings(config: Config) -> list[str]:
     lines += [f"net {name}: {nets.num_parameters(net):,} parameters" for name, net in networks.items()]
     lines.append(f"data: {source.describe()}")
     lines += [f"note: {note}" for note in source.notes]
+    lines += undecodable(source) if decodes else []
     lines += [f"evaluation set {one.name}: {len(one.hr.images)} images, {one.degradation}" for one in sets]
     samples = config.run.steps * config.data.batch
     crops = f"{samples:,} crops, {samples / len(source.images['hr'].images):,.0f} of each image"
@@ -59,4 +66,21 @@ def findings(config: Config) -> list[str]:
         lines.append(f"note: {opening.NO_BEST}")
     lines.append(f"results: {opening.out_folder(config)}")
     lines.append(f"digest of what determines the weights: {digest(config)}")
+    return lines
+
+
+def undecodable(source: Source) -> list[str]:
+    """A line for every training image that cannot be decoded: a run draws other crops in its place."""
+    files = {image: None for images in source.images.values() for image in images.images}
+    lines = []
+    progress = Progress(len(files))
+    try:
+        for image in files:
+            try:
+                decode_as_stored(image)
+            except (ImageError, OSError) as error:
+                lines.append(f"warning: {one_line(error, 300)}; training passes over it")
+            progress.advance()
+    finally:
+        progress.close()
     return lines
