@@ -318,7 +318,8 @@ def test_sharpen_equals_basicsr(sharpen, shared):
         (lambda x: ops.blur(x[0], shape="iso"), "images must be [B, C, H, W] with C, H, W >= 1, got shape [3, 8, 8]"),
         (lambda x: ops.sharpen(x, radius_px=101), "sharpen: radius_px must be in [0, 100], got 101"),
         (lambda x: kernels.gaussian(4, 1.0), "kernels: size_px must be odd and in 1..51, got 4"),
-        (lambda x: kernels.sinc(7, 4.0), "kernels: cutoff_rad must be in (0, pi], got 4"),
+        (lambda x: kernels.sinc(7, 4.0), "kernels: cutoff_rad must be in [1e-4, pi], got 4"),
+        (lambda x: kernels.sinc(7, 1e-320), "kernels: cutoff_rad must be in [1e-4, pi], got"),
         (lambda x: kernels.plateau(7, 1.0, beta=0.0), "kernels: beta must be > 0, got 0"),
     ],
 )

@@ -199,7 +199,7 @@ _LMDB_LEAST_BYTES = 2 * 4096
 
 
 class LmdbStore:
-    """One LMDB per kind in BasicSR's layout: `<folder>/<kind>.lmdb/{data.mdb,lock.mdb,meta_info.txt}`.
+    """One LMDB per kind in BasicSR's layout: `<folder>/<kind>.lmdb/{data.mdb,meta_info.txt}`.
 
     Keys are names without extension, values are PNG files, and each line of meta_info.txt reads
     `00000012.png (h,w,c) level`.
@@ -222,7 +222,8 @@ class LmdbStore:
             if data.exists():
                 LmdbReader(path)  # the lmdb package trusts what it maps: a damaged file must not reach it
             with self._failures(path):
-                self._environments[kind] = lmdb.open(str(path), map_size=capacity_bytes)
+                # Its own lock would be a mapped file, whose pages a full disk cannot back; the folder is locked already.
+                self._environments[kind] = lmdb.open(str(path), map_size=capacity_bytes, lock=False)
         self._waiting: list[tuple[str, bytes, bytes]] = []
         self._lock = threading.Lock()
 

@@ -172,7 +172,7 @@ def blur(
         shape: family, one or B.
         size_px: odd, 1 to 51; number or [B], as all that follow.
         sigma_x_px, sigma_y_px: 0 to 20; sigma_y defaults to sigma_x.
-        angle_rad: -pi to pi. beta: 0.05 to 16. cutoff_rad: (0, pi], for "sinc".
+        angle_rad: -pi to pi. beta: 0.05 to 16. cutoff_rad: 1e-4 to pi, for "sinc".
         border: one or B: "reflect_101" mirrors without repeating the edge pixel (OpenCV's default, torch's "reflect"),
             "symmetric" repeats it (SciPy's "reflect", MATLAB's "symmetric"); as often as a small image needs.
     Returns:

@@ -50,10 +50,10 @@ def plateau(
 
 
 def sinc(size_px: int, cutoff_rad: float) -> NDArray[np.float64]:
-    """Circular low-pass cutoff J1(cutoff r) / (2 pi r); cutoff in (0, pi]. Source: BasicSR, circular_lowpass_kernel."""
+    """Circular low-pass cutoff J1(cutoff r) / (2 pi r); cutoff in [1e-4, pi]. Source: BasicSR, circular_lowpass_kernel."""
     cutoff_rad = _number("cutoff_rad", cutoff_rad)
-    if not 0 < cutoff_rad <= np.pi + 1e-6:
-        raise ValueError(f"kernels: cutoff_rad must be in (0, pi], got {cutoff_rad:g}")
+    if not 1e-4 <= cutoff_rad <= np.pi + 1e-6:
+        raise ValueError(f"kernels: cutoff_rad must be in [1e-4, pi], got {cutoff_rad:g}")
     return _kernel("sinc", size_px, 1.0, None, 0.0, 1.0, cutoff_rad)
 
 
