@@ -248,7 +248,10 @@ def load_model(path: str | Path, config: Any = None, scale: int | None = None, w
     weights = read_weights(path, which)
     found = config if config is not None else _config_of(path, weights)
     if found is None or isinstance(found, nets.SpandrelConfig):
-        wrapped = nets.spandrel_net.from_state(_float32(weights.state), str(path))
+        try:
+            wrapped = nets.spandrel_net.from_state(_float32(weights.state), str(path))
+        except ConfigError as error:
+            raise CheckpointError(f"{path}: {error}") from None
         net: nn.Module = wrapped
         found = nets.SpandrelConfig(
             path=str(path),
