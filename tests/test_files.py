@@ -85,10 +85,12 @@ def test_to_uint8_refuses_what_is_not_finite(bad):
 
 def test_conversions_name_wrong_types():
     with pytest.raises(
-        ValueError, match=r"to_float: pixels must be uint8 or uint16 \[H, W, 3\], got float32 \[4, 4, 3\]"
+        ValueError, match=r"to_float: pixels must be uint8 or uint16 \[H, W, 1, 3 or 4\], got float32 \[4, 4, 3\]"
     ):
         to_float(np.zeros((4, 4, 3), np.float32))
-    with pytest.raises(ValueError, match=r"to_uint8: image must be float32 \[3, H, W\], got torch.float64 \[3, 4, 4\]"):
+    with pytest.raises(
+        ValueError, match=r"to_uint8: image must be float32 \[1, 3 or 4, H, W\], got torch.float64 \[3, 4, 4\]"
+    ):
         to_uint8(torch.zeros(3, 4, 4, dtype=torch.float64))
 
 
