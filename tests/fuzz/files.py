@@ -422,7 +422,7 @@ def _lmdb(case: Case) -> None:
         content = bytearray((source / "data.mdb").read_bytes())
         (source / "data.mdb").write_bytes(content[: case.random.randrange(len(content))])
     elif kind == "gone":
-        (source / case.random.choice(("data.mdb", "meta_info.txt", "lock.mdb"))).unlink()
+        (source / case.random.choice(("data.mdb", "meta_info.txt", "lock.mdb"))).unlink(missing_ok=True)
     elif kind == "lock":
         (source / "lock.mdb").write_bytes(case.random.randbytes(8192))
     else:
