@@ -44,7 +44,8 @@ def degrade(hr: torch.Tensor, tasks: TaskBatch) -> torch.Tensor:
     """Degrade a batch, one task per image.
 
     Args:
-        hr: float32 [B, 3, H, W], RGB in [0, 1], on the CPU or on CUDA; H and W multiples of the space's scale.
+        hr: float32 [B, 3, H, W], RGB in [0, 1], on the CPU or on CUDA; H and W multiples of the space's scale. Also 1 or 4
+            channels, where the space has no JPEG and no gray or correlated noise.
         tasks: B tasks.
     Returns:
         float32 [B, 3, H / scale, W / scale], multiples of 1/255 in [0, 1], on the device of `hr`. The bits depend on
