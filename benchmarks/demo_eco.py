@@ -1,15 +1,14 @@
 """ECO against vanilla training at equal iterations: `python -m benchmarks.demo_eco`.
 
 Trains a teacher, makes pairs with it, then trains fresh students by vanilla L1, by ECO's sigmoid and by its linear
-schedule, each at two learning rates and over several seeds; same crops, same start, same length for all. Prints tables
-and writes a plot. Settings of the published run are in configs/eco_edsr_x2.toml; these are for two cores and minutes.
+schedule, each at several learning rates and over several seeds; same crops, same start, same length for all. Prints the
+table, writes a result file and a plot. Settings of the published run are in configs/eco_edsr_x2.toml; these are for two
+cores and minutes. A killed demonstration goes on when its command is given again.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,20 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.quiet import quiet
+from benchmarks.result_files import Result, spending, spent, trained, write_result
 from pytrain import nets
 from pytrain.config.config import Config, loads
 from pytrain.data.source import open_source, stream
 from pytrain.evaluation.evaluate import evaluate, open_sets
 from pytrain.files.checkpoint import load_model
 from pytrain.methods.pairs import plan_pairs, write_pairs
-from pytrain.training import loop
 from pytrain.training.degrade import assemble
 from pytrain.training.opening import build_method
 
 MIXES = ("vanilla", "sigmoid", "linear")
+STEPS, TEACHER_STEPS, SEEDS, RATES = 400, 1500, 3, (1e-3, 2e-3)
+TEST = "held-out"
+"""What result files call the images."""
 
 CONFIG = """
 [run]
@@ -104,8 +105,7 @@ def train_teacher(out: Path, train: tuple[Path, ...], test: tuple[Path, ...], st
         "optimizer.learning_rate=2e-3",
         f"evaluate.every_steps={steps}",
     )
-    loop.fit(config, log=quiet)
-    return out / "teacher" / "models" / "last.safetensors"
+    return trained(config)
 
 
 def train_student(
@@ -126,7 +126,7 @@ def train_student(
         f"optimizer.learning_rate={rate}",
         f"evaluate.every_steps={max(1, steps // 6)}",
     )
-    loop.fit(config, log=quiet)
+    trained(config)
     return Curve(mix, rate, seed, curve_of(folder))
 
 
@@ -166,9 +166,8 @@ def _paths(paths: tuple[Path, ...]) -> str:
 def run(
     out: Path, train: tuple[Path, ...], test: tuple[Path, ...], steps: int, teacher_steps: int, seeds: int,
     rates: tuple[float, ...], batches: int = 40,
-) -> dict[str, Any]:  # fmt: skip
-    """The whole demonstration; returns what it measured as plain values."""
-    started_s = time.perf_counter()
+) -> Result:  # fmt: skip
+    """The whole demonstration; returns what it measured: PSNR of every image after the last step, curves as facts."""
     model = train_teacher(out, train, test, teacher_steps)
     teacher = load_model(model).net
     write_pairs(plan_pairs([str(path) for path in train], teacher, "uint8"), teacher, out / "pairs")
@@ -179,57 +178,101 @@ def run(
                 curves.append(train_student(out, out / "pairs", test, steps, mix, rate, seed))
                 last = curves[-1]
                 click.echo(f"seed {seed}  rate {rate:g}  {mix:8s} {last.final:.3f} dB", err=True)
-    ratios = []
-    for seed in range(seeds):
-        student = out / f"vanilla_{rates[0]:g}_{seed}" / "models" / "last.safetensors"
-        found = [signal_to_noise(out, out / "pairs", test, student, mix, batches) for mix in ("sigmoid", "vanilla")]
-        ratios.append(found[0] / found[1])
-    measuring = configuration(out, test).evaluate
-    bicubic = evaluate("bicubic", open_sets(measuring, 2), measuring)
-    return {
-        "steps": steps,
-        "teacher_steps": teacher_steps,
-        "parameters": nets.num_parameters(teacher),
-        "teacher_psnr": max(curve_of(out / "teacher").items())[1],
-        "bicubic_psnr": bicubic.scores["held-out/psnr"],
-        "curves": [vars(curve) for curve in curves],
-        "signal_to_noise_ratios": ratios,
-        "seconds": time.perf_counter() - started_s,
-    }
+    with spending(out / "measuring"):
+        ratios = []
+        for seed in range(seeds):
+            student = out / f"vanilla_{rates[0]:g}_{seed}" / "models" / "last.safetensors"
+            found = [signal_to_noise(out, out / "pairs", test, student, mix, batches) for mix in ("sigmoid", "vanilla")]
+            ratios.append(round(found[0] / found[1], 3))
+
+        # Every image, of every network.
+        measuring = configuration(out, test).evaluate
+        sets = open_sets(measuring, 2)
+        networks: dict[str, dict[str, Any]] = {"bicubic": {"-": "bicubic"}, "teacher": {"-": teacher}}
+        for curve in curves:
+            folder = out / f"{curve.mix}_{curve.learning_rate:g}_{curve.seed}"
+            last_model = load_model(folder / "models" / "last.safetensors").net
+            networks.setdefault(arm(curve.mix, curve.learning_rate), {})[str(curve.seed)] = last_model
+        values: dict[str, dict[str, list[float]]] = {}
+        for name, by_seed in networks.items():
+            for seed_name, net in by_seed.items():
+                psnr = evaluate(net, sets, measuring).sets[0].scores[0]
+                values.setdefault(name, {})[seed_name] = [round(value, 4) for value in psnr.values]
+    return Result(
+        study="eco",
+        command=f"python -m benchmarks.demo_eco {_arguments(train, test, steps, teacher_steps, seeds, rates)}",
+        settings={
+            "train": [path.name for path in train], "test": [path.name for path in test], "steps": steps,
+            "teacher_steps": teacher_steps, "seeds": seeds, "rates": list(rates),
+            "parameters": nets.num_parameters(teacher), "protocol": psnr.protocol,
+        },
+        unit="dB",
+        items={TEST: [image.name for image in sets[0].hr.images]},
+        values={TEST: values},
+        facts={"signal_to_noise_ratios": ratios, "curves": [vars(curve) for curve in curves]},
+        **spent(out),
+    )  # fmt: skip
 
 
-def tables(result: dict[str, Any]) -> str:
+def arm(mix: str, rate: float) -> str:
+    """What result files call a student."""
+    return f"{mix}, rate {rate:g}"
+
+
+def _arguments(
+    train: tuple[Path, ...], test: tuple[Path, ...], steps: int, teacher_steps: int, seeds: int,
+    rates: tuple[float, ...],
+) -> str:  # fmt: skip
+    """The command line, without what is as by default."""
+    given = [f"--train {path.name}" for path in train] + [f"--test {path.name}" for path in test]
+    for name, value, default in (
+        ("steps", steps, STEPS),
+        ("teacher-steps", teacher_steps, TEACHER_STEPS),
+        ("seeds", seeds, SEEDS),
+    ):
+        given += [f"--{name} {value}"] if value != default else []
+    return " ".join([*given, *(f"--rate {rate:g}" for rate in rates if rates != RATES)])
+
+
+def table(result: Result) -> str:
     """What came out, as Markdown."""
-    curves = [Curve(**curve) for curve in result["curves"]]
-    rates = sorted({curve.learning_rate for curve in curves})
-    final = {(curve.mix, curve.learning_rate, curve.seed): curve.final for curve in curves}
-    seeds = sorted({curve.seed for curve in curves})
     lines = [
-        f"bicubic {result['bicubic_psnr']:.2f} dB, teacher {result['teacher_psnr']:.2f} dB after "
-        f"{result['teacher_steps']} steps; students {result['steps']} steps, {len(seeds)} seeds",
-        "",
-        "| schedule | learning rate | mean PSNR-Y | minus vanilla, mean | by seed |",
-        "|---|---|---|---|---|",
+        "| Schedule | Rate | PSNR, dB | Minus vanilla at that rate [95 % over images] | Over seeds | Minus vanilla at its "
+        "best rate |",
+        "|---|---|---|---|---|---|",
     ]
+    rates = result.settings["rates"]
+    best = max((arm("vanilla", rate) for rate in rates), key=lambda name: result.mean(TEST, name))
     for rate in rates:
         for mix in MIXES:
-            gains = [final[mix, rate, seed] - final["vanilla", rate, seed] for seed in seeds]
-            by_seed = ", ".join(f"{gain:+.3f}" for gain in gains)
-            mean = statistics.mean(final[mix, rate, seed] for seed in seeds)
-            lines.append(f"| {mix} | {rate:g} | {mean:.3f} | {statistics.mean(gains):+.3f} | {by_seed} |")
-    ratios = ", ".join(f"{ratio:.2f}" for ratio in result["signal_to_noise_ratios"])
-    lines += ["", f"Gradient signal-to-noise, noise-free pairs over real pairs, at vanilla's weights: {ratios}"]
+            name = arm(mix, rate)
+            gain, over = result.minus(TEST, name, arm("vanilla", rate)), result.minus(TEST, name, best)
+            cells = ["", ""] if mix == "vanilla" else [gain.over_items(3), gain.over_seeds(3)]
+            last = "" if name == best else over.over_items(3)
+            lines.append(f"| {mix} | {rate:g} | {result.mean(TEST, name):.3f} | {' | '.join(cells)} | {last} |")
     return "\n".join(lines)
 
 
-def plot(result: dict[str, Any], path: Path) -> None:
+def summary(result: Result) -> str:
+    """What stands around the table."""
+    ratios = ", ".join(f"{ratio:.2f}" for ratio in result.facts["signal_to_noise_ratios"])
+    return (
+        f"Bicubic {result.mean(TEST, 'bicubic'):.2f} dB, teacher {result.mean(TEST, 'teacher'):.2f} dB, over "
+        f"{len(result.items[TEST])} images. Signal-to-noise ratio of the gradient, noise-free pairs over real pairs, at "
+        f"vanilla's weights (rate {result.settings['rates'][0]:g}), by seed: {ratios}."
+    )
+
+
+def plot(result: Result, path: Path) -> None:
     """Mean curve of each schedule minus vanilla's, per learning rate, with the spread over seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    curves = [Curve(**{**curve, "psnr": {int(k): v for k, v in curve["psnr"].items()}}) for curve in result["curves"]]
+    curves = [
+        Curve(**{**curve, "psnr": {int(k): v for k, v in curve["psnr"].items()}}) for curve in result.facts["curves"]
+    ]
     rates = sorted({curve.learning_rate for curve in curves})
     seeds = sorted({curve.seed for curve in curves})
     figure, axes = pyplot.subplots(1, len(rates), figsize=(5.2 * len(rates), 3.6), sharey=True, squeeze=False)
@@ -263,10 +306,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
     "--test", multiple=True, required=True, type=click.Path(path_type=Path, exists=True), help="Held-out images."
 )
 @click.option("--out", default="out/demo_eco", show_default=True, type=click.Path(path_type=Path))
-@click.option("--steps", default=400, show_default=True, help="Of every student.")
-@click.option("--teacher-steps", default=1500, show_default=True)
-@click.option("--seeds", default=3, show_default=True)
-@click.option("--rate", "rates", multiple=True, type=float, default=(1e-3, 2e-3), show_default=True)
+@click.option("--steps", default=STEPS, show_default=True, help="Of every student.")
+@click.option("--teacher-steps", default=TEACHER_STEPS, show_default=True)
+@click.option("--seeds", default=SEEDS, show_default=True)
+@click.option("--rate", "rates", multiple=True, type=float, default=RATES, show_default=True)
 @click.option("--image", type=click.Path(path_type=Path), help="Where the plot goes.  [default: OUT/eco.png]")
 def main(
     train: tuple[Path, ...], test: tuple[Path, ...], out: Path, steps: int, teacher_steps: int, seeds: int,
@@ -281,10 +324,10 @@ def main(
     out = out.resolve()
     train, test = (tuple(path.resolve() for path in paths) for paths in (train, test))
     result = run(out, train, test, steps, teacher_steps, seeds, rates)
-    (out / "result.json").write_text(json.dumps(result, indent=1))
-    click.echo(tables(result))
+    write_result(result, out / "eco.json")
+    click.echo(f"{table(result)}\n\n{summary(result)}")
     plot(result, image or out / "eco.png")
-    click.echo(f"{result['seconds']:.0f} s; {out / 'result.json'}, {image or out / 'eco.png'}")
+    click.echo(f"{result.seconds:.0f} s of processor; {out / 'eco.json'}, {image or out / 'eco.png'}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Tables of the documents, written from result files: `python -m benchmarks.doc_tables`.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`; NAME is a key of TABLES. `--check` writes
+nothing and fails where a document differs from what its result file says; a test does the same.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from benchmarks import demo_eco
+from benchmarks.result_files import RESULTS, Result, read_result
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
+
+TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
+    "eco": ("eco", demo_eco.table),
+    "eco-origin": ("eco", lambda result: f"{origin(result)}\n\n{demo_eco.summary(result)}"),
+}
+"""Name in a document: study, and what writes the table from it."""
+
+
+def origin(result: Result) -> str:
+    """Where a table comes from, as a sentence."""
+    seeds = result.settings.get("seeds", "?")
+    facts = result.machine
+    return (
+        f"`{result.command}`, commit {result.commit}, seeds 0 to {int(seeds) - 1}; {result.seconds / 60:.0f} minutes of "
+        f"one core ({facts['cpu'].partition(' (')[0]}, {facts['isa']}, torch {facts['torch']}). Every number: "
+        f"benchmarks/results/{result.study}.json."
+    )
+
+
+def documents() -> list[Path]:
+    """All Markdown of the project that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def renewed(text: str, where: str = "", folder: Path = RESULTS) -> str:
+    """A document with its marked tables as the result files give them.
+
+    Raises:
+        ValueError: a marker of no known table, or one without its end.
+    """
+
+    def written(match: re.Match[str]) -> str:
+        head, name, _, end = match.groups()
+        if name not in TABLES:
+            raise ValueError(f"{where}: table must be one of {', '.join(TABLES)}, got {name}")
+        study, write = TABLES[name]
+        return f"{head}\n{write(read_result(study, folder)).strip()}\n{end}"
+
+    marks = text.count("<!-- table:"), text.count("<!-- end of table -->")
+    found = len(MARKED.findall(text))
+    if marks != (found, found):
+        raise ValueError(f"{where}: {marks[0]} tables begin and {marks[1]} end, {found} of them as pairs")
+    return MARKED.sub(written, text)
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 where a document is stale.")
+def main(check: bool) -> None:
+    """Write the tables of the documents from benchmarks/results."""
+    stale = [path for path in documents() if renewed(path.read_text(), path.name) != path.read_text()]
+    for path in stale:
+        if not check:
+            path.write_text(renewed(path.read_text(), path.name))
+        click.echo(f"{path.relative_to(ROOT)}: {'stale' if check else 'renewed'}")
+    sys.exit(1 if check and stale else 0)
+
+
+if __name__ == "__main__":
+    main()
