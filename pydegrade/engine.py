@@ -13,6 +13,7 @@ import torch
 from .errors import OpError, is_out_of_memory, shown
 from .native import binding, devices
 from .native.packed import Layout, dense_layout, pack, unpack
+from .ops.plain import each
 from .plan import Plan, make_plan
 from .tasks.task import TaskBatch, check_tasks
 
@@ -143,9 +144,11 @@ def _walk(plan: Plan, data: torch.Tensor) -> list[list[torch.Tensor]]:
         rows = np.nonzero(counts > done)[0]
         steps = plan.step_start[rows] + done
         native = plan.step_op[steps] >= 0
-        for row, step in zip(rows[~native].tolist(), steps[~native].tolist()):
-            # A copy: an op that writes to its image, although it must not, spoils none that was shown before.
-            trails[row].append(_apply(plan, step, trails[row][-1].clone()))
+        if not native.all():
+            plain_rows = rows[~native].tolist()
+            made = _apply_all(plan, steps[~native].tolist(), [trails[row][-1] for row in plain_rows])
+            for row, image in zip(plain_rows, made):
+                trails[row].append(image)
         if native.any():
             after = _run_steps(plan, [trails[row][-1] for row in rows[native]], steps[native])
             for row, image in zip(rows[native].tolist(), after):
@@ -155,6 +158,17 @@ def _walk(plan: Plan, data: torch.Tensor) -> list[list[torch.Tensor]]:
     for trail, image in zip(trails, last):
         trail.append(image)
     return trails
+
+
+def _apply_all(plan: Plan, steps: list[int], images: list[torch.Tensor]) -> list[torch.Tensor]:
+    """A step of an op in plain torch for each image."""
+    # A copy: an op that writes to its image, although it must not, spoils none that was shown before.
+    return each(
+        lambda place: _apply(plan, steps[place], images[place].clone()),
+        len(steps),
+        images[0].device,
+        concurrent=all(plan.torch_ops[-1 - plan.step_op[step]].op.concurrent for step in steps),
+    )
 
 
 def _apply(plan: Plan, step: int, image: torch.Tensor) -> torch.Tensor:

@@ -288,7 +288,9 @@ def test_a_jpeg_with_a_quality_is_a_jpeg():
     assert Space.loads(HEAD + JPEG) == Space.loads(told)
 
 
-@pytest.mark.parametrize("op", [op for op in pydegrade.ops.OPS if op.switch], ids=lambda op: op.name)
+@pytest.mark.parametrize(
+    "op", [op for op in pydegrade.ops.OPS + pydegrade.ops.PLAIN_OPS if op.switch], ids=lambda op: op.name
+)
 def test_every_op_with_any_column_acts_or_is_refused(op):
     for column in op.columns:
         if column.name == op.switch:

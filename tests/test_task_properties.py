@@ -130,7 +130,7 @@ def test_resolving_again_changes_nothing(name):
     assert np.array_equal(again.program, tasks.program)
 
 
-@pytest.mark.parametrize("op", pydegrade.ops.OPS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", pydegrade.ops.OPS + pydegrade.ops.PLAIN_OPS, ids=lambda op: op.name)
 def test_what_an_op_does_depends_on_columns_with_an_effect_alone(op):
     generator = np.random.default_rng(0)
     columns = {}

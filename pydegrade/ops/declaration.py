@@ -105,6 +105,10 @@ class Op:
             device of the pixels, and must not be written to; `columns` holds numbers, and names for choices; `words` are
             the four Philox words of the image, combined with the slot's name: the only source of randomness (see
             `generator`). The result is float32 [C, H', W'] with the sides of `out_size`, finite, in or out of [0, 1].
+        library: name and version of a library outside this package that decides about the pixels. They are part of the
+            digest of every space that uses the op, so that an address is refused where another version would give
+            something else. OpError, one line, where there is no such library.
+        concurrent: whether `apply` may run on several images at the same time.
         switch: the column whose neutral value turns the op off, if one does. A slot of a space that gives other columns
             but not this one is refused, because it would never act.
         switched_on: value of the switch in such a slot instead, where one is what every reader would expect.
@@ -120,6 +124,8 @@ class Op:
     code: int | None = None
     params: Callable[[Columns, Items], Mapping[str, NDArray[Any]]] | None = None
     apply: Apply | None = None
+    library: Callable[[], str] | None = None
+    concurrent: bool = False
     switch: str = ""
     switched_on: str | float | None = None
 

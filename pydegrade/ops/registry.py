@@ -127,6 +127,8 @@ def _check(op: Op) -> None:
         raise OpError(
             f"{where}: expected either apply, a function, or code and params, got {op.apply!r} and {op.code!r}"
         )
+    if op.library is not None and not callable(op.library):
+        raise OpError(f"{where}: library must be a function that gives a name and version, got {op.library!r}")
     if not op.columns:
         raise OpError(f"{where}: expected at least one column, got none")
     seen: set[str] = set()

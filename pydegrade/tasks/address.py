@@ -99,7 +99,7 @@ def parse(addresses: Sequence[str], space: Space | None = None) -> Parsed:
     if space.name != name or space.digest[:8] != digest:
         raise TaskError(
             f"{addresses[0]}: expected space {name!r} with digest {digest}, got {space.name!r} with digest "
-            f"{space.digest[:8]}: the space has changed since, or what one of its columns does"
+            f"{space.digest[:8]}: {space.changed()}"
         )
     columns = []
     for key in ("seed", "index", "noise", "step"):

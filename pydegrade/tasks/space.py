@@ -134,6 +134,17 @@ class Space:
         gates = [f"{name}.{GATE_COLUMN.name}" for name in self.gate_names]
         return (*gates, *(f"{slot.name}.{column.name}" for slot in self.slots for column in find(slot.op).columns))
 
+    @cached_property
+    def libraries(self) -> tuple[str, ...]:
+        """Names and versions of the libraries that its ops run, as this machine has them."""
+        ops = {slot.op: find(slot.op) for slot in self.slots}
+        return tuple(op.library() for op in ops.values() if op.library is not None)
+
+    def changed(self) -> str:
+        """For messages: why a digest may differ from the one that something was made with."""
+        here = f", or a library: here are {'; '.join(self.libraries)}" if self.libraries else ""
+        return f"the space has changed since, or what one of its columns does{here}"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Space) and self.digest == other.digest
 
@@ -366,10 +377,15 @@ def _digest(space: Space) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _versions(slot: Slot) -> list[dict[str, int]]:
-    """Versions of the slot's op and columns that are not the first, in a list that is empty when there are none."""
+def _versions(slot: Slot) -> list[dict[str, int | str]]:
+    """Versions of the slot's op and columns that are not the first, and of the library that the op runs, in a list that is
+    empty when there are none."""
     op = find(slot.op)
-    newer = {name: op.column(name).version for name, _ in slot.columns if op.column(name).version > 1}
+    newer: dict[str, int | str] = {
+        name: op.column(name).version for name, _ in slot.columns if op.column(name).version > 1
+    }
     if op.version > 1:
         newer["op"] = op.version
+    if op.library is not None:
+        newer["library"] = op.library()
     return [newer] if newer else []

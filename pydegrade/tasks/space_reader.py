@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SpaceError, nearest, shown
+from ..errors import OpError, SpaceError, nearest, shown
 from ..ops.declaration import Column, Op
 from ..ops.registry import PLUGINS, find, names
 from .column_reader import ColumnReader, check_weights, is_number
@@ -97,6 +97,11 @@ def _slot(table: Table, earlier: dict[str, Column]) -> Slot:
     except KeyError:
         hint = f"{nearest(op_item.value, names())} (ops of your own: register them, or set {PLUGINS})"
         raise op_item.error(f"slot {name}: unknown op {shown(op_item.value)}{hint}") from None
+    if op.library is not None:
+        try:
+            op.library()
+        except OpError as error:
+            raise op_item.error(f"slot {name}: op {op.name!r}: {error}") from None
     known = [column.name for column in op.columns]
     columns: list[tuple[str, Distribution]] = []
     for key, item in table.keys.items():

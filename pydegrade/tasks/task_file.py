@@ -76,8 +76,7 @@ def load(path: str | Path) -> tuple[Rows, dict[str, NDArray[np.int64]]]:
         raise TaskError(f"{path}: {error}") from None
     if meta.get("digest") != space.digest:
         raise TaskError(
-            f"{path}: expected digest {space.digest[:8]}, got {shown(str(meta.get('digest'))[:8])}: its space was "
-            "changed, or the file was written by another version of pydegrade, in which a column does something else"
+            f"{path}: expected digest {space.digest[:8]}, got {shown(str(meta.get('digest'))[:8])}: {space.changed()}"
         )
     return _checked(space, arrays, str(path), meta["version"])
 

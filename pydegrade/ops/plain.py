@@ -1,0 +1,86 @@
+"""Ops that are functions of one image, in torch or a library: run on many images at once, from the engine and as public
+functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from ..native import binding, rng
+from .arguments import check_images, codes, numbers
+from .declaration import Op
+
+
+def each(
+    function: Callable[[int], torch.Tensor], count: int, device: torch.device, concurrent: bool
+) -> list[torch.Tensor]:
+    """function(0), ..., function(count - 1).
+
+    Args:
+        function: of the number of an image.
+        count: images.
+        device: of the images. The threads queue their work on the caller's stream.
+        concurrent: on as many threads as pydegrade uses, instead of one after the other.
+    """
+    threads = min(binding.get_num_threads(), count) if concurrent else 1
+    if threads <= 1:
+        return [function(number) for number in range(count)]
+    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+    def on_stream(number: int) -> torch.Tensor:
+        with torch.no_grad(), nullcontext() if stream is None else torch.cuda.stream(stream):
+            return function(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(on_stream, range(count)))
+
+
+def run(
+    op: Op, images: torch.Tensor, given: Mapping[str, Any], seed: int = 0, index: ArrayLike | None = None
+) -> torch.Tensor:
+    """`op.apply` on every image of a batch, for ops that keep the size.
+
+    Args:
+        op: with `apply`.
+        images: [B, C, H, W] float32 on the CPU or on CUDA.
+        given: a value or B values for columns by name; the others hold their neutral value.
+        seed, index: choose what is random; the image in row r uses number index[r], by default r.
+    Returns:
+        [B, C, H, W] float32.
+    Raises:
+        TypeError, ValueError: the message gives op, column and the first bad row.
+    """
+    assert op.apply is not None
+    apply = op.apply
+    if op.library is not None:
+        op.library()
+    check_images(op.name, images)
+    batch = len(images)
+    columns: dict[str, list[Any]] = {}
+    for column in op.columns:
+        value = given.get(column.name, column.neutral)
+        if column.choices:
+            chosen = codes(op.name, column.name, value, column.choices, batch)
+            columns[column.name] = [column.choices[code] for code in chosen.tolist()]
+        else:
+            checked = numbers(op.name, column.name, value, batch, column.low, column.high, column.integer)
+            columns[column.name] = checked.astype(column.dtype).tolist()
+    numbers_of = rng.check_indices(np.arange(batch) if index is None else index, f"{op.name}: index")
+    if len(numbers_of) != batch:
+        raise ValueError(f"{op.name}: index must have {batch} numbers, got {len(numbers_of)}")
+    keys = rng.image_keys(np.full(batch, rng.check_seed(seed), np.int64), numbers_of, numbers_of).tolist()
+    sources = images.detach()
+
+    def one(row: int) -> torch.Tensor:
+        first, second, third, fourth = keys[row]
+        values = {name: column[row] for name, column in columns.items()}
+        return apply(sources[row].contiguous(), values, (first, second, third, fourth))
+
+    made = each(one, batch, images.device, op.concurrent)
+    return torch.stack(made) if made else torch.empty_like(images)
