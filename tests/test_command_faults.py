@@ -260,14 +260,13 @@ def test_images_in_work_share_one_budget_of_memory(run, tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     for number in range(12):
         picture(number, 200, 200).save(tmp_path / "photos" / f"{number}.png")
-    monkeypatch.setattr(memory.MemoryBudget.__init__, "__defaults__", (10**6,))
     most, held, lock = [0], [0], threading.Lock()
     hold = memory.MemoryBudget.hold
 
     @contextlib.contextmanager
-    def counted(budget: memory.MemoryBudget, needed_bytes: int) -> Iterator[None]:
-        with hold(budget, needed_bytes):
-            assert 3 * 200 * 200 * 10 < needed_bytes < 10**7
+    def counted(budget: memory.MemoryBudget, needed_bytes: int, name: object) -> Iterator[None]:
+        with hold(budget, needed_bytes, str(name)):
+            assert 300_000 < needed_bytes < 600_000
             with lock:
                 held[0] += 1
                 most[0] = max(most[0], held[0])
@@ -276,8 +275,38 @@ def test_images_in_work_share_one_budget_of_memory(run, tmp_path, monkeypatch):
                 held[0] -= 1
 
     monkeypatch.setattr(memory.MemoryBudget, "hold", counted)
-    assert run("degrade", "resize", tmp_path / "photos", tmp_path / "out", "--scale", "1/2").code == 0
-    assert most == [1], "two of these do not fit into a megabyte"
+    limit = ("--max-memory", "0.0006")
+    assert run("degrade", "resize", tmp_path / "photos", tmp_path / "out", "--scale", "1/2", *limit).code == 0
+    assert most == [1], "two of these do not fit into 0.6 megabytes"
+
+
+@pytest.mark.parametrize("name", WALKING)
+def test_an_image_that_does_not_fit_the_memory_is_refused_by_name_and_the_others_are_done(
+    run, photos, models, tmp_path, name
+):
+    picture(40, 900, 900).save(photos / "large.png")
+    done = run(*words_of(name, photos, tmp_path / "out", models), "--max-memory", "0.006")
+    # What crops are drawn from may be drawn from the others alone.
+    refused = "large.png: must be worked on in 0.006 GB of memory, needs 0.0" in done.err
+    assert refused or (name in ("sample", "preview") and done.code == 0), done.err
+    assert done.code == (2 if refused else 0)
+    assert set(WALKING[name][1]) <= set(results(tmp_path / "out"))
+
+
+def test_a_header_that_asks_for_more_memory_than_there_is_is_a_damaged_file(run, photos, models, tmp_path, monkeypatch):
+    """Decoders may look at sizes that a damaged file names before anything here has seen them."""
+    from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+
+    def fail(*_arguments: object) -> None:
+        raise MemoryError
+
+    picture(3).save(photos / "bad.jp2")
+    monkeypatch.setattr(Jpeg2KImageFile, "__init__", fail)
+    for name in WALKING:
+        done = run(*words_of(name, photos, tmp_path / name, models))
+        assert "bad.jp2: corrupt or truncated (more memory is asked for than there is)" in done.err, (name, done.err)
+        assert done.code in (0, 2)
+        assert set(WALKING[name][1]) <= set(results(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", RECORDING)

@@ -12,8 +12,8 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from .lmdb_reader import is_lmdb, key_of, open_lmdb, read_entries
 from .memory import MemoryBudget
 from .paths import display_name, list_images, path_inside, read_lines
 from .pixels import Pixels
-from .read import MAX_PIXELS, Picture, open_image, read_header
+from .read import MAX_PIXELS, ImageFile, Picture, open_image, read_header
 
 Augment = Literal["none", "hflip", "dihedral"]
 AUGMENTS: tuple[str, ...] = get_args(Augment)
@@ -358,17 +358,29 @@ def decode(
     Raises:
         ImageError: the file cannot be decoded, or is not the one whose header was read.
     """
-    return decode_as_stored(image, max_pixels, memory).planes8(channels)
+    with _opened(image, max_pixels, memory, 8 if channels == 4 else 0) as file:
+        return _decoded(image, file).planes8(channels)
 
 
 def decode_as_stored(image: HrImage, max_pixels: int = MAX_PIXELS, memory: MemoryBudget | None = None) -> Picture:
     """The whole image with the channels and the depth of its file. Arguments and errors as `decode`."""
+    with _opened(image, max_pixels, memory) as file:
+        return _decoded(image, file)
+
+
+@contextmanager
+def _opened(image: HrImage, max_pixels: int, memory: MemoryBudget | None, more_per_px: int = 0) -> Iterator[ImageFile]:
+    """The file of an image, with the memory of decoding it held; `more_per_px` bytes beyond that."""
     content = open_lmdb(image.path).read(image.key) if image.key else None
-    with (
-        open_image(image.place, max_pixels, content) as file,
-        nullcontext() if memory is None else memory.hold(file.header.decode_bytes),
-    ):
-        picture = file.decode()
+    with open_image(image.place, max_pixels, content) as file:
+        header = file.header
+        needed = header.decode_bytes + more_per_px * header.height * header.width
+        with nullcontext() if memory is None else memory.hold(needed, image.place):
+            yield file
+
+
+def _decoded(image: HrImage, file: ImageFile) -> Picture:
+    picture = file.decode()
     height, width = picture.array.shape[:2]
     if (height, width) != (image.height, image.width):
         place = display_name(image.place)

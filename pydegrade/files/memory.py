@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..errors import ImageError
+from .paths import display_name
+
 BUDGET_BYTES = 2**30
 """What images in work may take together, by default."""
+
+
+_limit_bytes = BUDGET_BYTES
+
+
+def set_limit(total_bytes: int) -> None:
+    """The total of budgets that are made from now on in this process: what a command was told by --max-memory."""
+    global _limit_bytes
+    _limit_bytes = total_bytes
 
 
 class MemoryBudget:
     """Lets work begin only while what is in work fits into the budget, in the order of asking.
 
-    Something larger than the whole budget waits until it is alone: how large a single image may be is said by
-    `max_pixels`, not here.
+    Something larger than the whole budget is refused.
 
     Args:
-        total_bytes: for everything that is held at a time.
+        total_bytes: for everything that is held at a time; None: what `set_limit` said last, else BUDGET_BYTES.
     """
 
-    def __init__(self, total_bytes: int = BUDGET_BYTES) -> None:
-        self.total_bytes = total_bytes
+    def __init__(self, total_bytes: int | None = None) -> None:
+        self.total_bytes = _limit_bytes if total_bytes is None else total_bytes
         self._held = 0
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, needed_bytes: int) -> Iterator[None]:
+    def hold(self, needed_bytes: int, name: str | os.PathLike[str] = "an image") -> Iterator[None]:
         """Wait until that much fits, hold it for the block. Hold all that one piece of work needs at once: whoever
-        holds and asks for more may wait for ever."""
-        needed = min(max(0, needed_bytes), self.total_bytes)
+        holds and asks for more may wait for ever.
+
+        Args:
+            needed_bytes: of memory, at the work's peak.
+            name: of the image, for the message.
+        Raises:
+            ImageError: more than the whole budget.
+        """
+        needed = max(0, needed_bytes)
+        if needed > self.total_bytes:
+            raise ImageError(
+                f"{display_name(name)}: must be worked on in {self.total_bytes / 1e9:.3g} GB of memory, needs "
+                f"{needed / 1e9:.3g}; raise the limit (--max-memory) if that is meant"
+            )
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)

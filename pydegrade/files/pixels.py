@@ -22,8 +22,9 @@ def to_float(pixels: NDArray[Any]) -> torch.Tensor:
         raise ValueError(
             f"to_float: pixels must be uint8 or uint16 [H, W, 1, 3 or 4], got {pixels.dtype} {list(pixels.shape)}"
         )
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return torch.from_numpy(np.divide(planes, np.float32(np.iinfo(pixels.dtype).max), dtype=np.float32))
+    planes = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
+    np.divide(pixels.transpose(2, 0, 1), np.float32(np.iinfo(pixels.dtype).max), out=planes, dtype=np.float32)
+    return torch.from_numpy(planes)
 
 
 def to_uint8(image: torch.Tensor) -> Pixels:

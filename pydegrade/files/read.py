@@ -25,6 +25,7 @@ from .formats.info import FormatError, Info
 from .formats.table import FORMATS, Format, recognised
 from .paths import display_name, open_regular
 from .pixels import Pixels
+from .strips import converted
 
 MAX_PIXELS = 2**27
 """Default limit of a single image: 134 million pixels, 400 MB decoded; above every single-shot camera."""
@@ -48,7 +49,9 @@ class Header:
         channels: of the decoded picture: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         depth_bits: of a stored sample.
         file_bytes: size of the file.
-        decode_bytes: memory that decoding takes at most, the result included (`MemoryBudget.hold` it).
+        array_bytes: memory of the decoded array.
+        decode_bytes: memory that decoding takes at most, the result and any view of `Picture` included
+            (`MemoryBudget.hold` it).
     """
 
     format: str
@@ -57,6 +60,7 @@ class Header:
     channels: int
     depth_bits: int
     file_bytes: int
+    array_bytes: int
     decode_bytes: int
 
 
@@ -112,8 +116,7 @@ class Picture:
         stay also under a profile that is not sRGB's, as in every published pipeline, and a note names it."""
         picture = self
         if self.array.dtype == np.uint16:
-            rounded = ((self.array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-            picture = replace(self, array=rounded, notes=(*self.notes, "16 bits rounded to 8"))
+            picture = replace(self, array=converted(self.array, _rounded8), notes=(*self.notes, "16 bits rounded to 8"))
         picture = picture.opaque()
         if picture.profile is not None:
             picture = replace(picture, profile=None, notes=(*picture.notes, *picture._profile_notes()))
@@ -133,12 +136,13 @@ class Picture:
             return replace(picture, array=luma(picture.array)[..., None])
         if channels != 4:
             raise ValueError(f"planes8: channels must be 1, 3 or 4, got {channels}")
-        alpha = np.full(picture.array.shape[:2], 255, np.uint8)
+        planes = np.full((*picture.array.shape[:2], 4), 255, np.uint8)
+        planes[..., :3] = picture.array
         if self.channels in (2, 4):
             stored = self.array[..., -1]
-            alpha = stored if stored.dtype == np.uint8 else ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
+            planes[..., 3] = stored if stored.dtype == np.uint8 else converted(stored, _rounded8)
         notes = tuple(note for note in picture.notes if note != "alpha channel dropped")
-        return replace(picture, array=np.dstack([picture.array, alpha]), notes=notes)
+        return replace(picture, array=planes, notes=notes)
 
     def _profile_notes(self) -> tuple[str, ...]:
         assert self.profile is not None
@@ -157,10 +161,11 @@ class Picture:
                 return replace(self, profile=None)
             if self.array.dtype == np.uint16:
                 return replace(self, profile=None, notes=(*self.notes, *self._profile_notes()))
-            converted = to_srgb(self.array, self.profile, "gray")
+            profile = self.profile
+            colours = converted(self.array, lambda part: to_srgb(part, profile, "gray"))
         except ImageCms.PyCMSError:
             return replace(self, profile=None, notes=(*self.notes, "colour profile is damaged, ignored"))
-        return Picture(converted, None, (*self.notes, f"converted from {profile_name(self.profile)} to sRGB"))
+        return Picture(colours, None, (*self.notes, f"converted from {profile_name(self.profile)} to sRGB"))
 
 
 def luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -169,8 +174,16 @@ def luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     In integers: (19595 R + 38470 G + 7471 B + 2^15) / 2^16, as Pillow computes it.
     """
+    return converted(pixels, _luma)
+
+
+def _luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
     return ((19595 * red + 38470 * green + 7471 * blue + 2**15) >> 16).astype(np.uint8)
+
+
+def _rounded8(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 class ImageFile:
@@ -184,7 +197,10 @@ class ImageFile:
                 raise FormatError("must be an image, got an empty file")
             stream.seek(0)
             self._format = _recognised(stream.read(_HEAD_BYTES), path)
-            self._info = self._format.inspect(stream)
+            try:
+                self._info = self._format.inspect(stream)
+            except MemoryError:  # a decoder believed a size that the file names
+                raise FormatError("corrupt or truncated (more memory is asked for than there is)") from None
             _check(self._info, max_pixels, file_bytes)
         self.header = _header(self._format, self._info, file_bytes)
 
@@ -304,14 +320,22 @@ def _header(form: Format, info: Info, file_bytes: int) -> Header:
     if info.orientation in _SWAP_SIDES:
         height, width = width, height
     channels = (1 if info.colours == "gray" else 3) + info.alpha
-    # The content twice (as it is, and without side blocks), the decoder's image, the copy out of it, and the upright,
-    # converted result.
-    decoder_bytes = 16 if form.module == "pillow" else 4  # those of whole frames keep several
-    samples = 4 if info.colours == "cmyk" else channels
-    copies = 2 if info.orientation == 1 else 3
-    pixel_bytes = decoder_bytes + copies * samples * (1 if info.depth_bits <= 8 else 2)
+    # The content, for some formats also without its side blocks, and what takes most: decoding, turning, or the views of
+    # `Picture` (16 bits rounded to 8 beside the stored ones, then without alpha).
+    sample_bytes = 1 if info.depth_bits <= 8 else 2
+    array_bytes = (4 if info.colours == "cmyk" else channels) * sample_bytes
+    turned = array_bytes * (1 if info.orientation == 1 else 2)
+    viewed = array_bytes + (channels if sample_bytes == 2 else 0) + 3
+    pixel_bytes = max(info.bytes_per_px, turned, viewed)
     return Header(
-        form.name, height, width, channels, info.depth_bits, file_bytes, 2 * file_bytes + pixel_bytes * height * width
+        form.name,
+        height,
+        width,
+        channels,
+        info.depth_bits,
+        file_bytes,
+        array_bytes * height * width,
+        (2 if form.module in ("png", "jpeg", "pillow") else 1) * file_bytes + pixel_bytes * height * width,
     )
 
 
@@ -333,11 +357,15 @@ def _finished(array: NDArray[Any], info: Info) -> Picture:
 def _from_cmyk(array: NDArray[np.uint8], profile: bytes | None) -> tuple[NDArray[np.uint8], str]:
     if profile is not None:
         try:
-            return to_srgb(array, profile, "cmyk"), f"CMYK converted from {profile_name(profile)} to sRGB"
+            turned = converted(array, lambda part: to_srgb(part, profile, "cmyk"))
+            return turned, f"CMYK converted from {profile_name(profile)} to sRGB"
         except ImageCms.PyCMSError:
             pass
-    naive: NDArray[np.uint8] = np.asarray(Image.fromarray(np.ascontiguousarray(array), "CMYK").convert("RGB"))
-    return naive, "CMYK converted without a colour profile"
+    return converted(array, _naive_rgb), "CMYK converted without a colour profile"
+
+
+def _naive_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(np.ascontiguousarray(array), "CMYK").convert("RGB"))
 
 
 def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -51,16 +51,22 @@ def encode_png(array: NDArray[Any], profile: bytes | None = None, level: int = 1
     filtered[:, 1 : 1 + pixel_bytes] = rows[:, :pixel_bytes]
     np.subtract(rows[:, pixel_bytes:], rows[:, :-pixel_bytes], out=filtered[:, 1 + pixel_bytes :])
 
+    del big_endian, rows  # the packed rows come beside what is left
     header = struct.pack(">IIBBBBB", width, height, 8 * sample_bytes, _COLOR_TYPES[channels], 0, 0, 0)
     chunks = [_chunk(b"IHDR", header)]
     if profile is not None:
         chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
-    chunks += [_chunk(b"IDAT", isal_zlib.compress(filtered, level)), _chunk(b"IEND", b"")]
-    return b"".join([_SIGNATURE, *chunks])
+    packed = isal_zlib.compress(filtered, level)
+    del filtered
+    return b"".join([_SIGNATURE, *chunks, *_pieces(b"IDAT", packed), _chunk(b"IEND", b"")])
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", isal_zlib.crc32(data, zlib.crc32(name)))
+    return b"".join(_pieces(name, data))
+
+
+def _pieces(name: bytes, data: bytes) -> tuple[bytes, ...]:
+    return struct.pack(">I", len(data)), name, data, struct.pack(">I", isal_zlib.crc32(data, zlib.crc32(name)))
 
 
 def encode_npy(array: NDArray[Any], profile: bytes | None = None) -> bytes:

@@ -26,6 +26,7 @@ from pydegrade import Space, SpaceError, TaskBatch, degrade_pairs, imresize, sam
 from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
 from pydegrade.errors import ImageError
 from pydegrade.files.dataset import HrImages, decode, decode_as_stored, find_images
+from pydegrade.files.memory import MemoryBudget
 from pydegrade.files.pixels import Pixels, to_float, to_uint8
 from pydegrade.files.write import write_image
 from pydegrade.images.metrics import SSIM_WINDOW_PX, Precision, Protocol, Score, bicubic_scores, psnr, ssim
@@ -330,9 +331,10 @@ def _pair(eval_set: EvalSet, position: int) -> EvalPair:
     """Read, cut and degrade one image."""
     scale, image = eval_set.scale, eval_set.hr.images[position]
     try:
-        picture = decode_as_stored(image)
+        memory = MemoryBudget()
+        picture = decode_as_stored(image, memory=memory)
         partner = None if eval_set.lr is None else eval_set.lr.images[position]
-        lr_file = None if partner is None else decode(partner, channels=eval_set.channels).array
+        lr_file = None if partner is None else decode(partner, memory=memory, channels=eval_set.channels).array
     except (ImageError, OSError) as error:
         raise DataError(f"evaluate.sets ({eval_set.name}): {one_line(error, 400)}") from None
     hr: Pixels = picture.planes8(eval_set.channels).array

@@ -31,6 +31,7 @@ from pydegrade.commands.shell.progress import Progress
 from pydegrade.errors import ImageError
 from pydegrade.files.dataset import HrImage, decode, find_images
 from pydegrade.files.lock import folder_lock
+from pydegrade.files.memory import MemoryBudget
 from pydegrade.files.paths import display_name, path_inside, unique_names
 from pydegrade.files.read import MAX_PIXELS, read_image
 from pydegrade.files.write import encode_png
@@ -198,7 +199,7 @@ def write_pairs(
             nonlocal done
             source = image_of[item.name]
             with results.reading(source.path):
-                decoded = decode(source, job.max_pixels)
+                decoded = decode(source, job.max_pixels, MemoryBudget())
                 images = _made(decoded.array, teacher, job.identity, tile_px)
             for kind, name in _files(out, item.name).items():
                 results.write(name, encode_png(images[kind]), source.path, source.key)

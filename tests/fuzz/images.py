@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import product
-from .harness import Case, Failure, captured, snapshot
+from .harness import Case, Failure, captured, oracle, snapshot
 
 Array = NDArray[Any]
 
@@ -310,7 +310,7 @@ def _cv2_rgb(content: bytes, orient: bool = False) -> Array | None:
     """What OpenCV decodes, RGB or gray, with the depth of the file."""
     flags = cv2.IMREAD_UNCHANGED if not orient else cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
     try:
-        with captured():
+        with captured(), oracle():
             found = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:
         return None

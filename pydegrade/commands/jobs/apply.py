@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from ...errors import ImageError
 from ...files.lock import folder_lock
+from ...files.memory import MemoryBudget
 from ...files.pixels import to_float, to_uint8
-from ...files.read import read_picture
+from ...files.read import ImageFile, open_image
 from ...files.write import ENCODERS
 from ...tasks.task import TaskBatch
 from ..shell.images import Fates, Item, each, find_items
 from ..shell.outputs import Results
 from ..shell.progress import Progress
-from .pairs import degrade_one
+from .pairs import degrade_one, memory_of_one
 
 TARGET_SUFFIX = "_target"
 
@@ -99,12 +100,20 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
         pending = [item for item in items.images if rows_of[item]]
         whole = len(items.images) * len(tasks)
         progress = Progress(whole, whole - sum(map(len, rows_of.values())))
+        budget = MemoryBudget()
 
         def make(item: Item) -> Iterable[str]:
-            with results.reading(item.path):
-                hr, profile, notes = _whole_cells(item.path, tasks.space.scale, job.max_pixels)
             rows = np.array(rows_of[item])
-            for places, pairs in degrade_one(to_float(hr).to(job.device), tasks.take(rows)):
+            with open_image(item.path, job.max_pixels) as file:
+                header = file.header
+                needed = memory_of_one(header.height, header.width, tasks.take(rows), job.with_target)
+                with budget.hold(max(header.decode_bytes, needed), item.path):
+                    return made(item, rows, file)
+
+        def made(item: Item, rows: NDArray[np.int64], file: ImageFile) -> Iterable[str]:
+            with results.reading(item.path):
+                hr, profile, notes = _floats(file, item.path, tasks.space.scale)
+            for places, pairs in degrade_one(hr.to(job.device), tasks.take(rows)):
                 for place, pair in zip(places, pairs):
                     row = rows_of[item][place]
                     for name, image in zip(job.results(item.name, row), (pair.lr, pair.target)):
@@ -118,10 +127,10 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
     return Applied(fates, len(items.images) - len(pending), progress.per_second)
 
 
-def _whole_cells(path: Path, scale: int, max_pixels: int) -> tuple[NDArray[Any], bytes | None, list[str]]:
+def _floats(file: ImageFile, path: Path, scale: int) -> tuple[torch.Tensor, bytes | None, list[str]]:
     """The image, cut at the bottom and the right to sides that are multiples of the scale, its colour profile, and what
     was done to it."""
-    picture = read_picture(path, max_pixels).rgb()
+    picture = file.decode().rgb()
     pixels = picture.array
     height, width = (side - side % scale for side in pixels.shape[:2])
     if height == 0 or width == 0:
@@ -131,7 +140,7 @@ def _whole_cells(path: Path, scale: int, max_pixels: int) -> tuple[NDArray[Any],
         notes.append("degraded from its 16 bits, results have 8")
     if (height, width) != pixels.shape[:2]:
         notes.append(f"cut from {_sides(pixels)} to {width} x {height} px, multiples of the scale {scale}")
-    return np.ascontiguousarray(pixels[:height, :width]), picture.profile, notes
+    return to_float(pixels[:height, :width]), picture.profile, notes
 
 
 def _sides(pixels: NDArray[Any]) -> str:

@@ -16,6 +16,8 @@ from ...files.dataset import CropReader, Crops, HrImages
 from ...files.pixels import Pixels, to_float, to_uint8
 from ...files.sample_manifest import PairStore
 from ...native import binding
+from ...native.packed import Layout
+from ...plan import make_plan
 from ...tasks.task import TaskBatch
 from ..shell.errors import os_error_text
 from .sample_record import Finished, SourceDigests
@@ -136,6 +138,33 @@ def degrade_one(hr: torch.Tensor, tasks: TaskBatch) -> Iterator[tuple[range, lis
     for start in range(0, len(tasks), at_once):
         rows = range(start, min(start + at_once, len(tasks)))
         yield rows, degrade_pairs([hr] * len(rows), tasks.take(np.array(rows)))
+
+
+def memory_of_one(height: int, width: int, tasks: TaskBatch, with_target: bool = True) -> int:
+    """Bytes that `degrade_one` takes at most for an image of that size, the image in floats and results included.
+
+    Args:
+        height, width: of the image, px; cut to multiples of the scale.
+        tasks: at least one.
+        with_target: whether targets are written too.
+    """
+    scale = tasks.space.scale
+    height, width = height - height % scale, width - width % scale
+    if min(height, width) < scale:
+        return 0  # refused when it is read
+    at_once = min(len(tasks), max(1, PIXELS_AT_ONCE // (height * width)))
+    sides = np.full(len(tasks), height, np.int32), np.full(len(tasks), width, np.int32)
+    plan = make_plan(tasks, Layout.of_sizes(*sides))
+    hr, lr = height * width, height * width // scale**2
+    sizes = (plan.step_height.astype(np.int64) * plan.step_width).tolist()
+    largest = max([hr, *sizes]) if len(sizes) > len(tasks) else 0  # a single step goes from image to result
+    # The image, its copies in the batch, targets and results; the buffers between which a chain goes back and forth, one
+    # image at a time on each thread; what a result becomes on its way to a file.
+    target = hr if tasks.space.target != "hr" else 0
+    threads = min(at_once, binding.get_num_threads())
+    floats = hr + at_once * (hr + target + lr) + 2 * threads * largest
+    written = 6 * (hr if with_target else lr)
+    return 12 * floats + written
 
 
 def _batches(job: SampleJob, pending: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

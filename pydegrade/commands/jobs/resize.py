@@ -18,8 +18,8 @@ from ..shell.images import Fates, Item, Items, check_suffix, each, find_items
 from ..shell.outputs import Results, check_file, check_folder, write_file
 from ..shell.progress import Progress
 
-WORK_BYTES_PER_SAMPLE = 16
-"""Memory of a resize and of encoding its result: a sample in double, between the passes and after them."""
+RESULT_COPIES = 4
+"""Of a result while it is encoded: itself, its filtered rows, and these packed, twice."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,13 @@ def _resized(path: Path, job: ResizeJob, budget: MemoryBudget) -> tuple[bytes, t
     """The PNG of one resized file, and what had to be converted; gray stays gray and 16 bits stay, as with MATLAB."""
     with open_image(path, job.max_pixels) as file:
         header = file.header
-        pixels = header.height * header.width * max(1.0, min(job.scale, job.max_pixels**0.5) ** 2)
-        with budget.hold(header.decode_bytes + round(pixels) * header.channels * WORK_BYTES_PER_SAMPLE):
+        height, width = (side - side % job.modcrop for side in (header.height, header.width))
+        if height * width * job.scale**2 > job.max_pixels:
+            limit = f"at most {job.max_pixels:,} pixels (--max-megapixels)"
+            raise ImageError(f"{path}: the result must have {limit}, got about {height * width * job.scale**2:,.0f}")
+        result_bytes = round(header.array_bytes * job.scale**2)
+        needed = max(header.decode_bytes, header.array_bytes + RESULT_COPIES * result_bytes)
+        with budget.hold(needed, path):
             return _encoded(file.decode().opaque(), path, job)
 
 
@@ -175,9 +180,6 @@ def _encoded(picture: Picture, path: Path, job: ResizeJob) -> tuple[bytes, tuple
     if height == 0 or width == 0:
         sides = f"{pixels.shape[1]} x {pixels.shape[0]}"
         raise ImageError(f"{path}: sides must be at least {job.modcrop} px, got {sides}")
-    if height * width * job.scale**2 > job.max_pixels:
-        limit = f"at most {job.max_pixels:,} pixels (--max-megapixels)"
-        raise ImageError(f"{path}: the result must have {limit}, got about {height * width * job.scale**2:,.0f}")
     out = imresize(
         pixels[:height, :width],
         job.scale,

@@ -18,6 +18,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_MEGAPIXELS = 2**27 / 1e6
 MOST_MEGAPIXELS = 1e6
+DEFAULT_GIGABYTES = 2**30 / 1e9
+MOST_GIGABYTES = 1e6
 MOST_TASKS = 10**7
 """Tasks of one run; they are drawn at once, about 300 bytes each."""
 
@@ -95,9 +97,25 @@ OUT_FOLDER = click.Path(path_type=Path, file_okay=False)
 OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+def _set_memory_limit(_context: click.Context, _option: click.Parameter, gigabytes: float) -> None:
+    from ...files.memory import set_limit
+
+    set_limit(round(gigabytes * 1e9))
+
+
 def max_pixels_option(help_text: str = "Refuse larger images.") -> Callable[[Command], Command]:
-    """--max-megapixels; the command gets `max_pixels`."""
-    return click.option(
+    """--max-megapixels, the command gets `max_pixels`; and --max-memory, which budgets of memory follow."""
+    memory = click.option(
+        "--max-memory",
+        type=Number(high=MOST_GIGABYTES),
+        default=DEFAULT_GIGABYTES,
+        metavar="GB",
+        expose_value=False,
+        callback=_set_memory_limit,
+        help="What images in work may take together; an image that needs more is refused.  "
+        f"[default: {DEFAULT_GIGABYTES:.2f}]",
+    )
+    pixels = click.option(
         "--max-megapixels",
         "max_pixels",
         type=Number(high=MOST_MEGAPIXELS),
@@ -106,6 +124,7 @@ def max_pixels_option(help_text: str = "Refuse larger images.") -> Callable[[Com
         callback=lambda _context, _option, megapixels: max(1, round(megapixels * 1e6)),
         help=f"{help_text}  [default: {DEFAULT_MEGAPIXELS:.0f}]",
     )
+    return lambda command: pixels(memory(command))
 
 
 def device_option(default: str = "auto") -> Callable[[Command], Command]:

@@ -28,6 +28,7 @@ class Info:
         frames: still images have one; above one the number need not be exact.
         orientation: 1 to 8 as in Exif 2.32, tag 0x0112; 1 is upright.
         profile: the ICC profile, unchecked; None where there is none.
+        bytes_per_px: memory of decoding a pixel, at most: what the decoder holds and the array that it gives.
         notes: one phrase for each block beside the pixels that cannot be read.
         details: what only the format's own decoder needs.
     """
@@ -40,5 +41,6 @@ class Info:
     frames: int = 1
     orientation: int = 1
     profile: bytes | None = None
+    bytes_per_px: int = 24
     notes: tuple[str, ...] = ()
     details: Any = None

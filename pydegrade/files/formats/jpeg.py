@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
+from ..strips import array_of
 from .info import SIDE_BLOCK_BYTES, FormatError, Info
 from .side_blocks import orientation_of
 
@@ -73,15 +74,20 @@ def _segments(stream: BinaryIO) -> Iterator[_Segment]:
 def inspect(stream: BinaryIO) -> Info:
     """The facts of a file, from the segments before its pixels."""
     frame = b""
+    buffered = False  # whether libjpeg keeps all coefficients: several scans follow
     exif = xmp = None
     profile_parts: dict[int, bytes] = {}
     profile_count = 0
     for segment in _segments(stream):
+        if segment.marker == _SOS:
+            stream.seek(segment.start)
+            buffered = buffered or stream.read(1) != frame[5:6]
         if segment.marker in _FRAMES or segment.marker in (0xE1, 0xE2):
             stream.seek(segment.start)
             body = stream.read(segment.length)
             if segment.marker in _FRAMES:
                 frame = body
+                buffered = segment.marker in (0xC2, 0xCA)
                 if segment.marker not in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA):
                     raise FormatError("must be a baseline or progressive JPEG, got a lossless or hierarchical one")
             elif body.startswith(b"Exif\0\0"):
@@ -116,8 +122,16 @@ def inspect(stream: BinaryIO) -> Info:
         8,
         orientation=orientation,
         profile=profile,
+        bytes_per_px=_bytes_per_px(components, buffered),
         notes=(*notes, *more),
     )
+
+
+def _bytes_per_px(components: int, buffered: bool) -> int:
+    """Pillow's image, and beside it first libjpeg's coefficients (all of them where the file has several scans), then the
+    array."""
+    held = 1 if components == 1 else 4
+    return held + max(components, 2 * components if buffered else 0)
 
 
 def decode(content: bytes, info: Info) -> NDArray[Any]:
@@ -126,8 +140,8 @@ def decode(content: bytes, info: Info) -> NDArray[Any]:
         if image.size != (info.width, info.height):
             raise FormatError("corrupt or truncated (two frames of different sizes)")
         if image.mode == "YCbCr":
-            image = image.convert("RGB")
-        return np.asarray(image)
+            return np.asarray(image.convert("RGB"))
+        return array_of(image)
 
 
 def _clean(content: bytes, info: Info) -> bytes:

@@ -35,7 +35,7 @@ def inspect(stream: BinaryIO) -> Info:
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
         raise FormatError(f"must be uint8 [H, W, 3], got {dtype} {list(shape)}")
     start = stream.tell()
-    return Info(int(shape[1]), int(shape[0]), "rgb", False, 8, details=(start, bool(fortran)))
+    return Info(int(shape[1]), int(shape[0]), "rgb", False, 8, bytes_per_px=0, details=(start, bool(fortran)))
 
 
 def decode(content: bytes, info: Info) -> NDArray[Any]:

@@ -22,6 +22,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.TgaImagePlugin import TgaImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from ..strips import array_of
 from .info import Colours, FormatError, Info
 from .side_blocks import orientation_of
 
@@ -139,7 +140,7 @@ def decode(content: bytes, info: Info) -> NDArray[Any]:
         if opened.size != (info.width, info.height):
             raise FormatError("corrupt or truncated (the pixels have another size than the header)")
         image = _plain_mode(opened, info)
-        array: NDArray[Any] = np.asarray(image)
+        array = array_of(image)
     if details.gray_bits not in (0, 8, 16):
         stored = array.astype(np.int64) >> ((8 if details.gray_bits < 8 else 16) - details.gray_bits)
         peak, white = 2**details.gray_bits - 1, 255 if details.gray_bits < 8 else 65535

@@ -18,6 +18,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
+from ..strips import array_of, converted
 from .info import SIDE_BLOCK_BYTES, FormatError, Info
 from .side_blocks import orientation_of
 
@@ -27,6 +28,8 @@ _DEPTHS = {_GRAY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GRAY
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _SIDE = (b"eXIf", b"iCCP", b"gAMA", b"sRGB", b"cICP", b"tRNS", b"acTL", b"iTXt", b"tEXt", b"zTXt")
 _COUNTED_BYTES = 2**20
+MOST_UNPACKED = 1032
+"""Bytes that deflate can make of one: 258 of every two bits (zlib's technical details)."""
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_EXIF_KEYWORD = b"Raw profile type exif"
 _GAMMA_OF_SRGB = range(44000, 47001)
@@ -85,9 +88,23 @@ def inspect(stream: BinaryIO) -> Info:
         frames=_frames(blocks.get(b"acTL"), notes),
         orientation=orientation,
         profile=_profile(blocks.get(b"iCCP"), notes),
+        bytes_per_px=_bytes_per_px(color_type, depth, bool(transparent)),
         notes=(*notes, *more),
         details=_Details(color_type, transparent),
     )
+
+
+def _bytes_per_px(color_type: int, depth: int, transparent: bool) -> int:
+    """Pillow holds one channel in a byte or two, several in four bytes; the array stands beside it."""
+    channels = {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGB_ALPHA: 4}[color_type]
+    sample_bytes = 2 if depth == 16 else 1
+    held = sample_bytes if channels == 1 else 4
+    stored = channels * sample_bytes
+    if depth == 16 and channels >= 3:
+        held += channels  # the lower bytes come from a second reading
+    # What a palette or the transparent colour makes of stored samples stands beside these.
+    looked_up = (3 + transparent) if color_type == _PALETTE else (channels + 1) * sample_bytes * transparent
+    return max(held + stored, stored + looked_up)
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
@@ -195,6 +212,7 @@ def _note_colours(blocks: dict[bytes, bytes], notes: list[str]) -> None:
 def decode(content: bytes, info: Info) -> NDArray[Any]:
     """Pixels of a whole file: uint8 or uint16, [H, W] or [H, W, C]."""
     header, palette, rows = _critical(content)
+    _check_ratio(header, rows)
     array = _unpacked_pixels(header, palette, rows)
     # Pillow leaves rows black that a file lacks; a row that is not black is there, and so are all before it.
     if header[12] or not array[-1].any():
@@ -207,7 +225,7 @@ def _unpacked_pixels(header: bytes, palette: bytes, rows: list[memoryview]) -> N
     depth, color_type = header[8], header[9]
     if depth < 16:
         array = _pillow(header, palette, rows)
-        return np.where(array, np.uint8(255), np.uint8(0)) if array.dtype == bool else array
+        return converted(array, _as_bytes) if array.dtype == bool else array
     if color_type == _GRAY_ALPHA:
         # Four bytes per pixel in the same order, filters and passes as 8-bit RGBA: read as that, pair the bytes.
         array = _pillow(header[:8] + bytes((8, _RGB_ALPHA)) + header[10:], b"", rows).view(">u2")
@@ -215,22 +233,39 @@ def _unpacked_pixels(header: bytes, palette: bytes, rows: list[memoryview]) -> N
         array = _pillow(header, b"", rows)
     else:
         # Of several 16-bit channels Pillow keeps the upper byte; told the opposite byte order, it gives the lower one.
-        array = _pillow(header, b"", rows).astype(np.uint16) << 8
+        array = _pillow(header, b"", rows, dtype=np.uint16)
+        array <<= 8
         array |= _pillow(header, b"", rows, swap_bytes=True)
     return array.astype(np.uint16, copy=False)
+
+
+def _as_bytes(bits: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.where(bits, np.uint8(255), np.uint8(0))
 
 
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 """First row, first column, step of rows and of columns of Adam7's passes (section 8.2)."""
 
 
-def _check_all_rows(header: bytes, rows: list[memoryview]) -> None:
-    """FormatError unless the stream of an image holds all of its rows."""
+def _bytes_of_rows(header: bytes) -> int:
+    """Bytes of all rows of an image, their filters included, before they are packed."""
     width, height, depth, color_type = struct.unpack_from(">IIBB", header)
     bits = depth * {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGB_ALPHA: 4}[color_type]
     passes = _PASSES if header[12] else ((0, 0, 1, 1),)
     sizes = [(-(-(height - top) // down), -(-(width - left) // right)) for top, left, down, right in passes]
-    needed = sum(count * (1 + -(-side * bits // 8)) for count, side in sizes if count > 0 and side > 0)
+    return sum(count * (1 + -(-side * bits // 8)) for count, side in sizes if count > 0 and side > 0)
+
+
+def _check_ratio(header: bytes, rows: list[memoryview]) -> None:
+    """FormatError where the rows cannot be in so few bytes, before memory is taken for them."""
+    needed, packed = _bytes_of_rows(header), sum(map(len, rows))
+    if needed > MOST_UNPACKED * packed:
+        raise FormatError(f"corrupt or truncated ({needed:,} bytes of rows needed, {packed:,} bytes cannot hold them)")
+
+
+def _check_all_rows(header: bytes, rows: list[memoryview]) -> None:
+    """FormatError unless the stream of an image holds all of its rows."""
+    needed = _bytes_of_rows(header)
     unpacking = isal_zlib.decompressobj()
     got = 0
     for chunk in rows:
@@ -255,7 +290,7 @@ def _as_stated(array: NDArray[Any], header: bytes, palette: bytes, info: Info) -
         if info.alpha:
             table[:, 3] = 255
             table[: len(details.transparent), 3] = details.transparent
-        return table[array]
+        return converted(array, lambda part: table[part])
     if not details.transparent:
         return array
 
@@ -263,9 +298,13 @@ def _as_stated(array: NDArray[Any], header: bytes, palette: bytes, info: Info) -
     peak = np.iinfo(array.dtype).max
     scale = peak // (2**depth - 1)
     key = np.array([value * scale for value in details.transparent], array.dtype)
-    planes = array.reshape(*array.shape[:2], -1)
-    alpha = np.where((planes == key).all(axis=2), 0, peak).astype(array.dtype)
-    return np.dstack([planes, alpha])
+
+    def with_alpha(part: NDArray[Any]) -> NDArray[Any]:
+        planes = part.reshape(*part.shape[:2], -1)
+        alpha = np.where((planes == key).all(axis=2), 0, peak).astype(array.dtype)
+        return np.dstack([planes, alpha])
+
+    return converted(array, with_alpha)
 
 
 def _critical(content: bytes) -> tuple[bytes, bytes, list[memoryview]]:
@@ -298,14 +337,16 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
 
 
-def _pillow(header: bytes, palette: bytes, rows: list[memoryview], swap_bytes: bool = False) -> NDArray[Any]:
+def _pillow(
+    header: bytes, palette: bytes, rows: list[memoryview], swap_bytes: bool = False, dtype: Any = None
+) -> NDArray[Any]:
     """What Pillow makes of a file with these chunks and no others."""
     colours = [_chunk(b"PLTE", palette)] if header[9] == _PALETTE else []
     clean = b"".join([SIGNATURE, _chunk(b"IHDR", header), *colours, *rows, _chunk(b"IEND", b"")])
     with PngImageFile(BytesIO(clean)) as image:
         if swap_bytes:
             image.tile = [_with_swapped_bytes(tile) for tile in image.tile]
-        return np.asarray(image)
+        return array_of(image, dtype)
 
 
 def _with_swapped_bytes(tile: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,6 +14,7 @@ from .info import FormatError, Info
 
 _HEADER_BYTES = 4096
 _TOKEN = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*([^\s#]+)")
+_WORD = re.compile(rb"\S+")
 _COMMENT = re.compile(rb"#[^\r\n]*")
 
 
@@ -46,6 +48,7 @@ def inspect(stream: BinaryIO) -> Info:
         "rgb" if kind in (3, 6) else "gray",
         False,
         8 if peak <= 255 else 16,
+        bytes_per_px=(16 if kind in (1, 2, 3) else 4) * (3 if kind in (3, 6) else 1),
         details=_Details(kind, peak, position + 1),
     )
 
@@ -86,10 +89,11 @@ def _raw(content: bytes, start: int, count: int, dtype: Any) -> NDArray[Any]:
 def _plain(text: bytes, kind: int, count: int) -> NDArray[Any]:
     """Samples in decimal; the digits of a bilevel file may touch."""
     if kind == 1:
-        digits = b"".join(text.split())[:count]
-        values = np.frombuffer(digits, np.uint8).astype(np.int64) - ord("0")
+        digits = text.translate(None, b" \t\n\r\v\f")[:count]
+        values: NDArray[Any] = np.frombuffer(digits, np.uint8).astype(np.int16) - ord("0")
     else:
-        values = np.array([int(word[:6]) for word in text.split(maxsplit=count)[:count]], np.int64)
+        words = (int(word[0][:6]) for word in islice(_WORD.finditer(text), count))
+        values = np.fromiter(words, np.int32)
     if len(values) < count:
         raise FormatError(f"corrupt or truncated ({count:,} values needed, got {len(values):,})")
     if values.size and (values.min() < 0 or (kind == 1 and values.max() > 1)):

@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import TiffImageFile
 
+from ..strips import array_of, by_strips
 from .info import SIDE_BLOCK_BYTES, Colours, FormatError, Info
 from .side_blocks import checked_orientation, xmp_orientation
 
@@ -123,6 +124,7 @@ def inspect(stream: BinaryIO) -> Info:
             orientation=orientation,
             profile=_block(page, _PROFILE),
             notes=tuple(notes),
+            bytes_per_px=_bytes_per_px(page, samples, bits, photometric, alpha_kind),
             details=_Details(
                 photometric, compression, bits, samples, alpha_kind, _by_pillow(page, photometric, compression, bits)
             ),
@@ -228,7 +230,19 @@ def decode(content: bytes, info: Info) -> NDArray[Any]:
             values = np.moveaxis(values, 0, -1)[..., 0, :] if len(values) > 1 else values[0]
         if values.shape != (info.height, info.width, details.samples):
             raise FormatError("corrupt or truncated (the pixels do not fill the image)")
-        return _as_stated(values, page, info, details)
+        # In parts: each of its steps makes a copy.
+        return by_strips(
+            info.height, info.width, lambda top, bottom: _as_stated(values[top:bottom], page, info, details)
+        )
+
+
+def _bytes_per_px(page: Any, samples: int, bits: int, photometric: int, alpha_kind: int) -> int:
+    """The samples as stored; beside them first the largest strip or tile as it is unpacked, then the array."""
+    sample_bytes = 1 if bits <= 8 else 2
+    pixels = max(1, int(page.imagewidth) * int(page.imagelength))
+    segment = -(-int(np.prod(page.chunks)) * sample_bytes // pixels)
+    channels = 3 if photometric == _PALETTE else samples
+    return samples * sample_bytes + max(segment * (1 if page.predictor == 1 else 2), channels * sample_bytes)
 
 
 def _check_segments(page: Any, file_bytes: int, info: Info, details: _Details) -> None:
@@ -252,7 +266,7 @@ def _by_libtiff(content: bytes, details: _Details) -> NDArray[Any]:
         # Pillow turns images by itself at a moment that depends on its version; here it must not.
         if details.photometric == _YCBCR and image.mode != "RGB":
             return np.asarray(image.convert("RGB"))
-        return np.asarray(image).reshape(image.height, image.width, -1)
+        return array_of(image).reshape(image.height, image.width, -1)
 
 
 def _as_stated(values: NDArray[Any], page: Any, info: Info, details: _Details) -> NDArray[Any]:

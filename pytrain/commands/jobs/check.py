@@ -8,6 +8,7 @@ from pydegrade.commands.shell.options import chosen_device
 from pydegrade.commands.shell.progress import Progress
 from pydegrade.errors import ImageError
 from pydegrade.files.dataset import decode_as_stored
+from pydegrade.files.memory import MemoryBudget
 
 from ... import nets
 from ...config.config import Config, digest, method_name
@@ -73,11 +74,11 @@ def undecodable(source: Source) -> list[str]:
     """A line for every training image that cannot be decoded: a run draws other crops in its place."""
     files = {image: None for images in source.images.values() for image in images.images}
     lines = []
-    progress = Progress(len(files))
+    progress, budget = Progress(len(files)), MemoryBudget()
     try:
         for image in files:
             try:
-                decode_as_stored(image)
+                decode_as_stored(image, memory=budget)
             except (ImageError, OSError) as error:
                 lines.append(f"warning: {one_line(error, 300)}; training passes over it")
             progress.advance()

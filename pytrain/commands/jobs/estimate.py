@@ -11,8 +11,9 @@ import torch
 
 from pydegrade.commands.shell.images import Fates, Item, each, find_items
 from pydegrade.commands.shell.progress import Progress
+from pydegrade.files.memory import MemoryBudget
 from pydegrade.files.pixels import to_float
-from pydegrade.files.read import read_rgb8
+from pydegrade.files.read import open_image
 
 from ...errors import DataError
 from ...evaluation.infer import NotFiniteError
@@ -42,7 +43,11 @@ def estimate_images(
     progress = Progress(len(items.images))
 
     def make(item: Item) -> Iterable[str]:
-        decoded = read_rgb8(item.path, max_pixels)
+        with open_image(item.path, max_pixels) as file:
+            header = file.header
+            floats = 3 * 4 * header.height * header.width
+            with MemoryBudget().hold(max(header.decode_bytes, header.array_bytes + floats), item.path):
+                decoded = file.decode().rgb8()
         image = to_float(decoded.array)[None].to(device)
         if min(image.shape[-2:]) < LEAST_PX:
             size = f"{image.shape[-1]} x {image.shape[-2]}"

@@ -14,7 +14,8 @@ from pydegrade.commands.shell.images import Fates, Item, check_suffix, each, fin
 from pydegrade.commands.shell.outputs import Results
 from pydegrade.commands.shell.progress import Progress
 from pydegrade.files.lock import folder_lock
-from pydegrade.files.read import read_picture
+from pydegrade.files.memory import MemoryBudget
+from pydegrade.files.read import open_image
 from pydegrade.files.write import encode_png
 
 from ...errors import ConfigError
@@ -144,7 +145,12 @@ def _upscaled(
     net: Any, path: Path, options: InferOptions, tiles: Callable[[int, int], None] | None
 ) -> tuple[bytes, tuple[str, ...]]:
     """The PNG of one upscaled file, and what had to be converted."""
-    picture = read_picture(path, options.max_pixels)
+    with open_image(path, options.max_pixels) as file:
+        header = file.header
+        # The picture, and its channels in floats, before and after they are divided; what the network takes comes on top.
+        floats = 4 * header.height * header.width * max(header.channels, 3)
+        with MemoryBudget().hold(max(header.decode_bytes, header.array_bytes + 2 * floats), path):
+            picture = file.decode()
     device = next(net.parameters()).device
     cast = (
         torch.autocast(device.type, AUTOCAST[options.precision])
