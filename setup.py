@@ -14,6 +14,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CUDA = "pydegrade._cuda"
@@ -116,6 +117,18 @@ class CMakeBuild(build_ext):
         )
 
 
+class WithConfigs(build_py):
+    """The packages, and in them the configurations of the repository, for `pytrain init --quickstart`."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib) / "pytrain" / "configs"
+            target.mkdir(parents=True, exist_ok=True)
+            for path in sorted((ROOT / "configs").glob("*.toml")):
+                shutil.copyfile(path, target / path.name)
+
+
 NVCC = find_nvcc()
 modules = [Extension("pydegrade._C", sources=[])]
 if NVCC is not None:
@@ -123,4 +136,4 @@ if NVCC is not None:
 else:
     # Kernels of an earlier build would not fit this one.
     (ROOT / "pydegrade/_cuda.so").unlink(missing_ok=True)
-setup(ext_modules=modules, cmdclass={"build_ext": CMakeBuild})
+setup(ext_modules=modules, cmdclass={"build_ext": CMakeBuild, "build_py": WithConfigs})

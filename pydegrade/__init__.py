@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .images.imresize import imresize
     from .images.kernel_estimate import EstimatedKernel, estimate_kernel
     from .images.metrics import psnr, ssim
+    from .loading.dataset import PairDataset, PairStream
+    from .loading.degrader import Degrader
+    from .loading.numbers import SampleNumbers
     from .native.binding import get_num_threads, isa_name, set_num_threads
     from .native.rng import stream_seed
     from .ops import kernels
@@ -38,6 +41,9 @@ _HOMES = {
     ".images.imresize": ("imresize",),
     ".images.kernel_estimate": ("EstimatedKernel", "estimate_kernel"),
     ".images.metrics": ("psnr", "ssim"),
+    ".loading.dataset": ("PairDataset", "PairStream"),
+    ".loading.degrader": ("Degrader",),
+    ".loading.numbers": ("SampleNumbers",),
     ".native.binding": ("get_num_threads", "isa_name", "set_num_threads"),
     ".native.rng": ("stream_seed",),
     ".tasks.distributions": ("Distribution", "Known", "register_distribution"),
@@ -53,13 +59,17 @@ _MODULES = {
 }
 
 __all__ = [
+    "Degrader",
     "Distribution",
     "EstimatedKernel",
     "ImageError",
     "KernelError",
     "Known",
     "Pair",
+    "PairDataset",
+    "PairStream",
     "PydegradeError",
+    "SampleNumbers",
     "Space",
     "SpaceError",
     "Stage",

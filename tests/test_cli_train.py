@@ -352,6 +352,20 @@ def test_init_writes_a_file_that_loads(pytrain, tmp_path):
     assert pytrain("init", "--method", "psnr").out == path.read_text()
 
 
+def test_init_writes_quickstarts(pytrain, tmp_path):
+    from pytrain.config.quickstart import quickstarts
+
+    path = tmp_path / "my.toml"
+    result = pytrain("init", "--quickstart", "-o", path)
+    assert (result.code, result.out) == (0, f"{path}; try: pytrain fit {path}\n")
+    assert config.load(path) == config.load(ROOT / "configs/quickstart.toml")
+    assert {"quickstart", "dasr_tiny", "tgsr_tiny"} <= set(quickstarts())
+    for name in quickstarts():
+        assert pytrain("init", "--quickstart", name).code == 0
+    assert "did you mean 'quickstart'" in pytrain("init", "--quickstart", "quikstart").err
+    assert pytrain("init").code == pytrain("init", "--quickstart", "quickstart", "--method", "psnr").code == 2
+
+
 def test_methods_lists_all_of_them(pytrain):
     result = pytrain("methods")
     assert result.code == 0

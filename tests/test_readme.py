@@ -58,3 +58,16 @@ def test_every_method_is_in_the_readme():
 def test_spaces_document_parses():
     text, *_ = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/spaces.md").read_text(), re.S)
     assert pydegrade.Space.loads(text).name == "mine"
+
+
+def test_every_block_of_the_python_page_runs(capsys):
+    text = (ROOT / "docs/python.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(blocks) >= 4
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/python.md", "exec"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("step 0: samples 0 to 3, loss ")
+    loop = blocks[0].strip().splitlines()
+    assert len([line for line in loop if line]) <= 20

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..native import rng
+from ..tasks.space import Space
 from .lmdb_reader import is_lmdb, key_of, open_lmdb, read_entries
 from .memory import MemoryBudget
 from .paths import display_name, list_images, path_inside, read_lines
@@ -33,6 +34,9 @@ from .read import MAX_PIXELS, ImageFile, Picture, open_image, read_header
 Augment = Literal["none", "hflip", "dihedral"]
 AUGMENTS: tuple[str, ...] = get_args(Augment)
 """How crops are mirrored and turned: not at all, left to right, or all eight symmetries of the square."""
+
+SHARE_THAT_FITS = 0.9
+"""The default crop is one that at least this share of the images can hold."""
 
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -298,6 +302,24 @@ def _listed(sources: list[Path], meta_info: Path) -> tuple[str, Sequence[Candida
             f"({len(missing)} such)"
         )
     return origin, [known[key] for key in keys]
+
+
+def fitting_px(images: HrImages, space: Space, usual_px: int | None = None) -> tuple[int, int]:
+    """The side that crops have where nobody asked for one.
+
+    Args:
+        images: any images that hold one cell of the scale.
+        space: gives scale and usual side.
+        usual_px: usual side instead of the space's.
+    Returns:
+        (side, images that hold the usual side): the usual side, or the largest multiple of the scale that
+        SHARE_THAT_FITS of the images hold.
+    """
+    usual = space.hr_px if usual_px is None else usual_px
+    shorter_px = np.sort(images.sides_px.min(axis=1))[::-1]
+    needed = -int(-SHARE_THAT_FITS * len(shorter_px) // 1)
+    fitting = int(shorter_px[needed - 1]) // space.scale * space.scale
+    return min(usual, fitting), int((shorter_px >= usual).sum())
 
 
 def draw_crops(

@@ -12,30 +12,45 @@ from pydegrade.errors import OutputError
 
 
 @click.command(name="init", short_help="Write a commented configuration to start from.")
-@click.option("--method", required=True, help="See `pytrain methods`.")
+@click.option("--method", help="See `pytrain methods`.")
+@click.option(
+    "--quickstart", is_flag=False, flag_value="quickstart", metavar="[NAME]",
+    help="A configuration that trains in minutes, with nothing to download: quickstart, or METHOD_tiny.",
+)  # fmt: skip
 @click.option("--net", help="Network; default: what the method was published with.")
 @click.option("--scale", type=click.IntRange(1, 8), default=4, show_default=True)
 @click.option("-o", "--out", type=OUT_FILE, help="File to write, .toml.  [default: stdout]")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def command(method: str, net: str | None, scale: int, out: Path | None, force: bool) -> None:
-    """Write a commented configuration with every option, to start from.
+def command(
+    method: str | None, quickstart: str | None, net: str | None, scale: int, out: Path | None, force: bool
+) -> None:
+    """Write a commented configuration to start from: every option of a method, or one that runs as it is.
 
     \b
     Examples:
+      pytrain init --quickstart -o quickstart.toml
+      pytrain init --quickstart dasr_tiny -o dasr.toml
       pytrain init --method psnr --net edsr --scale 2 -o edsr.toml
       pytrain init --method realesrgan -o my.toml
     """
     from pydegrade.commands.shell.outputs import check_file, write_file
 
+    if (method is None) == (quickstart is None):
+        raise click.UsageError("give either --method or --quickstart")
     if out is not None:
         check_file(out, (".toml",), "-o")
         if out.exists() and not force:
             raise OutputError(f"{out}: exists already; choose another name or give --force")
-    from ..config.describe import template
+    if quickstart is not None:
+        from ..config.quickstart import quickstart as text_of
 
-    text = template(method, net, scale)
+        text = text_of(quickstart)
+    else:
+        from ..config.describe import template
+
+        text = template(method or "", net, scale)
     if out is None:
         say(text.removesuffix("\n"))
         return
     write_file(out, text.encode())
-    say(f"{out.resolve()}; try: pytrain check {out}")
+    say(f"{out.resolve()}; try: pytrain {'check' if quickstart is None else 'fit'} {out}")

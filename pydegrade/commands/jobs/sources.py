@@ -6,14 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...errors import ImageError
-from ...files.dataset import Augment, Crops, HrImages, draw_crops, find_images
+from ...files.dataset import Augment, Crops, HrImages, draw_crops, find_images, fitting_px
 from ...tasks.space import Space
-
-SHARE_THAT_FITS = 0.9
-"""The default crop is one that at least this share of the images can hold."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +55,15 @@ def cropped_images(
         raise ImageError(f"--hr-size: must be a multiple of the scale {space.scale}, got {hr_size_px}")
     sources = [hr] if hr is not None else []
     found = find_images(sources, side_px=space.scale, meta_info=meta_info, max_pixels=max_pixels)
-    shorter_px = np.sort(found.sides_px.min(axis=1))[::-1]
     note = ""
     if hr_size_px is not None:
         side_px = hr_size_px
     else:
         usual_px = space.hr_px if hr is not None else min(space.hr_px, bundled_px)
-        needed = -int(-SHARE_THAT_FITS * len(shorter_px) // 1)
-        fitting_px = int(shorter_px[needed - 1]) // space.scale * space.scale
-        side_px = min(usual_px, fitting_px)
+        side_px, held = fitting_px(found, space, usual_px)
         if side_px < usual_px:
-            held = int((shorter_px >= usual_px).sum())
             note = (
-                f"{held} of {len(shorter_px)} images hold the space's crops of {usual_px} px; crops are {side_px} px "
+                f"{held} of {len(found.images)} images hold the space's crops of {usual_px} px; crops are {side_px} px "
                 "(--hr-size chooses another side)"
             )
     return CroppedImages(_holding(found, side_px), side_px, note)
