@@ -21,6 +21,7 @@ from pytrain.config import config as configs
 from pytrain.errors import ConfigError, DataError
 from pytrain.files.digested_toml import StageRecord, read_record, write_record
 from pytrain.grouping import stages
+from pytrain.grouping.conflict import read_conflict
 from pytrain.grouping.run import open_grouping
 from pytrain.grouping.runner import run_stages
 from pytrain.methods.contract import Setup
@@ -419,6 +420,7 @@ KILLED_AT_THE_THIRD_TASK = """
 import dataclasses, os, signal
 from pytrain.commands.cli import main
 from pytrain.grouping import stages
+from pytrain.grouping.conflict import read_conflict
 
 measure_rows, tasks = stages.measure_rows, iter(range(2))
 
@@ -635,3 +637,41 @@ def test_the_command(grouped: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert code == 2
     assert "does not fit srresnet x4" in errors
     assert json.dumps(errors)
+
+
+# ---- The study of conflict
+
+
+def test_the_study_fine_tunes_on_each_task_alone_and_goes_on(grouped: Path, tmp_path: Path, capsys):
+    path = copied(grouped, tmp_path)
+
+    def ran(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["study", "conflict", str(path), "--tasks", "3", "--iterations", "3", *arguments])
+        return int(left.value.code or 0), *capsys.readouterr()
+
+    code, out, _ = ran()
+    assert code == 0
+    assert "3 tasks, PSNR distance" in out
+    folder = tmp_path / "groups" / "conflict"
+    assert (folder / "conflict.png").stat().st_size > 5_000
+    found = read_conflict(folder / "conflict.toml")
+
+    # The same steps, crops and average as the score of `pytrain group score`: its gains are the distances.
+    scored = read_record(tmp_path / "groups" / "scores.toml", "scores").values
+    np.testing.assert_array_equal(found.distance_db, found.after_db - found.before_db)
+    np.testing.assert_allclose(found.distance_db, scored["gain"][:3], rtol=0, atol=1e-12)  # after - before in float64
+    for threshold in (found.distance_db.min() - 1, float(np.median(found.distance_db)), found.distance_db.max()):
+        assert found.share_above(threshold).mean == np.mean(found.distance_db > threshold)
+
+    # Given again it measures nothing; a killed one keeps what was finished; other settings are refused by name.
+    written = (folder / "conflict.toml").read_bytes()
+    assert "->" not in ran()[1]
+    assert (folder / "conflict.toml").read_bytes() == written
+    code, _, errors = ran("--set", "method.grouping.learning_rate=1e-5")
+    assert code == 2
+    assert errors.count("\n") == 1
+    assert "must be made from settings" in errors
+    code, _, errors = ran("--iterations", "10000000")
+    assert code == 2
+    assert "training crops of all steps must fit into" in errors

@@ -21,6 +21,8 @@ COMMANDS = {
     "adapt": "pytrain.commands.adapt:command",
     "sweep": "pytrain.commands.sweep:command",
     "group": "pytrain.commands.group:command",
+    "study": "pytrain.commands.study:command",
+    "cost": "pytrain.commands.cost:command",
 }
 """Name -> where the command is; loaded when it is asked for."""
 

@@ -23,9 +23,6 @@ class Interval:
     low: float
     high: float
 
-    def __str__(self) -> str:
-        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
-
 
 def bootstrap(values: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
     """Mean of the values and its interval under drawing as many of them with replacement.

@@ -90,11 +90,12 @@ def group_sheet(run: GroupingRun, group: Group) -> Pixels:
 # ---- Figures
 
 
-def _pyplot() -> Any:
+def styled_pyplot(command: str = "pytrain group report") -> Any:
+    """matplotlib's pyplot in the style of the reports; ConfigError where it is not installed."""
     try:
         import matplotlib
     except ImportError:
-        raise ConfigError("`pytrain group report` needs matplotlib: pip install 'pydegrade[plots]'") from None
+        raise ConfigError(f"`{command}` needs matplotlib: pip install 'pydegrade[plots]'") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -120,7 +121,7 @@ def _pyplot() -> Any:
 
 def _scores_figure(run: GroupingRun, scored: dict[str, Any] | Any) -> Any:
     """How many tasks gain how much, and where the unsatisfactory ones begin."""
-    pyplot = _pyplot()
+    pyplot = styled_pyplot()
     gain = np.array(scored["gain"])
     unit = scored["unit"]
     edge = np.sort(gain)[::-1][max(0, round(run.options.share * len(gain)) - 1)]
@@ -142,7 +143,7 @@ def _scores_figure(run: GroupingRun, scored: dict[str, Any] | Any) -> Any:
 
 def _improvements_figure(run: GroupingRun, groups: tuple[Group, ...]) -> Any:
     """PIS of every round, coloured by the group that took the task."""
-    pyplot = _pyplot()
+    pyplot = styled_pyplot()
     rounds = [number for number in range(1, run.rounds + 1) if run.improvements_path(number).exists()]
     figure, grid = pyplot.subplots(
         len(rounds), 1, figsize=(7.2, 1.0 + 2.2 * len(rounds)), sharex=True, squeeze=False, layout="constrained"
@@ -172,7 +173,7 @@ def _improvements_figure(run: GroupingRun, groups: tuple[Group, ...]) -> Any:
 
 def _parameters_figure(tasks: TaskBatch, groups: tuple[Group, ...]) -> Any:
     """Distributions of the parameters in which groups and the whole space differ most."""
-    pyplot = _pyplot()
+    pyplot = styled_pyplot()
     names = differing_parameters(tasks, groups)[:PARAMETERS]
     columns = 3
     rows = -(-max(1, len(names)) // columns)

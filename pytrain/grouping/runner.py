@@ -29,10 +29,16 @@ def run_stages(run: GroupingRun, names: Sequence[str] = STAGES, say: Say = print
         PytrainError: one line; finished stages and finished tasks stay.
         OutputError: another process works in the folder.
     """
+    run_stage_table(run, stage_table(run), say, names)
+
+
+def run_stage_table(run: GroupingRun, table: Sequence[Stage], say: Say, names: Sequence[str] | None = None) -> None:
+    """Run stages of a table in order, those of some names or all; see `run_stages`."""
     is_main = os.environ.get("RANK", "0") == "0"
     with folder_lock(run.folder) if is_main else nullcontext(), join(run.config.run.device) as world:
-        for stage in stage_table(run):
-            if stage.name in names and not (stage.waits and any(not need.exists() for need in stage.needs)):
+        for stage in table:
+            asked = names is None or stage.name in names
+            if asked and not (stage.waits and any(not need.exists() for need in stage.needs)):
                 complete(run, stage, world, say if world.is_main else _silent)
 
 

@@ -151,11 +151,11 @@ def _record_stage(
         partial(read_record, path, kind),
         partial(make, run, **of_round),
         waits,
-        _unfinished(path),
+        unfinished(path),
     )
 
 
-def _made_record(record: StageRecord, about: str, summary: str) -> Made:
+def made_record(record: StageRecord, about: str, summary: str) -> Made:
     return Made(lambda path: write_record(path, record, about), summary)
 
 
@@ -214,14 +214,14 @@ def score_sources(run: GroupingRun) -> Digests:
 def make_scores(run: GroupingRun, made_from: Digests, world: World) -> Made:
     """scores.toml: one number per task."""
     batch = drawn_tasks(run)
-    parts = _unfinished(run.path("scores.toml"))
+    parts = unfinished(run.path("scores.toml"))
     # The precision is decided once for all processes and restarts: it moves scores by a rounding.
-    precision = _scoring_precision(run, parts, batch, made_from, world)
+    precision = scoring_precision(run, parts, batch, made_from, world)
     open_scorer = partial(make_scorer, run.model, run.config.net, batch, run.crops, run.validation, run.tune, precision)
     started_s = time.perf_counter()
 
     def measure(name: str, function: Measure, rows: Any) -> dict[int, Values]:
-        return _measured(run, Measurement(open_scorer, function, name), list(rows), parts / name, world)
+        return measured_rows(run, Measurement(open_scorer, function, name), list(rows), parts / name, world)
 
     options = run.options
     found = scores.score_tasks(options.indicator, batch, options.share, options.seed, measure, scores.Effort())
@@ -235,7 +235,7 @@ def make_scores(run: GroupingRun, made_from: Digests, world: World) -> Made:
     about = "Score of every task of tasks.npz, in its order; `measured` are those whose full score was measured."
     spent = f"{len(batch)} tasks in {time.perf_counter() - started_s:.0f} s by {values['indicator']}"
     summary = f"{spent}, gain {_spread(found.values)} {found.unit}"
-    return _made_record(StageRecord("scores", made_from, values), about, summary)
+    return made_record(StageRecord("scores", made_from, values), about, summary)
 
 
 def make_scorer(
@@ -253,7 +253,7 @@ def make_scorer(
     return Scorer(loaded, batch, crops, validation, tune, precision, steps_at_once=steps_at_once)
 
 
-def _scoring_precision(run: GroupingRun, parts: Path, batch: TaskBatch, made_from: Digests, world: World) -> Precision:
+def scoring_precision(run: GroupingRun, parts: Path, batch: TaskBatch, made_from: Digests, world: World) -> Precision:
     """What unfinished scores of the same sources were made with, else what a trial decides."""
     path = parts / "run.toml"
     if world.is_main and not _is_of(path, "scoring", made_from, run.redo):
@@ -266,7 +266,7 @@ def _scoring_precision(run: GroupingRun, parts: Path, batch: TaskBatch, made_fro
     return precision_from(read_record(path, "scoring", made_from).values["precision"])
 
 
-def _measured(
+def measured_rows(
     run: GroupingRun, measurement: Measurement, rows: list[int], parts: Path, world: World
 ) -> dict[int, Values]:
     """Rows of a measurement, with progress."""
@@ -296,7 +296,7 @@ def make_selection(run: GroupingRun, made_from: Digests, world: World) -> Made:
     found = Group("U", about, batch.take(rows), {"gain": gain[rows]})
     record = groups_record("unsatisfactory", made_from, run.space, run.net, [found])
     summary = f"{count} of {len(batch)} tasks, gain {_spread(gain[rows])} {scored['unit']}"
-    return _made_record(record, "Tasks that the network does not master.", summary)
+    return made_record(record, "Tasks that the network does not master.", summary)
 
 
 # ---- rounds of joint fine-tuning
@@ -328,7 +328,7 @@ def make_rest(run: GroupingRun, made_from: Digests, world: World, number: int) -
     )
     record = groups_record("unsatisfactory", made_from, run.space, run.net, [found])
     about = "Tasks that the network does not master and that no group has taken."
-    return _made_record(record, about, f"round {number}: {int(left.sum())} tasks are left")
+    return made_record(record, about, f"round {number}: {int(left.sum())} tasks are left")
 
 
 def joint_sources(run: GroupingRun, number: int) -> Digests:
@@ -407,7 +407,7 @@ def make_improvements(run: GroupingRun, made_from: Digests, world: World, number
     opened = partial(
         open_improvement, run.model, run.joint_path(number), run.config.net, batch, run.validation, run.tune
     )
-    parts = _unfinished(run.improvements_path(number))
+    parts = unfinished(run.improvements_path(number))
     identity = parts / "run.toml"
     # Unfinished results of other networks or tasks would look the same.
     if world.is_main and not _is_of(identity, "improving", made_from, redo=True):
@@ -416,13 +416,13 @@ def make_improvements(run: GroupingRun, made_from: Digests, world: World, number
             identity, StageRecord("improving", made_from, {}), "What the unfinished improvements are made from."
         )
     world.wait()
-    found = _measured(run, Measurement(opened, improvement, "improve"), list(range(len(batch))), parts, world)
+    found = measured_rows(run, Measurement(opened, improvement, "improve"), list(range(len(batch))), parts, world)
     before = np.array([found[row]["before_db"] for row in sorted(found)])
     after = np.array([found[row]["after_db"] for row in sorted(found)])
     values = {"before_db": before.tolist(), "after_db": after.tolist(), "improvement_db": (after - before).tolist()}
     about = f"PSNR of every task of {members.name}, in its order, before and after joint fine-tuning."
     summary = f"round {number}: improvement {_spread(after - before)} dB"
-    return _made_record(StageRecord("improvements", made_from, values), about, summary)
+    return made_record(StageRecord("improvements", made_from, values), about, summary)
 
 
 def open_improvement(
@@ -479,9 +479,7 @@ def make_groups(run: GroupingRun, made_from: Digests, world: World) -> Made:
         groups.append(Group(f"G{number}", about, members.tasks.take(rows), values))
     record = groups_record("groups", made_from, run.space, run.net, groups)
     sizes = ", ".join(f"{found.name} {len(found.tasks)}" for found in groups)
-    return _made_record(
-        record, "Groups of tasks for method tgsr; G0, the whole space, needs no list.", f"{sizes} tasks"
-    )
+    return made_record(record, "Groups of tasks for method tgsr; G0, the whole space, needs no list.", f"{sizes} tasks")
 
 
 def _taken(run: GroupingRun, number: int, improvements: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -515,7 +513,7 @@ def _bound_text(run: GroupingRun, number: int) -> str:
 # ---- Files
 
 
-def _unfinished(path: Path) -> Path:
+def unfinished(path: Path) -> Path:
     """Where the measurements for a file lie until it is written."""
     return path.with_suffix(".parts")
 

@@ -1,0 +1,70 @@
+"""`pytrain study`: the experiments behind a method, on your own network and images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pydegrade.commands.shell.errors import INTERRUPTED
+from pydegrade.commands.shell.options import TASKS, set_option
+from pydegrade.commands.shell.text import complain, say
+
+from .options import load_config
+
+
+@click.group(name="study", short_help="Repeat the experiment behind a method.")
+def command() -> None:
+    """Repeat the experiment behind a method, on your own network and images.
+
+    \b
+    Example:
+      pytrain study conflict configs/tgsr_tiny.toml --tasks 24
+    """
+
+
+@command.command()
+@click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
+@set_option("Change an option of CONFIG. May be repeated.")
+@click.option("--tasks", type=TASKS, default=100, show_default=True, help="How many are drawn; the paper's number.")
+@click.option("--iterations", type=click.IntRange(1), default=1000, show_default=True, help="Steps on each task.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes of one thread each.  [default: method.grouping.workers, else one per core]",
+)
+@click.option("--redo", is_flag=True, help="Make a file again that was made from something else.")
+def conflict(
+    config_path: Path, overrides: tuple[str, ...], tasks: int, iterations: int, workers: int | None, redo: bool
+) -> int:
+    """How far a network is from what it could reach on each task alone (TGSR).
+
+    CONFIG is a configuration of method tgsr: train.pretrained names the network, [method.grouping] crops, batch and rate.
+    Each task gets a copy of the network that is fine-tuned on it alone; the gain in PSNR is the task's distance. Writes
+    conflict/conflict.toml and conflict.png beside method.groups. Finished tasks are not done again.
+
+    \b
+    Examples:
+      pytrain study conflict configs/tgsr_tiny.toml --tasks 24
+      torchrun --nproc-per-node=8 -m pytrain study conflict configs/tgsr_paper.toml
+    """
+    from ..errors import PytrainError
+
+    config = load_config(config_path, overrides)
+    try:
+        from ..grouping.conflict import figure, run_conflict, study_run
+        from ..grouping.run import open_grouping
+
+        run = study_run(open_grouping(config, workers, redo), tasks, iterations)
+        found = run_conflict(run, say)
+        for line in found.describe():
+            say(line)
+        figure(found, run.path("conflict.png"))
+        say(str(run.path("conflict.png")))
+    except PytrainError as error:
+        from ..config.config import located
+
+        raise located(config, error) from None
+    except KeyboardInterrupt:
+        return complain("pytrain study: interrupted; the same command goes on", INTERRUPTED)
+    return 0
