@@ -20,7 +20,8 @@ from benchmarks.result_files import Result, spending, spent, trained, write_resu
 from pytrain import nets
 from pytrain.config.config import Config, loads
 from pytrain.data.source import open_source, stream
-from pytrain.evaluation.evaluate import evaluate, open_sets
+from pytrain.evaluation.evaluate import evaluate
+from pytrain.evaluation.sets import open_sets
 from pytrain.files.checkpoint import load_model
 from pytrain.methods.pairs import plan_pairs, write_pairs
 from pytrain.training.degrade import assemble

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pytrain.config import config as configs
-from pytrain.evaluation.evaluate import evaluate, open_sets
+from pytrain.evaluation.evaluate import evaluate
+from pytrain.evaluation.sets import open_sets
 from pytrain.training import log
 
 LOSS_COLOR = "#4c72b0"

@@ -15,8 +15,11 @@ from pydegrade.files.pixels import to_float
 from pydegrade.files.read import luma, read_picture
 from pytrain import nets
 from pytrain.commands.cli import cli
-from pytrain.evaluation.evaluate import EvalSetConfig, EvaluateConfig, evaluate, open_sets, score_names
+from pytrain.evaluation.evaluate import evaluate
 from pytrain.evaluation.infer import upscale_array
+from pytrain.evaluation.results import score_names
+from pytrain.evaluation.sets import open_sets
+from pytrain.evaluation.settings import EvalSetConfig, EvaluateConfig
 from pytrain.files import checkpoint
 
 KINDS = {"gray.png": "L", "gray_alpha.png": "LA", "rgb.png": "RGB", "rgba.png": "RGBA"}

@@ -19,7 +19,7 @@ from PIL import Image
 from pydegrade.files.read import read_picture
 from pytrain import nets
 from pytrain.commands import cli
-from pytrain.commands.jobs.eval import labels
+from pytrain.commands.actions.eval import labels
 from pytrain.config import config, describe
 from pytrain.errors import PytrainError
 from pytrain.files import checkpoint

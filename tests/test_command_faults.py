@@ -474,7 +474,7 @@ def test_results_are_kept_only_where_they_were_made_from_the_same(run, photos, m
     picture(50).save(source)
     status = source.stat()
     if name == "pairs":
-        assert run(*words).code == 2, "another list of images is another job"
+        assert run(*words).code == 2, "another list of images is another run"
         words = words_of(name, photos, tmp_path / "out2", models)
         out = tmp_path / "out2"
     assert run(*words).code == 0

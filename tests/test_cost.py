@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from pytrain import nets
+from pytrain.commands.actions.cost import measured
 from pytrain.commands.cli import main
-from pytrain.commands.jobs.cost import measured
 from pytrain.evaluation.cost import cost
 
 CPU = torch.device("cpu")

@@ -324,7 +324,7 @@ def test_the_command_makes_pairs_and_refuses_others(clean, pairs, tmp_path):
     assert run.invoke(command, arguments).exit_code == 0
 
     for extra, message in (
-        (["--recipe", "im2double"], "holds pairs of another job, recipe is 'uint8', got 'im2double'"),
+        (["--recipe", "im2double"], "holds pairs of another run, recipe is 'uint8', got 'im2double'"),
         (["--scale", "4"], "scale must be 4, got a srresnet x2"),
         (["--shard", "2/2"], "--shard must be I/N with 0 <= I < N, got '2/2'"),
         (["--shard", "x"], "--shard must be I/N with 0 <= I < N, got 'x'"),

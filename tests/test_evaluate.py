@@ -21,17 +21,12 @@ from pydegrade.files.write import write_image
 from pydegrade.images.metrics import bicubic_scores, psnr, ssim
 from pydegrade.tasks.space import preset_names
 from pytrain.errors import ConfigError, DataError
-from pytrain.evaluation import evaluate as evaluate_module
-from pytrain.evaluation.evaluate import (
-    EvalResult,
-    EvalSet,
-    EvalSetConfig,
-    EvaluateConfig,
-    evaluate,
-    open_sets,
-    protocol_of,
-    table,
-)
+from pytrain.evaluation import sets as sets_module
+from pytrain.evaluation import strips
+from pytrain.evaluation.evaluate import evaluate
+from pytrain.evaluation.results import EvalResult, table
+from pytrain.evaluation.sets import EvalSet, open_sets
+from pytrain.evaluation.settings import EvalSetConfig, EvaluateConfig, protocol_of
 
 
 class Nearest(nn.Module):
@@ -196,7 +191,7 @@ def test_partners_from_a_folder(folder: Path, tmp_path: Path) -> None:
 
 def test_sets_that_do_not_fit_into_memory_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     config, held = opened(space="bsrgan-x4")
-    monkeypatch.setattr(evaluate_module, "HELD_BYTES", 1)
+    monkeypatch.setattr(sets_module, "HELD_BYTES", 1)
     _, unheld = opened(space="bsrgan-x4")
     assert held.held is not None
     assert unheld.held is None
@@ -321,10 +316,10 @@ def test_the_square_with_the_largest_difference() -> None:
     reference = np.zeros((300, 200, 3), np.uint8)
     image = reference.copy()
     image[250:260, 150:160] = 9
-    top, left = evaluate_module._worst_square(image, reference)
+    top, left = strips._worst_square(image, reference)
     assert 132 <= top <= 172
     assert 32 <= left <= 72
-    assert evaluate_module._worst_square(image[:50, :60], reference[:50, :60]) == (0, 0)
+    assert strips._worst_square(image[:50, :60], reference[:50, :60]) == (0, 0)
 
 
 # ---- bad input

@@ -17,7 +17,8 @@ from pytrain.config.config import loads
 from pytrain.data.batch import Batch
 from pytrain.data.source import open_source, stream
 from pytrain.errors import CheckpointError, ConfigError
-from pytrain.evaluation.evaluate import evaluate, open_sets
+from pytrain.evaluation.evaluate import evaluate
+from pytrain.evaluation.sets import open_sets
 from pytrain.files.checkpoint import load_state, save_model
 from pytrain.methods.contract import Setup, Terms
 from pytrain.methods.ipt import IptMethod, IptOptions

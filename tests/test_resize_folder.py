@@ -11,8 +11,8 @@ from skimage import data
 
 import pydegrade
 from pydegrade.commands import cli
-from pydegrade.commands.jobs import resize
-from pydegrade.commands.jobs.resize import plan_resize, whole_shrinkage
+from pydegrade.commands.actions import resize
+from pydegrade.commands.actions.resize import plan_resize, whole_shrinkage
 from pydegrade.commands.resize import parse_scale
 
 
@@ -139,11 +139,11 @@ def test_interruption_leaves_finished_files(
     tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_one = resize._resized
-    begun = []
+    opened = []
 
-    def interrupted(path: Path, job: resize.ResizeJob, budget: object) -> tuple[bytes, tuple[str, ...]]:
-        begun.append(path)
-        if len(begun) > 1:
+    def interrupted(path: Path, job: resize.ResizeRequest, budget: object) -> tuple[bytes, tuple[str, ...]]:
+        opened.append(path)
+        if len(opened) > 1:
             raise KeyboardInterrupt
         return read_one(path, job, budget)
 

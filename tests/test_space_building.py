@@ -283,9 +283,9 @@ def test_a_mixture_of_gated_and_scheduled_spaces(tmp_path):
 
 
 def test_a_jpeg_with_a_quality_is_a_jpeg():
-    told = HEAD + JPEG.replace('op = "jpeg"', 'op = "jpeg"\nmode = "libjpeg"')
+    explicit = HEAD + JPEG.replace('op = "jpeg"', 'op = "jpeg"\nmode = "libjpeg"')
     assert pydegrade.sample(Space.loads(HEAD + JPEG), 0, [0]).labels("jpeg1.mode") == ["libjpeg"]
-    assert Space.loads(HEAD + JPEG) == Space.loads(told)
+    assert Space.loads(HEAD + JPEG) == Space.loads(explicit)
 
 
 @pytest.mark.parametrize(

@@ -44,14 +44,14 @@ def command(
       degrade apply photo.jpg --task realesrgan-x4@c2d470a8/s7/i123 --out out
       degrade apply Set14 --task out/run/tasks.npz --out degraded
     """
-    from .jobs.apply import ApplyJob, apply_tasks
-    from .jobs.tasks import load_tasks
+    from .actions.apply import ApplyRequest, apply_tasks
+    from .actions.tasks import load_tasks
     from .shell.outputs import check_folder
 
     where = chosen_device(device)
     check_folder(out, images)
-    job = ApplyJob(load_tasks(task_source, space_name), file_format, with_target, max_pixels, where)
-    done = apply_tasks(images, out, job, force)
+    request = ApplyRequest(load_tasks(task_source, space_name), file_format, with_target, max_pixels, where)
+    done = apply_tasks(images, out, request, force)
     if done.kept:
         say(f"{done.kept} images are there already (--force makes them again)")
     say(f"{done.fates.done} of {done.fates.total} images degraded, {done.per_second:.1f} results/s")

@@ -34,12 +34,12 @@ def command(space_name: str, count: int, images: int, seed: int, step: int) -> N
 
     from ..tasks.sampler import sample
     from ..tasks.space import Space
-    from .jobs.check import dry_run, looked_at
+    from .actions.check import dry_run, looked_at
 
     space = Space.load(space_name)
-    begun = time.perf_counter()
+    started_s = time.perf_counter()
     tasks = sample(space, seed, range(count), step=step)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started_s
     say(f"{space.name}  digest {space.digest[:8]}  x{space.scale}  target {space.target}  crops of {space.hr_px} px")
     say(f"{space.source}\n")
     report = looked_at(tasks)

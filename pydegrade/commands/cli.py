@@ -1,4 +1,4 @@
-"""The `degrade` command line: which commands there are. Each is a file here; what it calls is in `jobs`."""
+"""The `degrade` command line: which commands there are. Each is a file here; what it calls is in `actions`."""
 
 from __future__ import annotations
 

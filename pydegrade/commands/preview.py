@@ -47,9 +47,9 @@ def command(
     check_file(output, PICTURE_ENDINGS, "-o", [] if hr is None else [hr])
     from ..tasks.sampler import sample
     from ..tasks.space import Space
-    from .jobs.preview import preview_sheet
-    from .jobs.sources import cropped_images
-    from .jobs.tasks import load_tasks
+    from .actions.preview import preview_sheet
+    from .actions.sources import cropped_images
+    from .actions.tasks import load_tasks
     from .shell.outputs import check_targets
 
     where = chosen_device(device)

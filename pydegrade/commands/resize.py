@@ -83,17 +83,17 @@ def command(
       degrade resize photo.jpg small.png --scale 0.5
       degrade resize LR upscaled --scale 4 --double
     """
-    from .jobs.resize import ResizeJob, plan_resize, resize_images, uneven_images, whole_shrinkage
+    from .actions.resize import ResizeRequest, plan_resize, resize_images, uneven_images, whole_shrinkage
 
     n = whole_shrinkage(scale) if modcrop else 1
-    job = ResizeJob(scale, kernel, not no_antialias, border, double, n, suffix, max_pixels)
+    request = ResizeRequest(scale, kernel, not no_antialias, border, double, n, suffix, max_pixels)
     plan = plan_resize(source, out, suffix)
     if not modcrop and scale < 1 and scale == 1 / round(1 / scale):
         uneven = uneven_images([item.path for item in plan.items.images], round(1 / scale))
         if uneven:
             of = f"{uneven} of {len(plan.items.images)} images"
             warn(f"{of} have sides that are no multiples of {round(1 / scale)}; see --modcrop")
-    done = resize_images(plan, job, force)
+    done = resize_images(plan, request, force)
     if done.kept:
         say(f"{done.kept} images are there already (--force makes them again)")
     say(f"{done.fates.done} of {done.fates.total} images resized, {done.per_second:.1f} images/s")

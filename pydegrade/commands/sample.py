@@ -69,9 +69,9 @@ def command(
     check_last_index(start, count)
     from ..tasks.sampler import sample
     from ..tasks.space import Space, preset_names
-    from .jobs.pairs import SampleJob, kinds_of
-    from .jobs.sample import RunOptions, check_format, make_pairs, write_parameters
-    from .jobs.sources import cropped_images
+    from .actions.pairs import SampleRequest, kinds_of
+    from .actions.sample import RunOptions, check_format, make_pairs, write_parameters
+    from .actions.sources import cropped_images
     from .shell.outputs import check_folder
 
     # What may be wrong, before anything is written.
@@ -95,8 +95,8 @@ def command(
 
     # The pairs, and what became of them.
     crops = found.crops(seed, tasks.indices, augment)
-    job = SampleJob(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
-    done = make_pairs(out, job, RunOptions(start, file_format, augment))
+    request = SampleRequest(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
+    done = make_pairs(out, request, RunOptions(start, file_format, augment))
     if done.made:
         say(f"{done.made} pairs in {done.seconds:.1f} s, {done.made / done.seconds:.1f} pairs/s")
     for path in done.written:

@@ -23,7 +23,7 @@ def command(task_source: str, space_name: str | None, first: int, as_json: bool)
       degrade show out/run/tasks.npz --first 3
       degrade show out/run/tasks.npz --first 4000 --json > tasks.jsonl
     """
-    from .jobs.tasks import load_tasks, task_object
+    from .actions.tasks import load_tasks, task_object
 
     tasks = load_tasks(task_source, space_name)
     count = min(first, len(tasks))

@@ -76,7 +76,7 @@ class HrImage:
 
 @dataclass(frozen=True)
 class HrImages:
-    """The clean images of a job, in the order in which `draw_crops` numbers them.
+    """The clean images of a run, in the order in which `draw_crops` numbers them.
 
     Attributes:
         origin: where they come from, for people.

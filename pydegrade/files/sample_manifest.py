@@ -46,7 +46,7 @@ class RecordError(PydegradeError):
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What makes two runs the same job; everything else (batch, threads, versions) cannot change a bit.
+    """What makes two starts the same run; everything else (batch, threads, versions) cannot change a bit.
 
     Attributes:
         space, digest, seed, start: the tasks; `start` is the index of the first.
@@ -67,10 +67,10 @@ class RunIdentity:
 
 
 def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str, Any]) -> None:
-    """Make the folder ready for a run: a new one, or the same job as before with at least as many tasks.
+    """Make the folder ready for a run: a new one, or the same run as before with at least as many tasks.
 
     Raises:
-        RecordError: the folder holds a different job, or files of something else, or the format needs a package that is
+        RecordError: the folder holds a different run, or files of something else, or the format needs a package that is
             not there. Nothing is written then.
         WriteError: the folder cannot be written to.
     """

@@ -37,7 +37,7 @@ def check_device(op: str, images: torch.Tensor) -> None:
         devices.backend_of(images.device)
 
 
-def beside(images: torch.Tensor, values: Any) -> torch.Tensor:
+def parameter_tensor(images: torch.Tensor, values: Any) -> torch.Tensor:
     """Parameters for an op on `images`: on the CPU whatever the device of the pixels, since programs are made there."""
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     return tensor.to("meta") if images.is_meta else tensor

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import devices
 from ..native.given import real_array
 from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, codes, numbers
+from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
 from .declaration import BoolArray, Column, Columns, Items, Op
 from .library import define
 from .psf import SHAPES, blur_params
@@ -203,7 +203,7 @@ def blur(
     params["border"] = codes("blur", "border", border, BORDERS, batch)
     layout = dense_layout(images)
     arrays = (layout.offset, layout.height, layout.width, *params.values())
-    tensors = [beside(images, values) for values in arrays]
+    tensors = [parameter_tensor(images, values) for values in arrays]
     out: torch.Tensor = torch.ops.pydegrade.blur(images, *tensors[:3], channels, *tensors[3:])
     return out
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import devices
 from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, codes, numbers
+from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
 from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op
 from .library import define
 
@@ -198,7 +198,7 @@ def jpeg(
     qualities = _qualities(quality, modes)
     layout = dense_layout(images)
     per_image = (layout.offset, layout.height, layout.width, modes, qualities, subsamplings, roundings)
-    offset, height, width, *parameters = (beside(images, values) for values in per_image)
+    offset, height, width, *parameters = (parameter_tensor(images, values) for values in per_image)
     out: torch.Tensor = torch.ops.pydegrade.jpeg(images, offset, height, width, 3, *parameters, libjpeg_gradient)
     return out
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..native import binding, devices
 from ..native.packed import dense_layout
-from .arguments import beside, check_layout
+from .arguments import check_layout, parameter_tensor
 from .declaration import Columns, Items
 
 # define/impl instead of custom_op: a third of the cost per call (pytorch#177109).
@@ -101,7 +101,7 @@ def run_compiled(name: str, images: torch.Tensor, **fields: NDArray[Any]) -> tor
     values = [fields[field[0]] for field in binding.FIELDS[name]]
     signed = [value.view(np.int32) if value.dtype == np.uint32 else value for value in values]
     offset, height, width, *rest = (
-        beside(images, array) for array in (layout.offset, layout.height, layout.width, *signed)
+        parameter_tensor(images, array) for array in (layout.offset, layout.height, layout.width, *signed)
     )
     out: torch.Tensor = getattr(torch.ops.pydegrade, name)(images, offset, height, width, images.shape[1], *rest)
     return out

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import binding, devices, rng
 from ..native.packed import dense_layout
-from .arguments import beside, check_images, check_layout, check_rows, codes, numbers
+from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
 from .declaration import BoolArray, Column, Columns, Items, Op
 from .eigen import symmetric_eigen3
 from .library import define
@@ -225,7 +225,7 @@ def noise(
     key = rng.image_keys(seeds, numbers_of, numbers_of).view(np.int32)
     layout = dense_layout(images)
     per_image = (layout.offset, layout.height, layout.width, kinds, sigma, gain, flags, matrix, key)
-    tensors = [beside(images, values) for values in per_image]
+    tensors = [parameter_tensor(images, values) for values in per_image]
     out: torch.Tensor = torch.ops.pydegrade.noise(images, *tensors[:3], channels, *tensors[3:])
     return out
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import shown
 from ..native import devices
 from ..native.packed import Layout, dense_layout
-from .arguments import beside, check_images, check_rows, codes, numbers
+from .arguments import check_images, check_rows, codes, numbers, parameter_tensor
 from .declaration import BoolArray, Column, Columns, IntArray, Items, Op
 from .library import define
 
@@ -275,7 +275,7 @@ def resize(
     layout = dense_layout(images)
     sizes = np.full(batch, out_height, np.int32), np.full(batch, out_width, np.int32)
     per_image = (layout.offset, layout.height, layout.width, *sizes, modes, scales, scales)
-    tensors = [beside(images, values) for values in per_image]
+    tensors = [parameter_tensor(images, values) for values in per_image]
     total = batch * channels * out_height * out_width
     flat = images.reshape(-1)
     out: torch.Tensor = torch.ops.pydegrade.resize(flat, *tensors[:3], channels, *tensors[3:], total)

@@ -120,7 +120,7 @@ def kinds(asked: Iterable[str] = ()) -> Mapping[str, type[Distribution]]:
 def content(distribution: Distribution, column: str, nested: bool = False) -> Any:
     """What a digest is made of: fields by name, those of nested distributions too.
 
-    A nested kind is told by its fields where they tell it, and named where they do not.
+    A nested kind is left unnamed where its fields imply it.
     """
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(distribution):  # type: ignore[arg-type]
@@ -131,8 +131,8 @@ def content(distribution: Distribution, column: str, nested: bool = False) -> An
         return [name, fields]
     # These three have the same fields. Older spaces nest a square root, or a reciprocal in a resize's factor.
     usual = ReciprocalUniform if column == "resize_factor" else SqrtUniform
-    told = kind in _TOLD_BY_FIELDS or kind is usual
-    return fields if told else [name, fields]
+    implied = kind in _IMPLIED_BY_FIELDS or kind is usual
+    return fields if implied else [name, fields]
 
 
 def _content_of(value: Any, column: str) -> Any:
@@ -592,7 +592,7 @@ class BsrganCovariance(Distribution):
         return self.limit_8bit**2 * u[:, i, j]
 
 
-_TOLD_BY_FIELDS = (Constant, Uniform, SqrtUniformUpTo, Integers, Choice, Mixture, By, BsrganCovariance)
+_IMPLIED_BY_FIELDS = (Constant, Uniform, SqrtUniformUpTo, Integers, Choice, Mixture, By, BsrganCovariance)
 
 
 # ---- Parts of kinds that nest others

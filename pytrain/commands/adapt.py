@@ -82,12 +82,12 @@ def command(
     from pydegrade.commands.shell.outputs import check_folder
 
     check_folder(out, ())
-    from .jobs.adapt import AdaptJob, adapt_file
+    from .actions.adapt import AdaptRequest, adapt_file
 
-    asked = AdaptJob(
+    request = AdaptRequest(
         image_path, model, kernel, down, counts, rate, scale, reference, seed, tile_px, chosen_device(device)
     )
-    adapt_file(asked, out, force, say)
+    adapt_file(request, out, force, say)
 
 
 def _counts(steps: str) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ def command(config_path: Path, overrides: tuple[str, ...], headers_only: bool) -
     """
     config = load_config(config_path, overrides)
     from ..config.config import to_toml
-    from .jobs.check import findings
+    from .actions.check import findings
 
     for line in located(config, lambda: findings(config, not headers_only)):
         say(f"# {line}")

@@ -1,4 +1,4 @@
-"""The `pytrain` command line: which commands there are. Each is a file here; what the larger ones call is in `jobs`."""
+"""The `pytrain` command line: which commands there are. Each is a file here; what the larger ones call is in `actions`."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def command(
 
     if json_path is not None:
         check_file(json_path, (".json",), "--json")
-    from .jobs.cost import as_json, as_text, measured
+    from .actions.cost import as_json, as_text, measured
 
     costs = measured(names, scale, side_px, chosen_device(device), repeats, threads)
     for line in as_text(costs, side_px):

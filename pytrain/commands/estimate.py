@@ -32,7 +32,7 @@ def command(images: tuple[Path, ...], model: Path, json_path: Path | None, max_p
 
     if json_path is not None:
         check_file(json_path, (".json",), "--json", [*images, model])
-    from .jobs.estimate import estimate_images, to_json
+    from .actions.estimate import estimate_images, to_json
 
     found, fates = estimate_images(images, model, chosen_device(device), max_pixels, say)
     if json_path is not None and found:

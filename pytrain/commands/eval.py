@@ -13,7 +13,7 @@ from pydegrade.commands.shell.text import say
 from .options import load_config, model_options
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluate import Reference
+    from ..evaluation.settings import Reference
 
 
 @click.command(name="eval", short_help="Measure PSNR and SSIM of models.")
@@ -87,16 +87,16 @@ def command(
             raise ConfigError("eval: --model must name a model file or bicubic, got none")
     elif hr or lr or spaces or scale:
         raise ConfigError("eval: CONFIG names the sets; leave out --hr, --lr, --space and --scale")
-    from ..evaluation.evaluate import table
-    from .jobs.eval import described_sets, measure, of_config
+    from ..evaluation.results import table
+    from .actions.eval import described_sets, measure, of_config
 
     where = chosen_device(device)
-    asked = (
+    request = (
         described_sets(hr, lr, spaces, seed, reference, models, scale)
         if config_path is None
         else of_config(load_config(config_path, overrides), models, str(config_path))
     )
-    results = measure(asked.changed(protocols, tile_px, overlap_px), where, folder)
+    results = measure(request.changed(protocols, tile_px, overlap_px), where, folder)
     say(table(results, per_image).removesuffix("\n"))
     if json_path is not None:
         write_file(json_path, ("[" + ",\n".join(result.to_json().rstrip() for result in results) + "]\n").encode())

@@ -66,7 +66,7 @@ def command(
         if not source.exists():
             raise FileNotFoundError(2, "No such file or folder", str(source))
     check_folder(out, inputs)
-    from .jobs.infer import InferOptions, open_upscaler, upscale_images
+    from .actions.infer import InferOptions, open_upscaler, upscale_images
 
     where = chosen_device(device)
     options = InferOptions(tile_px, overlap_px, precision, suffix, max_pixels)

@@ -76,11 +76,11 @@ def command(
     where = chosen_device(device)
     local = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if where.type == "cuda" else "cpu"
     teacher = load_model(model, scale=scale).net.to(local)
-    job = plan_pairs(hr, teacher, recipe, place, max_pixels)
-    written = write_pairs(job, teacher, out, tile_px)
+    request = plan_pairs(hr, teacher, recipe, place, max_pixels)
+    written = write_pairs(request, teacher, out, tile_px)
     mine = written.fates.total
-    of = f" of {len(job.names)} (shard {place[0]}/{place[1]})" if place[1] > 1 else ""
-    say(f"{mine} images{of}, x{job.identity.scale}, recipe {recipe}, in {written.seconds:.1f} s", err=True)
+    of = f" of {len(request.names)} (shard {place[0]}/{place[1]})" if place[1] > 1 else ""
+    say(f"{mine} images{of}, x{request.identity.scale}, recipe {recipe}, in {written.seconds:.1f} s", err=True)
     say(str((out / MANIFEST_FILE if written.complete else out).resolve()))
     return written.fates.end("degrade pairs")
 

@@ -37,7 +37,7 @@ def command(
     from pydegrade.commands.shell.outputs import PICTURE_ENDINGS, check_file, encode_picture, write_file
 
     check_file(out, PICTURE_ENDINGS, "-o", [image, model])
-    from .jobs.sweep import swept_sheet
+    from .actions.sweep import swept_sheet
 
     rows = [_values(text) for text in swept]
     write_file(out, encode_picture(swept_sheet(image, model, rows, overrides, crop_px), out.suffix))

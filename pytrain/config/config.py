@@ -1,4 +1,4 @@
-"""`Config`: everything a run is told, read from TOML into frozen values. Errors name file, line, key and value.
+"""`Config`: everything that sets a run, read from TOML into frozen values. Errors name file, line, key and value.
 
 Relative paths in a file begin at the file's folder; those of `--set`, and `run.out` always, at the current folder.
 """
@@ -26,7 +26,7 @@ from pydegrade.tasks.toml_lines import KeyPath, decode_error, key_lines
 
 from ..data.source import DataConfig
 from ..errors import ConfigError, DataError, PytrainError, nearest, one_line
-from ..evaluation.evaluate import EvaluateConfig
+from ..evaluation.settings import EvaluateConfig
 from ..methods.registry import METHODS
 from ..nets import NETS
 from ..options import (

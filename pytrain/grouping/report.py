@@ -272,7 +272,7 @@ def _page(run: GroupingRun, scored: Any, groups: tuple[Group, ...], pictures: li
         ("indicator", f"{scored['indicator']}, {len(scored['measured'])} tasks measured in full"),
         ("validation", run.validation.origin),
     ]
-    told = "".join(f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in facts)
+    facts_html = "".join(f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in facts)
     rows = ""
     for group in groups:
         gain, improvement = group.values["gain"], group.values["improvement_db"]
@@ -292,4 +292,4 @@ def _page(run: GroupingRun, scored: Any, groups: tuple[Group, ...], pictures: li
         f"{base64.b64encode(path.read_bytes()).decode()}'></figure>"
         for path in pictures
     )
-    return f"{head}<h1>Groups of tasks</h1><table>{told}</table>{table}{figures}</html>\n"
+    return f"{head}<h1>Groups of tasks</h1><table>{facts_html}</table>{table}{figures}</html>\n"

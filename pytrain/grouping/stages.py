@@ -32,7 +32,7 @@ from pydegrade.commands.shell.progress import Progress
 from ..config.config import Config, to_dict
 from ..data.source import open_source
 from ..errors import ConfigError, DataError
-from ..evaluation.evaluate import EvaluateConfig
+from ..evaluation.settings import EvaluateConfig
 from ..files.checkpoint import atomic_write, load_model, save_model
 from ..files.digested_toml import StageRecord, check_made_from, digest_of, numbers, read_record, write_record
 from ..methods.groups import Group, groups_record, network_digest, read_groups

@@ -51,7 +51,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class PairsIdentity:
-    """What makes two runs of `degrade pairs` the same job.
+    """What makes two starts of `degrade pairs` the same run.
 
     Attributes:
         scale: of the teacher.
@@ -68,11 +68,11 @@ class PairsIdentity:
 
 
 @dataclass(frozen=True)
-class PairsJob:
-    """One shard of a job.
+class PairsRequest:
+    """What one process makes: a shard of a run.
 
     Attributes:
-        names: all images of the job, by the name that their files get, without extension.
+        names: all images of the run, by the name that their files get, without extension.
         images: the same images.
         excluded: one line for each file that cannot be used.
         identity: see there.
@@ -116,7 +116,7 @@ def plan_pairs(
     recipe: Recipe,
     shard: tuple[int, int] = (0, 1),
     max_pixels: int = MAX_PIXELS,
-) -> PairsJob:
+) -> PairsRequest:
     """What is to be made.
 
     Args:
@@ -135,7 +135,7 @@ def plan_pairs(
     except (ImageError, OSError) as error:
         raise DataError(f"--hr: {one_line(error)}") from None
     identity = PairsIdentity(scale, recipe, weights_sha256(teacher), found.digest)
-    return PairsJob(tuple(names), found.images, found.excluded, identity, shard, max_pixels)
+    return PairsRequest(tuple(names), found.images, found.excluded, identity, shard, max_pixels)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class WrittenPairs:
 
 
 def write_pairs(
-    job: PairsJob,
+    request: PairsRequest,
     teacher: nn.Module,
     out: Path,
     tile_px: int | None = None,
@@ -163,28 +163,32 @@ def write_pairs(
     """Make this shard's images that are not made yet, or were made from something else.
 
     Args:
-        job: from `plan_pairs`.
+        request: from `plan_pairs`.
         teacher: in evaluation mode; runs where its weights are.
-        out: the folder; new, empty, or of the same job.
+        out: the folder; new, empty, or of the same run.
         tile_px: side of the teacher's tiles in LR pixels; None: whole images.
         finished: called with the number of images done after each one.
     Raises:
-        DataError: the folder holds another job.
+        DataError: the folder holds another run.
         pydegrade.errors.OutputError: another process makes this shard.
     """
     started_s = time.perf_counter()
-    number, count = job.shard
+    number, count = request.shard
     mine = [
-        Item(job.names[position], job.images[position].place)
-        for position in range(len(job.names))
+        Item(request.names[position], request.images[position].place)
+        for position in range(len(request.names))
         if position % count == number
     ]
-    image_of = dict(zip(job.names, job.images))
+    image_of = dict(zip(request.names, request.images))
     tag = f".pydegrade-{number}-of-{count}"
-    _check_identity(out, job.identity)
+    _check_identity(out, request.identity)
     with folder_lock(out, f"{number}-of-{count}"):
-        _claim(out, job.identity)
-        made_from = {"scale": job.identity.scale, "recipe": job.identity.recipe, "teacher": job.identity.teacher}
+        _claim(out, request.identity)
+        made_from = {
+            "scale": request.identity.scale,
+            "recipe": request.identity.recipe,
+            "teacher": request.identity.teacher,
+        }
         results = Results(out, "pairs", made_from, record=f"{tag}.jsonl", others=".pydegrade-*.jsonl")
 
         def is_complete(item: Item) -> bool:
@@ -199,8 +203,8 @@ def write_pairs(
             nonlocal done
             source = image_of[item.name]
             with results.reading(source.path):
-                decoded = decode(source, job.max_pixels, MemoryBudget())
-                images = _made(decoded.array, teacher, job.identity, tile_px)
+                decoded = decode(source, request.max_pixels, MemoryBudget())
+                images = _made(decoded.array, teacher, request.identity, tile_px)
             for kind, name in _files(out, item.name).items():
                 results.write(name, encode_png(images[kind]), source.path, source.key)
             done += 1
@@ -209,22 +213,22 @@ def write_pairs(
 
         fates = each(pending, make, progress, items=Items(tuple(mine)))
         if number == 0:
-            for reason in job.excluded:
+            for reason in request.excluded:
                 fates.failed.append(reason)
                 fates.total += 1
                 progress.say(f"warning: left out: {reason}")
-        everything = [Item(name, image.place) for name, image in zip(job.names, job.images)]
+        everything = [Item(name, image.place) for name, image in zip(request.names, request.images)]
         complete = not fates.failed and not fates.interrupted and all(map(is_complete, everything))
         if complete:
-            _write_manifest(out, job)
+            _write_manifest(out, request)
     return WrittenPairs(complete, fates, time.perf_counter() - started_s)
 
 
 def _check_identity(out: Path, identity: PairsIdentity) -> bool:
-    """Whether the folder is one of this job already.
+    """Whether the folder is one of this run already.
 
     Raises:
-        DataError: it holds another job, or other files.
+        DataError: it holds another run, or other files.
     """
     path = out / IDENTITY_FILE
     if path.exists():
@@ -235,7 +239,7 @@ def _check_identity(out: Path, identity: PairsIdentity) -> bool:
         for name, value in asdict(identity).items():
             if before.get(name) != value:
                 raise DataError(
-                    f"{out}: holds pairs of another job, {name} is {before.get(name)!r}, got {value!r}; use another --out"
+                    f"{out}: holds pairs of another run, {name} is {before.get(name)!r}, got {value!r}; use another --out"
                 )
         return True
     if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
@@ -264,12 +268,12 @@ def _made(
     return {"hr": hr, "lr": lr, "sr_pretrained": sr, "lr_pretrained": downscale(sr, scale, recipe)}
 
 
-def _write_manifest(out: Path, job: PairsJob) -> None:
+def _write_manifest(out: Path, request: PairsRequest) -> None:
     images = {
         name: {kind: pixels_sha256(read_image(out / file)) for kind, file in _files(out, name).items()}
-        for name in job.names
+        for name in request.names
     }
-    content = {"format": FORMAT, "version": VERSION, **asdict(job.identity), "files": images}
+    content = {"format": FORMAT, "version": VERSION, **asdict(request.identity), "files": images}
     text = json.dumps(content, indent=1) + "\n"
     atomic_write_text(out / MANIFEST_FILE, text)
 

@@ -19,7 +19,9 @@ from ..config.config import Config, changed_settings, method_name, to_dict, to_t
 from ..data.batch import Batch
 from ..data.source import Source, Unreadable, open_source
 from ..errors import CheckpointError, ConfigError, PytrainError, is_out_of_memory, one_line
-from ..evaluation.evaluate import EvalResult, EvalSet, evaluate, open_sets, score_names
+from ..evaluation.evaluate import evaluate
+from ..evaluation.results import EvalResult, score_names
+from ..evaluation.sets import EvalSet, open_sets
 from ..files.checkpoint import atomic_write_text, save_model
 from ..methods.contract import Method
 from . import state as states

@@ -20,7 +20,7 @@ from .text import complain, say
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a job.
+    """One image of a run.
 
     Attributes:
         name: what its result is called below the output folder, without ending, "/" between folders.
@@ -33,7 +33,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Items:
-    """The images of a job.
+    """The images of a run.
 
     Attributes:
         images: all of them.
@@ -96,13 +96,13 @@ def _same(path: Path) -> Path:
 
 @dataclass
 class Fates:
-    """What became of the images of a job.
+    """What became of the images of a run.
 
     Attributes:
         total: how many there are.
         done: how many have their results.
         failed: one line for each that has not.
-        interrupted: whether Ctrl-C ended the job.
+        interrupted: whether Ctrl-C ended the run.
     """
 
     total: int
@@ -136,9 +136,9 @@ def each(
     Args:
         pending: what to do.
         make: reads, computes and writes one; returns notes ("alpha channel dropped"), which are printed with the file's
-            name. Errors of the disk must come as `WriteError`: these end the job.
+            name. Errors of the disk must come as `WriteError`: these end the run.
         progress: gets a step per image; closed at the end.
-        items: the whole job, whose other images are done already; None: these are all.
+        items: the whole run, whose other images are done already; None: these are all.
         workers: threads.
         steps: of `progress` per image; 0: `make` counts.
         memory_hint: what to do about an image that is too large for the memory.

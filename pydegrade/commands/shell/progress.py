@@ -1,4 +1,4 @@
-"""How far a long job is: a bar with speed and time left on a terminal, a plain line now and then elsewhere."""
+"""How far a long run is: a bar with speed and time left on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Progress:
     """A bar that redraws itself on a terminal; elsewhere (a log file, CI) a plain line every ten seconds.
 
     Args:
-        total: number of steps of the whole job.
+        total: number of steps of the whole run.
         done: steps finished by an earlier run; they do not count for the speed.
         unit: what a step is, in the plural.
         stream: default: stderr.
@@ -91,7 +91,7 @@ class Progress:
     def _opened(self) -> RichProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        # No thread redraws: jobs fork, and a lock that a thread holds would stay held in the child.
+        # No thread redraws: commands fork, and a lock that a thread holds would stay held in the child.
         bar = Progress(
             BarColumn(bar_width=BAR_CELLS), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
             console=self._console, auto_refresh=False, transient=True,

@@ -16,7 +16,10 @@ from pydegrade.files.lock import folder_lock
 
 from ...config.config import Config
 from ...errors import ConfigError
-from ...evaluation.evaluate import EvalResult, EvalSetConfig, EvaluateConfig, Reference, evaluate, open_sets
+from ...evaluation.evaluate import evaluate
+from ...evaluation.results import EvalResult
+from ...evaluation.sets import open_sets
+from ...evaluation.settings import EvalSetConfig, EvaluateConfig, Reference
 from ...files.checkpoint import load_model
 from ...nets import channels_of, image_channels, task_scales
 from ...training.opening import out_folder
@@ -26,7 +29,7 @@ ALL_IMAGES = 2**31
 
 
 @dataclass(frozen=True)
-class EvalJob:
+class EvalRequest:
     """What is measured, and on what.
 
     Attributes:
@@ -41,7 +44,7 @@ class EvalJob:
     scale: int | None
     net: Any = None
 
-    def changed(self, protocols: Sequence[str], tile_px: int, overlap_px: int) -> EvalJob:
+    def changed(self, protocols: Sequence[str], tile_px: int, overlap_px: int) -> EvalRequest:
         """With protocols and tiles of the command line, where they were given."""
         settings = replace(self.settings, protocols=tuple(protocols) or self.settings.protocols)
         if tile_px:
@@ -49,11 +52,13 @@ class EvalJob:
         return replace(self, settings=settings)
 
 
-def of_config(config: Config, models: Sequence[str], where: str) -> EvalJob:
+def of_config(config: Config, models: Sequence[str], where: str) -> EvalRequest:
     """The sets of a configuration; its best model against bicubic where no models are named."""
     if not config.evaluate.sets:
         raise ConfigError(f"{where}: evaluate.sets must name at least one set, got none")
-    return EvalJob(tuple(models) or ("bicubic", best_model(config)), config.evaluate, int(config.net.scale), config.net)
+    return EvalRequest(
+        tuple(models) or ("bicubic", best_model(config)), config.evaluate, int(config.net.scale), config.net
+    )
 
 
 def described_sets(
@@ -64,7 +69,7 @@ def described_sets(
     reference: Reference,
     models: Sequence[str],
     scale: int | None,
-) -> EvalJob:
+) -> EvalRequest:
     """The evaluation that --hr, --lr, --space and --reference describe: one set per space."""
     name = hr[0].resolve().name if hr else "photographs"
     sources = tuple(map(str, hr))
@@ -82,7 +87,7 @@ def described_sets(
             )
             for space in kinds
         )
-    return EvalJob(tuple(models), EvaluateConfig(sets=sets), scale)
+    return EvalRequest(tuple(models), EvaluateConfig(sets=sets), scale)
 
 
 def best_model(config: Config) -> str:
@@ -94,35 +99,35 @@ def best_model(config: Config) -> str:
     raise ConfigError(f"{folder}: holds no model yet; train first, or give --model FILE")
 
 
-def measure(asked: EvalJob, device: torch.device, folder: Path | None) -> list[EvalResult]:
+def measure(request: EvalRequest, device: torch.device, folder: Path | None) -> list[EvalResult]:
     """Scores of every model on every set.
 
     Args:
-        asked: models and sets.
+        request: models and sets.
         device: that runs the models.
         folder: for results as images; None: none are written.
     Raises:
         PytrainError: a model or set that cannot be used.
         NotFiniteError: a model gave NaN or infinity; no number is returned then.
     """
-    models, settings = asked.models, asked.settings
+    models, settings = request.models, request.settings
     if folder is not None:
         sources = [Path(path).expanduser() for one in settings.sets for path in (*one.hr, *filter(None, [one.lr]))]
         check_folder(folder, sources, "--save-images")
         settings = replace(settings, save_images=ALL_IMAGES)
-    loaded = {name: None if name in BASELINES else load_model(name, scale=asked.scale) for name in models}
-    known = {asked.scale} if asked.scale else set()
+    loaded = {name: None if name in BASELINES else load_model(name, scale=request.scale) for name in models}
+    known = {request.scale} if request.scale else set()
     scales = {int(model.net.scale) for model in loaded.values() if model is not None} | known  # type: ignore[arg-type]
     if len(scales) != 1:
         got = " and ".join(f"x{one}" for one in sorted(scales)) or "baselines only; give --scale"
         raise ConfigError(f"eval: models must have one scale, got {got}")
     configs = [model.config for model in loaded.values() if model is not None]
-    configs += [asked.net] if asked.net is not None else []
+    configs += [request.net] if request.net is not None else []
     tasks = {task: own for one in configs for task, own in task_scales(one).items()}
     kinds = {channels_of(model.net) for model in loaded.values() if model is not None}
     if len(kinds) > 1:
         raise ConfigError(f"eval: models must take images of one kind, got {sorted(kinds)} channels")
-    channels = kinds.pop() if kinds else image_channels(asked.net) if asked.net is not None else 3
+    channels = kinds.pop() if kinds else image_channels(request.net) if request.net is not None else 3
     sets = open_sets(settings, scales.pop(), tasks, channels)
 
     named = dict(zip(labels(models), loaded.items()))

@@ -31,7 +31,7 @@ from ...files.checkpoint import load_into, load_model
 
 
 @dataclass(frozen=True)
-class AdaptJob:
+class AdaptRequest:
     """What `pytrain adapt` is asked to do.
 
     Attributes:
@@ -61,11 +61,11 @@ class AdaptJob:
     device: torch.device
 
 
-def adapt_file(asked: AdaptJob, out: Path, force: bool, say: Callable[[str], None]) -> None:
+def adapt_file(request: AdaptRequest, out: Path, force: bool, say: Callable[[str], None]) -> None:
     """Fit and enlarge; writes NAME_STEPS.png per number of steps, and NAME_kernel.npy where the kernel is estimated.
 
     Args:
-        asked: what to do.
+        request: what to do.
         out: checked folder.
         force: write also over files of another origin.
         say: takes lines for people.
@@ -74,41 +74,53 @@ def adapt_file(asked: AdaptJob, out: Path, force: bool, say: Callable[[str], Non
         NotFiniteError: the steps diverged; what was written before stays.
     """
     # Everything that may be wrong.
-    pixels = read_image(asked.image)
-    config, net, multi_scale = _network(asked.model, asked.scale)
+    pixels = read_image(request.image)
+    config, net, multi_scale = _network(request.model, request.scale)
     factor = config.scale
-    found = estimate_kernel(pixels, factor, asked.down) if asked.kernel == "estimate" else None
-    weights = None if asked.kernel == "bicubic" else found.kernel if found else kernels.load(asked.kernel)
-    image = to_float(pixels)[None].to(asked.device)
-    make_son(image, weights, factor, asked.down)
-    clean = None if asked.reference is None else _clean(asked.reference, factor, pixels.shape[:2])
-    (stem,) = unique_names([Path(asked.image.name)])
-    names = {count: f"{stem}_{count}.png" for count in asked.counts}
+    found = estimate_kernel(pixels, factor, request.down) if request.kernel == "estimate" else None
+    weights = None if request.kernel == "bicubic" else found.kernel if found else kernels.load(request.kernel)
+    image = to_float(pixels)[None].to(request.device)
+    make_son(image, weights, factor, request.down)
+    clean = None if request.reference is None else _clean(request.reference, factor, pixels.shape[:2])
+    (stem,) = unique_names([Path(request.image.name)])
+    names = {count: f"{stem}_{count}.png" for count in request.counts}
     kernel_name = f"{stem}_kernel.npy"
-    read = [asked.image, Path(asked.kernel), Path(asked.model), *([asked.reference] if asked.reference else [])]
+    read = [
+        request.image,
+        Path(request.kernel),
+        Path(request.model),
+        *([request.reference] if request.reference else []),
+    ]
 
     # Adapt.
     with folder_lock(out):
         results = Results(out, "adapt", {}, force)
         results.check([*names.values(), *([kernel_name] if found else [])], read)
         if found is not None:
-            results.write(kernel_name, _npy(found.kernel), asked.image)
+            results.write(kernel_name, _npy(found.kernel), request.image)
             say(_kernel_line(found, out / kernel_name))
         if clean is not None:
             say(f"{'bicubic':>8}  {_psnr(imresize(pixels, factor), clean, factor)}")
         if net is None:
-            made = zssr(config, image, weights, asked.counts, asked.down, asked.seed, asked.tile_px)
+            made = zssr(config, image, weights, request.counts, request.down, request.seed, request.tile_px)
         else:
             made = adapt(
-                net.to(asked.device), image, weights, asked.counts, asked.down, asked.tile_px, asked.rate, multi_scale
+                net.to(request.device),
+                image,
+                weights,
+                request.counts,
+                request.down,
+                request.tile_px,
+                request.rate,
+                multi_scale,
             )
         for result in made:
             try:
                 check_finite(result.image)
             except NotFiniteError as error:
-                raise NotFiniteError(f"{asked.image}: after {result.steps} steps {error}; lower --rate") from None
+                raise NotFiniteError(f"{request.image}: after {result.steps} steps {error}; lower --rate") from None
             enlarged = to_uint8(result.image[0].cpu())
-            results.write(names[result.steps], encode_png(enlarged), asked.image)
+            results.write(names[result.steps], encode_png(enlarged), request.image)
             score = "" if clean is None else f"  {_psnr(enlarged, clean, factor)}"
             loss = "" if result.loss is None else f"  loss {result.loss:.5f}"
             say(f"{result.steps:>8}{score}{loss}  {(out / names[result.steps]).resolve()}")

@@ -14,7 +14,8 @@ from ... import nets
 from ...config.config import Config, digest, method_name
 from ...data.source import Source, open_source
 from ...errors import ConfigError, one_line
-from ...evaluation.evaluate import open_sets, score_names
+from ...evaluation.results import score_names
+from ...evaluation.sets import open_sets
 from ...methods.registry import METHODS
 from ...training import log, memory, opening, proof
 

@@ -17,7 +17,7 @@ from pydegrade.files.read import open_image
 
 from ...errors import DataError
 from ...evaluation.infer import NotFiniteError
-from ...evaluation.steering import adaptive, estimate
+from ...evaluation.vector_editing import adaptive, estimate
 from ...files.checkpoint import load_model
 
 LEAST_PX = 8

@@ -17,7 +17,7 @@ from ..nets import DASR, SRResNet
 from .infer import upscale
 
 
-class Steered(nn.Module):
+class EditedDASR(nn.Module):
     """A DASR network that takes some entries of the degradation vector from a person.
 
     Args:
@@ -110,4 +110,4 @@ def sweep(net: DASR, image: Tensor, name: str, values: Sequence[float], changes:
     """
     if name in changes:
         raise TaskError(f"sweep: {name} is swept, it must not be set as well")
-    return [upscale(Steered(net, {**changes, name: repr(value)}), image) for value in values]
+    return [upscale(EditedDASR(net, {**changes, name: repr(value)}), image) for value in values]

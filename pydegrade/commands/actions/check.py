@@ -139,9 +139,9 @@ def dry_run(tasks: TaskBatch, draw_seconds: float, images: int) -> DryRun:
     few = tasks.take(slice(0, images))
     photograph = made_up_photograph(side)
     degrade_list([photograph], few.take([0]))  # tables that are made once
-    begun = time.perf_counter()
+    started_s = time.perf_counter()
     results = degrade_list([photograph] * len(few), few)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started_s
     for row, image in enumerate(results):
         low, high = (float(value) for value in torch.aminmax(image))
         if not (low >= 0 and high <= 1):

@@ -20,7 +20,7 @@ from pydegrade.files.write import encode_png
 
 from ...errors import ConfigError
 from ...evaluation.infer import NotFiniteError, upscale_array
-from ...evaluation.steering import Steered, adaptive, parse_changes
+from ...evaluation.vector_editing import EditedDASR, adaptive, parse_changes
 from ...files.checkpoint import load_model
 from ...methods.pairs import weights_sha256
 from ...nets import IPT, config_to_dict, task_scales
@@ -74,7 +74,7 @@ def open_upscaler(path: Path, device: torch.device, task: str | None, vector_tex
         net = _of_task(net, task, str(path))
     if vector_texts:
         changes = parse_changes(vector_texts)
-        net = Steered(adaptive(net, str(path)), changes)
+        net = EditedDASR(adaptive(net, str(path)), changes)
         made_from["vector"] = dict(changes)
     return Upscaler(net, f"{path}: {loaded.config.type} x{net.scale}, on {device}", made_from)
 

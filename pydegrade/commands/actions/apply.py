@@ -27,7 +27,7 @@ TARGET_SUFFIX = "_target"
 
 
 @dataclass(frozen=True)
-class ApplyJob:
+class ApplyRequest:
     """What is done to every image.
 
     Attributes:
@@ -69,31 +69,31 @@ class Applied:
     per_second: float
 
 
-def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool = False) -> Applied:
+def apply_tasks(sources: Sequence[Path], out: Path, request: ApplyRequest, force: bool = False) -> Applied:
     """Run every task on every image; results that are there and made from the same are kept.
 
     Args:
         sources: files and folders.
         out: checked folder.
-        job: what to do.
+        request: what to do.
         force: make everything again, also over files of another origin.
     Raises:
         OutputError: a result would replace an input or a file of another origin.
         ImageError: a folder without images.
     """
-    items = find_items(sources, lambda name: job.results(name, 0) if len(job.tasks) == 1 else [f"{name}/"])
-    tasks = job.tasks
+    items = find_items(sources, lambda name: request.results(name, 0) if len(request.tasks) == 1 else [f"{name}/"])
+    tasks = request.tasks
     addresses = [f"{address} {mark:016x}" for address, mark in zip(tasks.addresses, tasks.fingerprints().tolist())]
     with folder_lock(out):
-        results = Results(out, "apply", {"format": job.file_format, "space": tasks.space.digest}, force)
-        names = [name for item in items.images for row in range(len(tasks)) for name in job.results(item.name, row)]
+        results = Results(out, "apply", {"format": request.file_format, "space": tasks.space.digest}, force)
+        names = [name for item in items.images for row in range(len(tasks)) for name in request.results(item.name, row)]
         results.check(names, [item.path for item in items.images])
 
         def missing(item: Item) -> list[int]:
             return [
                 row
                 for row in range(len(tasks))
-                if not all(results.is_made(name, item.path, addresses[row]) for name in job.results(item.name, row))
+                if not all(results.is_made(name, item.path, addresses[row]) for name in request.results(item.name, row))
             ]
 
         rows_of = {item: missing(item) for item in items.images}
@@ -104,21 +104,21 @@ def apply_tasks(sources: Sequence[Path], out: Path, job: ApplyJob, force: bool =
 
         def make(item: Item) -> Iterable[str]:
             rows = np.array(rows_of[item])
-            with open_image(item.path, job.max_pixels) as file:
+            with open_image(item.path, request.max_pixels) as file:
                 header = file.header
-                needed = memory_of_one(header.height, header.width, tasks.take(rows), job.with_target)
+                needed = memory_of_one(header.height, header.width, tasks.take(rows), request.with_target)
                 with budget.hold(max(header.decode_bytes, needed), item.path):
                     return made(item, rows, file)
 
         def made(item: Item, rows: NDArray[np.int64], file: ImageFile) -> Iterable[str]:
             with results.reading(item.path):
                 hr, profile, notes = _floats(file, item.path, tasks.space.scale)
-            for places, pairs in degrade_one(hr.to(job.device), tasks.take(rows)):
+            for places, pairs in degrade_one(hr.to(request.device), tasks.take(rows)):
                 for place, pair in zip(places, pairs):
                     row = rows_of[item][place]
-                    for name, image in zip(job.results(item.name, row), (pair.lr, pair.target)):
+                    for name, image in zip(request.results(item.name, row), (pair.lr, pair.target)):
                         results.write(
-                            name, ENCODERS[job.file_format](to_uint8(image), profile), item.path, addresses[row]
+                            name, ENCODERS[request.file_format](to_uint8(image), profile), item.path, addresses[row]
                         )
                 progress.advance(len(places))
             return notes

@@ -12,7 +12,7 @@ from pydegrade.files.pixels import Pixels, to_float, to_uint8
 from pydegrade.files.read import read_image
 
 from ...evaluation.infer import NotFiniteError, check_finite
-from ...evaluation.steering import adaptive, estimate, parse_changes, sweep
+from ...evaluation.vector_editing import adaptive, estimate, parse_changes, sweep
 from ...files.checkpoint import load_model
 
 CELL_PX = 256

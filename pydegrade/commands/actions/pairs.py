@@ -31,7 +31,7 @@ PIXELS_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
-class SampleJob:
+class SampleRequest:
     """What is to be made: row r of `tasks` on row r of `crops`.
 
     Attributes:
@@ -58,7 +58,7 @@ class Outcome:
     """What happened beside the pairs.
 
     Attributes:
-        skipped: row of the job -> why it was skipped: its photograph cannot be decoded.
+        skipped: row of the request -> why it was skipped: its photograph cannot be decoded.
         notes: one line for each photograph that had to be converted ("a.png: alpha channel dropped").
     """
 
@@ -73,7 +73,7 @@ def kinds_of(tasks: TaskBatch) -> tuple[str, ...]:
 
 
 def write_pairs(
-    job: SampleJob,
+    request: SampleRequest,
     store: PairStore,
     pending: NDArray[np.int64],
     digests: SourceDigests,
@@ -84,29 +84,29 @@ def write_pairs(
     Decoding and cutting of the next batch, the engine, and encoding of the previous batch run at the same time.
 
     Args:
-        job: what to make.
+        request: what to make.
         store: where to put it.
-        pending: rows of the job that are not stored yet.
+        pending: rows of the request that are not stored yet.
         digests: of the images.
         finished: called with the rows of each batch once they are stored, and what the record says about each sample.
     """
-    reader = CropReader(job.images, job.cache_bytes, job.max_pixels)
-    kinds = kinds_of(job.tasks)
+    reader = CropReader(request.images, request.cache_bytes, request.max_pixels)
+    kinds = kinds_of(request.tasks)
     skipped: dict[int, str] = {}
-    batches = list(_batches(job, pending))
+    batches = list(_batches(request, pending))
 
     def cut(rows: NDArray[np.int64]) -> list[Pixels | str]:
-        return [crop_or_reason(reader, job.images, job.crops, int(row), digests) for row in rows]
+        return [crop_or_reason(reader, request.images, request.crops, int(row), digests) for row in rows]
 
     def put(row: int, hr: Pixels, pair: Pair) -> Finished:
         images = {"hr": hr, "lr": to_uint8(pair.lr)}
         if "target" in kinds:
             images["target"] = to_uint8(pair.target)
-        crc32 = store.put(int(job.tasks.indices[row]), images)
-        return Finished(crc32, digests.known(int(job.crops.image[row])))
+        crc32 = store.put(int(request.tasks.indices[row]), images)
+        return Finished(crc32, digests.known(int(request.crops.image[row])))
 
     def settle(rows: NDArray[np.int64], written: list[Future[Finished]]) -> None:
-        made = {int(job.tasks.indices[row]): future.result() for row, future in zip(rows, written)}
+        made = {int(request.tasks.indices[row]): future.result() for row, future in zip(rows, written)}
         store.flush()
         finished(rows, made)
 
@@ -120,7 +120,7 @@ def write_pairs(
                 next_crops = pool.submit(cut, batches[number + 1]) if number + 1 < len(batches) else None
                 skipped.update({int(row): crop for row, crop in zip(rows, crops) if isinstance(crop, str)})
                 usable = [(int(row), crop) for row, crop in zip(rows, crops) if not isinstance(crop, str)]
-                pairs = _degrade([crop for _, crop in usable], job, [row for row, _ in usable])
+                pairs = _degrade([crop for _, crop in usable], request, [row for row, _ in usable])
                 if previous is not None:
                     settle(*previous)
                 written = [pool.submit(put, row, crop, pair) for (row, crop), pair in zip(usable, pairs)]
@@ -167,12 +167,12 @@ def memory_of_one(height: int, width: int, tasks: TaskBatch, with_target: bool =
     return 12 * floats + written
 
 
-def _batches(job: SampleJob, pending: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _batches(request: SampleRequest, pending: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     for begin in range(0, len(pending), WINDOW):
         window = pending[begin : begin + WINDOW]
-        ordered = window[np.argsort(job.crops.image[window], kind="stable")]
-        for start in range(0, len(ordered), job.batch):
-            yield ordered[start : start + job.batch]
+        ordered = window[np.argsort(request.crops.image[window], kind="stable")]
+        for start in range(0, len(ordered), request.batch):
+            yield ordered[start : start + request.batch]
 
 
 def crop_or_reason(
@@ -196,8 +196,8 @@ def crop_or_reason(
         return f"{images.images[position].place}: out of memory"
 
 
-def _degrade(crops: list[Pixels], job: SampleJob, rows: list[int]) -> list[Pair]:
+def _degrade(crops: list[Pixels], request: SampleRequest, rows: list[int]) -> list[Pair]:
     if not rows:
         return []
-    images = [to_float(crop).to(torch.device(job.device)) for crop in crops]
-    return degrade_pairs(images, job.tasks.take(np.array(rows)))
+    images = [to_float(crop).to(torch.device(request.device)) for crop in crops]
+    return degrade_pairs(images, request.tasks.take(np.array(rows)))

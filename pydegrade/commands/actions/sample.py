@@ -37,7 +37,7 @@ from ...tasks.task import TaskBatch
 from ..sheet import PAIR_WIDTH_PX, pair_rows, render_sheet
 from ..shell.progress import Progress
 from ..shell.text import say
-from .pairs import Outcome, SampleJob, crop_or_reason, kinds_of, write_pairs
+from .pairs import Outcome, SampleRequest, crop_or_reason, kinds_of, write_pairs
 from .sample_record import Finished, SourceDigests, append_samples, read_samples, still_finished, write_samples
 
 SHEET_PAIRS = 24
@@ -96,48 +96,48 @@ def write_parameters(out: Path, tasks: TaskBatch) -> list[Path]:
         return write_tables(out, Samples(tasks), {})
 
 
-def make_pairs(out: Path, job: SampleJob, options: RunOptions) -> SampleOutcome:
+def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> SampleOutcome:
     """Make the missing pairs of a run, then its tables and its sheet.
 
     Args:
         out: the run's folder: new, empty, or of the same run.
-        job: what to make.
+        request: what to make.
         options: what else identifies it.
     Raises:
         OutputError: another process writes here.
         RecordError: the folder holds something else.
     """
-    tasks, space, kinds = job.tasks, job.tasks.space, kinds_of(job.tasks)
-    side_px, count = job.crops.side_px, len(job.tasks)
+    tasks, space, kinds = request.tasks, request.tasks.space, kinds_of(request.tasks)
+    side_px, count = request.crops.side_px, len(request.tasks)
     identity = RunIdentity(
-        space.name, space.digest, int(tasks.seeds[0]), options.start, job.images.digest, side_px,
+        space.name, space.digest, int(tasks.seeds[0]), options.start, request.images.digest, side_px,
         options.file_format, options.augment,
     )  # fmt: skip
     facts = {
         **_facts(space),
-        "hr": job.images.origin,
-        "hr_images": len(job.images.images),
+        "hr": request.images.origin,
+        "hr_images": len(request.images.images),
         "images_per_sample": list(kinds),
     }
     with folder_lock(out):
         open_run(out, identity, count, facts)
         store = open_store(out, kinds, options.file_format, raw_bytes=3 * side_px**2 * len(kinds) * count)
-        samples = Samples(tasks, job.crops, job.images, {kind: partial(store.name, kind) for kind in kinds})
-        return _filled(out, job, store, samples)
+        samples = Samples(tasks, request.crops, request.images, {kind: partial(store.name, kind) for kind in kinds})
+        return _filled(out, request, store, samples)
 
 
 def _facts(space: Space) -> dict[str, Any]:
-    """What run.json holds for people beside what identifies the job."""
+    """What run.json holds for people beside what identifies the run."""
     versions = {"pydegrade": __version__, "torch": torch.__version__, "numpy": np.__version__}
     return {"scale": space.scale, "source": space.source, "versions": versions}
 
 
-def _filled(out: Path, job: SampleJob, store: PairStore, samples: Samples) -> SampleOutcome:
-    count = len(job.tasks)
-    digests = SourceDigests(job.images)
+def _filled(out: Path, request: SampleRequest, store: PairStore, samples: Samples) -> SampleOutcome:
+    count = len(request.tasks)
+    digests = SourceDigests(request.images)
     record = read_samples(out)
-    before = still_finished(record, job.tasks.indices, job.crops, store, digests, binding.get_num_threads() + 1)
-    record = {index: record[index] for index in job.tasks.indices[before].tolist()}
+    before = still_finished(record, request.tasks.indices, request.crops, store, digests, binding.get_num_threads() + 1)
+    record = {index: record[index] for index in request.tasks.indices[before].tolist()}
     if len(before):
         say(f"{len(before)} of {count} samples are there from an earlier run")
     write_samples(out, record)
@@ -156,7 +156,7 @@ def _filled(out: Path, job: SampleJob, store: PairStore, samples: Samples) -> Sa
     interrupted = False
     started_s = time.perf_counter()
     try:
-        outcome = write_pairs(job, store, np.setdiff1d(np.arange(count), before), digests, finished)
+        outcome = write_pairs(request, store, np.setdiff1d(np.arange(count), before), digests, finished)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -164,12 +164,12 @@ def _filled(out: Path, job: SampleJob, store: PairStore, samples: Samples) -> Sa
     seconds = time.perf_counter() - started_s
 
     # Tables and sheet.
-    done = np.nonzero(np.isin(job.tasks.indices, np.array(sorted(record), np.int64)))[0]
+    done = np.nonzero(np.isin(request.tasks.indices, np.array(sorted(record), np.int64)))[0]
     store.close()
     write_samples(out, record)
-    reasons = {int(job.tasks.indices[row]): reason for row, reason in outcome.skipped.items()}
+    reasons = {int(request.tasks.indices[row]): reason for row, reason in outcome.skipped.items()}
     written = write_tables(out, samples.take(done), reasons)
-    sheet = _sheet(job, done[:SHEET_PAIRS])
+    sheet = _sheet(request, done[:SHEET_PAIRS])
     if sheet is not None:
         write_image(out / "sheet.png", sheet, level=3)
         written.append(out / "sheet.png")
@@ -179,14 +179,14 @@ def _filled(out: Path, job: SampleJob, store: PairStore, samples: Samples) -> Sa
     )
 
 
-def _sheet(job: SampleJob, rows: NDArray[np.int64]) -> Pixels | None:
-    """Contact sheet of some samples of a job, without those whose image is gone by now; None when none is left."""
-    reader = CropReader(job.images, job.cache_bytes, job.max_pixels)
-    crops = {int(row): crop_or_reason(reader, job.images, job.crops, int(row)) for row in rows}
+def _sheet(request: SampleRequest, rows: NDArray[np.int64]) -> Pixels | None:
+    """Contact sheet of some samples of a request, without those whose image is gone by now; None when none is left."""
+    reader = CropReader(request.images, request.cache_bytes, request.max_pixels)
+    crops = {int(row): crop_or_reason(reader, request.images, request.crops, int(row)) for row in rows}
     hr = {row: crop for row, crop in crops.items() if not isinstance(crop, str)}
     if not hr:
         return None
-    tasks = job.tasks.take(np.array(list(hr)))
+    tasks = request.tasks.take(np.array(list(hr)))
     lr = [to_uint8(pair.lr) for pair in degrade_pairs([to_float(pixels) for pixels in hr.values()], tasks)]
     space = f"{tasks.space.name}@{tasks.space.digest[:8]}"
     heading = f"{space}, seed {tasks.seeds[0]}: HR and LR of samples {tasks.indices[0]} and on"

@@ -23,7 +23,7 @@ RESULT_COPIES = 4
 
 
 @dataclass(frozen=True)
-class ResizeJob:
+class ResizeRequest:
     """What `degrade resize` is asked to do.
 
     Attributes:
@@ -116,13 +116,13 @@ def uneven_images(paths: list[Path], n: int) -> int:
     return count
 
 
-def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resized:
+def resize_images(plan: ResizePlan, request: ResizeRequest, force: bool = False) -> Resized:
     """Resize images on all threads; results appear under their names only when complete.
 
     Args:
         plan: which images; a result that the user named is always made, those in a folder where they are missing or
             were made from something else.
-        job: how.
+        request: how.
         force: make everything again, also over files of another origin.
     Raises:
         OutputError: a result would replace an input or a file of another origin.
@@ -133,7 +133,7 @@ def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resi
         target = plan.file
 
         def make_one(item: Item) -> Iterable[str]:
-            content, notes = _resized(item.path, job, budget)
+            content, notes = _resized(item.path, request, budget)
             write_file(target, content)
             return notes
 
@@ -141,7 +141,7 @@ def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resi
         return Resized(each(plan.items.images, make_one, progress), 0, progress.per_second)
 
     with folder_lock(plan.folder):
-        options = {name: value for name, value in asdict(job).items() if name not in ("max_pixels", "suffix")}
+        options = {name: value for name, value in asdict(request).items() if name not in ("max_pixels", "suffix")}
         results = Results(plan.folder, "resize", options, force)
         results.check(
             (f"{item.name}.png" for item in plan.items.images), [item.path for item in plan.items.images], "OUT"
@@ -151,7 +151,7 @@ def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resi
 
         def make(item: Item) -> Iterable[str]:
             with results.reading(item.path):
-                content, notes = _resized(item.path, job, budget)
+                content, notes = _resized(item.path, request, budget)
             results.write(f"{item.name}.png", content, item.path)
             return notes
 
@@ -160,32 +160,34 @@ def resize_images(plan: ResizePlan, job: ResizeJob, force: bool = False) -> Resi
     return Resized(fates, kept, progress.per_second)
 
 
-def _resized(path: Path, job: ResizeJob, budget: MemoryBudget) -> tuple[bytes, tuple[str, ...]]:
+def _resized(path: Path, request: ResizeRequest, budget: MemoryBudget) -> tuple[bytes, tuple[str, ...]]:
     """The PNG of one resized file, and what had to be converted; gray stays gray and 16 bits stay, as with MATLAB."""
-    with open_image(path, job.max_pixels) as file:
+    with open_image(path, request.max_pixels) as file:
         header = file.header
-        height, width = (side - side % job.modcrop for side in (header.height, header.width))
-        if height * width * job.scale**2 > job.max_pixels:
-            limit = f"at most {job.max_pixels:,} pixels (--max-megapixels)"
-            raise ImageError(f"{path}: the result must have {limit}, got about {height * width * job.scale**2:,.0f}")
-        result_bytes = round(header.array_bytes * job.scale**2)
+        height, width = (side - side % request.modcrop for side in (header.height, header.width))
+        if height * width * request.scale**2 > request.max_pixels:
+            limit = f"at most {request.max_pixels:,} pixels (--max-megapixels)"
+            raise ImageError(
+                f"{path}: the result must have {limit}, got about {height * width * request.scale**2:,.0f}"
+            )
+        result_bytes = round(header.array_bytes * request.scale**2)
         needed = max(header.decode_bytes, header.array_bytes + RESULT_COPIES * result_bytes)
         with budget.hold(needed, path):
-            return _encoded(file.decode().opaque(), path, job)
+            return _encoded(file.decode().opaque(), path, request)
 
 
-def _encoded(picture: Picture, path: Path, job: ResizeJob) -> tuple[bytes, tuple[str, ...]]:
+def _encoded(picture: Picture, path: Path, request: ResizeRequest) -> tuple[bytes, tuple[str, ...]]:
     pixels = picture.array
-    height, width = (side - side % job.modcrop for side in pixels.shape[:2])
+    height, width = (side - side % request.modcrop for side in pixels.shape[:2])
     if height == 0 or width == 0:
         sides = f"{pixels.shape[1]} x {pixels.shape[0]}"
-        raise ImageError(f"{path}: sides must be at least {job.modcrop} px, got {sides}")
+        raise ImageError(f"{path}: sides must be at least {request.modcrop} px, got {sides}")
     out = imresize(
         pixels[:height, :width],
-        job.scale,
-        kernel=job.kernel,
-        antialias=job.antialias,
-        border=job.border,
-        semantics="im2double" if job.double else "class",
+        request.scale,
+        kernel=request.kernel,
+        antialias=request.antialias,
+        border=request.border,
+        semantics="im2double" if request.double else "class",
     )
     return encode_png(out, picture.profile), picture.notes

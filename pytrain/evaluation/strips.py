@@ -1,0 +1,54 @@
+"""Results as pictures: files of their own, and bicubic, network and HR beside each other where bicubic is worst."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pydegrade import imresize
+from pydegrade.commands.sheet import Cell, SheetRow
+from pydegrade.files.pixels import Pixels, to_uint8
+from pydegrade.images.metrics import Protocol, psnr
+
+from .sets import EvalPair
+
+STRIP_PX = 128
+"""Side of the squares in before-and-after pictures."""
+
+
+def as_pixels(image: Tensor) -> Pixels:
+    """uint8 [H, W, 3] of a network's output; what is not finite becomes black."""
+    return to_uint8(torch.nan_to_num(image, nan=0.0, posinf=1.0, neginf=0.0).expand(3, -1, -1))
+
+
+def file_stem(name: str) -> str:
+    """A file name for an image's result, from a name that may hold folders."""
+    return str(Path(name).with_suffix("")).replace("/", "_").replace("\\", "_")
+
+
+def strip(pair: EvalPair, result: Pixels, scale: int, label: str) -> SheetRow:
+    """Bicubic, the network and HR side by side, where bicubic is farthest from HR."""
+    hr = pair.hr if pair.hr.ndim == 3 else np.repeat(pair.hr[..., None], 3, axis=2)
+    bicubic = np.asarray(imresize(pair.lr, scale))[..., :3]
+    bicubic = bicubic if bicubic.shape[2] == 3 else np.repeat(bicubic, 3, axis=2)
+    top, left = _worst_square(bicubic, hr)
+    window = slice(top, top + STRIP_PX), slice(left, left + STRIP_PX)
+    protocol = Protocol("y", border=scale)
+    titled = ((bicubic, "bicubic"), (result, label))
+    cells = [Cell(pixels[window], f"{name}, {psnr(pixels, hr, protocol).value:.2f} dB") for pixels, name in titled]
+    return SheetRow(pair.name, (*cells, Cell(hr[window], "HR")))
+
+
+def _worst_square(image: Pixels, reference: Pixels) -> tuple[int, int]:
+    """Top and left of the square of STRIP_PX with the largest sum of differences."""
+    difference: NDArray[Any] = np.abs(image.astype(np.int64) - reference).sum(axis=2)
+    sums = np.pad(difference.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    height, width = (min(STRIP_PX, side) for side in difference.shape)
+    squares = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    top, left = np.unravel_index(int(np.argmax(squares)), squares.shape)
+    return int(top), int(left)
