@@ -9,12 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .lazy import names_of
+
 if TYPE_CHECKING:
     from . import ops
     from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
     from .errors import ImageError, KernelError, PydegradeError, SpaceError, TaskError
     from .images import metrics
-    from .images.blur_down import blur_down
+    from .images.blur_down import Subsampling, blur_down
     from .images.imresize import imresize
     from .images.kernel_estimate import EstimatedKernel, estimate_kernel
     from .images.metrics import psnr, ssim
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from .loading.degrader import Degrader
     from .loading.numbers import SampleNumbers
     from .native.binding import get_num_threads, isa_name, set_num_threads
-    from .native.rng import stream_seed
+    from .native.rng import named_uniform, stream_seed
     from .ops import kernels
     from .tasks import vectors
     from .tasks.distributions import Distribution, Known, register_distribution
@@ -32,12 +34,11 @@ if TYPE_CHECKING:
 
     __version__: str
 
-# Where each public name lives. It is loaded when it is first asked for: importing torch takes a second, which
-# `degrade --help` and a mistyped option do not have to wait.
+# Where each public name lives.
 _HOMES = {
     ".engine": ("Pair", "Stage", "degrade", "degrade_batch", "degrade_list", "degrade_pairs", "trace"),
     ".errors": ("ImageError", "KernelError", "PydegradeError", "SpaceError", "TaskError"),
-    ".images.blur_down": ("blur_down",),
+    ".images.blur_down": ("Subsampling", "blur_down"),
     ".images.imresize": ("imresize",),
     ".images.kernel_estimate": ("EstimatedKernel", "estimate_kernel"),
     ".images.metrics": ("psnr", "ssim"),
@@ -45,7 +46,7 @@ _HOMES = {
     ".loading.degrader": ("Degrader",),
     ".loading.numbers": ("SampleNumbers",),
     ".native.binding": ("get_num_threads", "isa_name", "set_num_threads"),
-    ".native.rng": ("stream_seed",),
+    ".native.rng": ("named_uniform", "stream_seed"),
     ".tasks.distributions": ("Distribution", "Known", "register_distribution"),
     ".tasks.sampler": ("sample",),
     ".tasks.space": ("Space",),
@@ -57,6 +58,8 @@ _MODULES = {
     "ops": ".ops",
     "vectors": ".tasks.vectors",
 }
+
+_name = names_of(__name__, _HOMES)
 
 __all__ = [
     "Degrader",
@@ -73,6 +76,7 @@ __all__ = [
     "Space",
     "SpaceError",
     "Stage",
+    "Subsampling",
     "TaskBatch",
     "TaskError",
     "__version__",
@@ -87,6 +91,7 @@ __all__ = [
     "isa_name",
     "kernels",
     "metrics",
+    "named_uniform",
     "ops",
     "psnr",
     "register_distribution",
@@ -109,15 +114,12 @@ def _version() -> str:
 
 
 def __getattr__(name: str) -> Any:
-    home = next((module for module, names in _HOMES.items() if name in names), None)
     if name == "__version__":
         value: Any = _version()
     elif name in _MODULES:
         value = import_module(_MODULES[name], __name__)
-    elif home is not None:
-        value = getattr(import_module(home, __name__), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _name(name)
     globals()[name] = value
     return value
 

@@ -17,11 +17,11 @@ from PIL import Image
 
 import pydegrade
 from pydegrade.commands import cli
-from pydegrade.commands.shell.main import Commands
 from pydegrade.files import atomic
 from pydegrade.files.pixels import to_float, to_uint8
 from pydegrade.files.read import read_image
 from pydegrade.files.write import encode_png, write_image
+from pydegrade.shell.main import Commands
 from pydegrade.tasks import sampler
 from pydegrade.tasks.space import preset_names
 
@@ -619,7 +619,7 @@ def test_a_command_that_does_not_load_is_one_line_and_spoils_nothing(degrade, mo
 
 
 def test_accounts_of_pairs_separate_slots():
-    from pydegrade.commands.sheet import pair_rows
+    from pydegrade.sheet import pair_rows
 
     tasks = pydegrade.sample("bicubic", 0, [5])
     (row,) = pair_rows(tasks, [np.zeros((8, 8, 3), np.uint8)], [np.zeros((2, 2, 3), np.uint8)])
@@ -628,7 +628,7 @@ def test_accounts_of_pairs_separate_slots():
 
 
 def test_sheet_places_every_image_unchanged_at_its_size():
-    from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
+    from pydegrade.sheet import Cell, SheetRow, render_sheet
 
     rng = np.random.default_rng(0)
     small, exact = (rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (32, 64))
@@ -649,7 +649,7 @@ def test_sheet_places_every_image_unchanged_at_its_size():
 def test_captions_are_wrapped_to_their_column():
     from PIL import ImageFont
 
-    from pydegrade.commands.sheet import _wrapped
+    from pydegrade.sheet import _wrapped
 
     font = ImageFont.load_default(13)
     text = "sigma_x 1.27 px sigma_y 0.44 px angle 1.2 rad beta 0.9"

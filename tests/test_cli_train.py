@@ -313,7 +313,7 @@ def test_infer_keeps_channels_depth_and_folders_and_skips_what_is_there(pytrain,
 
 
 def test_one_large_image_shows_its_tiles(pytrain, tmp_path, model, monkeypatch):
-    from pydegrade.commands.shell import progress
+    from pydegrade.shell import progress
 
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOG_LINES", 0.0)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 8, 4), np.uint8)).save(tmp_path / "in.png")

@@ -18,9 +18,9 @@ from PIL import Image
 
 import pydegrade
 from pydegrade.commands import cli as degrade_cli
-from pydegrade.commands.shell import outputs
 from pydegrade.files.lock import folder_lock
 from pydegrade.ops import kernels
+from pydegrade.shell import outputs
 from pytrain import nets
 from pytrain.commands import cli as pytrain_cli
 from pytrain.files.checkpoint import save_model

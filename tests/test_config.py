@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from pydegrade.tasks.toml_lines import key_lines
+from pydegrade.toml_lines import key_lines
 from pytrain.config import config, describe
 from pytrain.errors import CheckpointError, ConfigError
 from pytrain.methods.contract import Setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # and from its own room, there without circles; rooms on one floor do not know each other. "__init__" is the package itself.
 FLOORS = {
     "pydegrade": [
-        ["_C", "errors"],
+        ["_C", "errors", "lazy", "toml_lines"],
         ["native"],
         ["ops"],
         ["images", "tasks"],
@@ -28,6 +29,7 @@ FLOORS = {
         ["loading"],
         ["transforms"],
         ["__init__"],
+        ["sheet", "shell"],
         ["commands"],
         ["__main__"],
     ],
@@ -47,7 +49,11 @@ FLOORS = {
     ],
 }
 # Folders whose __init__ hands names on; the others hold a docstring, so that importing one module loads little.
-FACES = {"pydegrade", "pydegrade.ops", "pytrain", "pytrain.nets"}
+FACES = {"pydegrade", "pydegrade.files", "pydegrade.ops", "pydegrade.shell", "pytrain", "pytrain.nets"}
+# What pytrain, and any other package, may use of pydegrade (docs/architecture.md): the names that faces list in __all__,
+# and those of these modules that begin with no underscore.
+PUBLIC_FACES = ("pydegrade", "pydegrade.files", "pydegrade.ops", "pydegrade.shell")
+PUBLIC_MODULES = ("pydegrade.errors", "pydegrade.images.metrics", "pydegrade.sheet", "pydegrade.toml_lines")
 
 
 @dataclass(frozen=True)
@@ -207,12 +213,66 @@ def test_pydegrade_never_imports_pytrain():
             assert not [found.target for found in imports_of_module(name) if found.target.startswith("pytrain")], name
 
 
-def test_pytrain_uses_public_names_of_pydegrade():
-    for path in (ROOT / "pytrain").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pydegrade":
-                names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
-                assert not any(name.startswith("_") for name in names), f"{path}: {names}"
+def private_uses(source: str) -> list[str]:
+    """What a source takes from pydegrade that is not public."""
+    found = []
+    tree = ast.parse(source)
+    # `import pydegrade.tasks.space` would hand on what `pydegrade` alone does not.
+    found += [text for text in map(is_text, ast.walk(tree)) if re.fullmatch(r"pydegrade(\.\w+)+(:\w+)?", text)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.startswith("pydegrade.")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pydegrade":
+            module = node.module or ""
+            names = [alias.name for alias in node.names]
+            if module in PUBLIC_FACES:
+                found += [f"{module}.{name}" for name in names if not is_public_of(module, name)]
+            elif module in PUBLIC_MODULES:
+                found += [f"{module}.{name}" for name in names if name.startswith("_")]
+            else:
+                found.append(module)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pydegrade":
+            found += [] if is_public_of("pydegrade", node.attr) else [ast.unparse(node)]
+    return found
+
+
+def is_public_of(face: str, name: str) -> bool:
+    return name in importlib.import_module(face).__all__ or f"{face}.{name}" in PUBLIC_MODULES
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("pytrain")))
+def test_pytrain_uses_public_names_of_pydegrade(name):
+    # The group's name of entry points is no module.
+    assert [use for use in private_uses(MODULES[name].read_text()) if use != "pydegrade.ops"] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from pydegrade.files.read import read_image",
+        "from pydegrade.files import remove_leftovers",
+        "from pydegrade.native.rng import named_uniform",
+        "from pydegrade.images.metrics import _window",
+        "from pydegrade import engine",
+        "import pydegrade.tasks.space",
+        "importlib.import_module('pydegrade.plan')",
+        "import pydegrade\npydegrade.engine.degrade",
+    ],
+)
+def test_what_is_not_public_is_seen(source):
+    assert private_uses(source)
+
+
+@pytest.mark.parametrize("face", PUBLIC_FACES)
+def test_public_names_are_there_and_documented_as_public(face):
+    module = importlib.import_module(face)
+    for name in module.__all__:
+        assert hasattr(module, name), name
+    with pytest.raises(AttributeError, match=f"'{face}' has no attribute 'nothing'"):
+        getattr(module, "nothing")  # noqa: B009
+    text = (ROOT / "docs/architecture.md").read_text()
+    for public in (*PUBLIC_FACES, *PUBLIC_MODULES):
+        assert f"`{public}`" in text, public
 
 
 def test_cpp_includes_point_downwards():

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pydegrade.commands.shell import progress
+from pydegrade.shell import progress
 
 
 class Terminal(io.StringIO):

@@ -21,11 +21,11 @@ import pytrain.methods.pairs
 import pytrain.methods.tgsr
 from pydegrade.commands import cli as degrade_cli
 from pydegrade.commands import resize, sample
-from pydegrade.commands.shell import options
-from pydegrade.commands.shell.text import printable
 from pydegrade.errors import is_out_of_memory
 from pydegrade.files import dataset, read, sample_manifest
 from pydegrade.images import imresize
+from pydegrade.shell import options
+from pydegrade.shell.text import printable
 from pytrain.commands import cli as pytrain_cli
 from pytrain.commands import export, group, pairs
 
@@ -237,7 +237,7 @@ def test_out_of_memory_is_recognised_on_every_system():
 def test_warnings_of_libraries_are_one_line():
     code = (
         "import warnings, click\n"
-        "from pydegrade.commands.shell.main import run\n"
+        "from pydegrade.shell.main import run\n"
         "@click.command()\n"
         "def warn(): warnings.warn('something\\nin a library \\x1b[31m', UserWarning)\n"
         "run(warn, 'warn', [])\n"
@@ -316,7 +316,7 @@ def test_a_picture_is_what_its_ending_says(ending, format_name):
 
     from PIL import Image
 
-    from pydegrade.commands.shell.outputs import PICTURE_ENDINGS, encode_picture
+    from pydegrade.shell.outputs import PICTURE_ENDINGS, encode_picture
 
     assert ending.lower() in PICTURE_ENDINGS
     y, x = np.mgrid[0:40, 0:60]

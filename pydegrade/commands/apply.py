@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from .shell.options import IN_PATH, OUT_FOLDER, Choice, chosen_device, device_option, force_option, max_pixels_option
-from .shell.text import say
+from ..shell.options import IN_PATH, OUT_FOLDER, Choice, chosen_device, device_option, force_option, max_pixels_option
+from ..shell.text import say
 
 
 @click.command(name="apply", short_help="Degrade images by a task or a file of tasks.")
@@ -44,9 +44,9 @@ def command(
       degrade apply photo.jpg --task realesrgan-x4@c2d470a8/s7/i123 --out out
       degrade apply Set14 --task out/run/tasks.npz --out degraded
     """
+    from ..shell.outputs import check_folder
     from .actions.apply import ApplyRequest, apply_tasks
     from .actions.tasks import load_tasks
-    from .shell.outputs import check_folder
 
     where = chosen_device(device)
     check_folder(out, images)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .shell.options import SEED
-from .shell.text import say, warn
+from ..shell.options import SEED
+from ..shell.text import say, warn
 
 
 @click.command(name="check", short_help="Say what a space does, and whether it runs.")

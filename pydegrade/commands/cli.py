@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from .shell.main import CONTEXT, Commands, run, version_option
+from ..shell.main import CONTEXT, Commands, run, version_option
 
 ENTRY_POINTS = "degrade.commands"
 """Group of entry points by which an installed package adds a command: name -> module:object, a `click.Command`."""

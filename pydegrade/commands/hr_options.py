@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .shell.options import Command, device_option, max_pixels_option
+from ..shell.options import Command, device_option, max_pixels_option
 
 BUNDLED_HR_SIZE_PX = 192
 """Side of crops from scikit-image's photographs: the smallest is 300 px high, and a first run should be quick."""

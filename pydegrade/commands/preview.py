@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from ..shell.errors import BAD_INPUT
+from ..shell.images import say_left_out
+from ..shell.options import OUT_FILE, SEED, START, check_last_index, chosen_device
+from ..shell.text import complain, say, warn
 from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
-from .shell.errors import BAD_INPUT
-from .shell.images import say_left_out
-from .shell.options import OUT_FILE, SEED, START, check_last_index, chosen_device
-from .shell.text import complain, say, warn
 
 
 @click.command(name="preview", short_help="Contact sheet of a space, stage by stage.")
@@ -42,15 +42,15 @@ def command(
       degrade preview --task out/run/tasks.npz -o run.png
     """
     check_last_index(start, count)
-    from .shell.outputs import PICTURE_ENDINGS, check_file, encode_picture, write_file
+    from ..shell.outputs import PICTURE_ENDINGS, check_file, encode_picture, write_file
 
     check_file(output, PICTURE_ENDINGS, "-o", [] if hr is None else [hr])
+    from ..shell.outputs import check_targets
     from ..tasks.sampler import sample
     from ..tasks.space import Space
     from .actions.preview import preview_sheet
     from .actions.sources import cropped_images
     from .actions.tasks import load_tasks
-    from .shell.outputs import check_targets
 
     where = chosen_device(device)
     if task_source is None:

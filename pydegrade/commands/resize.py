@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shell.options import IN_PATH, Choice, force_option, max_pixels_option
-from .shell.text import say, warn
+from ..shell.options import IN_PATH, Choice, force_option, max_pixels_option
+from ..shell.text import say, warn
 
 if TYPE_CHECKING:
     from ..images.imresize import Border, Kernel

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..shell.errors import BAD_INPUT, INTERRUPTED
+from ..shell.images import say_left_out
+from ..shell.options import SEED, START, TASKS, Choice, check_last_index, chosen_device
+from ..shell.text import complain, say, warn
 from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
-from .shell.errors import BAD_INPUT, INTERRUPTED
-from .shell.images import say_left_out
-from .shell.options import SEED, START, TASKS, Choice, check_last_index, chosen_device
-from .shell.text import complain, say, warn
 
 if TYPE_CHECKING:
     from ..files.dataset import Augment
@@ -67,12 +67,12 @@ def command(
       degrade sample --tasks 1000000 --params-only --seed 7
     """
     check_last_index(start, count)
+    from ..shell.outputs import check_folder
     from ..tasks.sampler import sample
     from ..tasks.space import Space, preset_names
     from .actions.pairs import SampleRequest, kinds_of
     from .actions.sample import RunOptions, check_format, make_pairs, write_parameters
     from .actions.sources import cropped_images
-    from .shell.outputs import check_folder
 
     # What may be wrong, before anything is written.
     where = chosen_device(device)

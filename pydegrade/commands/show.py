@@ -6,7 +6,7 @@ import json
 
 import click
 
-from .shell.text import say
+from ..shell.text import say
 
 
 @click.command(name="show", short_help="Say what a task does.")

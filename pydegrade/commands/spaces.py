@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .shell.text import say
+from ..shell.text import say
 
 
 @click.command(name="spaces", short_help="List the presets.")

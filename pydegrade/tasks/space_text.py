@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from ..errors import SpaceError, nearest, shown
-from .toml_lines import KeyPath, decode_error, key_lines
+from ..toml_lines import KeyPath, decode_error, key_lines
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydegrade.commands.shell.options import (
+from pydegrade.errors import OutputError
+from pydegrade.shell import (
     OUT_FOLDER,
     SEED,
     Choice,
@@ -15,12 +16,11 @@ from pydegrade.commands.shell.options import (
     chosen_device,
     device_option,
     force_option,
+    say,
 )
-from pydegrade.commands.shell.text import say
-from pydegrade.errors import OutputError
 
 if TYPE_CHECKING:
-    from pydegrade.images.blur_down import Subsampling
+    from pydegrade import Subsampling
 
 
 MOST_STEPS = 10**6
@@ -79,7 +79,7 @@ def command(
     counts = _counts(steps)
     if model == "none" and rate is not None:
         raise OutputError(f"--rate: must be left out for --model none, ZSSR has its own; got {rate}")
-    from pydegrade.commands.shell.outputs import check_folder
+    from pydegrade.shell import check_folder
 
     check_folder(out, ())
     from .actions.adapt import AdaptRequest, adapt_file

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.text import say
+from pydegrade.shell import say
 
 from .options import config_options, load_config, located
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from pydegrade.commands.shell.main import CONTEXT, Commands, run, version_option
+from pydegrade.shell import CONTEXT, Commands, run, version_option
 
 COMMANDS = {
     "fit": "pytrain.commands.fit:command",
@@ -33,7 +33,7 @@ MEMORY_HINT = (
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point: runs the command and leaves with its exit code; see `pydegrade.commands.shell.main.run`."""
+    """Entry point: runs the command and leaves with its exit code; see `pydegrade.shell.main.run`."""
     run(cli, "pytrain", arguments, MEMORY_HINT)
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.options import chosen_device, device_option
-from pydegrade.commands.shell.text import say
+from pydegrade.shell import chosen_device, device_option, say
 
 
 @click.command(name="cost", short_help="Parameters, multiply-adds, memory and time of networks.")
@@ -41,7 +40,7 @@ def command(
       pytrain cost srresnet dasr rrdbnet swinir
       pytrain cost configs/dasr_x4.toml x4plus.pth --side 128 --threads 1
     """
-    from pydegrade.commands.shell.outputs import check_file, write_file
+    from pydegrade.shell import check_file, write_file
 
     if json_path is not None:
         check_file(json_path, (".json",), "--json")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.options import IN_PATH, OUT_FILE, chosen_device, device_option, max_pixels_option
-from pydegrade.commands.shell.text import say
+from pydegrade.shell import IN_PATH, OUT_FILE, chosen_device, device_option, max_pixels_option, say
 
 
 @click.command(name="estimate", short_help="Estimate the degradation of images by a DASR model.")
@@ -28,7 +27,7 @@ def command(images: tuple[Path, ...], model: Path, json_path: Path | None, max_p
       degrade estimate photo.jpg --model dasr.safetensors
       degrade estimate photos --model dasr.safetensors --json estimates.json
     """
-    from pydegrade.commands.shell.outputs import check_file, write_file
+    from pydegrade.shell import check_file, write_file
 
     if json_path is not None:
         check_file(json_path, (".json",), "--json", [*images, model])

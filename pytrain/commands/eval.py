@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydegrade.commands.shell.options import SEED, Choice, chosen_device, set_option
-from pydegrade.commands.shell.text import say
+from pydegrade.shell import SEED, Choice, chosen_device, say, set_option
 
 from .options import load_config, model_options
 
@@ -74,7 +73,7 @@ def command(
       pytrain eval --hr Set5 --model edsr.pth --model bicubic
       pytrain eval --hr Set5 --model x4.pth --space realesrgan-x4 --json s.json
     """
-    from pydegrade.commands.shell.outputs import check_file, write_file
+    from pydegrade.shell import check_file, write_file
 
     from ..errors import ConfigError
 

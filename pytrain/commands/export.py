@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.text import say
+from pydegrade.shell import say
 
 ENDINGS = (".safetensors", ".pth", ".onnx")
 
@@ -25,7 +25,7 @@ def command(model_path: Path, target: Path) -> None:
       pytrain export out/quickstart/models/best.safetensors quickstart.onnx
       pytrain export RealESRGAN_x4plus.pth x4plus.safetensors
     """
-    from pydegrade.commands.shell.outputs import check_file
+    from pydegrade.shell import check_file
 
     check_file(target, ENDINGS, "OUT", [model_path])
     from ..evaluation.export import OnnxReport, convert

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.errors import INTERRUPTED
-from pydegrade.commands.shell.options import set_option
-from pydegrade.commands.shell.text import say
+from pydegrade.shell import INTERRUPTED, say, set_option
 
 from .options import SET_HELP, load_config, located
 
@@ -41,8 +39,8 @@ def command(config_path: Path | None, overrides: tuple[str, ...], resume: str | 
     if config_path is None:
         raise click.UsageError("Missing argument 'CONFIG'.", click.get_current_context())
     config = load_config(config_path, overrides)
-    from pydegrade.commands.shell.outputs import check_folder
-    from pydegrade.files.lock import folder_lock
+    from pydegrade.files import folder_lock
+    from pydegrade.shell import check_folder
 
     from ..training.loop import fit
     from ..training.opening import out_folder

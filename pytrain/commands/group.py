@@ -8,9 +8,7 @@ from typing import Any
 
 import click
 
-from pydegrade.commands.shell.errors import INTERRUPTED
-from pydegrade.commands.shell.options import Choice, set_option
-from pydegrade.commands.shell.text import complain, say
+from pydegrade.shell import INTERRUPTED, Choice, complain, say, set_option
 
 INDICATORS = ("auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate")
 

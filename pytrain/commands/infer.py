@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.options import (
+from pydegrade.shell import (
     OUT_FOLDER,
     Choice,
     chosen_device,
     force_option,
     max_pixels_option,
+    say,
 )
-from pydegrade.commands.shell.text import say
 
 from .options import model_options
 
@@ -60,7 +60,7 @@ def command(
     """
     if 0 < tile_px <= overlap_px:
         raise click.UsageError(f"--tile must be above --overlap {overlap_px}, got {tile_px}")
-    from pydegrade.commands.shell.outputs import check_folder
+    from pydegrade.shell import check_folder
 
     for source in inputs:
         if not source.exists():

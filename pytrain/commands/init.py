@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.options import OUT_FILE
-from pydegrade.commands.shell.text import say
 from pydegrade.errors import OutputError
+from pydegrade.shell import OUT_FILE, say
 
 
 @click.command(name="init", short_help="Write a commented configuration to start from.")
@@ -33,7 +32,7 @@ def command(
       pytrain init --method psnr --net edsr --scale 2 -o edsr.toml
       pytrain init --method realesrgan -o my.toml
     """
-    from pydegrade.commands.shell.outputs import check_file, write_file
+    from pydegrade.shell import check_file, write_file
 
     if (method is None) == (quickstart is None):
         raise click.UsageError("give either --method or --quickstart")

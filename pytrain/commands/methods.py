@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pydegrade.commands.shell.text import say
+from pydegrade.shell import say
 
 
 @click.command(name="methods", short_help="List training methods and networks.")

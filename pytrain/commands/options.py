@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pydegrade.commands.shell.options import Command, device_option, set_option
+from pydegrade.shell import Command, device_option, set_option
 
 if TYPE_CHECKING:
     from ..config.config import Config

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydegrade.commands.shell.options import (
+from pydegrade.errors import OutputError
+from pydegrade.shell import (
     IN_PATH,
     OUT_FOLDER,
     Choice,
     chosen_device,
     device_option,
     max_pixels_option,
+    say,
 )
-from pydegrade.commands.shell.text import say
-from pydegrade.errors import OutputError
 
 if TYPE_CHECKING:
     from ..methods.pairs import Recipe
@@ -67,7 +67,7 @@ def command(
       torchrun --nproc-per-node=4 -m pydegrade pairs --model edsr.pth --out pairs
     """
     place = _place(shard)
-    from pydegrade.commands.shell.outputs import check_folder
+    from pydegrade.shell import check_folder
 
     check_folder(out, hr)
     from ..files.checkpoint import load_model

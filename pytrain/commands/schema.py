@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.options import OUT_FILE
-from pydegrade.commands.shell.text import say
+from pydegrade.shell import OUT_FILE, say
 
 
 @click.command(name="schema", short_help="JSON schema of configurations, for editors.")
@@ -23,7 +22,7 @@ def command(out: Path | None) -> None:
     Example:
       pytrain schema -o pytrain.schema.json
     """
-    from pydegrade.commands.shell.outputs import check_file, write_file
+    from pydegrade.shell import check_file, write_file
 
     if out is not None:
         check_file(out, (".json",), "-o")

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.errors import INTERRUPTED
-from pydegrade.commands.shell.options import TASKS, set_option
-from pydegrade.commands.shell.text import complain, say
+from pydegrade.shell import INTERRUPTED, TASKS, complain, say, set_option
 
 from .options import load_config
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from pydegrade.commands.shell.options import OUT_FILE, set_option
-from pydegrade.commands.shell.text import say
 from pydegrade.errors import PydegradeError
+from pydegrade.shell import OUT_FILE, say, set_option
 
 
 @click.command(name="sweep", short_help="Sheet of a swept degradation vector (dasr models).")
@@ -34,7 +33,7 @@ def command(
       pytrain sweep photo.png --model dasr.pth \\
           --vector blur1.sigma_x_px=0.2:3:6 -o sweep.png
     """
-    from pydegrade.commands.shell.outputs import PICTURE_ENDINGS, check_file, encode_picture, write_file
+    from pydegrade.shell import PICTURE_ENDINGS, check_file, encode_picture, write_file
 
     check_file(out, PICTURE_ENDINGS, "-o", [image, model])
     from .actions.sweep import swept_sheet

@@ -22,7 +22,7 @@ from pydantic import Discriminator, InstanceOf, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
-from pydegrade.tasks.toml_lines import KeyPath, decode_error, key_lines
+from pydegrade.toml_lines import KeyPath, decode_error, key_lines
 
 from ..data.source import DataConfig
 from ..errors import ConfigError, DataError, PytrainError, nearest, one_line

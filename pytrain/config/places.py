@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pydegrade.tasks.toml_lines import KeyPath
+from pydegrade.toml_lines import KeyPath
 
 from ..errors import ConfigError
 from ..options import dotted

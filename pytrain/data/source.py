@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import (
+from pydegrade.files import (
     Augment,
     CropReader,
     Crops,
@@ -45,10 +45,10 @@ from pydegrade.files.dataset import (
     HrImages,
     draw_crops,
     find_images,
+    key_of,
     listed_names,
+    read_lines,
 )
-from pydegrade.files.lmdb_reader import key_of
-from pydegrade.files.paths import read_lines
 
 from ..errors import ConfigError, DataError, nearest, one_line
 from ..options import Texts, option, options

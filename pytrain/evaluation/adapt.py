@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pydegrade import TaskBatch, blur_down, imresize, kernels
-from pydegrade.images.blur_down import Subsampling
+from pydegrade import Subsampling, TaskBatch, blur_down, imresize, kernels
 
 from .. import nets
 from ..errors import ConfigError

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pydegrade import imresize
-from pydegrade.commands.sheet import SheetRow, render_sheet
-from pydegrade.files.pixels import to_float
-from pydegrade.files.write import write_image
+from pydegrade.files import to_float, write_image
 from pydegrade.images.metrics import Protocol, Score, bicubic_scores, psnr, ssim
+from pydegrade.sheet import SheetRow, render_sheet
 
 from ..errors import ConfigError
 from ..nets import channels_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pydegrade.native.rng import named_uniform
+from pydegrade import named_uniform
 
 from ..errors import DataError
 

@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 
 from pydegrade import Space, SpaceError, TaskBatch, degrade_pairs, imresize, sample
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import HrImages, decode, decode_as_stored, find_images
-from pydegrade.files.memory import MemoryBudget
-from pydegrade.files.pixels import Pixels, to_float, to_uint8
+from pydegrade.files import HrImages, MemoryBudget, Pixels, decode, decode_as_stored, find_images, to_float, to_uint8
 from pydegrade.images.metrics import SSIM_WINDOW_PX
 
 from ..data.source import chosen, find_partners, size_factor

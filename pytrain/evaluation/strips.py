@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pydegrade import imresize
-from pydegrade.commands.sheet import Cell, SheetRow
-from pydegrade.files.pixels import Pixels, to_uint8
+from pydegrade.files import Pixels, to_uint8
 from pydegrade.images.metrics import Protocol, psnr
+from pydegrade.sheet import Cell, SheetRow
 
 from .sets import EvalPair
 

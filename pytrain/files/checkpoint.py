@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from pydegrade.files.atomic import replacing, write_error
+from pydegrade.files import replacing, write_error
 
 from .. import nets
 from ..errors import CheckpointError, ConfigError, one_line

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pydegrade import named_uniform
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import CropReader, Crops, find_images
-from pydegrade.native.rng import named_uniform
+from pydegrade.files import CropReader, Crops, find_images
 
 from ..errors import DataError
 

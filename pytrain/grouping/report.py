@@ -16,9 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from pydegrade import TaskBatch, TaskError, degrade_batch
-from pydegrade.commands.sheet import pair_rows, render_sheet
-from pydegrade.files.pixels import Pixels, to_uint8
-from pydegrade.files.write import write_image
+from pydegrade.files import Pixels, to_uint8, write_image
+from pydegrade.sheet import pair_rows, render_sheet
 
 from ..errors import ConfigError, DataError
 from ..files.digested_toml import read_record

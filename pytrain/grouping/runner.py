@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
-from pydegrade.files.lock import folder_lock
+from pydegrade.files import folder_lock
 
 from ..errors import DataError
 from ..training.distributed import World, join

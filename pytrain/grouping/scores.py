@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pydegrade import TaskBatch
-from pydegrade.native.rng import named_uniform
+from pydegrade import TaskBatch, named_uniform
 
 from ..methods.tgsr import IndicatorName
 from .indicators import gradient_gain, last_layer_gain, regress, standardized, top_count

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pydegrade import TaskBatch, TaskError, sample, stream_seed
-from pydegrade.commands.shell.progress import Progress
+from pydegrade.shell import Progress
 
 from ..config.config import Config, to_dict
 from ..data.source import open_source

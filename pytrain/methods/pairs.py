@@ -25,16 +25,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import pydegrade
-from pydegrade.commands.shell.images import Fates, Item, Items, each
-from pydegrade.commands.shell.outputs import Results
-from pydegrade.commands.shell.progress import Progress
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import HrImage, decode, find_images
-from pydegrade.files.lock import folder_lock
-from pydegrade.files.memory import MemoryBudget
-from pydegrade.files.paths import display_name, path_inside, unique_names
-from pydegrade.files.read import MAX_PIXELS, read_image
-from pydegrade.files.write import encode_png
+from pydegrade.files import (
+    MAX_PIXELS,
+    HrImage,
+    MemoryBudget,
+    decode,
+    display_name,
+    encode_png,
+    find_images,
+    folder_lock,
+    path_inside,
+    read_image,
+    unique_names,
+)
 
 from ..errors import CheckpointError, DataError, one_line
 from ..evaluation.infer import upscale_array

@@ -9,8 +9,7 @@ from typing import Literal, TypeVar
 
 from torch import Tensor
 
-from pydegrade import Space, SpaceError
-from pydegrade.native.rng import named_uniform
+from pydegrade import Space, SpaceError, named_uniform
 
 from ..errors import ConfigError
 from . import losses

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from pydegrade import TaskBatch, sample
-from pydegrade.native.rng import named_uniform
+from pydegrade import TaskBatch, named_uniform, sample
 
 from ..data.batch import Batch
 from ..data.source import MOST_CROP_PX, MOST_IMAGES

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from pydegrade.commands.shell.progress import Progress
+from pydegrade.shell import Progress
 
 from ..errors import ConfigError, one_line
 from ..files.checkpoint import atomic_write_text

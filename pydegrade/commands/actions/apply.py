@@ -17,10 +17,10 @@ from ...files.memory import MemoryBudget
 from ...files.pixels import to_float, to_uint8
 from ...files.read import ImageFile, open_image
 from ...files.write import ENCODERS
+from ...shell.images import Fates, Item, each, find_items
+from ...shell.outputs import Results
+from ...shell.progress import Progress
 from ...tasks.task import TaskBatch
-from ..shell.images import Fates, Item, each, find_items
-from ..shell.outputs import Results
-from ..shell.progress import Progress
 from .pairs import degrade_one, memory_of_one
 
 TARGET_SUFFIX = "_target"

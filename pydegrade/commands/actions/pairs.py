@@ -18,8 +18,8 @@ from ...files.sample_manifest import PairStore
 from ...native import binding
 from ...native.packed import Layout
 from ...plan import make_plan
+from ...shell.errors import os_error_text
 from ...tasks.task import TaskBatch
-from ..shell.errors import os_error_text
 from .sample_record import Finished, SourceDigests
 
 WINDOW = 4096

@@ -8,8 +8,8 @@ import torch
 from ...engine import trace
 from ...files.dataset import CropReader
 from ...files.pixels import Pixels, to_float
+from ...sheet import render_sheet, stage_rows
 from ...tasks.task import TaskBatch
-from ..sheet import render_sheet, stage_rows
 from .pairs import crop_or_reason
 from .sources import CroppedImages
 

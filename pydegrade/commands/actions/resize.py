@@ -14,9 +14,9 @@ from ...files.read import MAX_PIXELS, Picture, image_size, open_image
 from ...files.write import encode_png
 from ...images.imresize import Border, Kernel, imresize
 from ...native import binding
-from ..shell.images import Fates, Item, Items, check_suffix, each, find_items
-from ..shell.outputs import Results, check_file, check_folder, write_file
-from ..shell.progress import Progress
+from ...shell.images import Fates, Item, Items, check_suffix, each, find_items
+from ...shell.outputs import Results, check_file, check_folder, write_file
+from ...shell.progress import Progress
 
 RESULT_COPIES = 4
 """Of a result while it is encoded: itself, its filtered rows, and these packed, twice."""

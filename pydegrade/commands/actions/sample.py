@@ -32,11 +32,11 @@ from ...files.sample_manifest import (
 )
 from ...files.write import write_image
 from ...native import binding
+from ...sheet import PAIR_WIDTH_PX, pair_rows, render_sheet
+from ...shell.progress import Progress
+from ...shell.text import say
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
-from ..sheet import PAIR_WIDTH_PX, pair_rows, render_sheet
-from ..shell.progress import Progress
-from ..shell.text import say
 from .pairs import Outcome, SampleRequest, crop_or_reason, kinds_of, write_pairs
 from .sample_record import Finished, SourceDigests, append_samples, read_samples, still_finished, write_samples
 

@@ -23,7 +23,7 @@ from ...files.dataset import Crops, HrImages
 from ...files.lmdb_reader import open_lmdb
 from ...files.paths import display_name, open_regular
 from ...files.sample_manifest import PairStore
-from ..shell.outputs import RECORD_FILE
+from ...shell.outputs import RECORD_FILE
 
 BLOCK_BYTES = 2**20
 

@@ -13,15 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pydegrade import EstimatedKernel, estimate_kernel, imresize, kernels
-from pydegrade.commands.shell.outputs import Results
-from pydegrade.files.lock import folder_lock
-from pydegrade.files.paths import unique_names
-from pydegrade.files.pixels import to_float, to_uint8
-from pydegrade.files.read import read_image
-from pydegrade.files.write import encode_png
-from pydegrade.images.blur_down import Subsampling
+from pydegrade import EstimatedKernel, Subsampling, estimate_kernel, imresize, kernels
+from pydegrade.files import encode_png, folder_lock, read_image, to_float, to_uint8, unique_names
 from pydegrade.images.metrics import Protocol, psnr
+from pydegrade.shell import Results
 
 from ... import nets
 from ...errors import CheckpointError, DataError

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from pydegrade.commands.shell.options import chosen_device
-from pydegrade.commands.shell.progress import Progress
 from pydegrade.errors import ImageError
-from pydegrade.files.dataset import decode_as_stored
-from pydegrade.files.memory import MemoryBudget
+from pydegrade.files import MemoryBudget, decode_as_stored
 
 from ... import nets
 from ...config.config import Config, digest, method_name

@@ -9,11 +9,8 @@ from typing import Any
 
 import torch
 
-from pydegrade.commands.shell.images import Fates, Item, each, find_items
-from pydegrade.commands.shell.progress import Progress
-from pydegrade.files.memory import MemoryBudget
-from pydegrade.files.pixels import to_float
-from pydegrade.files.read import open_image
+from pydegrade.files import MemoryBudget, open_image, to_float
+from pydegrade.shell import Fates, Item, Progress, each, find_items
 
 from ...errors import DataError
 from ...evaluation.infer import NotFiniteError

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from pydegrade.commands.shell.outputs import Results, check_folder
-from pydegrade.commands.shell.progress import Progress
-from pydegrade.files.lock import folder_lock
+from pydegrade.files import folder_lock
+from pydegrade.shell import Progress, Results, check_folder
 
 from ...config.config import Config
 from ...errors import ConfigError

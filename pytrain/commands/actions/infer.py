@@ -10,13 +10,8 @@ from typing import Any
 
 import torch
 
-from pydegrade.commands.shell.images import Fates, Item, check_suffix, each, find_items
-from pydegrade.commands.shell.outputs import Results
-from pydegrade.commands.shell.progress import Progress
-from pydegrade.files.lock import folder_lock
-from pydegrade.files.memory import MemoryBudget
-from pydegrade.files.read import open_image
-from pydegrade.files.write import encode_png
+from pydegrade.files import MemoryBudget, encode_png, folder_lock, open_image
+from pydegrade.shell import Fates, Item, Progress, Results, check_suffix, each, find_items
 
 from ...errors import ConfigError
 from ...evaluation.infer import NotFiniteError, upscale_array

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pydegrade.commands.sheet import Cell, SheetRow, render_sheet
-from pydegrade.files.pixels import Pixels, to_float, to_uint8
-from pydegrade.files.read import read_image
+from pydegrade.files import Pixels, read_image, to_float, to_uint8
+from pydegrade.sheet import Cell, SheetRow, render_sheet
 
 from ...evaluation.infer import NotFiniteError, check_finite
 from ...evaluation.vector_editing import adaptive, estimate, parse_changes, sweep

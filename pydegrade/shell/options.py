@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ...errors import PydegradeError, nearest
+from ..errors import PydegradeError, nearest
 
 if TYPE_CHECKING:
     import torch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...errors import is_out_of_memory
-from ...files.atomic import is_about_the_path
+from ..errors import is_out_of_memory
+from ..files.atomic import is_about_the_path
 
 DONE, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit codes; the last as shells number Ctrl-C (128 + SIGINT)."""

@@ -6,7 +6,7 @@ import re
 
 import click
 
-from ...files.paths import display_name
+from ..files.paths import display_name
 
 LONGEST_LINE = 1500
 """Characters of an error line; longer ones are cut in the middle (an option of 5000 digits)."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ...errors import WriteError, is_out_of_memory, nearest
+from ..errors import WriteError, is_out_of_memory, nearest
 from .errors import (
     BAD_INPUT,
     DONE,
@@ -87,7 +87,7 @@ def version_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def show(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
         if wanted and not context.resilient_parsing:
-            from ... import __version__
+            from .. import __version__
 
             click.echo(f"{context.command_path}, version {__version__}")
             context.exit()

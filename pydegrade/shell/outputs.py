@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import OutputError, WriteError
-from ...files.atomic import append, write_atomic
+from ..errors import OutputError, WriteError
+from ..files.atomic import append, write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,7 +126,7 @@ def write_file(path: Path, content: bytes) -> None:
 def encode_picture(pixels: NDArray[Any], ending: str) -> bytes:
     """uint8 [H, W, 3] in the format of an ending of PICTURE_ENDINGS."""
     if ending.lower() == ".png":
-        from ...files.write import encode_png
+        from ..files.write import encode_png
 
         return encode_png(pixels, level=3)
     import imageio.v3 as iio

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import ImageError, is_out_of_memory
-from ...files.paths import list_images, unique_names
+from ..errors import ImageError, is_out_of_memory
+from ..files.paths import list_images, unique_names
 from .errors import BAD_INPUT, DONE, INTERRUPTED, exit_code, os_error_text
 from .progress import Progress
 from .text import complain, say

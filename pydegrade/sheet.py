@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ..engine import Stage
-from ..files.pixels import Pixels, to_uint8
-from ..ops.declaration import Op
-from ..ops.registry import find
-from ..tasks.task import TaskBatch
+from .engine import Stage
+from .files.pixels import Pixels, to_uint8
+from .ops.declaration import Op
+from .ops.registry import find
+from .tasks.task import TaskBatch
 
 MARGIN_PX = 20
 GAP_PX = 12
