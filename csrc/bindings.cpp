@@ -654,6 +654,11 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
 #undef PYD_DEFINE
   fields["psf"] = description<pyd::PsfParams>();
   m.attr("OPS") = ops;
+  py::dict limits;
+  limits["blur_size_px"] = pyd::kMaxBlurSizePx;
+  limits["random_height_px"] = pyd::kMaxCounterHeight;
+  limits["random_width_px"] = pyd::kMaxCounterWidth;
+  m.attr("LIMITS") = limits;
   py::list modes;
 #define PYD_MODE(name, ...) modes.append(#name);
   PYD_RESIZE_MODES(PYD_MODE)

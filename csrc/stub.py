@@ -27,6 +27,9 @@ Fields = Mapping[str, Any]
 RESIZE_MODES: tuple[str, ...]
 OPS: dict[str, int]
 """Number of every op in plans, by name."""
+LIMITS: dict[str, int]
+"""blur_size_px: largest side of a kernel. random_height_px, random_width_px: of the largest image whose places fit into
+counters."""
 FIELDS: dict[str, tuple[tuple[str, str, bool, int, int, bool, str], ...]]
 """Of every struct of parameters: name, dtype, whether it is written, values per item (0: any number), least number of
 values, whether it may be left out, what it is."""

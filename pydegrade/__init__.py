@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .native.rng import named_uniform, stream_seed
     from .ops import kernels
     from .tasks import vectors
-    from .tasks.distributions import Distribution, Known, register_distribution
+    from .tasks.distribution_contract import Distribution, Known, register_distribution
     from .tasks.sampler import sample
     from .tasks.space import Space
     from .tasks.task import TaskBatch
@@ -47,7 +47,7 @@ _HOMES = {
     ".loading.numbers": ("SampleNumbers",),
     ".native.binding": ("get_num_threads", "isa_name", "set_num_threads"),
     ".native.rng": ("named_uniform", "stream_seed"),
-    ".tasks.distributions": ("Distribution", "Known", "register_distribution"),
+    ".tasks.distribution_contract": ("Distribution", "Known", "register_distribution"),
     ".tasks.sampler": ("sample",),
     ".tasks.space": ("Space",),
     ".tasks.task": ("TaskBatch",),

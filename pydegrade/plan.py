@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import OpError, TaskError
+from .native import binding
 from .native.packed import Layout
 from .native.rng import combine_slot
 from .ops.declaration import Items, Op
@@ -155,8 +156,8 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
             dst_width=np.ascontiguousarray(sizes_after[:, 1]),
             key=np.ascontiguousarray(np.concatenate(keyed)),
         )
-        if op.params is not None and op.code is not None:
-            params[op.name], code_of[op.name] = op.params(values, items), op.code
+        if op.params is not None:
+            params[op.name], code_of[op.name] = op.params(values, items), binding.OPS[op.name]
         else:
             code_of[op.name] = -1 - len(torch_ops)
             torch_ops.append(TorchItems(op, values, items.key, tasks.take(rows)))

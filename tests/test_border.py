@@ -104,7 +104,7 @@ def test_the_stub_is_what_the_module_says():
 
 
 def test_both_sides_list_the_same_ops():
-    assert {op.name: op.code for op in ops.OPS} == _C.OPS
+    assert [op.name for op in ops.OPS] == list(_C.OPS)
 
 
 def test_random_calls_return_or_raise_one_line():

@@ -176,9 +176,13 @@ ONE = Column("a", "One.", 0.0, 1.0)
         (Op("Two words", (ONE,), apply=grained), "name must be a word in lower case, got 'Two words'"),
         (Op("x", (), apply=grained), "expected at least one column, got none"),
         (Op("x", (ONE, ONE), apply=grained), "column 'a' is declared twice"),
-        (Op("x", (ONE,)), "expected either apply, a function, or code and params"),
+        (Op("x", (ONE,)), "expected either apply or params, a function, got None and None"),
+        (
+            Op("x", (ONE,), params=lambda columns, items: {}),
+            "params are for the ops of csrc/ops/list.h, blur, resize, noise, jpeg, sharpen, rain; others have apply",
+        ),
         (Op("x", (ONE,), apply=grained, version=0), "version must be a whole number >= 1, got 0"),
-        (Op("x", (ONE,), apply=3), "expected either apply, a function"),
+        (Op("x", (ONE,), apply=3), "expected either apply or params, a function, got 3 and None"),
         (Op("x", ("a",), apply=grained), "columns must be Column, got str"),
         (
             Op("x", (Column("op", "", 0, 1),), apply=grained),

@@ -13,7 +13,7 @@ import pydegrade
 from pydegrade import Space, TaskBatch
 from pydegrade.errors import SpaceError, TaskError
 from pydegrade.ops import eigen
-from pydegrade.tasks import distributions
+from pydegrade.tasks import distribution_contract, distributions
 from pydegrade.tasks.drawing import draw
 from pydegrade.tasks.space import preset_names
 
@@ -342,7 +342,7 @@ def test_a_kind_from_outside(tmp_path):
             with pytest.raises(SpaceError, match=message):
                 pydegrade.register_distribution(wrong)
     finally:
-        distributions._KINDS.pop("triangular", None)
+        distribution_contract._KINDS.pop("triangular", None)
 
 
 def test_nested_kinds_with_equal_fields_have_their_own_digests():

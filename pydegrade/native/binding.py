@@ -27,6 +27,10 @@ if not _C.isa_request_honoured():
         f"PYDEGRADE_ISA={os.environ.get('PYDEGRADE_ISA')!r} is not available here; using {_C.isa_name()}", stacklevel=2
     )
 
+OPS: dict[str, int] = _C.OPS
+"""Number of every op of csrc/ops/list.h in plans, by name."""
+LIMITS: dict[str, int] = _C.LIMITS
+"""What the arithmetic of csrc bears, by name: see _C.pyi."""
 FIELDS = _C.FIELDS
 """Of every op of csrc/ops, its fields: see _C.pyi."""
 POISSON_WORDS = next(at_least for name, _, _, _, at_least, _, _ in FIELDS["noise"] if name == "poisson_tables")

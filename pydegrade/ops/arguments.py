@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import shown
-from ..native import devices
+from ..native import binding, devices
 from ..native.given import is_one_of, real_array
 
 
@@ -35,6 +35,13 @@ def check_device(op: str, images: torch.Tensor) -> None:
         raise ValueError(f"{op}: images must be on the CPU or on CUDA, got {images.device}")
     if images.device.type == "cuda":
         devices.backend_of(images.device)
+
+
+def check_places(op: str, height: int, width: int) -> None:
+    """ValueError where random words, which belong to places, would run out of numbers."""
+    most_height, most_width = binding.LIMITS["random_height_px"], binding.LIMITS["random_width_px"]
+    if height > most_height or width > most_width:
+        raise ValueError(f"{op}: images must be at most {most_height} x {most_width}, got {height} x {width}")
 
 
 def parameter_tensor(images: torch.Tensor, values: Any) -> torch.Tensor:

@@ -15,7 +15,7 @@ from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
 from .declaration import BoolArray, Column, Columns, Items, Op
 from .library import define
-from .psf import SHAPES, blur_params
+from .psf import MAX_SIZE_PX, SHAPES, blur_params
 
 Shape = Literal["delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"]
 Border = Literal["reflect_101", "symmetric"]
@@ -56,10 +56,9 @@ def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
 
 OP = Op(
     name="blur",
-    code=0,
     columns=(
         Column("shape", "Family of the kernel; delta leaves the image alone.", choices=SHAPES, neutral="delta"),
-        Column("size_px", "Side of the kernel, odd.", 1, 51, neutral=1, integer=True),
+        Column("size_px", "Side of the kernel, odd.", 1, MAX_SIZE_PX, neutral=1, integer=True),
         Column("sigma_x_px", "Width along the angle.", 0.0, 20.0),
         Column("sigma_y_px", "Width across the angle.", 0.0, 20.0),
         Column("angle_rad", "Direction of sigma_x, from x towards y (down).", -_PI, _PI),
@@ -209,7 +208,7 @@ def blur(
 
 
 def _sizes(size_px: Any, batch: int) -> NDArray[np.float64]:
-    sizes = numbers("blur", "size_px", size_px, batch, 1, 51, integer=True)
+    sizes = numbers("blur", "size_px", size_px, batch, 1, MAX_SIZE_PX, integer=True)
     if (sizes % 2 == 0).any():
         row = int(np.argmax(sizes % 2 == 0))
         raise ValueError(f"blur: size_px must be odd, got {sizes[row]:g} at row {row}")
@@ -232,9 +231,10 @@ def _from_arrays(kernels: Any, batch: int) -> dict[str, NDArray[Any]]:
     if len(listed) != batch:
         raise ValueError(f"blur: expected one kernel or {batch}, got {len(listed)}")
     for row, kernel in enumerate(listed):
-        if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0 or len(kernel) > 51:
+        square = kernel.ndim == 2 and kernel.shape[0] == kernel.shape[1]
+        if not square or len(kernel) % 2 == 0 or len(kernel) > MAX_SIZE_PX:
             raise ValueError(
-                f"blur: a kernel must be [k, k] with k odd, 1 to 51, got {list(kernel.shape)} at row {row}"
+                f"blur: a kernel must be [k, k] with k odd, 1 to {MAX_SIZE_PX}, got {list(kernel.shape)} at row {row}"
             )
         if not np.isfinite(kernel).all():
             raise ValueError(f"blur: a kernel must be finite, got NaN or infinity at row {row}")

@@ -99,8 +99,7 @@ class Op:
             after is the same, bool [N]; None: no rows.
         version: raised when equal columns begin to give other pixels. It is part of the digest of every space that uses the
             op, so that addresses from before are refused instead of giving something else.
-        code: number in csrc/ops/list.h, for ops that the compiled module runs.
-        params: (columns, items) -> the arrays of its Params struct in csrc/ops, by field name; for the same ops.
+        params: (columns, items) -> the arrays of its Params struct in csrc/ops, by field name; for ops of csrc/ops/list.h.
         apply: for an op in plain torch, (image, columns, words) -> image. `image` is float32 [C, H, W], contiguous, on the
             device of the pixels, and must not be written to; `columns` holds numbers, and names for choices; `words` are
             the four Philox words of the image, combined with the slot's name: the only source of randomness (see
@@ -121,7 +120,6 @@ class Op:
     out_size: OutSize | None = None
     nothing_at_equal_size: Callable[[Columns], BoolArray] | None = None
     version: int = 1
-    code: int | None = None
     params: Callable[[Columns, Items], Mapping[str, NDArray[Any]]] | None = None
     apply: Apply | None = None
     library: Callable[[], str] | None = None

@@ -52,7 +52,6 @@ def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
 
 OP = Op(
     name="jpeg",
-    code=3,
     columns=(
         Column(
             "mode",

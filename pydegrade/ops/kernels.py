@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import KernelError, shown
 from ..native.given import real_array
-from .psf import COLUMNS, SHAPES, full_kernels
+from .psf import COLUMNS, MAX_SIZE_PX, SHAPES, full_kernels
 
 
 def gaussian(
@@ -194,8 +194,8 @@ def _kernel(
     beta: float,
     cutoff_rad: float = 0.0,
 ) -> NDArray[np.float64]:
-    if not isinstance(size_px, (int, np.integer)) or not 1 <= size_px <= 51 or size_px % 2 == 0:
-        raise ValueError(f"kernels: size_px must be odd and in 1..51, got {shown(size_px)}")
+    if not isinstance(size_px, (int, np.integer)) or not 1 <= size_px <= MAX_SIZE_PX or size_px % 2 == 0:
+        raise ValueError(f"kernels: size_px must be odd and in 1..{MAX_SIZE_PX}, got {shown(size_px)}")
     sigma_x_px = _number("sigma_x_px", sigma_x_px)
     sigma_y = sigma_x_px if sigma_y_px is None else _number("sigma_y_px", sigma_y_px)
     angle_rad, beta = _number("angle_rad", angle_rad), _number("beta", beta)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import OpError
 from ..native import binding, devices
 from ..native.packed import dense_layout
 from .arguments import check_layout, parameter_tensor
@@ -56,9 +57,18 @@ def define(
 # ---- Ops whose parameters are what csrc/ops/<op>/fields.h says, and nothing else
 
 
+def compiled_fields(name: str) -> tuple[tuple[Any, ...], ...]:
+    """`binding.FIELDS` of an op; OpError for a name that csrc/ops/list.h does not have."""
+    if name not in binding.OPS:
+        raise OpError(
+            f"op {name!r}: must be one of csrc/ops/list.h, {', '.join(binding.OPS)}; was the module built since?"
+        )
+    return tuple(binding.FIELDS[name])
+
+
 def compiled_params(name: str) -> Callable[[Columns, Items], Mapping[str, NDArray[Any]]]:
     """`Op.params` of an op whose fields are columns of the same name, and `key` where it draws random words."""
-    dtypes = {field[0]: np.dtype(field[1]) for field in binding.FIELDS[name]}
+    dtypes = {field[0]: np.dtype(field[1]) for field in compiled_fields(name)}
 
     def params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
         values = {**columns, "key": items.key}
@@ -72,7 +82,7 @@ def define_compiled(
 ) -> None:
     """`define` for an op that keeps the size: parameters are its fields in their order, words as int32 of the same bits.
     What they must be is checked by the compiled module."""
-    fields = [(field[0], field[1]) for field in binding.FIELDS[name]]
+    fields = [(field[0], field[1]) for field in compiled_fields(name)]
 
     def run(
         data: torch.Tensor,

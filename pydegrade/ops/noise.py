@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..native import binding, devices, rng
 from ..native.packed import dense_layout
-from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
+from .arguments import check_images, check_layout, check_places, check_rows, codes, numbers, parameter_tensor
 from .declaration import BoolArray, Column, Columns, Items, Op
 from .eigen import symmetric_eigen3
 from .library import define
@@ -65,7 +65,6 @@ def _covariance_column(name: str) -> Column:
 
 OP = Op(
     name="noise",
-    code=2,
     columns=(
         Column("kind", "off, gaussian, poisson or correlated (between channels).", choices=KINDS, neutral="off"),
         Column("sigma_8bit", "Gaussian: standard deviation, 255 = full range.", 0.0, 255.0),
@@ -192,7 +191,7 @@ def noise(
         "off": the image itself.
 
     Args:
-        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; H <= 65535, W <= 262143; C = 3 for gray and
+        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; of at most 65535 x 262143 px; C = 3 for gray and
             correlated noise.
         kind: one for all images, or B of them.
         sigma_8bit: number or [B], 0 to 255: standard deviation in 8-bit levels.
@@ -209,8 +208,7 @@ def noise(
     """
     check_images("noise", images)
     batch, channels, height, width = images.shape
-    if height > 65535 or width > 262143:
-        raise ValueError(f"noise: images must be at most 65535 x 262143, got {height} x {width}")
+    check_places("noise", height, width)
     kinds = codes("noise", "kind", kind, KINDS, batch)
     flags = numbers("noise", "gray", gray, batch, 0, 1, integer=True).astype(np.int32)
     if channels != 3 and (flags.any() or (kinds == _CORRELATED).any()):

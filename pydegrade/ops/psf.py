@@ -20,6 +20,9 @@ SHAPES = (
     "plateau_aniso",
     "sinc",
 )
+MAX_SIZE_PX = binding.LIMITS["blur_size_px"]
+"""Largest side of a kernel."""
+
 COLUMNS = ("shape", "size_px", "sigma_x_px", "sigma_y_px", "angle_rad", "beta", "cutoff_rad", "shift_px")
 # Outer rings of a kernel are dropped while their weights sum to at most this, which is below float32 rounding of a blur.
 TRIM = 1e-7

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from ..native import rng
-from .arguments import check_images, numbers
+from .arguments import check_images, check_places, numbers
 from .declaration import BoolArray, Column, Columns, Op
 from .library import compiled_params, define_compiled, run_compiled
 
@@ -37,7 +37,6 @@ def _neutral(columns: Columns) -> BoolArray:
 
 OP = Op(
     name="rain",
-    code=5,
     columns=_COLUMNS,
     active=_active,
     neutral=_neutral,
@@ -84,7 +83,7 @@ def rain(
     and add up where they cross. Two slots with different lengths make rain near and far.
 
     Args:
-        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; H <= 65535, W <= 262143.
+        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; of at most 65535 x 262143 px.
         streaks_per_kpx: number or [B], 0 to 20: mean number of streaks per 1000 px; 0 copies the image.
         length_px, width_px: 1 to 128 and 0.5 to 16, between the places of half brightness.
         angle_rad: -1.3 to 1.3 from the vertical, above 0 the lower end lies further to the right.
@@ -100,8 +99,7 @@ def rain(
     """
     check_images("rain", images)
     batch, _, height, width = images.shape
-    if height > 65535 or width > 262143:
-        raise ValueError(f"rain: images must be at most 65535 x 262143, got {height} x {width}")
+    check_places("rain", height, width)
     given = (streaks_per_kpx, length_px, width_px, angle_rad, blur_px, brightness)
     values = {
         column.name: numbers("rain", column.name, value, batch, column.low, column.high).astype(np.float32)

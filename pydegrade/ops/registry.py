@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OpError
+from ..errors import OpError, shown
+from ..native import binding
 from .declaration import Column, Op
 
 PLUGINS = "PYDEGRADE_PLUGINS"
@@ -32,8 +33,8 @@ def register(op: Op, replace: bool = False) -> Op:
     """Make an op known to spaces, tasks, engine and commands.
 
     Args:
-        op: its declaration. Either `apply`, a function in plain torch (see `Op`), or `code` and `params`, for ops of the
-            compiled module.
+        op: its declaration. Either `apply`, a function in plain torch (see `Op`), or `params`, for ops of the compiled
+            module.
         replace: take the place of an op in plain torch of the same name, as a notebook's cell does that runs again. Spaces
             read it from then on; raise `op.version` when its pixels change, so that addresses from before are refused.
     Returns:
@@ -122,10 +123,14 @@ def _check(op: Op) -> None:
         raise OpError(f"{where}: name must be a word in lower case, got {op.name!r}")
     if not isinstance(op.version, int) or op.version < 1:
         raise OpError(f"{where}: version must be a whole number >= 1, got {op.version!r}")
-    native = op.code is not None and op.params is not None
-    if native == (op.apply is not None) or (op.apply is not None and not callable(op.apply)):
+    functions = [function for function in (op.apply, op.params) if function is not None]
+    if len(functions) != 1 or not callable(functions[0]):
         raise OpError(
-            f"{where}: expected either apply, a function, or code and params, got {op.apply!r} and {op.code!r}"
+            f"{where}: expected either apply or params, a function, got {shown(op.apply)} and {shown(op.params)}"
+        )
+    if op.params is not None and op.name not in binding.OPS:
+        raise OpError(
+            f"{where}: params are for the ops of csrc/ops/list.h, {', '.join(binding.OPS)}; others have apply"
         )
     if op.library is not None and not callable(op.library):
         raise OpError(f"{where}: library must be a function that gives a name and version, got {op.library!r}")

@@ -97,7 +97,6 @@ def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
 
 OP = Op(
     name="resize",
-    code=1,
     columns=(
         Column(
             "mode",

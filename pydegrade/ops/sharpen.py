@@ -26,7 +26,6 @@ def _neutral(columns: Columns) -> BoolArray:
 
 OP = Op(
     name="sharpen",
-    code=4,
     columns=(
         Column("weight", "Share of the residual that is added; 0 leaves the image alone.", 0.0, 4.0),
         Column(

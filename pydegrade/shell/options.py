@@ -98,7 +98,7 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def _set_memory_limit(_context: click.Context, _option: click.Parameter, gigabytes: float) -> None:
-    from ...files.memory import set_limit
+    from ..files.memory import set_limit
 
     set_limit(round(gigabytes * 1e9))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..native.rng import uniforms
 from ..ops.declaration import Column
-from .distributions import Distribution, Known
+from .distribution_contract import Distribution, Known
 from .rows import Rows
 from .space import Space
 from .space_reader import Order

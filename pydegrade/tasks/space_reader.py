@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import OpError, SpaceError, nearest, shown
 from ..ops.declaration import Column, Op
 from ..ops.registry import PLUGINS, find, names
-from .column_reader import ColumnReader, check_weights, is_number
-from .distributions import Constant, Distribution, is_scheduled
+from .distribution_contract import ColumnReader, Distribution, check_weights, is_number
+from .distributions import Constant, is_scheduled
 from .space_text import Document, Item, Table, known_keys
 
 GATE_COLUMN = Column("on", "1: the slots of the gate run; 0: they do not.", 0, 1, neutral=1, integer=True)

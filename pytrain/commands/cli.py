@@ -33,7 +33,7 @@ MEMORY_HINT = (
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point: runs the command and leaves with its exit code; see `pydegrade.shell.main.run`."""
+    """Entry point: runs the command and leaves with its exit code; see `pydegrade.shell.run`."""
     run(cli, "pytrain", arguments, MEMORY_HINT)
 
 

@@ -29,13 +29,14 @@ from numpy.typing import NDArray
 from pydegrade import TaskBatch, TaskError, sample, stream_seed
 from pydegrade.shell import Progress
 
-from ..config.config import Config, to_dict
+from ..config.config import Config, digest
 from ..data.source import open_source
 from ..errors import ConfigError, DataError
 from ..evaluation.settings import EvaluateConfig
 from ..files.checkpoint import atomic_write, load_model, save_model
 from ..files.digested_toml import StageRecord, check_made_from, digest_of, numbers, read_record, write_record
 from ..methods.groups import Group, groups_record, network_digest, read_groups
+from ..methods.psnr import PsnrOptions
 from ..nets.weights import read_weights
 from ..settings import ScheduleConfig
 from ..training.distributed import World
@@ -335,13 +336,19 @@ def joint_sources(run: GroupingRun, number: int) -> Digests:
     """What a round's network depends on."""
     members = read_record(run.members_path(number), "unsatisfactory")
     config = joint_config(run, number)
-    settings = to_dict(config)
     source = open_source(config.data, ("hr",), run.space.scale, config.run.seed)
-    train = {name: settings["train"][name] for name in ("precision", "ema_decay")}
-    steps = {name: settings["run"][name] for name in ("steps", "seed")}
-    # What of it moves weights; the images have a digest of their own.
-    digest = digest_of([steps, settings["optimizer"], train, run.method.loss, config.data.batch, source.digest])
-    return {"tasks": members.digest, "network": run.network, "settings": digest}
+    # Of the method only the pixel loss acts; tasks, network and images have digests, and their files any name.
+    settings = replace(
+        config,
+        method=PsnrOptions(loss=run.method.loss),
+        train=replace(config.train, pretrained=""),
+        data=replace(config.data, hr=()),
+    )
+    return {
+        "tasks": members.digest,
+        "network": run.network,
+        "settings": digest_of([digest(settings), source.digest]),
+    }
 
 
 def check_joint(path: Path, made_from: Digests) -> None:

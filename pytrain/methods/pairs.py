@@ -39,6 +39,7 @@ from pydegrade.files import (
     read_image,
     unique_names,
 )
+from pydegrade.shell import Fates, Item, Items, Progress, Results, each
 
 from ..errors import CheckpointError, DataError, one_line
 from ..evaluation.infer import upscale_array

@@ -54,32 +54,7 @@ def artefacts() -> Path:
 
 prepare = artefacts
 
-_FIT = """
-[run]
-name = "f"
-steps = 2
-out = "fit"
-device = "cpu"
-[net]
-type = "srresnet"
-scale = 2
-num_features = 8
-num_blocks = 1
-[method]
-type = "psnr"
-[data]
-hr = "hr"
-crop_px = 8
-batch = 2
-workers = 0
-[train]
-precision = "fp32"
-threads = 1
-[checkpoint]
-every_steps = 1
-[log]
-every_steps = 1
-"""
+_FIT = product.training_toml(run={"out": "fit"}, checkpoint={"every_steps": 1}, log={"every_steps": 1})
 
 
 def check(case: Case) -> None:

@@ -133,78 +133,30 @@ SCENARIOS: dict[str, Scenario] = {
     "group": Scenario(("pytrain", "group", "in/group.toml", "--workers", "1"), results=grouped),
 }  # fmt: skip
 
-_FIT = """
-[run]
-name = "f"
-steps = 5
-out = "out/r"
-device = "cpu"
-[net]
-type = "srresnet"
-scale = 2
-num_features = 8
-num_blocks = 1
-[method]
-type = "psnr"
-[data]
-hr = "hr"
-crop_px = 8
-batch = 2
-workers = 0
-[train]
-precision = "fp32"
-threads = 1
-ema_decay = 0.9
-[evaluate]
-every_steps = 2
-[[evaluate.sets]]
-name = "s"
-hr = "hr"
-[checkpoint]
-every_steps = 2
-[log]
-every_steps = 1
-"""
+_FIT = product.training_toml(
+    run={"steps": 5, "out": "out/r"},
+    train={"ema_decay": 0.9},
+    evaluate={"every_steps": 2, "sets": [{"name": "s", "hr": "hr"}]},
+    checkpoint={"every_steps": 2},
+    log={"every_steps": 1},
+)
 
-_GROUP = """
-[run]
-name = "g"
-steps = 2
-device = "cpu"
-[net]
-type = "srresnet"
-scale = 4
-num_features = 8
-num_blocks = 1
-[method]
-type = "tgsr"
-stage = "realesrnet"
-groups = "../out/r/groups.toml"
-[method.grouping]
-tasks = 6
-iterations = 2
-average = 1
-crop_px = 32
-batch = 2
-learning_rate = 1e-4
-validation_hr = ["hr"]
-validation_crops = 2
-validation_px = 32
-joint_steps = 3
-shares = [0.5, 0.5]
-share = 0.5
-regroup = false
-indicator = "full"
-[data]
-hr = "hr"
-crop_px = 32
-batch = 2
-workers = 0
-[train]
-precision = "fp32"
-threads = 1
-pretrained = "x4.safetensors"
-"""
+_GROUP = product.training_toml(
+    run={"name": "g"},
+    net={"scale": 4},
+    method={
+        "type": "tgsr",
+        "stage": "realesrnet",
+        "groups": "../out/r/groups.toml",
+        "grouping": {
+            "tasks": 6, "iterations": 2, "average": 1, "crop_px": 32, "batch": 2, "learning_rate": 1e-4,
+            "validation_hr": ["hr"], "validation_crops": 2, "validation_px": 32, "joint_steps": 3,
+            "shares": [0.5, 0.5], "share": 0.5, "regroup": False, "indicator": "full",
+        },
+    },
+    data={"crop_px": 32},
+    train={"pretrained": "x4.safetensors"},
+)  # fmt: skip
 
 
 @cache

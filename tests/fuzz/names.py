@@ -127,22 +127,7 @@ def check(case: Case) -> None:
     _count(case, done.code, done.err, results)
 
 
-_CONFIG = """
-[run]
-name = "x"
-steps = 2
-[net]
-type = "srresnet"
-scale = 2
-num_features = 8
-num_blocks = 1
-[method]
-type = "psnr"
-[data]
-hr = "in"
-crop_px = 8
-batch = 2
-"""
+_CONFIG = product.training_toml(run={"name": "x"}, data={"hr": "in"})
 
 
 def _single(case: Case, odd: bytes) -> None:

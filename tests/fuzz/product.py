@@ -132,3 +132,19 @@ def tiny_model() -> Path:
     atexit.register(shutil.rmtree, path.parent, True)
     safetensors.torch.save_file(tiny_state(), path)
     return path
+
+
+def training_toml(**tables: dict[str, Any]) -> str:
+    """The configuration of a short training of a small network on the CPU, with changes: tables of keys and values."""
+    import tomli_w
+
+    config: dict[str, dict[str, Any]] = {
+        "run": {"name": "f", "steps": 2, "device": "cpu"},
+        "net": {"type": "srresnet", "scale": 2, "num_features": 8, "num_blocks": 1},
+        "method": {"type": "psnr"},
+        "data": {"hr": "hr", "crop_px": 8, "batch": 2, "workers": 0},
+        "train": {"precision": "fp32", "threads": 1},
+    }
+    for name, changes in tables.items():
+        config[name] = {**config.get(name, {}), **changes}
+    return tomli_w.dumps(config)

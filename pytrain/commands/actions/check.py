@@ -6,6 +6,7 @@ import torch
 
 from pydegrade.errors import ImageError
 from pydegrade.files import MemoryBudget, decode_as_stored
+from pydegrade.shell import Progress, chosen_device
 
 from ... import nets
 from ...config.config import Config, digest, method_name

@@ -12,7 +12,6 @@ from .library import compiled_params, define_compiled, run_compiled
 
 OP = Op(
     name="vignette",
-    code=6,
     columns=(Column("strength", "What the corners lose of their light; 0 leaves the image alone.", 0.0, 1.0),),
     params=compiled_params("vignette"),
     switch="strength",

@@ -1,21 +1,123 @@
-"""From the TOML value of one column to its distribution, with errors that name file, line, key and value."""
+"""What a kind of distribution is, the list of kinds, and what each reads its TOML table with.
+
+Errors of reading name file, line, key and value.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import SpaceError, nearest, shown
 from ..ops.declaration import Column
-from .distributions import Constant, Distribution, kinds
+from ..ops.registry import load_plugins
+
+Float64Array = NDArray[np.float64]
+Table = Mapping[str, Any]
 
 MAX_DEPTH = 16
 """Distributions inside distributions."""
 
 _LARGEST = 1e30
 _SMALLEST_ABOVE_0 = 1e-12
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is settled before a column is drawn, for N rows.
+
+    Attributes:
+        columns: values of columns drawn earlier, by full name "slot.column", [N] each.
+        steps: int64 [N], training steps.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    steps: NDArray[np.int64]
+
+    def take(self, rows: NDArray[Any]) -> Known:
+        return Known({name: values[rows] for name, values in self.columns.items()}, self.steps[rows])
+
+
+class Distribution(ABC):
+    """Base of all kinds; a kind is a frozen dataclass, whose fields are what a space's digest is made of.
+
+    Attributes:
+        key: the word that names the kind in a space file: `{ uniform = [0.2, 3.0] }`.
+        version: raised when the same fields begin to give other values; part of the digest.
+    """
+
+    key: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    def draws(self) -> int:
+        """How many uniform numbers one value takes."""
+        return 1
+
+    @abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """Closed interval that holds every value."""
+
+    @abstractmethod
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        """Values for N rows: float64 [N], from u float64 [N, L] in [0, 1), L >= draws(); row by row, and from + - * / and
+        sqrt alone."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        """From the TOML table that holds `key`; refuse what is wrong with `raise reader.fail(...)`."""
+
+    # ---- What few kinds need
+
+    def stream(self, slot: str, column: str) -> str:
+        """Name of the random numbers of a column; columns with one stream share their numbers."""
+        return f"{slot}.{column}"
+
+    def prepare(self, u: Float64Array) -> Float64Array:
+        """What `evaluate` takes for u, computed once for all columns of a stream: [N, ...]."""
+        return u
+
+
+_KINDS: dict[str, type[Distribution]] = {}
+_Kind = TypeVar("_Kind", bound=type[Distribution])
+
+
+def register_distribution(kind: _Kind) -> _Kind:
+    """Make a kind of distribution known to space files by its `key`; also a class decorator.
+
+    Args:
+        kind: a frozen dataclass that derives from `Distribution`.
+    Raises:
+        SpaceError: no key, no frozen dataclass, or another kind with that key.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Distribution) and dataclasses.is_dataclass(kind)):
+        raise SpaceError(f"register_distribution: expected a dataclass derived from Distribution, got {kind!r}")
+    if not kind.__dataclass_params__.frozen or not kind.key.isidentifier():
+        raise SpaceError(
+            f"register_distribution: {kind.__name__} must be frozen and have a word as key, got {kind.key!r}"
+        )
+    if _KINDS.setdefault(kind.key, kind) is not kind:
+        raise SpaceError(
+            f"register_distribution: the key {kind.key!r} of {kind.__name__} belongs to {_KINDS[kind.key].__name__}"
+        )
+    return kind
+
+
+def kinds(asked: Iterable[str] = ()) -> Mapping[str, type[Distribution]]:
+    """All kinds by their keys; plugins are imported when the package has none of the keys asked for."""
+    if not any(key in _KINDS for key in asked):
+        load_plugins()
+    return dict(_KINDS)
+
+
+# ---- Reading
 
 
 def is_number(value: Any) -> bool:
@@ -147,7 +249,7 @@ class ColumnReader:
 
     def _of(self, value: Any) -> Distribution:
         if not isinstance(value, dict):
-            return Constant(self.value(value))
+            return kinds()["const"].read({"const": value}, self)
         known = kinds(value)
         named = [key for key in value if key in known]
         if len(named) != 1:
