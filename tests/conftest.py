@@ -29,6 +29,22 @@ def shared_folder() -> Path | None:
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test with `representatives(n)` only n parameter sets, spread over all of them, are not slow."""
+    groups: dict[tuple[str, int], list[pytest.Item]] = {}
+    for item in items:
+        marker = item.get_closest_marker("representatives")
+        if marker is not None:
+            groups.setdefault((item.nodeid.partition("[")[0], *marker.args), []).append(item)
+    for (name, count), group in groups.items():
+        quick = {number * len(group) // count for number in range(count)}
+        assert count >= 1, name
+        for number, item in enumerate(group):
+            if number not in quick:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     folder = shared_folder()

@@ -74,6 +74,7 @@ def expected_place(
     return place
 
 
+@pytest.mark.representatives(5)
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_keeps_a_blob_in_its_place(preset):
     space = pydegrade.Space.load(preset)

@@ -234,6 +234,7 @@ with replacing({str(path)!r}) as temporary:
     assert len(set(path.parent.iterdir()) - before) == 1
 
 
+@pytest.mark.representatives(1)
 def test_kill_in_the_middle_then_resume_equals_an_uninterrupted_run(degrade, photos, tmp_path, uninterrupted):
     out = tmp_path / "run"
     arguments = [*LONG, "--hr", photos, "--out", out]

@@ -184,6 +184,7 @@ def test_fit_refuses_a_folder_with_a_run_and_resume_continues_it(pytrain, projec
     assert [record["step"] for record in read_log(project / "out" / "log.jsonl") if record["kind"] == "step"][-1] == 8
 
 
+@pytest.mark.representatives(1)
 def test_ctrl_c_saves_and_leaves_with_130(project):
     command = [sys.executable, "-m", "pytrain", "fit", str(project / "cfg.toml"), "--set", "run.steps=100000"]
     command += ["--set", "log.every_steps=1"]

@@ -34,6 +34,7 @@ def backend() -> devices.Backend:
     return emulated.load(emulated.build(), lambda: next(seeds))
 
 
+@pytest.mark.representatives(12)
 @pytest.mark.parametrize("case", list(device_cases.all_cases()), ids=lambda case: case.label.replace(" ", "-"))
 def test_kernels_give_the_bits_of_the_cpu(case, backend):
     for _ in range(2):
@@ -228,6 +229,7 @@ def plain_objects():
     return emulated.build(("-O0",)).parent
 
 
+@pytest.mark.representatives(8)
 @pytest.mark.parametrize("defect", defects(), ids=lambda defect: re.sub(r"[^\w.:]+", "-", defect[0]))
 def test_planted_defect_is_found(defect, cases_by_op, plain_objects):
     _, file, text, finder = defect

@@ -578,6 +578,7 @@ def test_leaving_early_stops_everything_and_reads_little_ahead(tmp_path, monkeyp
         next(batches)
 
 
+@pytest.mark.slow
 def test_a_script_that_workers_cannot_import_is_no_riddle(tmp_path):
     # Without a main guard every worker would start workers of its own; Python refuses and says so.
     script = tmp_path / "script.py"

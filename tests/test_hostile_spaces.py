@@ -454,6 +454,7 @@ NPZS = {
 }  # fmt: skip
 
 
+@pytest.mark.representatives(8)
 @pytest.mark.parametrize("name", NPZS)
 def test_bad_task_files(name, tmp_path):
     make, message = NPZS[name]

@@ -175,6 +175,7 @@ def expected_by_twin(image: np.ndarray, scale: Any = None, size: Any = None, **a
     return twin.imresize(image, scales, size, **arguments, table=table)
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize("border", ["symmetric", "replicate"])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_tables(kernel: str, border: str) -> None:

@@ -200,6 +200,7 @@ def test_kill_and_resume_gives_the_bits_of_an_uninterrupted_run(photographs_dir,
     assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed"))
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(photographs_dir, tmp_path, number):
     config = write_config(tmp_path / "c.toml", photographs_dir, tmp_path / "out", "steps = 8 => steps = 100000",
@@ -423,6 +424,7 @@ def test_an_unreadable_image_is_named_once_and_resuming_gives_the_same_bits(phot
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
 
 
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("overrides", [(), GAN])
 @pytest.mark.parametrize(
     "error",
@@ -450,6 +452,7 @@ def test_memory_that_runs_out_is_one_line_and_loses_nothing(photographs_dir, tmp
     assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize(
     ("overrides", "kind", "name"),
     [

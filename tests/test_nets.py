@@ -68,6 +68,7 @@ def on_meta(config):
         return build(config)
 
 
+@pytest.mark.representatives(6)
 # Counts that others published or that follow from the layers; SwinIR's are the sizes of the released files.
 @pytest.mark.parametrize(
     ("config", "count"),
@@ -175,6 +176,7 @@ PUBLIC_KEYS = {
 }
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize("name", PUBLIC_KEYS)
 def test_files_have_the_public_keys(name):
     config, expected = PUBLIC_KEYS[name]
@@ -749,6 +751,7 @@ SPANDREL = [
 ]
 
 
+@pytest.mark.representatives(6)
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("config", SPANDREL, ids=label)
 def test_files_load_in_spandrel_with_equal_outputs(config, suffix, tmp_path, spandrel):

@@ -302,6 +302,7 @@ def test_plugins_that_cannot_be_loaded_are_one_line(tmp_path):
         assert len(run.stderr.splitlines()) == 1
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("first", ["import my_ops", "pydegrade.ops.registry.load_plugins()", "pass"])
 def test_a_plugin_that_a_script_imports_too_is_loaded_once(tmp_path, first):
     code, space = example()
@@ -351,6 +352,7 @@ def test_an_op_that_writes_to_its_image_spoils_no_other(monkeypatch):
     assert torch.equal(hr, given)
 
 
+@pytest.mark.representatives(1)
 def test_entry_points_are_loaded_when_a_name_is_unknown(tmp_path):
     code, space = example()
     site = tmp_path / "site"

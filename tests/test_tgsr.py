@@ -463,6 +463,7 @@ def test_the_precision_of_joint_fine_tuning_is_decided_once(tmp_path: Path, monk
     assert calls == ["decided"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(grouped: Path, tmp_path: Path):
     path = copied(grouped, tmp_path)
     scores = tmp_path / "groups" / "scores.toml"
@@ -575,6 +576,7 @@ def test_the_report_is_one_page_with_everything_in_it(grouped: Path, tmp_path: P
     assert differing_parameters(tasks, tuple(cut))[0] == "jpeg2.quality"
 
 
+@pytest.mark.slow
 def test_the_demonstration_runs(tmp_path: Path):
     from click.testing import CliRunner
 
