@@ -66,9 +66,9 @@ def test_a_changed_number_or_document_is_seen(tmp_path, monkeypatch):
     result_files.write_result(changed, tmp_path / "made-up.json")
     assert doc_tables.renewed(text, folder=tmp_path) != text
     with pytest.raises(ValueError, match="must be one of"):
-        doc_tables.renewed("<!-- table: none -->\n\n<!-- end of table -->", "x.md", tmp_path)
+        doc_tables.renewed("<!-- table: none -->\n\n<!-- end of table -->", "a page", tmp_path)
     with pytest.raises(ValueError, match="1 tables begin and 0 end"):
-        doc_tables.renewed("<!-- table: made-up -->", "x.md", tmp_path)
+        doc_tables.renewed("<!-- table: made-up -->", "a page", tmp_path)
 
 
 def test_a_result_file_gives_back_what_was_written(tmp_path):
