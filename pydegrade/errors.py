@@ -40,6 +40,10 @@ class ImageError(PydegradeError):
     """A file that is not an image this package reads."""
 
 
+class OptionsError(PydegradeError):
+    """Options of another project that cannot be read, or that no space can follow."""
+
+
 class OutputError(PydegradeError):
     """Something that must not, or cannot, be written where the user asked for it; said before anything is written."""
 

@@ -60,6 +60,13 @@ def test_spaces_document_parses():
     assert pydegrade.Space.loads(text).name == "mine"
 
 
+def test_the_block_of_the_migration_page_says_what_it_shows(capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/migration.md").read_text(), re.S)
+    exec(compile(block, "docs/migration.md", "exec"), {})
+    (shown,) = re.findall(r"print\(error\)  # (.*)", block)
+    assert capsys.readouterr().out == shown + "\n"
+
+
 def test_every_block_of_the_python_page_runs(capsys):
     text = (ROOT / "docs/python.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)

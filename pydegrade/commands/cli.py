@@ -20,6 +20,7 @@ COMMANDS = {
     "spaces": "pydegrade.commands.spaces:command",
     "check": "pydegrade.commands.check:command",
     "resize": "pydegrade.commands.resize:command",
+    "import": "pydegrade.commands.import_options:command",
 }
 """Name -> where the command is; loaded when it is asked for."""
 

@@ -1,0 +1,650 @@
+"""The interfaces of other projects: stand-ins of their calling code, and what their option files mean."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+import pydegrade
+from pydegrade.commands import cli
+from pydegrade.commands.import_options import DIALECTS as DIALECTS_OF_THE_COMMAND
+from pydegrade.compat import DIALECTS, basicsr, diffbir, hypir, imported, kair, neosr, osediff, pasd, redux
+from pydegrade.compat.files import read_options
+from pydegrade.errors import OptionsError, PydegradeError
+from pydegrade.tasks.space import preset_names
+
+STAGES: dict[str, Any] = {
+    "resize_prob": [0.2, 0.7, 0.1], "resize_range": [0.15, 1.5], "gaussian_noise_prob": 0.5, "noise_range": [1, 30],
+    "poisson_scale_range": [0.05, 3.0], "gray_noise_prob": 0.4, "jpeg_range": [30, 95], "second_blur_prob": 0.8,
+    "resize_prob2": [0.3, 0.4, 0.3], "resize_range2": [0.3, 1.2], "gaussian_noise_prob2": 0.5, "noise_range2": [1, 25],
+    "poisson_scale_range2": [0.05, 2.5], "gray_noise_prob2": 0.4, "jpeg_range2": [30, 95],
+}  # fmt: skip
+"""The published stages of Real-ESRGAN, under the keys that most projects use."""
+
+FAMILIES = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
+KERNELS: dict[str, Any] = {
+    "blur_kernel_size": 21, "kernel_list": FAMILIES, "kernel_prob": [0.45, 0.25, 0.12, 0.03, 0.12, 0.03],
+    "sinc_prob": 0.1, "blur_sigma": [0.2, 3], "betag_range": [0.5, 4], "betap_range": [1, 2], "blur_kernel_size2": 21,
+    "kernel_list2": FAMILIES, "kernel_prob2": [0.45, 0.25, 0.12, 0.03, 0.12, 0.03], "sinc_prob2": 0.1,
+    "blur_sigma2": [0.2, 1.5], "betag_range2": [0.5, 4], "betap_range2": [1, 2], "final_sinc_prob": 0.8,
+}  # fmt: skip
+BATCH = {name: value for name, value in STAGES.items() if name != "jpeg"}
+REALESRGAN = {
+    "name": "run", "scale": 4, "l1_gt_usm": True, **STAGES, "gt_size": 64, "queue_size": 180,
+    "datasets": {"train": {**KERNELS, "gt_size": 32, "use_hflip": True}}, "network_g": {"type": "RRDBNet"},
+}  # fmt: skip
+OSEDIFF = {"scale": 4, "color_jitter_prob": 0.0, "gray_prob": 0.0, **STAGES, "kernel_info": KERNELS}
+
+
+@pytest.fixture
+def hr():
+    return torch.from_numpy(np.random.default_rng(0).random((3, 3, 128, 128), np.float32))
+
+
+# ---- options
+
+
+def same_tasks(space, preset):
+    """Whether two spaces draw the same values for every effect of 200 tasks."""
+    one, other = (pydegrade.sample(made, 5, range(200)) for made in (space, preset))
+    assert one.orders() == other.orders()
+    for name in {*one.columns, *other.columns}:
+        assert np.array_equal(one.mask(name), other.mask(name)), name
+        assert np.allclose(one.column(name), other.column(name), rtol=1e-6), name
+
+
+def test_published_options_are_the_preset():
+    made = imported(REALESRGAN)
+    assert (made.report.dialect, made.report.usm, made.report.back, made.report.crop_px) == (
+        "realesrgan",
+        "target",
+        None,
+        64,
+    )
+    same_tasks(made.space, pydegrade.Space.load("realesrgan-x4"))
+    approximated = imported(REALESRGAN, jpeg="diffjpeg_basicsr").space
+    same_tasks(approximated, pydegrade.Space.load("realesrgan-x4-diffjpeg"))
+
+
+def test_the_report_names_every_option_about_degradation():
+    report = imported(REALESRGAN).report
+    assert dict(report.mapped)["resize_range"] == "resize1.resize_factor"
+    assert {key for key, _ in report.ignored} == {
+        "datasets.train.blur_kernel_size", "datasets.train.blur_kernel_size2", "datasets.train.gt_size",
+    }  # fmt: skip
+    assert {key for key, _ in report.unsupported} == {"queue_size", "datasets.train.use_hflip"}
+    named = {key.rpartition(".")[2] for entries in (report.mapped, report.ignored) for key, _ in entries}
+    assert {*STAGES, *KERNELS} <= named
+    text = str(report)
+    assert "never read by realesrgan's own code" in text
+    assert "datasets.train.gt_size" in text
+
+
+def test_the_text_is_the_space():
+    for options, dialect in ((REALESRGAN, None), (OSEDIFF, "pasd"), (REDUX, None), (NEOSR, None), (KAIR, None)):
+        made = imported(options, dialect=dialect)
+        assert pydegrade.Space.loads(made.text) == made.space
+        assert made.text.startswith("#") or made.report.dialect == "kair"
+
+
+def test_what_a_file_cannot_say_is_its_dialects():
+    with pytest.raises(OptionsError, match="say which dialect"):
+        imported(OSEDIFF)
+    assert imported(OSEDIFF, dialect="osediff").report.back == "random"
+    made = imported({**OSEDIFF, "scale": 2, "gray_prob": 0.1}, dialect="pasd")
+    assert (made.report.back, made.report.usm, made.space.scale) == ("torch_bicubic", "none", 4)
+    assert dict(made.report.ignored)["scale"] == "4 is fixed in the code"
+    assert [key for key, _ in made.report.unsupported] == ["gray_prob"]
+    assert "usm" not in [slot.name for slot in made.space.slots]
+
+
+def test_targets():
+    net = {**{key: value for key, value in REALESRGAN.items() if key != "l1_gt_usm"}, "gt_usm": False}
+    assert imported(net).report.usm == "none"
+    assert imported({**net, "gt_usm": True}).space.target == "usm"
+    plain = imported({**REALESRGAN, "l1_gt_usm": False})
+    assert (plain.report.usm, plain.space.target, plain.space.slots[0].name) == ("lq", "hr", "usm")
+    assert "gan_gt_usm" in dict(imported({**REALESRGAN, "gan_gt_usm": False}).report.unsupported)
+
+
+REDUX: dict[str, Any] = {
+    "scale": 4, "high_order_degradation": True, "lq_usm": True, "lq_usm_radius_range": [1, 25], "blur_prob": 0.5,
+    "resize_prob": [0.2, 0.7, 0.1], "resize_mode_list": ["bilinear", "lanczos"], "resize_mode_prob": [0.5, 0.5],
+    "resize_range": [0.4, 1.5], "gaussian_noise_prob": 0.0, "noise_range": [0, 0], "poisson_scale_range": [0, 0],
+    "jpeg_prob": 1.0, "jpeg_range": [75, 95], "blur_prob2": 0.0, "resize_prob2": [0.3, 0.4, 0.3],
+    "resize_range2": [0.6, 1.2], "jpeg_prob2": 0.25, "jpeg_range2": [75, 95], "datasets": {"train": {"lq_size": 16}},
+}  # fmt: skip
+
+
+def test_redux():
+    made = imported(REDUX)
+    slots = [slot.name for slot in made.space.slots]
+    # Poisson of gain 0 and a blur that never happens are no slots; no noise of the second stage is given.
+    assert slots == ["usm", "blur1", "resize1", "jpeg1", "resize2", "resize3", "jpeg2"]
+    tasks = pydegrade.sample(made.space, 0, range(4000))
+    kept = tasks.column("resize2.resize_factor") == 1
+    assert np.array_equal(kept, np.array(tasks.labels("resize2.rule")) == "input")
+    assert abs(kept.mean() - 0.3) < 0.03
+    assert abs((~tasks.neutral("jpeg2")).mean() - 0.25) < 0.03
+    assert (made.report.crop_px, made.space.hr_px) == (64, 96)
+    assert "resize_mode_list" in dict(made.report.approximated)
+    hr = torch.rand(8, 3, 96, 96)
+    assert pydegrade.degrade(hr, tasks.take(slice(0, 8))).shape == (8, 3, 24, 24)
+
+
+NEOSR: dict[str, Any] = {
+    "name": "span", "model_type": "otf", "scale": 4, "datasets": {"train": {"patch_size": 16, "batch_size": 2}},
+    "degradations": {**STAGES, **KERNELS},
+}  # fmt: skip
+KAIR: dict[str, Any] = {
+    "task": "psnr", "scale": 4,
+    "datasets": {"train": {"dataset_type": "blindsr", "degradation_type": "bsrgan", "H_size": 320, "shuffle_prob": 0.1,
+                           "lq_patchsize": 72}},
+}  # fmt: skip
+
+
+def test_neosr_and_kair():
+    made = imported(NEOSR)
+    assert (made.report.dialect, made.report.crop_px, made.report.usm) == ("neosr", 64, "none")
+    made = imported(KAIR)
+    same_tasks(made.space, pydegrade.Space.load("bsrgan-x4"))
+    assert [key for key, _ in made.report.ignored] == ["datasets.train.shuffle_prob"]
+    with pytest.raises(OptionsError, match="bsrgan_plus is not offered"):
+        imported({"scale": 4, "datasets": {"train": {"degradation_type": "bsrgan_plus"}}})
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_bsrgan_at_other_scales(scale):
+    made = imported({**KAIR, "scale": scale})
+    tasks = pydegrade.sample(made.space, 0, range(3000))
+    iso = np.array(tasks.labels("blur1.shape")) == "iso"
+    assert tasks.column("blur1.sigma_x_px")[iso].max() == pytest.approx(2 + 0.2 * scale, rel=0.02)
+    assert tasks.column("blur1.sigma_y_px").max() == pytest.approx((4 + scale) ** 0.5, rel=0.02)
+    assert pydegrade.degrade(torch.rand(4, 3, 60, 60), tasks.take(slice(0, 4))).shape[-1] == 60 // scale
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"resize_prob": [0.2, 0.7]}, "3 weights"),
+        ({"resize_prob": "x"}, "3 weights"),
+        ({"noise_range": 3}, r"\[low, high\]"),
+        ({"gaussian_noise_prob": 1.5}, r"number in \[0, 1\]"),
+        ({"jpeg_range": [30, float("nan")]}, r"\[low, high\]"),
+        ({"scale": 0.5}, "whole number in 1..16"),
+        ({"jpeg_range": [0, 95]}, "quality"),
+        ({"resize_range": None}, "is missing"),
+        ({"resize_range": [0.001, 1]}, "resize_factor"),
+    ],
+)
+def test_wrong_options_are_one_line(change, words):
+    with pytest.raises(PydegradeError, match=words) as caught:
+        imported({**REALESRGAN, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_projects_are_refused():
+    with pytest.raises(OptionsError, match="cannot be told"):
+        imported({"a": 1})
+    with pytest.raises(OptionsError, match="did you mean 'osediff'"):
+        imported(OSEDIFF, dialect="osedif")
+    with pytest.raises(TypeError):
+        imported(3)
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.yml", "a: !!python/object/apply:os.system [touch /nowhere]", "a.yml:1: a tag that is never constructed"),
+        ("a.yml", "a: 1\nb: !mine {x: 1}", "a.yml:2: a tag that is never constructed"),
+        ("a.yml", "a: [1", "not valid YAML"),
+        ("a.yml", "- 1", "expected a table"),
+        ("a.yml", "a: 2020-13-99", "not valid YAML"),
+        ("a.yml", "a: &a [x, x]\nb: [*a, *a]", "references to tables are not read"),
+        ("a.yml", "[" * 1500, "nested too deeply"),
+        ("a.yml", "x" * (2**18 + 1), "larger than"),
+        ("a.yml", b"\xff\xfe", "not a text in UTF-8"),
+        ("a.toml", "a = ", "not valid TOML"),
+        ("a.json", '{"a": 1,}', "a.json:1: not valid JSON"),
+        ("a.json", "[" * 100000, "nested too deeply"),
+        ("a.ini", "a=1", "must end in .yml"),
+    ],
+)
+def test_hostile_files_are_one_line(tmp_path, name, text, words):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(OptionsError, match=words) as caught:
+        read_options(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_files_that_are_not_there(tmp_path):
+    for path in (tmp_path / "no.yml", tmp_path):
+        with pytest.raises(OptionsError):
+            read_options(path)
+
+
+def test_yaml_and_json_as_projects_write_them(tmp_path):
+    (tmp_path / "a.yml").write_text("lr: !!float 1e-4\nn: ~\nx: &x 3\ny: *x\n")
+    assert read_options(tmp_path / "a.yml") == {"lr": 1e-4, "n": None, "x": 3, "y": 3}
+    (tmp_path / "a.json").write_text('{"a": 1   // what\n, "b": [0] // more // and more\n}')
+    assert read_options(tmp_path / "a.json") == {"a": 1, "b": [0]}
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(argument) for argument in arguments])
+    return ended.value.code
+
+
+def test_import_writes_a_space(tmp_path, capsys):
+    assert tuple(DIALECTS) == DIALECTS_OF_THE_COMMAND
+    file, out = tmp_path / "options.yml", tmp_path / "mine.toml"
+    file.write_text(json.dumps(OSEDIFF))
+    assert run("import", file, "-o", out) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not out.exists()
+    assert run("import", file, "--dialect", "osediff", "--name", "mine", "-o", out) == 0
+    said = capsys.readouterr()
+    assert "options of osediff: " in said.err
+    assert "back='random'" in said.err
+    assert said.out == f"{out}; try: degrade check {out}\n"
+    assert pydegrade.Space.load(out) == imported(OSEDIFF, dialect="osediff", name="mine").space
+    assert run("import", file, "--dialect", "osediff", "-o", out) == 2
+    assert "exists already" in capsys.readouterr().err
+    file.write_text(json.dumps(REALESRGAN))
+    assert run("import", file) == 0
+    assert pydegrade.Space.loads(capsys.readouterr().out).name == "run"
+
+
+# ---- per image: OSEDiff, PASD, KAIR
+
+
+class Items(Dataset):
+    """A dataset whose items degrade an image, as those projects write it."""
+
+    def __init__(self, degradation):
+        self.degradation = degradation
+        self.image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        gt, lq = self.degradation.degrade_process(np.asarray(self.image) / 255.0, resize_bak=True)
+        return {"gt": gt.squeeze(0), "lq": lq.squeeze(0), "task": self.degradation.last_address}
+
+
+@pytest.mark.parametrize("module", [osediff, pasd])
+def test_degrade_process(module, tmp_path, monkeypatch):
+    (tmp_path / "params.yml").write_text(json.dumps(OSEDIFF))
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    data = Items(module.RealESRGAN_degradation("params.yml", device="cpu"))
+    assert data.degradation.last_address == ""
+    items = [data[row] for row in range(6)]
+    plain = torch.from_numpy(data.image).permute(2, 0, 1) / 255
+    for item in items:
+        assert item["gt"].shape == item["lq"].shape == (3, 64, 64)
+        assert item["gt"].dtype == item["lq"].dtype == torch.float32
+        assert torch.equal((item["lq"] * 255).round() / 255, item["lq"])
+        assert torch.equal(item["gt"], plain) or torch.equal(item["gt"], plain.flip(-1))
+    assert len({torch.equal(item["gt"], plain) for item in items}) == 2
+    # The address gives the LR image again.
+    gt, lq = data.degradation.degrade_process(data.image)
+    tasks = pydegrade.TaskBatch.from_addresses([data.degradation.last_address], data.degradation.space)
+    assert torch.equal(pydegrade.degrade(gt, tasks), lq)
+    assert lq.shape == (1, 3, 16, 16)
+
+
+def test_workers_share_no_task():
+    torch.manual_seed(0)
+    data = Items(osediff.RealESRGAN_degradation(OSEDIFF))
+    loader = DataLoader(data, batch_size=1, num_workers=2)
+    tasks = [task for _ in range(2) for batch in loader for task in batch["task"]]
+    assert len(tasks) == len(set(tasks)) == 12
+
+
+def test_an_option_file_lies_beside_the_calling_module(tmp_path):
+    (tmp_path / "params.yml").write_text(json.dumps(OSEDIFF))
+    names: dict[str, Any] = {"__file__": str(tmp_path / "dataset.py"), "Class": osediff.RealESRGAN_degradation}
+    exec("made = Class('params.yml')", names)
+    assert names["made"].space.scale == 4
+    with pytest.raises(OptionsError, match=r"^nothing\.yml: No such file"):
+        exec("made = Class('nothing.yml')", names)
+
+
+def test_degradation_bsrgan():
+    image = np.random.default_rng(0).random((322, 325, 3))
+    lq, hq = kair.degradation_bsrgan(image, sf=4, lq_patchsize=72, isp_model=None)
+    assert lq.shape == (72, 72, 3)
+    assert hq.shape == (288, 288, 3)
+    assert lq.dtype == hq.dtype == np.float32
+    found = [
+        (top, left)
+        for top in range(0, 33, 4)
+        for left in range(0, 37, 4)
+        if np.array_equal(hq, image[top : top + 288, left : left + 288].astype(np.float32))
+    ]
+    assert len(found) == 1
+    for wrong in ({"img": image[:100]}, {"img": 3}, {"img": image, "isp_model": 1}, {"img": image, "sf": 0.5}):
+        with pytest.raises(ValueError, match=r"^degradation_bsrgan: [^\n]*$"):
+            kair.degradation_bsrgan(**wrong)
+
+
+# ---- batches: HYPIR, DiffBIR
+
+
+def hypir_transform(**changes):
+    options = {
+        "hq_key": "hq",
+        "extra_keys": ["txt"],
+        "use_sharpener": True,
+        "queue_size": 256,
+        "stage2_scale": 4,
+        **BATCH,
+    }
+    return hypir.RealESRGANBatchTransform(**{**options, "seed": 3, **changes})
+
+
+def diffbir_transform(**changes):
+    options = {"use_sharpener": True, "queue_size": 256, "stage2_scale": 4, **BATCH}
+    return diffbir.RealESRGANBatchTransform(**{**options, "seed": 3, **changes})
+
+
+def test_hypir(hr):
+    batch = {"hq": hr, "txt": list("abc"), "kernel1": torch.zeros(3, 21, 21), "other": 1}
+    transform = hypir_transform()
+    made = transform(batch)
+    assert set(made) == {"GT", "LQ", "txt"}
+    tasks = pydegrade.TaskBatch.from_addresses(transform.chain.last_addresses, transform.chain.space)
+    pair = pydegrade.degrade_batch(hr, tasks)
+    assert torch.equal(made["GT"], pair.target)
+    assert torch.equal(made["GT"], pydegrade.ops.sharpen(hr))
+    back = pydegrade.ops.resize(pair.lr, (128, 128), mode="torch_bicubic").clamp(0, 1)
+    assert torch.equal(made["LQ"], (back * 255).round() / 255)
+    same_tasks(transform.chain.space, pydegrade.Space.load("realesrgan-x4"))
+    assert hypir_transform(resize_back=False)(batch)["LQ"].shape == (3, 3, 32, 32)
+    assert torch.equal(hypir_transform(use_sharpener=False)(batch)["GT"], hr)
+
+
+def test_diffbir(hr):
+    hq, lq, text = diffbir_transform()({"hq": hr, "txt": list("abc")})
+    theirs = hypir_transform()({"hq": hr, "txt": list("abc")})
+    assert text == list("abc")
+    assert torch.equal(hq, (theirs["GT"] * 2 - 1).permute(0, 2, 3, 1))
+    assert torch.equal(lq, theirs["LQ"].permute(0, 2, 3, 1))
+    assert hq.is_contiguous()
+    assert lq.is_contiguous()
+
+
+def test_ranges_of_the_second_scale(hr):
+    transform = diffbir_transform(stage2_scale=[2, 8])
+    hq, lq, _ = transform({"hq": hr, "txt": list("abc")})
+    assert lq.shape == hq.shape == (3, 128, 128, 3)
+    tasks = pydegrade.sample(transform.chain.space, 0, range(2000))
+    last = 1 / tasks.column("resize3.resize_factor")
+    assert len(set(np.round(last, 3))) == 16
+    assert (last.min(), last.max()) == pytest.approx((2 + 3 / 16, 8 - 3 / 16))
+    assert last.mean() == pytest.approx(5, abs=0.15)
+    ratio = tasks.column("resize2.resize_factor") * last
+    assert (ratio.min(), ratio.max()) == pytest.approx((0.3, 1.2), abs=0.01)
+    with pytest.raises(OptionsError, match="stage2_scale"):
+        hypir_transform(stage2_scale=[2, 8], resize_back=False)
+    with pytest.raises(OptionsError, match="stage2_scale"):
+        diffbir_transform(stage2_scale=[2, 80])
+
+
+def test_kernels_of_the_dataset_are_options(hr):
+    weak = hypir_transform(kernels={"blur_sigma": [0.2, 0.4], "sinc_prob": 0.0, "final_sinc_prob": 0.0})
+    tasks = pydegrade.sample(weak.chain.space, 0, range(500))
+    assert tasks.column("blur1.sigma_x_px").max() < 0.4
+    assert "sinc" not in tasks.labels("blur1.shape")
+    with pytest.raises(OptionsError, match="kernels: must be of"):
+        hypir_transform(kernels={"sigma": 3})
+
+
+# ---- models: BasicSR, traiNNer-redux, neosr
+
+
+class Model:
+    """What feed_data finds in a model."""
+
+    device = "cpu"
+    is_train = True
+    memory_format = torch.contiguous_format
+
+    def __init__(self, opt):
+        self.opt = opt
+
+
+def test_basicsr_feed_data(hr):
+    class RealESRGANModel(Model):
+        feed_data = basicsr.feed_data
+
+    model = RealESRGANModel(REALESRGAN)
+    model.feed_data({"gt": hr, "kernel1": torch.zeros(3, 21, 21)})
+    assert model.gt.shape == model.gt_usm.shape == (3, 3, 64, 64)
+    assert model.lq.shape == (3, 3, 16, 16)
+    assert torch.equal(model.gt_usm, pydegrade.ops.sharpen(model.gt))
+    first = model.lq
+    model.feed_data({"gt": hr})
+    assert not torch.equal(model.lq, first)
+    model.is_train = False
+    model.feed_data({"lq": first, "gt": hr})
+    assert model.lq is first
+    assert torch.equal(model.gt_usm, pydegrade.ops.sharpen(hr))
+
+    net = RealESRGANModel({**{key: value for key, value in REALESRGAN.items() if key != "l1_gt_usm"}, "gt_usm": True})
+    net.feed_data({"gt": hr})
+    assert not hasattr(net, "gt_usm")
+    sharp = pydegrade.ops.sharpen(hr)
+    corners = sharp.unfold(2, 64, 4).unfold(3, 64, 4)
+    assert (corners[0].permute(1, 2, 0, 3, 4) == net.gt[0]).flatten(2).all(2).sum() == 1
+
+
+@dataclass
+class TrainOptions:
+    lq_size: int = 16
+    gt_size: int | None = None
+    kernel_range: tuple[int, int] = (5, 17)
+
+
+@dataclass
+class ReduxOptions:
+    """Options as attributes."""
+
+    scale: int = 4
+    lq_usm: bool = False
+    blur_prob: float = 1.0
+    resize_prob: list[float] = field(default_factory=lambda: [0.2, 0.7, 0.1])
+    resize_range: tuple[float, float] = (0.4, 1.5)
+    resize_prob2: list[float] = field(default_factory=lambda: [0.3, 0.4, 0.3])
+    resize_range2: tuple[float, float] = (0.6, 1.2)
+    datasets: dict[str, Any] = field(default_factory=lambda: {"train": TrainOptions()})
+
+
+def test_redux_feed_data(hr):
+    class RealESRGANModel(Model):
+        feed_data = redux.feed_data
+        eco = 0
+
+        def batch_augment(self, gt, lq):
+            return gt.flip(-1), lq.flip(-1)
+
+        def _apply_eco(self):
+            self.eco += 1
+
+    model = RealESRGANModel(ReduxOptions())
+    model.feed_data({"gt": hr})
+    assert model.gt.shape == (3, 3, 64, 64)
+    assert model.lq.shape == (3, 3, 16, 16)
+    assert model.eco == 1
+
+
+def test_neosr_feed_data(hr):
+    class Otf(Model):
+        feed_data = neosr.feed_data
+        aug = None
+
+    model = Otf({**NEOSR, "datasets": {"train": {**NEOSR["datasets"]["train"], **NEOSR["degradations"]}}})
+    model.feed_data({"gt": hr})
+    assert model.gt.shape == (3, 3, 64, 64)
+    assert model.lq.shape == (3, 3, 16, 16)
+
+
+def test_options_without_a_crop_are_refused(hr):
+    model = Model({key: value for key, value in REALESRGAN.items() if key != "gt_size"})
+    with pytest.raises(OptionsError, match="name no crop"):
+        basicsr.feed_data(model, {"gt": hr})
+
+
+@pytest.mark.parametrize("lmdb", [False, True])
+def test_basicsr_dataset_without_kernels(tmp_path, lmdb):
+    from pydegrade.files.write import write_image
+
+    folder = tmp_path / ("set.lmdb" if lmdb else "set")
+    images = [np.random.default_rng(row).integers(0, 256, (390 + 40 * row, 410, 3), np.uint8) for row in range(2)]
+    options = {"dataroot_gt": str(folder), "io_backend": {"type": "lmdb" if lmdb else "disk"}, "use_hflip": False}
+    if lmdb:
+        store = pytest.importorskip("lmdb")
+        import cv2
+
+        with store.open(str(folder), map_size=2**24) as opened, opened.begin(write=True) as writing:
+            for row, image in enumerate(images):
+                writing.put(f"{row}".encode(), cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+        lines = [f"{row}.png ({image.shape[0]},410,3) 1" for row, image in enumerate(images)]
+        (folder / "meta_info.txt").write_text("\n".join(lines) + "\n")
+    else:
+        folder.mkdir()
+        for row, image in enumerate(images):
+            write_image(folder / f"{row}.png", image)
+        (tmp_path / "meta.txt").write_text("0.png (390,410,3)\n1.png (430,410,3)\n")
+        options["meta_info"] = str(tmp_path / "meta.txt")
+    data = basicsr.RealESRGANDataset(options)
+    assert len(data) == 2
+    for row, image in enumerate(images):
+        item = data[row]
+        assert set(item) == {"gt", "gt_path"}
+        assert item["gt"].shape == (3, 400, 400)
+        pixels = (item["gt"].permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
+        height = image.shape[0]
+        whole = np.pad(image, ((0, max(0, 400 - height)), (0, 0), (0, 0)), mode="reflect")
+        places = [
+            (top, left)
+            for top in range(whole.shape[0] - 399)
+            for left in range(11)
+            if np.array_equal(pixels[:5], whole[top : top + 5, left : left + 400])
+        ]
+        ((top, left),) = places
+        assert np.array_equal(pixels, whole[top : top + 400, left : left + 400])
+    # As the method of a class of theirs.
+    theirs = type("Theirs", (), {"__getitem__": basicsr.RealESRGANDataset.__getitem__})()
+    theirs.opt, theirs.paths, theirs.gt_folder = data.opt, data.paths, data.gt_folder
+    assert theirs[0]["gt"].shape == (3, 400, 400)
+
+
+def test_basicsr_layers(hr):
+    kernels = torch.rand(3, 7, 7)
+    padded = torch.nn.functional.pad(hr, (3, 3, 3, 3), mode="reflect")
+    wanted = torch.stack([
+        torch.nn.functional.conv2d(padded[row][:, None], kernels[row][None, None])[:, 0] for row in range(3)
+    ])  # fmt: skip
+    # Sums of 49 products of at most 1 in float32, in two orders.
+    assert torch.allclose(basicsr.filter2D(hr, kernels), wanted, atol=1e-4)
+    assert torch.equal(basicsr.filter2D(hr, kernels[:1])[0], basicsr.filter2D(hr, kernels)[0])
+    assert torch.equal(basicsr.USMSharp()(hr), pydegrade.ops.sharpen(hr))
+    assert np.array_equal(
+        basicsr.usm_sharp(hr[0].permute(1, 2, 0).numpy()), pydegrade.ops.sharpen(hr)[0].permute(1, 2, 0)
+    )
+    quality = torch.tensor([30.0, 50.5, 90.0])
+    layer = basicsr.DiffJPEG(differentiable=False)
+    assert torch.equal(layer(hr, quality=quality), pydegrade.ops.jpeg(hr, quality, "diffjpeg_basicsr"))
+    assert quality.tolist() == [30.0, 50.5, 90.0]
+    image = hr.clone().requires_grad_()
+    basicsr.DiffJPEG()(image, 50).sum().backward()
+    assert image.grad.abs().sum() > 0
+
+
+def test_basicsr_kernels():
+    torch.manual_seed(0)
+    for name in FAMILIES:
+        made = [basicsr.random_mixed_kernels([name], [1.0], 15, (0.6, 5), (0.6, 5)) for _ in range(8)]
+        for kernel in made:
+            assert kernel.shape == (15, 15)
+            assert kernel.sum() == pytest.approx(1)
+            assert (
+                (np.abs(kernel - kernel.T).max() < 1e-12) == name.endswith("_iso") or name == "iso" or "aniso" in name
+            )
+        assert len({kernel[7, 7] for kernel in made}) == 8
+    noisy = basicsr.random_mixed_kernels(["iso"], [1], 7, noise_range=(0.75, 1.25))
+    assert np.abs(noisy - noisy.T).max() > 1e-6
+    with pytest.raises(OptionsError, match="unknown kernel"):
+        basicsr.random_mixed_kernels(["skew"], [1])
+    assert basicsr.circular_lowpass_kernel(2.0, 7, pad_to=21).shape == (21, 21)
+    assert basicsr.circular_lowpass_kernel(2.0, 7).shape == (7, 7)
+
+
+@pytest.mark.parametrize("gray", [0, 1])
+def test_basicsr_noise(gray):
+    torch.manual_seed(0)
+    flat = torch.full((4, 3, 64, 64), 0.5)
+    for made in (
+        basicsr.add_gaussian_noise_pt(flat, sigma=torch.tensor([10.0] * 4), gray_noise=gray),
+        basicsr.random_add_gaussian_noise_pt(flat, (10, 10), gray_prob=gray),
+    ):
+        spread = (made - flat).std(dim=(1, 2, 3)) * 255
+        # 4096 draws at least: a deviation of the estimate of 1.1 %.
+        assert torch.allclose(spread, torch.full((4,), 10.0), rtol=0.06)
+        assert bool((made[:, 0] == made[:, 1]).all()) == bool(gray)
+        assert not torch.equal(made[0], made[1])
+    array = np.full((64, 64, 3), 0.5, np.float32)
+    for made in (
+        basicsr.add_gaussian_noise(array, 10, gray_noise=bool(gray)),
+        basicsr.random_add_gaussian_noise(array, (10, 10), gray),
+        basicsr.add_poisson_noise(array, 1.0, gray_noise=bool(gray)),
+        basicsr.random_add_poisson_noise(array, (1, 1), gray),
+    ):
+        assert made.shape == array.shape
+        assert made.dtype == np.float32
+        assert np.array_equal(made[..., 0], made[..., 1]) == bool(gray)
+    poisson = basicsr.random_add_poisson_noise_pt(flat, (1, 1), gray_prob=gray, rounds=True)
+    assert torch.equal((poisson * 255).round() / 255, poisson)
+    assert basicsr.add_poisson_noise_pt(flat, 0.5).shape == flat.shape
+    with pytest.raises(OptionsError, match="clip must be True"):
+        basicsr.add_gaussian_noise_pt(flat, clip=False)
+
+
+def test_basicsr_jpeg():
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    made = basicsr.add_jpg_compression(image.astype(np.float32) / 255, 50)
+    rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+    assert np.array_equal(made, pydegrade.ops.jpeg(rgb, 50)[0].flip(0).permute(1, 2, 0).numpy())
+    assert basicsr.random_add_jpg_compression(image.astype(np.float32) / 255, (30, 40)).shape == image.shape
+
+
+def test_every_dialect_is_tried_here():
+    assert set(DIALECTS) == {"realesrgan", "osediff", "pasd", "hypir", "diffbir", "stablesr", "redux", "neosr", "kair"}
+    assert "realesrgan-x4" in preset_names()
+    stable = {
+        "degradation": {**STAGES, "gt_size": 512, "no_degradation_prob": 0.01},
+        "data": {"params": {"train": {"params": {**KERNELS, "crop_size": 512}}}},
+    }
+    report = imported(stable).report
+    assert (report.dialect, report.usm, report.back, report.crop_px) == ("stablesr", "target", "torch_bicubic", 512)
+    assert "degradation.no_degradation_prob" in dict(report.unsupported)
+    sections = {"dataset": {"train": {"params": {**KERNELS, "out_size": 512}}}}
+    transform = {"batch_transform": {"params": {**BATCH, "stage2_scale": 4, "use_sharpener": False}}}
+    assert imported({**sections, **transform}).report.dialect == "diffbir"
+    both = {"data_config": {"train": {"dataset": sections["dataset"]["train"], **transform}}}
+    assert imported(both).report.dialect == "hypir"
