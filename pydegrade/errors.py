@@ -77,6 +77,9 @@ def shown(value: Any) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'sigma_x_px'?"` when a known name is close to `name`, else the list of known names."""
     names = list(known)
+    longer = [other for other in names if other.startswith(f"{name}-")]
+    if name and 2 <= len(longer) <= 5:  # the beginning of several: "realesrgan"
+        return f"; did you mean {', '.join(map(repr, longer[:-1]))} or {longer[-1]!r}?"
     if len(name) > 100:  # a comparison takes time with the square of the length
         return f"; known: {', '.join(names)}"
     # Among equals the one with the same letters: "realesrgan-4x" is "realesrgan-x4" and not "realesrgan-x2".

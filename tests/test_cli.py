@@ -348,7 +348,36 @@ def test_show(degrade, tmp_path):
     for row, item in enumerate(objects):
         for name, values in tasks.columns.items():
             shown = item["columns"][name]
-            assert shown == tasks.labels(name)[row] if isinstance(shown, str) else np.float32(shown) == values[row]
+            choices = tasks.space.column(name).choices
+            assert isinstance(shown, str) == bool(choices)
+            assert shown == tasks.labels(name)[row] if choices else np.float32(shown) == values[row]
+
+
+def test_a_run_keeps_its_space(degrade, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("good.toml").write_text('[space]\nname = "good"\nbase = "bicubic-x2"\n')
+    command = ("sample", "--tasks", 2, "--space", "good.toml", "--seed", 3, "--hr", photos, "--hr-size", 32)
+    line = degrade(*command).out.splitlines()[-1]
+    address = line.rpartition("degrade show ")[2]
+    assert address.startswith("good@")
+    assert " " not in address
+    line = degrade(*command, "--out", "my run").out.splitlines()[-1]
+    Path("good.toml").unlink()
+    assert line.endswith(f"try: degrade show {address} --space 'my run'")
+    # The folder that is filled by itself is found, others are named; both hold tasks.
+    shown = degrade("show", address)
+    assert (shown.code, shown.out) == (0, degrade("show", address, "--space", "my run").out)
+    assert len(degrade("show", "my run", "--json").out.splitlines()) == 2
+    for source in (address, "my run"):
+        assert degrade("apply", photos, "--task", source, "--out", tmp_path / "applied", "--force").code == 0
+        assert degrade("preview", "--task", source, "--hr", photos, "--hr-size", 32, "-o", "sheet.png").code == 0
+    assert (
+        degrade("preview", "--space", "my run", "--n", 1, "--hr", photos, "--hr-size", 32, "-o", "sheet.png").code == 0
+    )
+    other = address.replace("/s3/", "/s4/")
+    assert one_line(degrade("show", other))
+    assert degrade("preview", "--task", other, "--space", "my run", "--hr-size", 32, "-o", "sheet.png").code == 0
+    assert "a folder with tasks.npz" in one_line(degrade("show", tmp_path))
 
 
 def test_preview_has_a_row_per_task(degrade, tmp_path):

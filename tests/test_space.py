@@ -175,7 +175,11 @@ def test_presets_name_source_and_digest():
         ),
         (BLUR.replace("7", "8"), "space:9: slot blur1: size_px: a kernel size must be odd, got 8"),
         (BLUR.replace("size_px = 7", "size_px = { integers = [7, 21] }"), "kernel sizes must be odd"),
-        (BLUR.replace('"iso"', '"issso"'), "unknown value 'issso'; did you mean 'iso'?"),
+        (BLUR.replace('"iso"', '"issso"'), "unknown value 'issso'; did you mean 'iso'? known: delta, iso, aniso,"),
+        (BLUR.replace('"iso"', '["iso", "aniso"]'), '; one of several is { choice = ["iso", "aniso"] }'),
+        (BLUR + "sigma_x_px = [0.2, 3]\n", "; a range is { uniform = [0.2, 3] }"),
+        (BLUR.replace("= 7", "= [7, 21]"), "; a range is { integers = [7, 21], step = 2 }"),
+        (BLUR + '[[slot]]\nname = "j"\nop = "jpeg"\nquality = 3\nsubsampling = 444\n', '444; did you mean "444"?'),
         (BLUR.replace('op = "blur"', 'op = "blurr"'), "space:7: slot blur1: unknown op 'blurr'; did you mean 'blur'?"),
         (BLUR + BLUR, "slot blur1: the name is used twice"),
         (JPEG + "quality = 0\n", "quality: values must lie in [1, 100], got [0, 0]"),
@@ -200,8 +204,13 @@ def test_other_messages(tmp_path):
         pydegrade.Space.load(tmp_path / "none.toml")
     with pytest.raises(SpaceError, match=r"space:3: scale must be in 1\.\.16, got 0"):
         pydegrade.Space.loads(HEAD.replace("4", "0"))
-    with pytest.raises(SpaceError, match=r"the key 'source' is missing"):
-        pydegrade.Space.loads('[space]\nname = "t"\nscale = 4\n')
+    with pytest.raises(SpaceError, match=r"the key 'scale' is missing"):
+        pydegrade.Space.loads('[space]\nname = "t"\n')
+    assert pydegrade.Space.loads('[space]\nname = "t"\nscale = 1\n').source == ""
+    with pytest.raises(
+        SpaceError, match=r"did you mean 'realesrgan-x2', 'realesrgan-x4' or 'realesrgan-x4-diffjpeg'\?"
+    ):
+        pydegrade.Space.load("realesrgan")
     with pytest.raises(SpaceError, match="target must be 'hr' or the first slot, a sharpen, got 'blur1'"):
         pydegrade.Space.loads(HEAD + 'target = "blur1"\n' + BLUR)
 

@@ -165,3 +165,36 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(TaskError, match="not a readable task file"):
         TaskBatch.load(bad)
     assert zipfile.is_zipfile(good)
+
+
+def test_rows_by_position_and_in_loops():
+    tasks = pydegrade.sample("dasr-weak", 3, range(5))
+    assert tasks[2].addresses == tasks[-3].addresses == tasks.addresses[2:3]
+    assert tasks[np.int64(1)].addresses == tasks.addresses[1:2]
+    assert tasks[1:3].addresses == tasks[[1, 2]].addresses == tasks.addresses[1:3]
+    assert [one.addresses[0] for one in tasks] == tasks.addresses
+    for wrong in (5, -6):
+        with pytest.raises(IndexError, match=r"row must be in -5\.\.4"):
+            tasks[wrong]
+    with pytest.raises((TypeError, ValueError)):
+        tasks["blur1.shape"]
+
+
+def test_tasks_and_spaces_are_short_in_a_session():
+    tasks = pydegrade.sample("realesrgan-x4", 7, range(48))
+    digest = tasks.space.digest[:8]
+    assert repr(tasks) == f"<TaskBatch 48 tasks of realesrgan-x4@{digest}, seed 7, samples 0, 1, 2, 3, ...>"
+    assert repr(tasks.take([])) == f"<TaskBatch 0 tasks of realesrgan-x4@{digest}>"
+    assert repr(tasks.space) == f"<Space realesrgan-x4@{digest}, x4, 11 slots, target usm>"
+    html = tasks._repr_html_()
+    assert html.count("<tr>") == 20
+    assert "28 more tasks" in html
+    assert tasks.addresses[19] in html
+    edited = tasks[0].replace(**{"jpeg1.quality": 30, "noise1.gray": 1})
+    assert "&amp;" in edited._repr_html_() or "&" not in edited.addresses[0]
+
+
+@pytest.mark.parametrize("indices", [4, np.int64(4)])
+def test_one_number_is_no_list_of_them(indices):
+    with pytest.raises(TypeError, match=r"^indices must be several numbers, got 4; \[4\] is .*, range\(4\) are"):
+        pydegrade.sample("bicubic", 0, indices)

@@ -12,9 +12,19 @@ from ..shell.text import say
 
 @click.command(name="apply", short_help="Degrade images by a task or a file of tasks.")
 @click.argument("images", nargs=-1, required=True, type=IN_PATH)
-@click.option("--task", "task_source", required=True, metavar="ADDRESS|FILE", help="A task's address, or a tasks.npz.")
+@click.option(
+    "--task",
+    "task_source",
+    required=True,
+    metavar="ADDRESS|FILE|OUT",
+    help="A task's address, a tasks.npz, or its folder.",
+)
 @click.option("--out", required=True, type=OUT_FOLDER, help="Folder for the results.")
-@click.option("--space", "space_name", help="TOML file of the space, if the address names one of your own.")
+@click.option(
+    "--space",
+    "space_name",
+    help="TOML file, or a folder of `degrade sample`, if the address names a space of your own.",
+)
 @click.option("--format", "file_format", type=Choice(("png", "npy")), default="png", show_default=True)
 @click.option("--with-target", is_flag=True, help="Also write what a loss should compare with: NAME_target.")
 @force_option()

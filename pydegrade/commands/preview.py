@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ..shell.errors import BAD_INPUT
 from ..shell.images import say_left_out
@@ -14,8 +15,14 @@ from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
 
 
 @click.command(name="preview", short_help="Contact sheet of a space, stage by stage.")
-@click.option("--space", "space_name", default="realesrgan-x4", show_default=True, help="Preset or TOML file.")
-@click.option("--task", "task_source", metavar="ADDRESS|FILE", help="Show these tasks instead of drawing new ones.")
+@click.option(
+    "--space",
+    "space_name",
+    default="realesrgan-x4",
+    show_default=True,
+    help="Preset, TOML file, or a folder of `degrade sample`.",
+)
+@click.option("--task", "task_source", metavar="ADDRESS|FILE|OUT", help="Show these tasks instead of drawing new ones.")
 @click.option("--n", "count", type=click.IntRange(1, 200), default=16, show_default=True, help="Rows of the sheet.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--start", type=START, default=0, show_default=True, help="Index of the first sample.")
@@ -39,7 +46,7 @@ def command(
     Examples:
       degrade preview -o sheet.png
       degrade preview --space bsrgan-x4 --n 8 --hr photos -o bsrgan.png
-      degrade preview --task out/run/tasks.npz -o run.png
+      degrade preview --task out/run -o run.png
     """
     check_last_index(start, count)
     from ..shell.outputs import PICTURE_ENDINGS, check_file, encode_picture, write_file
@@ -47,16 +54,16 @@ def command(
     check_file(output, PICTURE_ENDINGS, "-o", [] if hr is None else [hr])
     from ..shell.outputs import check_targets
     from ..tasks.sampler import sample
-    from ..tasks.space import Space
     from .actions.preview import preview_sheet
     from .actions.sources import cropped_images
-    from .actions.tasks import load_tasks
+    from .actions.tasks import load_space, load_tasks
 
     where = chosen_device(device)
     if task_source is None:
-        tasks = sample(Space.load(space_name), seed, range(start, start + count))
+        tasks = sample(load_space(space_name), seed, range(start, start + count))
     else:
-        tasks = load_tasks(task_source, None)
+        given = click.get_current_context().get_parameter_source("space_name") is not ParameterSource.DEFAULT
+        tasks = load_tasks(task_source, space_name if given else None)
         tasks = tasks.take(slice(0, count))
     found = cropped_images(hr, hr_size, tasks.space, BUNDLED_HR_SIZE_PX, max_pixels)
     check_targets([output], [image.path for image in found.images.images], "-o")

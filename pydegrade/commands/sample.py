@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def command(
     # What may be wrong, before anything is written.
     where = chosen_device(device)
     space = Space.load(space_name)
+    usual_out = out is None
     out = out or Path("out") / f"{space.name}-s{seed}"
     check_folder(out, [] if hr is None else [hr])
     tasks = sample(space, seed, range(start, start + count))
@@ -112,7 +114,8 @@ def command(
             f"degrade: {len(done.reasons)} of {count} samples skipped, listed in {out / 'skipped.csv'}", BAD_INPUT
         )
     kinds = ", ".join(kinds_of(tasks))
-    own = "" if space_name in preset_names() else f" --space {space_name}"
+    found_alone = space_name in preset_names() or usual_out
+    own = "" if found_alone else f" --space {shlex.quote(str(out))}"
     say(
         f"{done.finished} pairs ({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}{own}"
     )

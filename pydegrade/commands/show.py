@@ -10,8 +10,12 @@ from ..shell.text import say
 
 
 @click.command(name="show", short_help="Say what a task does.")
-@click.argument("task_source", metavar="ADDRESS|FILE")
-@click.option("--space", "space_name", help="TOML file of the space, if the address names one of your own.")
+@click.argument("task_source", metavar="ADDRESS|FILE|OUT")
+@click.option(
+    "--space",
+    "space_name",
+    help="TOML file, or a folder of `degrade sample`, if the address names a space of your own.",
+)
 @click.option("--first", type=click.IntRange(min=1), default=10, show_default=True, help="Tasks of a file to show.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per task and line.")
 def command(task_source: str, space_name: str | None, first: int, as_json: bool) -> None:
@@ -20,7 +24,7 @@ def command(task_source: str, space_name: str | None, first: int, as_json: bool)
     \b
     Examples:
       degrade show realesrgan-x4@c2d470a8/s7/i123
-      degrade show out/run/tasks.npz --first 3
+      degrade show out/run --first 3
       degrade show out/run/tasks.npz --first 4000 --json > tasks.jsonl
     """
     from .actions.tasks import load_tasks, task_object

@@ -6,6 +6,7 @@ Errors of reading name file, line, key and value.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -194,13 +195,12 @@ class ColumnReader:
         """A value of the column: a choice's code or a number; on/off columns also take true and false."""
         if self.column.choices:
             if not isinstance(value, str) or value not in self.column.choices:
-                hint = nearest(value, self.column.choices) if isinstance(value, str) else ""
-                raise self.fail(f"unknown value {shown(value)}{hint or _listed(self.column.choices)}")
+                raise self.fail(f"unknown value {shown(value)}{self._meant(value)}")
             return self.column.choices.index(value)
         if isinstance(value, bool) and self.column.integer:
             return int(value)
         if not is_number(value):
-            raise self.fail(f"expected a finite number, got {shown(value)}")
+            raise self.fail(f"expected a finite number, got {shown(value)}{self._meant(value)}")
         if self.column.integer and value != int(value):
             raise self.fail(f"expected a whole number, got {value!r}")
         if self.odd and int(value) % 2 == 0:
@@ -247,6 +247,25 @@ class ColumnReader:
 
     # ----
 
+    def _meant(self, value: Any) -> str:
+        """What a value that is none of the column may have been meant as, and the names that there are."""
+        choices = self.column.choices
+        if isinstance(value, list) and len(value) <= 20:
+            if choices and all(isinstance(one, str) for one in value):
+                return f"; one of several is {{ choice = {_toml(value)} }}"
+            if not choices and len(value) == 2 and all(is_number(one) for one in value):
+                kind = "integers" if self.column.integer else "uniform"
+                step = ", step = 2" if self.odd else ""
+                return f"; a range is {{ {kind} = {_toml(value)}{step} }}"
+        if not choices:
+            return ""
+        listed = f"; known: {', '.join(choices)}"
+        if not isinstance(value, str):
+            same = not isinstance(value, (bool, list, dict)) and str(value) in choices
+            return f"; did you mean {_toml(str(value))}?" if same else listed
+        hint = nearest(value, choices)
+        return hint if hint == listed else f"{hint} known: {', '.join(choices)}"
+
     def _of(self, value: Any) -> Distribution:
         if not isinstance(value, dict):
             return kinds()["const"].read({"const": value}, self)
@@ -258,5 +277,8 @@ class ColumnReader:
         return known[named[0]].read(value, self)
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    return f"; known: {', '.join(names)}"
+def _toml(value: Any) -> str:
+    """A name, a number, or a list of them, as TOML writes it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import PydegradeError
+from ..errors import PydegradeError, shown
 from ..native import rng
 from .space import Space
 from .task import TaskBatch, draw_tasks
@@ -27,6 +27,11 @@ def sample(space: Space | str | Path, seed: int, indices: ArrayLike | range, ste
         PydegradeError, TypeError: with one line.
     """
     known = space if isinstance(space, Space) else Space.load(space)
+    if not isinstance(indices, range) and np.ndim(indices) == 0 and isinstance(indices, (int, np.integer)):
+        count = shown(int(indices))
+        raise TypeError(
+            f"indices must be several numbers, got {count}; [{count}] is that sample, range({count}) are so many"
+        )
     numbers = rng.check_indices(indices)
     seeds = np.full(len(numbers), rng.check_seed(seed), np.int64)
     steps = rng.check_indices(step, "step")

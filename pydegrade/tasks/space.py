@@ -25,7 +25,7 @@ PRESETS = Path(__file__).parent.parent / "spaces"
 MAX_COMPONENTS = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Space:
     """A distribution over tasks.
 
@@ -144,6 +144,10 @@ class Space:
         """For messages: why a digest may differ from the one that something was made with."""
         here = f", or a library: here are {'; '.join(self.libraries)}" if self.libraries else ""
         return f"the space has changed since, or what one of its columns does{here}"
+
+    def __repr__(self) -> str:
+        parts = f"{len(self.components)} components" if self.components else f"{len(self.slots)} slots"
+        return f"<Space {self.name}@{self.digest[:8]}, x{self.scale}, {parts}, target {self.target}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Space) and self.digest == other.digest
@@ -272,7 +276,7 @@ def _space(document: Document, library: _Library) -> Space:
         message = f"hr_px must be a multiple of the scale {scale}, at most 65535, got {shown(hr_px)}"
         raise space_reader.head_error(document, "hr_px", message)
     target = space_reader.head_value(document, "target", str, "hr")
-    source = space_reader.head_value(document, "source", str)
+    source = space_reader.head_value(document, "source", str, "")
 
     if document.mixture:
         return _mixture(document, library, Space(name, scale, source, target, hr_px, ()))

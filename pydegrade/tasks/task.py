@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,13 @@ from .drawing import draw
 from .rows import Rows, needed, resolved
 from .space import Space
 
+HTML_ROWS = 20
+"""Tasks that a notebook shows of a batch."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class TaskBatch(Rows):
-    """B tasks of one space.
+    """B tasks of one space. `tasks[3]`, `tasks[2:5]` are batches of some of them; a loop gives one after the other.
 
     Attributes:
         space: where they come from.
@@ -75,6 +78,46 @@ class TaskBatch(Rows):
         return replace(self, columns=rows.columns, program=rows.program)
 
     # ---- Rows
+
+    def __getitem__(self, row: int | ArrayLike | slice) -> TaskBatch:
+        """One task, or those at some positions (as `take`), as a batch.
+
+        Raises:
+            IndexError: a position that is not there. TypeError: no position.
+        """
+        if isinstance(row, (int, np.integer)) and not isinstance(row, bool):
+            if not -len(self) <= row < len(self):
+                raise IndexError(f"row must be in -{len(self)}..{len(self) - 1}, got {shown(int(row))}")
+            return self.take([int(row)])
+        return self.take(row)
+
+    def __iter__(self) -> Iterator[TaskBatch]:
+        return (self.take([row]) for row in range(len(self)))
+
+    def __repr__(self) -> str:
+        many = f"{len(self)} task{'' if len(self) == 1 else 's'}"
+        seeds = np.unique(self.seeds)
+        seed = f", seed {seeds[0]}" if len(seeds) == 1 else ""
+        shown_indices = ", ".join(map(str, self.indices[:4].tolist())) + (", ..." if len(self) > 4 else "")
+        at = f", samples {shown_indices}" if len(self) else ""
+        return f"<TaskBatch {many} of {self.space.name}@{self.space.digest[:8]}{seed}{at}>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: the first tasks, their slots in running order and what they do."""
+        from html import escape
+
+        count = min(len(self), HTML_ROWS)
+        rows = []
+        for task in self.take(slice(0, count)):
+            (
+                address,
+                *_,
+            ) = task.addresses
+            lines = [line.strip() for line in task.describe(0).splitlines()[3:]]
+            acts = "".join(f"<li>{escape(line)}</li>" for line in lines if not line.endswith(" off"))
+            rows.append(f"<tr><td><code>{escape(address)}</code></td><td><ol>{acts}</ol></td></tr>")
+        more = f"<p>{len(self) - count} more tasks</p>" if len(self) > count else ""
+        return f"<p>{escape(repr(self))}</p><table>{''.join(rows)}</table>{more}"
 
     @staticmethod
     def concat(batches: Sequence[TaskBatch]) -> TaskBatch:

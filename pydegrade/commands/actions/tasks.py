@@ -1,31 +1,59 @@
-"""Tasks from the command line: by address, or all of a file."""
+"""Tasks and spaces from the command line: by address or name, of a file, or of the folder that `degrade sample` filled."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ...errors import TaskError
+from ...errors import SpaceError, TaskError
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 
+TASKS = "tasks.npz"
+"""What holds the tasks of a run of `degrade sample`, and their space."""
+
+
+def load_space(name: str) -> Space:
+    """A preset, a TOML file, or the space of a folder that `degrade sample` filled."""
+    if Path(name).is_dir() and (Path(name) / TASKS).is_file():
+        return TaskBatch.load(Path(name) / TASKS).space
+    return Space.load(name)
+
 
 def load_tasks(source: str, space_name: str | None) -> TaskBatch:
-    """One task from its address, or all tasks of a file.
+    """One task from its address, all tasks of a file, or those of a folder that `degrade sample` filled.
+
+    An address of a space that is no preset finds it in the folder where `degrade sample` writes by itself.
 
     Raises:
         TaskError: neither, or a file without tasks.
     """
     if "@" in source and not Path(source).exists():
-        return TaskBatch.from_addresses([source], **({} if space_name is None else {"space": Space.load(space_name)}))
-    if not Path(source).is_file():
-        raise TaskError(f"a task must be an address (space@digest/sSEED/iINDEX) or a file of tasks, got {source!r}")
-    tasks = TaskBatch.load(source, None if space_name is None else Space.load(space_name))
+        return _of_address(source, space_name)
+    path = Path(source) / TASKS if Path(source).is_dir() else Path(source)
+    if not path.is_file():
+        raise TaskError(
+            f"a task must be an address (space@digest/sSEED/iINDEX), a file of tasks or a folder with {TASKS}, got "
+            f"{source!r}"
+        )
+    tasks = TaskBatch.load(path, None if space_name is None else load_space(space_name))
     if len(tasks) == 0:
         raise TaskError(f"{source}: holds no task")
     return tasks
+
+
+def _of_address(source: str, space_name: str | None) -> TaskBatch:
+    if space_name is not None:
+        return TaskBatch.from_addresses([source], space=load_space(space_name))
+    try:
+        return TaskBatch.from_addresses([source])
+    except (SpaceError, TaskError):
+        usual = re.fullmatch(r"([\w.-]+)@[0-9a-f]+/s(\d{1,19})/.*", source)
+        folder = Path("out") / f"{usual[1]}-s{usual[2]}" if usual else None
+        if folder is None or not (folder / TASKS).is_file():
+            raise
+        return TaskBatch.from_addresses([source], space=load_space(str(folder)))
 
 
 def task_object(tasks: TaskBatch, row: int) -> dict[str, Any]:
@@ -39,12 +67,14 @@ def task_object(tasks: TaskBatch, row: int) -> dict[str, Any]:
         "digest": tasks.space.digest,
         "scale": tasks.space.scale,
         "order": [slots[slot] for slot in one.program[0].tolist() if slot >= 0],
-        "columns": {name: _plain(one.labels(name)[0]) for name in tasks.columns},
+        "columns": {name: _plain(one, name) for name in tasks.columns},
     }
 
 
-def _plain(value: Any) -> Any:
-    """A NumPy value as JSON knows it; float32 as the shortest decimal that gives it back."""
-    if isinstance(value, np.floating):
-        return float(str(value))
-    return value.item() if isinstance(value, np.generic) else value
+def _plain(task: TaskBatch, name: str) -> Any:
+    """A column of one task as JSON knows it: names for choices, numbers by the shortest decimal that gives them back."""
+    text = task.labels(name)[0]
+    column = task.space.column(name)
+    if column.choices:
+        return text
+    return int(text) if column.integer else float(text)
