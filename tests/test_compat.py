@@ -194,6 +194,8 @@ def test_unknown_projects_are_refused():
         imported({"a": 1})
     with pytest.raises(OptionsError, match="did you mean 'osediff'"):
         imported(OSEDIFF, dialect="osedif")
+    with pytest.raises(OptionsError, match=r"not by Real-ESRGAN's two stages$"):
+        imported({"batch_transform": {}, "dataset": {"train": {"params": {"blur_sigma": [0.1, 12]}}}})
     with pytest.raises(TypeError):
         imported(3)
 

@@ -11,6 +11,7 @@ import torch
 
 import pydegrade
 from pydegrade import TaskBatch, kernels, metrics, ops, vectors
+from pydegrade.compat import space_from_options
 
 
 class Odd:
@@ -60,6 +61,14 @@ DOORS = {
     "trace": lambda wrong, tasks: pydegrade.trace(list(IMAGES), wrong),
     "prepare": lambda wrong, tasks: pydegrade.engine.prepare(wrong, 16, 16, "cpu"),
     "prepare height": lambda wrong, tasks: pydegrade.engine.prepare(tasks, wrong, 16, "cpu"),
+    "Degrader": lambda wrong, tasks: pydegrade.Degrader(wrong),
+    "Degrader seed": lambda wrong, tasks: pydegrade.Degrader("dasr-weak", wrong if wrong is not None else -1),
+    "Degrader images": lambda wrong, tasks: pydegrade.Degrader("dasr-weak")(wrong),
+    "Degrader indices": lambda wrong, tasks: pydegrade.Degrader("dasr-weak")(IMAGES, wrong if wrong is not None else "x"),
+    "Degrader back": lambda wrong, tasks: pydegrade.Degrader("dasr-weak", back=wrong if wrong is not None else "x"),
+    "SampleNumbers count": lambda wrong, tasks: pydegrade.SampleNumbers(0).next(wrong),
+    "SampleNumbers state": lambda wrong, tasks: pydegrade.SampleNumbers(0).load_state_dict(wrong),
+    "space_from_options": lambda wrong, tasks: space_from_options(wrong, dialect="realesrgan"),
     "column": lambda wrong, tasks: tasks.column(wrong),
     "mask": lambda wrong, tasks: tasks.mask(wrong),
     "labels": lambda wrong, tasks: tasks.labels(wrong),

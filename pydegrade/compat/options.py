@@ -241,7 +241,7 @@ def _dialect_of(content: Mapping[str, Any]) -> str:
         ("stablesr", "degradation" in content and "data" in content),
         ("kair", train.get("dataset_type") == "blindsr" or "degradation_type" in train),
         ("neosr", "degradations" in content or content.get("model_type") == "otf"),
-        ("redux", any(key in content for key in ("high_order_degradation", "resize_mode_list", "jpeg_prob"))),
+        ("redux", content.get("high_order_degradation") is True or "resize_mode_list" in content),
         ("realesrgan", "resize_prob" in content and ("kernel_list" in train or "second_blur_prob" in content)),
     ):
         if is_it:
@@ -347,6 +347,10 @@ def read_chain(
     reader: OptionReader, name: str, scale: int | None = None, usm: Usm | None = None, jpeg: JpegMode = "libjpeg"
 ) -> Chain:
     """The chain that options mean."""
+    if "resize_prob" not in reader.values:
+        raise OptionsError(
+            f"{reader.spoken}: there is no option 'resize_prob': these degrade nothing, or not by Real-ESRGAN's two stages"
+        )
     factor = _scale(reader, scale)
     hr_px = _hr_px(reader, factor)
     redux = reader.spoken == "redux"
