@@ -49,7 +49,15 @@ FLOORS = {
     ],
 }
 # Folders whose __init__ hands names on; the others hold a docstring, so that importing one module loads little.
-FACES = {"pydegrade", "pydegrade.compat", "pydegrade.files", "pydegrade.ops", "pydegrade.shell", "pytrain", "pytrain.nets"}
+FACES = {
+    "pydegrade",
+    "pydegrade.compat",
+    "pydegrade.files",
+    "pydegrade.ops",
+    "pydegrade.shell",
+    "pytrain",
+    "pytrain.nets",
+}
 # What pytrain, and any other package, may use of pydegrade (docs/architecture.md): the names that faces list in __all__,
 # and those of these modules that begin with no underscore.
 PUBLIC_FACES = ("pydegrade", "pydegrade.files", "pydegrade.ops", "pydegrade.shell")

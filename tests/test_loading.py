@@ -387,6 +387,31 @@ def test_workers_resume_from_their_own_states(photos):
     assert [index[0].item() // 4 for _, index, _ in more] == [3, 4, 5]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("taken", [1, 2, 5])
+def test_torchdata_resumes_streams_and_epochs(photos, workers, taken):
+    loaders = pytest.importorskip("torchdata.stateful_dataloader")
+    pairs = pairs_of(photos, length=28)
+
+    def loader(data, **options):
+        fresh = pickle.loads(pickle.dumps(data))
+        generator = torch.Generator().manual_seed(0)
+        return loaders.StatefulDataLoader(fresh, num_workers=workers, generator=generator, **options)
+
+    for data, options in (
+        (pairs.stream(4, steps=7), {"batch_size": None}),
+        (pairs, {"batch_size": 4, "shuffle": True}),
+    ):
+        whole = [batch["index"].tolist() for batch in loader(data, **options)]
+        first, second = loader(data, **options), loader(data, **options)
+        batches = iter(first)
+        for _ in range(taken):
+            next(batches)
+        second.load_state_dict(first.state_dict())
+        assert [batch["index"].tolist() for batch in second] == whole[taken:]
+
+
 def test_datasets_reach_spawned_workers(photos):
     for data in (pairs_of(photos), pairs_of(photos).stream(2)):
         assert pickle.loads(pickle.dumps(data)).__class__ is type(data)
