@@ -45,7 +45,8 @@ class NoiseFields(TypedDict):
     kind: NDArray[np.int32] | torch.Tensor
     # [items] standard deviation, 1 = full range
     sigma: NDArray[np.float32] | torch.Tensor
-    # [items] Poisson: multiplies the noise
+    # [items] Poisson: multiplies the noise; salt and pepper: share of values; shot and read: variance of a value of
+    # 1
     gain: NDArray[np.float32] | torch.Tensor
     # [items] 1: one field for all channels
     gray: NDArray[np.int32] | torch.Tensor
@@ -120,6 +121,10 @@ class PsfFields(TypedDict):
     trimmed_size_px: NotRequired[NDArray[np.int32] | torch.Tensor | None]
     # [items] written: BlurPath
     path: NotRequired[NDArray[np.int32] | torch.Tensor | None]
+    # [items] box: half its side; disk; polygon: of its corners; motion: half its length
+    radius_px: NotRequired[NDArray[np.float32] | torch.Tensor | None]
+    # [items] corners of a polygon, 3..12
+    blades: NotRequired[NDArray[np.int32] | torch.Tensor | None]
 
 def blur(fields: Fields) -> None: ...
 def blur_adjoint(fields: Fields) -> None: ...

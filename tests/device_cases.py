@@ -115,7 +115,7 @@ def noise_case(sizes: list[tuple[int, int]], channels: int = 3, seed: int = 3) -
     rng = np.random.default_rng(seed)
     rows = layout(sizes, channels)
     index = np.arange(len(sizes))
-    kinds = [0, 1, 2, 3, 2, 1] if channels == 3 else [0, 1, 2]
+    kinds = [0, 1, 2, 3, 4, 5, 6, 7, 2, 1] if channels == 3 else [0, 1, 2, 4, 5, 6, 7]
     tables = np.empty(binding.POISSON_WORDS, np.uint32)
     binding.call("poisson_tables", out=tables)
     fields = {
@@ -184,7 +184,7 @@ def jpeg_case(sizes: list[tuple[int, int]], adjoint: bool = False, seed: int = 7
     fields = {
         "mode": mode,
         "quality": np.where(mode == 1, np.floor(quality), quality).astype(np.float32),
-        "subsampling": (index // 4 % 3).astype(np.int32),
+        "subsampling": (index // 4 % 5).astype(np.int32),
         "rounding": (index // 2 % 2).astype(np.int32),
     }
     data = image_data(rows, seed)
@@ -222,6 +222,7 @@ def few_cases() -> Iterator[Case]:
     for adjoint in (False, True):
         yield from list(resize_cases([*TINY[:2], (14, 33), (40, 20)], adjoint))[:2]
         sizes = [*TINY, (9, 20), (16, 16), (17, 5), (34, 3), (8, 70), (9, 23), (16, 40), (30, 12), (5, 64)]
+        sizes += [(9, 37), (18, 33), (3, 70), (16, 20)]
         yield jpeg_case(sizes, adjoint)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import pydegrade
-from pydegrade.ops import OPS
+from pydegrade.ops import OPS, PLAIN_OPS
 from pydegrade.tasks.space import preset_names
 
 STORED = Path(__file__).parent / "golden" / "pixels.json"
@@ -90,8 +90,11 @@ def op_cases() -> Iterator[tuple[str, Callable[[], str]]]:
     for shape in choices["blur"]["shape"]:
         for size_px in (3, 7, 21, 51):
             for border in choices["blur"]["border"]:
+                if shape in ("box", "disk", "polygon", "motion") and border != "reflect_101":
+                    continue
                 named = {"size_px": size_px, "sigma_x_px": [0.7, 2.9], "sigma_y_px": 1.7, "angle_rad": [0.4, -2.0]}
                 named |= {"beta": [0.6, 1.8], "cutoff_rad": [1.1, 2.7], "border": border, "shape": shape}
+                named |= {"radius_px": [1.3, 4.4], "blades": [5, 8]}
                 yield case(f"blur {shape} {size_px} {border}", lambda i, n=named: ops.blur(i, **n))
     for mode in choices["resize"]["mode"]:
         for factor in (0.25, 0.37, 0.75, 1.0, 1.6, 4.0):
@@ -110,6 +113,9 @@ def op_cases() -> Iterator[tuple[str, Callable[[], str]]]:
     for kind in choices["noise"]["kind"]:
         for gray in (False, True):
             named = {"kind": kind, "gray": gray, "sigma_8bit": [3.0, 25.0], "poisson_gain": [0.3, 2.5], "seed": 4}
+            named |= {"density": 0.1, "shot_gain": [0.001, 0.05]}
+            if gray and kind in ("luma", "chroma"):
+                continue
             if kind == "correlated":
                 if gray:
                     continue
@@ -131,6 +137,22 @@ def op_cases() -> Iterator[tuple[str, Callable[[], str]]]:
         named = {"streaks_per_kpx": streaks, "length_px": [9.0, 60.0], "width_px": [0.8, 4.0], "angle_rad": [0.3, -1.0]}
         named |= {"blur_px": [0.0, 3.0], "brightness": 0.6, "seed": 4}
         yield case(f"rain {streaks:g}", lambda i, n=named: ops.rain(i, **n))
+
+    for op in PLAIN_OPS:
+        if op.library is not None:
+            continue  # the library decides
+        for share in (0.2, 0.6, 0.9):
+            values: dict[str, object] = {}
+            for column in op.columns:
+                low, high = column.limits
+                at = low + share * (high - low)
+                if column.choices:
+                    values[column.name] = column.choices[round(at)]
+                elif column.integer:
+                    values[column.name] = int(at) // 2 * 2 + 1 if column.name == "size_px" else int(at)
+                else:
+                    values[column.name] = at
+            yield case(f"{op.name} {share:g}", lambda i, o=op, v=values: getattr(ops, o.name)(i, **v), gradient=False)
 
 
 def image_cases() -> Iterator[tuple[str, Callable[[], str]]]:

@@ -103,8 +103,10 @@ def test_every_resize_mode_keeps_a_blob_in_its_place(mode, factor):
     out = pydegrade.ops.resize(blob(*center)[None], resize_factor=factor, mode=mode)[0]
     # Decimation keeps the first pixel of each block; that shift is its definition.
     shift = (1 - factor) / 2 if mode == "decimate" else 0.0
-    # MATLAB's "nearest", and its box when enlarging, take one neighbour of a coordinate that lies halfway.
-    tolerance = 0.51 if mode == "matlab_nearest" or (mode == "matlab_box" and factor > 1) else 0.02
+    # Nearest modes, and MATLAB's box when enlarging, take one neighbour of a coordinate that lies halfway.
+    tolerance = (
+        0.51 if mode in ("matlab_nearest", "torch_nearest_exact") or (mode == "matlab_box" and factor > 1) else 0.02
+    )
     scale = factor if mode.startswith(BY_FACTOR) else out.shape[-1] / SIDE_PX
     for found, place in zip(centroid(out), center):
         assert abs(found - reduced(place, scale) - shift) < tolerance

@@ -51,6 +51,7 @@ def columns(parameters, shift=0.0):
         "size_px": [size for _, size, _ in parameters],
     }
     values["shift_px"] = [shift] * len(parameters)
+    values |= {"radius_px": [0.0] * len(parameters), "blades": [6] * len(parameters)}
     return {name: np.array(values[name]) for name in COLUMNS}
 
 
@@ -67,6 +68,39 @@ def test_kernels_equal_the_formulas():
         assert abs(made.sum() - 1) < 1e-14
 
 
+# Radii and angles at which no place lies on an edge, where the last bit decides.
+@pytest.mark.parametrize("size", [1, 5, 21, 51])
+@pytest.mark.parametrize("radius", [0.0, 0.3, 1.7, 2.531, 9.123, 25.0])
+@pytest.mark.parametrize("angle", [0.0, 0.7331, -2.9])
+def test_apertures_equal_the_share_of_pixels_that_they_cover(size, radius, angle):
+    radius, angle = float(np.float32(radius)), float(np.float32(angle))
+    for made, expected in (
+        (kernels.box(radius, angle, size), reference.aperture("box", size, radius, angle)),
+        (kernels.disk(radius, size), reference.aperture("disk", size, radius)),
+        *(
+            (kernels.polygon(radius, blades, angle, size), reference.aperture("polygon", size, radius, angle, blades))
+            for blades in (3, 5, 8, 12)
+        ),
+        (kernels.motion(2 * radius, angle, size), reference.aperture("motion", size, radius, angle)),
+    ):
+        # One place of the 64 of a pixel may lie on an edge and fall to either side.
+        assert np.abs(made - expected).max() <= 1 / 64 / max(1.0, min(radius, size / 2) ** 2) + 1e-12
+        assert abs(made.sum() - 1) < 1e-12
+    assert len(kernels.disk(radius)) >= 2 * radius
+
+
+def test_a_box_is_opencv_s_and_a_motion_averages_along_its_line():
+    import cv2
+
+    image = torch.rand(1, 1, 40, 50, generator=torch.Generator().manual_seed(0))
+    made = ops.blur(image, shape="box", size_px=7, radius_px=2.5)[0, 0].numpy()
+    assert np.abs(made - cv2.blur(image[0, 0].numpy(), (5, 5), borderType=cv2.BORDER_REFLECT_101)).max() < 1e-6
+    line = kernels.motion(9.0)
+    assert line.shape == (9, 9)
+    assert np.allclose(line[4], 1 / 9)
+    assert np.allclose(np.delete(line, 4, axis=0), 0)
+
+
 def test_moved_kernels_equal_bilinear_samples():
     parameters = [("iso", 25, {"sigma_x": sigma}) for sigma in (0.3, 1.2, 2.4)]
     for shift in (0.5, 1.5):
@@ -79,7 +113,7 @@ def test_moved_kernels_equal_bilinear_samples():
 @pytest.mark.parametrize("sizes", [[1], [1, 21], [21, 1], [1, 1, 3]])
 def test_a_kernel_of_one_tap_is_the_identity_in_any_row(shape, sizes, device):
     images = torch.rand(len(sizes), 3, 9, 11, device=device)
-    out = ops.blur(images, shape=shape, size_px=sizes, sigma_x_px=1.5)
+    out = ops.blur(images, shape=shape, size_px=sizes, sigma_x_px=1.5, radius_px=1.5)
     for row, size in enumerate(sizes):
         assert torch.equal(out[row], images[row]) == (size == 1 or shape == "delta")
 

@@ -76,6 +76,61 @@ def test_gaussian_equals_the_numpy_twin(noise, gray):
 
 
 @pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("kind", ["speckle", "uniform", "salt_pepper", "shot_read"])
+def test_other_kinds_equal_the_numpy_twin(noise, kind, gray):
+    images = batch()
+    sigmas, densities, shots = [3.0, 20.0, 60.0], [0.0, 0.1, 1.0], [0.0, 0.01, 0.2]
+    named = {"sigma_8bit": sigmas, "density": densities, "shot_gain": shots, "gray": gray, "seed": 11}
+    made = noise(images, kind, **named).numpy()
+    for row in range(3):
+        sigma = sigmas[row] / 255
+        for channel in range(3):
+            place = (key_of(11, row), kind, 0 if gray else channel, 21, 70)
+            x = images[row, channel].numpy().astype(float)
+            z, word = reference.normals(*place), reference.stream(*place)
+            if kind == "speckle":
+                expected = x * (1 + sigma * z)
+            elif kind == "uniform":
+                expected = x + np.sqrt(3) * sigma * word.astype(np.int32) / 2**31
+            elif kind == "salt_pepper":
+                expected = np.where((word >> 1) / 2**31 < np.float32(densities[row]), word & 1, x)
+            else:
+                expected = x + np.sqrt(np.float32(shots[row]) * x + sigma**2) * z
+            # As for Gaussian noise; sqrt of float32 numbers below 0.5 and a half of an ulp of 1 for the sum.
+            assert np.abs(made[row, channel] - np.clip(expected, 0, 1)).max() < 2e-6
+
+
+def test_statistics_of_the_other_kinds(noise):
+    images = torch.full((1, 3, 200, 300), 0.5)
+    count = images.numel()
+    for kind, named, deviation in (
+        ("speckle", {"sigma_8bit": 25.5}, 0.05),
+        ("uniform", {"sigma_8bit": 25.5}, 0.1),
+        ("shot_read", {"sigma_8bit": 5.1, "shot_gain": 0.01}, np.sqrt(0.01 * 0.5 + 0.02**2)),
+    ):
+        found = noise(images, kind, **named) - 0.5
+        # Four standard errors.
+        assert abs(found.mean()) < 4 * deviation / np.sqrt(count)
+        assert abs(found.std() / deviation - 1) < 4 / np.sqrt(count)
+    grains = noise(images, "salt_pepper", density=0.2)
+    for value, share in ((0.0, 0.1), (1.0, 0.1), (0.5, 0.8)):
+        assert abs((grains == value).double().mean() - share) < 4 * np.sqrt(share / count)
+    together = noise(images, "salt_pepper", density=0.2, gray=True)
+    assert torch.equal(together[:, 0], together[:, 2])
+
+
+def test_noise_of_luma_leaves_chroma_and_noise_of_chroma_leaves_luma(noise):
+    images = torch.full((1, 3, 100, 120), 0.5)
+    to_ycc = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+    for kind in ("luma", "chroma"):
+        found = noise(images, kind, sigma_8bit=15.0, seed=2) - 0.5
+        luma, *chroma = torch.einsum("dc,bchw->dbhw", to_ycc, found)
+        kept, changed = (chroma, [luma]) if kind == "luma" else ([luma], chroma)
+        assert all(plane.abs().max() < 1e-5 for plane in kept)
+        assert all(abs(plane.std() * 255 / 15 - 1) < 4 / np.sqrt(12000) for plane in changed)
+
+
+@pytest.mark.parametrize("gray", [False, True])
 def test_poisson_equals_the_numpy_twin_exactly(noise, gray):
     images = batch()
     tables = poisson_tables()
@@ -244,13 +299,13 @@ def test_gradient_and_opcheck(noise):
     [
         (
             lambda x: ops.noise(x, "salt"),
-            "noise: kind must be one of 'off', 'gaussian', 'poisson', 'correlated', got 'salt'",
+            "noise: kind must be one of 'off', 'gaussian', 'poisson', 'correlated', 'speckle', 'uniform', ",
         ),
         (lambda x: ops.noise(x, sigma_8bit=-1.5), "noise: sigma_8bit must be in [0, 255], got -1.5"),
         (lambda x: ops.noise(x, sigma_8bit=[1.0, 300.0]), "sigma_8bit must be in [0, 255], got 300 at row 1"),
         (lambda x: ops.noise(x, "poisson", poisson_gain=float("nan")), "poisson_gain must be in [0, 10], got nan"),
         (lambda x: ops.noise(x, gray=2), "noise: gray must be in [0, 1], got 2"),
-        (lambda x: ops.noise(x[:, :2], gray=1), "gray and correlated noise need 3 channels, got 2"),
+        (lambda x: ops.noise(x[:, :2], gray=1), "gray, correlated, luma and chroma noise need 3 channels, got 2"),
         (lambda x: ops.noise(x, "correlated"), "covariance_8bit2 is missing"),
         (lambda x: ops.noise(x, index=[1]), "index must have 2 numbers, got 1"),
         (lambda x: ops.noise(x, seed=-1), "seed must be in [0, 2^63), got -1"),

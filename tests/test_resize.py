@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,14 @@ from .devices import TensorFunction, on_device
 from .reference import resize as reference
 
 OP = next(op for op in OPS if op.name == "resize")
-TORCH_MODES = ("torch_area", "torch_bilinear", "torch_bicubic")
+TORCH_MODES = (
+    "torch_area",
+    "torch_bilinear",
+    "torch_bicubic",
+    "torch_bilinear_aa",
+    "torch_bicubic_aa",
+    "torch_nearest_exact",
+)
 CV2_MODES = ("cv2_linear", "cv2_cubic", "cv2_area")
 # Pixels in [0, 1], two passes of a few dozen float32 multiply-adds whose absolute weights sum to at most 1.9 per axis.
 FLOAT_TOLERANCE = 1e-6
@@ -92,10 +100,16 @@ def test_matlab_modes_use_the_factor(resize: TensorFunction, mode: str, factor: 
 # ---- Against other programs
 
 
-def torch_resize(image: torch.Tensor, mode: str, **arguments: object) -> torch.Tensor:
-    name = mode.removeprefix("torch_")
-    options = {} if name == "area" else {"align_corners": False}
-    return functional.interpolate(image, mode=name, **arguments, **options)
+def torch_resize(image: torch.Tensor, mode: str, **arguments: Any) -> torch.Tensor:
+    name = mode.removeprefix("torch_").removesuffix("_aa").replace("_", "-")
+    options = {} if name in ("area", "nearest-exact") else {"align_corners": False, "antialias": mode.endswith("_aa")}
+    made = functional.interpolate(image, mode=name, **arguments, **options)
+    if mode.endswith("_aa") and made.shape[-1] == 1:
+        # torch repeats the first row of an antialiased result of one column; that of the transposed image is right.
+        if "size" in arguments:
+            arguments = {"size": arguments["size"][::-1]}
+        made = functional.interpolate(image.mT.contiguous(), mode=name, **arguments, **options).mT
+    return made
 
 
 @pytest.mark.parametrize("mode", TORCH_MODES)
@@ -130,6 +144,19 @@ def test_equals_torch_at_extreme_ratios(
     image = noise(1, 3, *size)
     theirs = image.double() if mode == "torch_area" else image
     assert distance(resize(image, out, mode=mode), torch_resize(theirs, mode, size=out)) <= FLOAT_TOLERANCE
+
+
+@pytest.mark.parametrize(("mode", "name"), [("lanczos3", "LANCZOS"), ("catmull_rom", "BICUBIC")])
+def test_equals_pillow(resize: TensorFunction, mode: str, name: str) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(6)
+    for case in range(40):
+        height, width, out_height, out_width = (int(side) for side in rng.integers(1, 12 if case % 3 == 0 else 200, 4))
+        image = noise(1, 1, height, width, seed=case)
+        theirs = Image.fromarray(image[0, 0].numpy(), "F").resize((out_width, out_height), Image.Resampling[name])
+        ours = resize(image, (out_height, out_width), mode=mode)
+        assert distance(ours[0, 0], np.array(theirs)) <= FLOAT_TOLERANCE, (height, width, out_height, out_width)
 
 
 @pytest.mark.parametrize("mode", CV2_MODES)

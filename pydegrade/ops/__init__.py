@@ -2,29 +2,71 @@
 
 from . import avif as _avif
 from . import blur as _blur
+from . import channel_shift as _channel_shift
+from . import chroma as _chroma
+from . import color as _color
+from . import haze as _haze
 from . import jpeg as _jpeg
 from . import jpeg2000 as _jpeg2000
+from . import low_light as _low_light
+from . import median as _median
 from . import noise as _noise
+from . import palette as _palette
+from . import pixelate as _pixelate
+from . import quantize as _quantize
 from . import rain as _rain
 from . import resize as _resize
+from . import screentone as _screentone
 from . import sharpen as _sharpen
+from . import unsharp as _unsharp
 from . import webp as _webp
 from .avif import avif
 from .blur import blur
+from .channel_shift import channel_shift
+from .chroma import chroma
+from .color import color
 from .declaration import Column, Op, generator
+from .haze import haze
 from .jpeg import jpeg
 from .jpeg2000 import jpeg2000
+from .low_light import low_light
+from .median import median
 from .noise import noise
+from .palette import palette
+from .pixelate import pixelate
+from .quantize import quantize
 from .rain import rain
 from .registry import find, names, register
 from .resize import resize
+from .screentone import screentone
 from .sharpen import sharpen
+from .unsharp import unsharp
 from .webp import webp
 
 OPS: tuple[Op, ...] = tuple(map(register, (_blur.OP, _resize.OP, _noise.OP, _jpeg.OP, _sharpen.OP, _rain.OP)))
 """Those of the compiled module, in the order of their codes in csrc/ops/list.h."""
 
-PLAIN_OPS: tuple[Op, ...] = tuple(map(register, (_webp.OP, _avif.OP, _jpeg2000.OP)))
+PLAIN_OPS: tuple[Op, ...] = tuple(
+    map(
+        register,
+        (
+            _webp.OP,
+            _avif.OP,
+            _jpeg2000.OP,
+            _color.OP,
+            _channel_shift.OP,
+            _median.OP,
+            _unsharp.OP,
+            _chroma.OP,
+            _quantize.OP,
+            _palette.OP,
+            _screentone.OP,
+            _pixelate.OP,
+            _haze.OP,
+            _low_light.OP,
+        ),
+    )
+)
 """Those that are functions of one image, in torch or a library; they run between the compiled ones."""
 
 __all__ = [
@@ -34,15 +76,26 @@ __all__ = [
     "Op",
     "avif",
     "blur",
+    "channel_shift",
+    "chroma",
+    "color",
     "find",
     "generator",
+    "haze",
     "jpeg",
     "jpeg2000",
+    "low_light",
+    "median",
     "names",
     "noise",
+    "palette",
+    "pixelate",
+    "quantize",
     "rain",
     "register",
     "resize",
+    "screentone",
     "sharpen",
+    "unsharp",
     "webp",
 ]

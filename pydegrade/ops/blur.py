@@ -17,11 +17,27 @@ from .declaration import BoolArray, Column, Columns, Items, Op
 from .library import define
 from .psf import MAX_SIZE_PX, SHAPES, blur_params
 
-Shape = Literal["delta", "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc"]
+Shape = Literal[
+    "delta",
+    "iso",
+    "aniso",
+    "generalized_iso",
+    "generalized_aniso",
+    "plateau_iso",
+    "plateau_aniso",
+    "sinc",
+    "box",
+    "disk",
+    "polygon",
+    "motion",
+]
 Border = Literal["reflect_101", "symmetric"]
 BORDERS: tuple[Border, ...] = ("reflect_101", "symmetric")
 _DELTA, _SINC = SHAPES.index("delta"), SHAPES.index("sinc")
-_TURNED = tuple(SHAPES.index(shape) for shape in ("aniso", "generalized_aniso", "plateau_aniso"))
+_ELLIPTIC = tuple(SHAPES.index(shape) for shape in ("aniso", "generalized_aniso", "plateau_aniso"))
+_APERTURES = tuple(SHAPES.index(shape) for shape in ("box", "disk", "polygon", "motion"))
+_TURNED = (*_ELLIPTIC, *(SHAPES.index(shape) for shape in ("box", "polygon", "motion")))
+_POLYGON = SHAPES.index("polygon")
 _WITH_BETA = tuple(SHAPES.index(shape) for shape in SHAPES if shape.startswith(("generalized", "plateau")))
 _IDENTITY, _DENSE = 0, 2  # BlurPath
 # float32(pi) lies above pi.
@@ -33,16 +49,18 @@ _PI = float(np.float32(np.pi))
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     shape = columns["shape"]
-    on, turned = shape != _DELTA, np.isin(shape, _TURNED)
+    on, aperture = shape != _DELTA, np.isin(shape, _APERTURES)
     return {
         "size_px": on,
-        "sigma_x_px": on & (shape != _SINC),
-        "sigma_y_px": turned,
-        "angle_rad": turned,
+        "sigma_x_px": on & (shape != _SINC) & ~aperture,
+        "sigma_y_px": np.isin(shape, _ELLIPTIC),
+        "angle_rad": np.isin(shape, _TURNED),
         "beta": np.isin(shape, _WITH_BETA),
         "cutoff_rad": shape == _SINC,
         "shift_px": on & (columns["shift_px"] != 0),
         "border": on & (columns["border"] != 0),
+        "radius_px": aperture,
+        "blades": shape == _POLYGON,
     }
 
 
@@ -72,6 +90,8 @@ OP = Op(
             choices=BORDERS,
             neutral="reflect_101",
         ),
+        Column("radius_px", "Box: half its side; disk; polygon: of its corners; motion: half its length.", 0.0, 25.0),
+        Column("blades", "Corners of a polygon.", 3, 12, neutral=6, integer=True),
     ),
     active=_active,
     neutral=_neutral,
@@ -159,6 +179,8 @@ def blur(
     angle_rad: float | ArrayLike | torch.Tensor = 0.0,
     beta: float | ArrayLike | torch.Tensor = 1.0,
     cutoff_rad: float | ArrayLike | torch.Tensor = 2.0,
+    radius_px: float | ArrayLike | torch.Tensor = 2.0,
+    blades: int | ArrayLike | torch.Tensor = 6,
     border: Border | Sequence[Border] = "reflect_101",
 ) -> torch.Tensor:
     """Filter each image with its own kernel: cross-correlation, as BasicSR's filter2D.
@@ -172,6 +194,9 @@ def blur(
         size_px: odd, 1 to 51; number or [B], as all that follow.
         sigma_x_px, sigma_y_px: 0 to 20; sigma_y defaults to sigma_x.
         angle_rad: -pi to pi. beta: 0.05 to 16. cutoff_rad: 1e-4 to pi, for "sinc".
+        radius_px: 0 to 25, for "box" (half its side), "disk" (defocus), "polygon" (of its corners) and "motion" (half the
+            length of a line of one px). size_px must hold it: 2 radius_px + 1, more for a turned box.
+        blades: 3 to 12, corners of a "polygon".
         border: one or B: "reflect_101" mirrors without repeating the edge pixel (OpenCV's default, torch's "reflect"),
             "symmetric" repeats it (SciPy's "reflect", MATLAB's "symmetric"); as often as a small image needs.
     Returns:
@@ -197,6 +222,8 @@ def blur(
             "beta": numbers("blur", "beta", beta, batch, 0.05, 16),
             "cutoff_rad": numbers("blur", "cutoff_rad", cutoff_rad, batch, 1e-4, _PI),
             "shift_px": np.zeros(batch),
+            "radius_px": numbers("blur", "radius_px", radius_px, batch, 0, 25),
+            "blades": numbers("blur", "blades", blades, batch, 3, 12, integer=True),
         }
         params = blur_params(columns)
     params["border"] = codes("blur", "border", border, BORDERS, batch)

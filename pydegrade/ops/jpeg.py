@@ -16,11 +16,11 @@ from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items
 from .library import define
 
 Mode = Literal["off", "libjpeg", "diffjpeg", "diffjpeg_basicsr"]
-Subsampling = Literal["444", "422", "420"]
+Subsampling = Literal["444", "422", "420", "440", "411"]
 Rounding = Literal["straight_through", "cubic"]
 
 MODES: tuple[Mode, ...] = ("off", "libjpeg", "diffjpeg", "diffjpeg_basicsr")
-SUBSAMPLINGS: tuple[Subsampling, ...] = ("444", "422", "420")
+SUBSAMPLINGS: tuple[Subsampling, ...] = ("444", "422", "420", "440", "411")
 ROUNDINGS: tuple[Rounding, ...] = ("straight_through", "cubic")
 _LIBJPEG = MODES.index("libjpeg")
 _BASICSR = MODES.index("diffjpeg_basicsr")
@@ -62,7 +62,8 @@ OP = Op(
         Column("quality", "Quality as in libjpeg; mode libjpeg rounds it.", 1.0, 100.0, neutral=100.0),
         Column(
             "subsampling",
-            "Chroma: 444 full, 422 half the width, 420 half of both; diffjpeg_basicsr is always 420.",
+            "Chroma: 444 full, 422 half the width, 440 half the height, 420 half of both, 411 a quarter of the width; "
+            "diffjpeg_basicsr is always 420.",
             choices=SUBSAMPLINGS,
             neutral="420",
         ),
@@ -178,7 +179,8 @@ def jpeg(
         images: [B, 3, H, W] float32 on the CPU or on CUDA, RGB in [0, 1]; any H, W >= 1. Never written to.
         quality: number or [B], 1 to 100; whole in mode "libjpeg". Never written to.
         mode: one for all images, or B of them.
-        subsampling: "444", "422" (half the width), "420" (half of both); one, or B. "diffjpeg_basicsr" is always "420".
+        subsampling: "444", "422" (half the width), "440" (half the height), "420" (half of both), "411" (a quarter of the
+            width); one, or B. "diffjpeg_basicsr" is always "420".
         rounding: of the differentiable modes. "straight_through": to the nearest, derivative 1; "cubic":
             round(x) + (x - round(x))^3 (Shin and Song 2017) and its derivative.
         libjpeg_gradient: take the derivative of "libjpeg" to be 1 where the image lies in [0, 1].

@@ -57,6 +57,50 @@ def sinc(size_px: int, cutoff_rad: float) -> NDArray[np.float64]:
     return _kernel("sinc", size_px, 1.0, None, 0.0, 1.0, cutoff_rad)
 
 
+def box(radius_px: float, angle_rad: float = 0.0, size_px: int | None = None) -> NDArray[np.float64]:
+    """A square of side 2 radius_px, turned from x towards y: the share of every pixel that it covers, divided by the sum.
+
+    As all apertures here: shares come from 8 x 8 places in a pixel. cv2.blur of odd size k is radius_px = k / 2.
+
+    Args:
+        radius_px: 0 to 25.
+        size_px: odd, 1 to 51; by default the least that holds the figure.
+    """
+    reach = _number("radius_px", radius_px) * (abs(np.cos(angle_rad)) + abs(np.sin(angle_rad)))
+    return _aperture("box", reach, size_px, radius_px, angle_rad)
+
+
+def disk(radius_px: float, size_px: int | None = None) -> NDArray[np.float64]:
+    """A circle, the defocus of a round aperture; as `box`."""
+    return _aperture("disk", radius_px, size_px, radius_px)
+
+
+def polygon(
+    radius_px: float, blades: int = 6, angle_rad: float = 0.0, size_px: int | None = None
+) -> NDArray[np.float64]:
+    """A regular polygon with its corners on a circle, the defocus of an aperture with 3 to 12 blades; as `box`."""
+    return _aperture("polygon", radius_px, size_px, radius_px, angle_rad, blades)
+
+
+def motion(length_px: float, angle_rad: float = 0.0, size_px: int | None = None) -> NDArray[np.float64]:
+    """A line of one pixel's width through the centre, from x towards y; length_px 0 to 50; as `box`."""
+    half = _number("length_px", length_px) / 2
+    along, across = sorted((abs(np.cos(angle_rad)), abs(np.sin(angle_rad))), reverse=True)
+    return _aperture("motion", half * along + 0.5 * across, size_px, half, angle_rad)
+
+
+def _aperture(
+    shape: str, reach_px: float, size_px: int | None, radius_px: float, angle_rad: float = 0.0, blades: int = 6
+) -> NDArray[np.float64]:
+    radius_px = _number("radius_px", radius_px)
+    if not 0 <= radius_px <= 25:
+        raise ValueError(f"kernels: radius_px must be in [0, 25], got {radius_px:g}")
+    if not isinstance(blades, (int, np.integer)) or not 3 <= blades <= 12:
+        raise ValueError(f"kernels: blades must be a whole number in 3..12, got {shown(blades)}")
+    size_px = min(2 * int(np.ceil(reach_px - 0.5 - 1e-9)) + 1, MAX_SIZE_PX) if size_px is None else size_px
+    return _kernel(shape, max(size_px, 1), 1.0, None, angle_rad, 1.0, radius_px=radius_px, blades=blades)
+
+
 def check(kernel: ArrayLike, name: str = "kernel") -> NDArray[np.float64]:
     """A kernel as float64 [k, k], its values unchanged.
 
@@ -193,6 +237,8 @@ def _kernel(
     angle_rad: float,
     beta: float,
     cutoff_rad: float = 0.0,
+    radius_px: float = 0.0,
+    blades: int = 6,
 ) -> NDArray[np.float64]:
     if not isinstance(size_px, (int, np.integer)) or not 1 <= size_px <= MAX_SIZE_PX or size_px % 2 == 0:
         raise ValueError(f"kernels: size_px must be odd and in 1..{MAX_SIZE_PX}, got {shown(size_px)}")
@@ -205,5 +251,16 @@ def _kernel(
     if not np.isfinite(angle_rad):
         raise ValueError(f"kernels: angle_rad must be finite, got {angle_rad:g}")
     # One turn is enough; the sine of large angles loses digits.
-    values = (SHAPES.index(shape), size_px, sigma_x_px, sigma_y, angle_rad % (2 * np.pi), beta, cutoff_rad, 0.0)
+    values = (
+        SHAPES.index(shape),
+        size_px,
+        sigma_x_px,
+        sigma_y,
+        angle_rad % (2 * np.pi),
+        beta,
+        cutoff_rad,
+        0.0,
+        radius_px,
+        blades,
+    )
     return full_kernels({name: np.array([value]) for name, value in zip(COLUMNS, values)})[0]

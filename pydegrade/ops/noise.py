@@ -13,13 +13,39 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import binding, devices, rng
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_places, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, Items, Op
+from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op
 from .eigen import symmetric_eigen3
 from .library import define
 
-Kind = Literal["off", "gaussian", "poisson", "correlated"]
-KINDS: tuple[Kind, ...] = ("off", "gaussian", "poisson", "correlated")
-_OFF, _GAUSSIAN, _POISSON, _CORRELATED = range(4)
+Kind = Literal[
+    "off",
+    "gaussian",
+    "poisson",
+    "correlated",
+    "speckle",
+    "uniform",
+    "salt_pepper",
+    "shot_read",
+    "luma",
+    "chroma",
+]
+KINDS: tuple[Kind, ...] = (
+    "off",
+    "gaussian",
+    "poisson",
+    "correlated",
+    "speckle",
+    "uniform",
+    "salt_pepper",
+    "shot_read",
+    "luma",
+    "chroma",
+)
+_OFF, _GAUSSIAN, _POISSON, _CORRELATED, _SPECKLE, _UNIFORM, _SALT_PEPPER, _SHOT_READ, _LUMA, _CHROMA = range(10)
+_BY_SIGMA = (_GAUSSIAN, _SPECKLE, _UNIFORM, _SHOT_READ, _LUMA, _CHROMA)
+_GRAY_OR_COLOUR = (_GAUSSIAN, _POISSON, _SPECKLE, _UNIFORM, _SALT_PEPPER, _SHOT_READ)
+# Red, green and blue of one unit of Cb and of Cr, BT.601.
+_OF_CHROMA = np.array([[0.0, 1.402, 0.0], [-0.344136, -0.714136, 0.0], [1.772, 0.0, 0.0]])
 _COVARIANCE = ("cov_rr_8bit2", "cov_rg_8bit2", "cov_rb_8bit2", "cov_gg_8bit2", "cov_gb_8bit2", "cov_bb_8bit2")
 
 
@@ -30,9 +56,11 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     kind = columns["kind"]
     correlated = kind == _CORRELATED
     return {
-        "sigma_8bit": kind == _GAUSSIAN,
+        "sigma_8bit": np.isin(kind, _BY_SIGMA),
         "poisson_gain": kind == _POISSON,
-        "gray": (kind == _GAUSSIAN) | (kind == _POISSON),
+        "gray": np.isin(kind, _GRAY_OR_COLOUR),
+        "density": kind == _SALT_PEPPER,
+        "shot_gain": kind == _SHOT_READ,
         **dict.fromkeys(_COVARIANCE, correlated),
     }
 
@@ -42,18 +70,40 @@ def _neutral(columns: Columns) -> BoolArray:
 
 
 def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
+    kind, sigma = columns["kind"], columns["sigma_8bit"] / np.float32(255)
+    matrix = None
+    if np.any(kind == _CORRELATED):
+        matrix = noise_matrix(np.stack([columns[name] for name in _COVARIANCE], axis=1))
     params = {
-        "kind": np.ascontiguousarray(columns["kind"], np.int32),
-        "sigma": np.ascontiguousarray(columns["sigma_8bit"] / np.float32(255), np.float32),
-        "gain": np.ascontiguousarray(columns["poisson_gain"], np.float32),
-        "gray": np.ascontiguousarray(columns["gray"], np.int32),
-        "matrix": None,
+        "sigma": np.ascontiguousarray(sigma, np.float32),
+        "gain": _gains(kind, columns["poisson_gain"], columns["density"], columns["shot_gain"]),
+        **_compiled_kinds(kind, sigma, columns["gray"], matrix),
         "key": np.ascontiguousarray(items.key, np.uint32),
-        "poisson_tables": poisson_tables() if np.any(columns["kind"] == _POISSON) else None,
+        "poisson_tables": poisson_tables() if np.any(kind == _POISSON) else None,
     }
-    if np.any(columns["kind"] == _CORRELATED):
-        params["matrix"] = noise_matrix(np.stack([columns[name] for name in _COVARIANCE], axis=1))
     return params  # type: ignore[return-value]
+
+
+def _gains(kind: IntArray, poisson: Any, density: Any, shot: Any) -> FloatArray:
+    """What the compiled kinds call gain."""
+    gain = np.where(kind == _SALT_PEPPER, density, np.where(kind == _SHOT_READ, shot, poisson))
+    return np.ascontiguousarray(gain, np.float32)
+
+
+def _compiled_kinds(kind: IntArray, sigma: Any, gray: Any, matrix: FloatArray | None) -> dict[str, Any]:
+    """Kind, gray and matrix as the compiled module knows them: noise of luma is Gaussian noise of all channels alike, noise
+    of chroma is correlated noise."""
+    luma, chroma = kind == _LUMA, kind == _CHROMA
+    if np.any(chroma):
+        if matrix is None:
+            matrix = np.zeros((len(kind), 9), np.float32)
+        of_chroma = (_OF_CHROMA.ravel() * np.asarray(sigma, np.float64)[:, None]).astype(np.float32)
+        matrix = np.ascontiguousarray(np.where(chroma[:, None], of_chroma, matrix))
+    return {
+        "kind": np.where(luma, _GAUSSIAN, np.where(chroma, _CORRELATED, kind)).astype(np.int32),
+        "gray": np.where(luma, 1, gray).astype(np.int32),
+        "matrix": matrix,
+    }
 
 
 def _covariance_column(name: str) -> Column:
@@ -66,11 +116,19 @@ def _covariance_column(name: str) -> Column:
 OP = Op(
     name="noise",
     columns=(
-        Column("kind", "off, gaussian, poisson or correlated (between channels).", choices=KINDS, neutral="off"),
-        Column("sigma_8bit", "Gaussian: standard deviation, 255 = full range.", 0.0, 255.0),
+        Column(
+            "kind",
+            "off, gaussian, poisson, correlated (between channels), speckle, uniform, salt_pepper, "
+            "shot_read (of a sensor), luma or chroma.",
+            choices=KINDS,
+            neutral="off",
+        ),
+        Column("sigma_8bit", "Standard deviation, 255 = full range; shot_read: of the read noise.", 0.0, 255.0),
         Column("poisson_gain", "Poisson: factor on the noise; 1 is true shot noise.", 0.0, 10.0),
         Column("gray", "1: one field for all three channels.", 0, 1, integer=True),
         *(_covariance_column(name) for name in _COVARIANCE),
+        Column("density", "Salt_pepper: share of values that become 0 or 1.", 0.0, 1.0),
+        Column("shot_gain", "Shot_read: variance of the shot noise of a value of 1, 1 = full range.", 0.0, 1.0),
     ),
     active=_active,
     neutral=_neutral,
@@ -176,6 +234,8 @@ def noise(
     *,
     sigma_8bit: float | ArrayLike | torch.Tensor = 0.0,
     poisson_gain: float | ArrayLike | torch.Tensor = 1.0,
+    density: float | ArrayLike | torch.Tensor = 0.0,
+    shot_gain: float | ArrayLike | torch.Tensor = 0.0,
     gray: bool | ArrayLike | torch.Tensor = False,
     covariance_8bit2: ArrayLike | None = None,
     seed: int = 0,
@@ -188,14 +248,21 @@ def noise(
         "poisson": with xr the image rounded to 8 bits and V the number of different levels in it, raised to a power of
             two: x + gain (Poisson(V xr) / V - xr). The count is over all channels together, or over the gray image.
         "correlated": x + A z, A A^T = covariance_8bit2 / 255^2.
+        "speckle": x (1 + sigma z).
+        "uniform": x + sqrt(3) sigma u, u uniform in [-1, 1): sigma is its standard deviation, sqrt(3) sigma its reach.
+        "salt_pepper": with probability `density` 0 or 1, either as often.
+        "shot_read": x + sqrt(shot_gain x + sigma^2) z, the heteroscedastic Gaussian of a sensor.
+        "luma": Gaussian in Y of BT.601, which is the same in all channels; "chroma": Gaussian in Cb and Cr, Y unchanged.
         "off": the image itself.
 
     Args:
-        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; of at most 65535 x 262143 px; C = 3 for gray and
-            correlated noise.
+        images: [B, C, H, W] float32 on the CPU or on CUDA, in [0, 1]; of at most 65535 x 262143 px; C = 3 for gray,
+            correlated, luma and chroma noise.
         kind: one for all images, or B of them.
         sigma_8bit: number or [B], 0 to 255: standard deviation in 8-bit levels.
         poisson_gain: number or [B], 0 to 10.
+        density: number or [B], 0 to 1, of "salt_pepper".
+        shot_gain: number or [B], 0 to 1: variance of the shot noise where x = 1, of "shot_read".
         gray: flag or [B]: one field for all three channels (of the gray image 0.2989 R + 0.587 G + 0.114 B for Poisson).
         covariance_8bit2: [3, 3] or [B, 3, 3], for "correlated".
         seed, index: choose the fields; the image in row r uses number index[r], by default r. An image's field depends on
@@ -204,26 +271,33 @@ def noise(
         [B, C, H, W] float32 in [0, 1]. Gradients pass through where the result was not clipped.
     Raises:
         TypeError, ValueError: the message gives the first bad row.
-    Source: Wang et al. 2021 (Real-ESRGAN) and its released code; correlated noise: Zhang et al. 2021 (BSRGAN).
+    Source: Wang et al. 2021 (Real-ESRGAN) and its released code; correlated noise: Zhang et al. 2021 (BSRGAN);
+        shot and read noise: Brooks et al. 2019 (unprocessing), equation 1.
     """
     check_images("noise", images)
     batch, channels, height, width = images.shape
     check_places("noise", height, width)
     kinds = codes("noise", "kind", kind, KINDS, batch)
     flags = numbers("noise", "gray", gray, batch, 0, 1, integer=True).astype(np.int32)
-    if channels != 3 and (flags.any() or (kinds == _CORRELATED).any()):
-        raise ValueError(f"noise: gray and correlated noise need 3 channels, got {channels}")
+    if channels != 3 and (flags.any() or np.isin(kinds, (_CORRELATED, _LUMA, _CHROMA)).any()):
+        raise ValueError(f"noise: gray, correlated, luma and chroma noise need 3 channels, got {channels}")
     numbers_of = rng.check_indices(np.arange(batch) if index is None else index, "noise: index")
     if len(numbers_of) != batch:
         raise ValueError(f"noise: index must have {batch} numbers, got {len(numbers_of)}")
     seeds = np.full(batch, rng.check_seed(seed), np.int64)
     sigma = numbers("noise", "sigma_8bit", sigma_8bit, batch, 0, 255).astype(np.float32) / np.float32(255)
-    gain = numbers("noise", "poisson_gain", poisson_gain, batch, 0, 10).astype(np.float32)
-    matrix = _matrices(covariance_8bit2, kinds)
+    gain = _gains(
+        kinds,
+        numbers("noise", "poisson_gain", poisson_gain, batch, 0, 10),
+        numbers("noise", "density", density, batch, 0, 1),
+        numbers("noise", "shot_gain", shot_gain, batch, 0, 1),
+    )
+    compiled = _compiled_kinds(kinds, sigma, flags, _matrices(covariance_8bit2, kinds))
     key = rng.image_keys(seeds, numbers_of, numbers_of).view(np.int32)
     layout = dense_layout(images)
-    per_image = (layout.offset, layout.height, layout.width, kinds, sigma, gain, flags, matrix, key)
-    tensors = [parameter_tensor(images, values) for values in per_image]
+    per_image = (layout.offset, layout.height, layout.width)
+    fields = (compiled["kind"], sigma, gain, compiled["gray"], compiled["matrix"], key)
+    tensors = [parameter_tensor(images, values) for values in (*per_image, *fields)]
     out: torch.Tensor = torch.ops.pydegrade.noise(images, *tensors[:3], channels, *tensors[3:])
     return out
 

@@ -19,11 +19,27 @@ SHAPES = (
     "plateau_iso",
     "plateau_aniso",
     "sinc",
+    "box",
+    "disk",
+    "polygon",
+    "motion",
 )
+COLUMNS = (
+    "shape",
+    "size_px",
+    "sigma_x_px",
+    "sigma_y_px",
+    "angle_rad",
+    "beta",
+    "cutoff_rad",
+    "shift_px",
+    "radius_px",
+    "blades",
+)
+
 MAX_SIZE_PX = binding.LIMITS["blur_size_px"]
 """Largest side of a kernel."""
 
-COLUMNS = ("shape", "size_px", "sigma_x_px", "sigma_y_px", "angle_rad", "beta", "cutoff_rad", "shift_px")
 # Outer rings of a kernel are dropped while their weights sum to at most this, which is below float32 rounding of a blur.
 TRIM = 1e-7
 
@@ -50,8 +66,11 @@ def blur_params(columns: Mapping[str, NDArray[Any]], trim: float = TRIM) -> dict
 
 
 def _fields(columns: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    # Kernels of columns from before there were apertures have none.
+    none = np.zeros(len(columns["size_px"]))
+    columns = {"radius_px": none, "blades": none, **columns}
     fields: dict[str, Any] = {
-        name: np.ascontiguousarray(columns[name], np.int32 if name in ("shape", "size_px") else np.float32)
+        name: np.ascontiguousarray(columns[name], np.int32 if name in ("shape", "size_px", "blades") else np.float32)
         for name in COLUMNS
     }
     sizes = fields["size_px"].astype(np.int64)

@@ -30,6 +30,14 @@ Mode = Literal[
     "matlab_lanczos3",
     "matlab_nearest",
     "decimate",
+    "torch_bilinear_aa",
+    "torch_bicubic_aa",
+    "torch_nearest_exact",
+    "lanczos3",
+    "mitchell",
+    "catmull_rom",
+    "hermite",
+    "b_spline",
 ]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -100,7 +108,8 @@ OP = Op(
     columns=(
         Column(
             "mode",
-            "Whose arithmetic: torch (low-pass in area only), OpenCV, MATLAB (low-pass to shrink); or every n-th px.",
+            "Whose arithmetic: torch (low-pass in area and _aa only), OpenCV, MATLAB (low-pass to shrink); every n-th px; "
+            "or a kernel by its name (low-pass to shrink, as Pillow).",
             choices=MODES,
             neutral="torch_area",
         ),
@@ -234,6 +243,11 @@ def resize(
             `imresize` of double images, with antialiasing (but nearest) and mirrored borders. For uint8 files that must
             equal MATLAB's use `pydegrade.imresize`.
         "decimate": px 0, n, 2n .. with n the rounded shrinkage.
+        "torch_bilinear_aa", "torch_bicubic_aa": `F.interpolate` with antialias=True (bicubic then has a = -0.5; torch 2.13
+            repeats the first row of a result of one column, which this does not);
+            "torch_nearest_exact": its "nearest-exact".
+        "lanczos3", "catmull_rom" (Pillow's LANCZOS and BICUBIC), "mitchell" (B = C = 1/3), "hermite" (B = C = 0),
+            "b_spline" (B = 1, C = 0): widened when shrinking, cut at the borders; always the ratio of the sizes.
 
     Args:
         images: [B, C, H, W] float32 on the CPU or on CUDA, any values; any C, H, W >= 1. Never written to.
@@ -246,7 +260,8 @@ def resize(
         number of threads and instruction set. Differentiable, twice as often as wanted: the op is linear.
     Raises:
         TypeError, ValueError: the message gives the first bad row.
-    Source: torch 2.13 F.interpolate; OpenCV 4 resize; MATLAB imresize (R2015b and later); Keys 1981.
+    Source: torch 2.13 F.interpolate; OpenCV 4 resize; MATLAB imresize (R2015b and later); Keys 1981;
+        Mitchell and Netravali 1988, equation 8.
     """
     check_images("resize", images, values="")
     if (size is None) == (resize_factor is None):

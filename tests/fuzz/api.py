@@ -147,6 +147,23 @@ def _sharpen(case: Case) -> Call:
     }  # fmt: skip
 
 
+def _plain(case: Case) -> Call:
+    """An op of plain torch or a library, some of its columns given."""
+    op = case.random.choice(ops.PLAIN_OPS)
+    images = _images(case)
+    batch = len(images)
+    named: dict[str, Any] = {}
+    for column in op.columns:
+        if column.choices:
+            named[column.name] = _names(case, batch, *column.choices)
+        else:
+            odd = column.name == "size_px"
+            low = 1 if odd else column.low
+            named[column.name] = _numbers(case, batch, low, column.high, column.integer, 2 if odd else 1)
+    kept = {name: value for name, value in named.items() if case.random.random() < 0.7}
+    return getattr(ops, op.name), [images], kept
+
+
 def _array(case: Case, gray_too: bool = True) -> Any:
     dtype = case.random.choice((np.uint8, np.uint8, np.uint16, np.float32, np.float64))
     shape: tuple[int, ...] = (case.random.randint(1, 30), case.random.randint(1, 30))
@@ -262,6 +279,7 @@ BUILDERS: tuple[Callable[[Case], Call], ...] = (
     _degrade(pydegrade.degrade, False), _degrade(pydegrade.degrade_batch, False),
     _degrade(pydegrade.degrade_list, True), _degrade(pydegrade.degrade_pairs, True), _degrade(pydegrade.trace, True),
     _blur, _blur, _jpeg, _noise, _noise, _rain, _op_resize, _op_resize, _sharpen, _imresize, _imresize, _blur_down,
+    _plain, _plain,
     _estimate, _metric(pydegrade.psnr), _metric(pydegrade.ssim), _kernel, _sample, _batch_method, _batch_method,
     _static, _vectors, _small,
 )  # fmt: skip

@@ -30,6 +30,27 @@ def kernel(shape, size, sigma_x=1.0, sigma_y=1.0, angle=0.0, beta=1.0, cutoff=1.
     return values / values.sum()
 
 
+def aperture(shape, size, radius, angle=0.0, blades=6):
+    """float64 [size, size], sum 1: of 8 x 8 places in every pixel, those that the figure holds."""
+    places = (np.arange(8 * size) + 0.5) / 8 - size / 2
+    x, y = np.meshgrid(places, places)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    if shape == "disk":
+        inside = x**2 + y**2 <= radius**2
+    elif shape == "box":
+        inside = np.maximum(abs(along), abs(across)) <= radius
+    elif shape == "motion":
+        inside = (abs(along) <= radius) & (abs(across) <= 0.5)
+    else:
+        # A regular polygon: as far from the middle as its sides, whichever is nearest.
+        corner = np.pi / blades
+        sector = np.mod(np.arctan2(across, along) + corner, 2 * corner) - corner
+        inside = np.hypot(along, across) * np.cos(sector) <= radius * np.cos(corner)
+    counts = inside.reshape(size, 8, size, 8).sum(axis=(1, 3)).astype(float)
+    counts[size // 2, size // 2] = max(counts[size // 2, size // 2], 1)
+    return counts / counts.sum()
+
+
 def moved(values, shift):
     """The kernel moved to the lower right; sum 1. It is sampled at (x + shift, y + shift), clamped, bilinear, as BSRGAN's
     code does for its convolution; then turned by 180 degrees, since ours is a cross-correlation."""

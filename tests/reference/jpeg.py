@@ -20,7 +20,7 @@ LUMA = np.array(
 )
 CHROMA = np.full((8, 8), 99)
 CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
-FACTORS = {"444": (1, 1), "422": (1, 2), "420": (2, 2)}
+FACTORS = {"444": (1, 1), "422": (1, 2), "420": (2, 2), "440": (2, 1), "411": (1, 4)}
 
 
 def table(base: NDArray, quality: float) -> NDArray:
@@ -99,7 +99,7 @@ def libjpeg(image: NDArray, quality: int, subsampling: str) -> NDArray:
         full = extend(plane, rows * fy, up(columns, 8) * fx)
         sums = full.reshape(rows, fy, -1, fx).sum(axis=(1, 3))
         odd = np.arange(sums.shape[1]) % 2
-        bias = {(1, 1): 0 * odd, (1, 2): odd, (2, 2): 1 + odd}[fy, fx]
+        bias = {(1, 1): 0 * odd, (1, 2): odd, (2, 2): 1 + odd, (2, 1): 1 + 0 * odd, (1, 4): 2 + 0 * odd}[fy, fx]
         small = extend((sums + bias) // (fy * fx), up(rows, 8), up(columns, 8))
         small = code_plane_int(small, table(CHROMA, quality))[:rows, :columns]
         rebuilt.append(upsample_int(small, fy, fx)[:height, :width] - 128)
@@ -118,9 +118,13 @@ def neighbours(count: int) -> tuple[NDArray, NDArray]:
 
 
 def upsample_int(plane: NDArray, fy: int, fx: int) -> NDArray:
-    if fx == 1:
+    if (fy, fx) == (1, 1):
         return plane
-    if plane.shape[1] <= 2:
+    if fx == 1:
+        near, far = neighbours(plane.shape[0])
+        lower = np.arange(2 * plane.shape[0])[:, None] % 2
+        return (3 * plane[near] + plane[far] + 1 + lower) >> 2
+    if fx == 4 or plane.shape[1] <= 2:
         return np.repeat(np.repeat(plane, fy, axis=0), fx, axis=1)
     near, far = neighbours(plane.shape[1])
     odd = np.arange(2 * plane.shape[1]) % 2
@@ -201,7 +205,10 @@ def diffjpeg(image: NDArray, quality: float, subsampling: str, basicsr: bool, ro
 
 def upsample_float(plane: NDArray, height: int, width: int, fy: int, fx: int, smooth: bool) -> NDArray:
     plane = plane[: -(-height // fy), : -(-width // fx)]
-    if fx == 2 and smooth and plane.shape[1] > 2:
+    if (fy, fx) == (2, 1) and smooth:
+        near, far = neighbours(plane.shape[0])
+        plane = 0.75 * plane[near] + 0.25 * plane[far]
+    elif fx == 2 and smooth and plane.shape[1] > 2:
         if fy == 2:
             near, far = neighbours(plane.shape[0])
             plane = 0.75 * plane[near] + 0.25 * plane[far]

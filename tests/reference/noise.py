@@ -6,7 +6,7 @@ import numpy as np
 
 from .philox import philox
 
-OPS = {"gaussian": 1, "poisson": 2, "correlated": 3}
+OPS = {"gaussian": 1, "poisson": 2, "correlated": 3, "speckle": 4, "uniform": 5, "salt_pepper": 6, "shot_read": 7}
 
 
 def stream(key, op, channel, height, width):

@@ -31,6 +31,35 @@ MATLAB_KERNELS = {
 }
 
 
+def cubic_bc(x: float, b: float, c: float) -> float:
+    """Mitchell and Netravali 1988, equation 8."""
+    x = abs(x)
+    if x < 1:
+        return ((12 - 9 * b - 6 * c) * x**3 + (-18 + 12 * b + 6 * c) * x**2 + 6 - 2 * b) / 6
+    return (
+        ((-b - 6 * c) * x**3 + (6 * b + 30 * c) * x**2 + (-12 * b - 48 * c) * x + 8 * b + 24 * c) / 6 if x < 2 else 0.0
+    )
+
+
+LOW_PASS = {
+    "torch_bilinear_aa": lambda x: max(1 - abs(x), 0),
+    "torch_bicubic_aa": lambda x: cubic(x, -0.5),
+    "lanczos3": lambda x: lanczos(x, 3),
+    "mitchell": lambda x: cubic_bc(x, 1 / 3, 1 / 3),
+    "catmull_rom": lambda x: cubic_bc(x, 0, 1 / 2),
+    "hermite": lambda x: cubic_bc(x, 0, 0),
+    "b_spline": lambda x: cubic_bc(x, 1, 0),
+}
+
+
+def low_pass_row(mode: str, j: int, n: int, step: float) -> NDArray[np.float64]:
+    """The kernel, widened by `step` when that is above 1, at every sample of the image; divided by the sum."""
+    kernel = LOW_PASS[mode]
+    stretch = max(step, 1.0)
+    weights = np.array([kernel((i + 0.5 - step * (j + 0.5)) / stretch) for i in range(n)])
+    return weights / weights.sum()
+
+
 def interpolating_row(taps: int, at: float, n: int) -> NDArray[np.float64]:
     """Linear (2 taps) or cubic (4 taps, a = -0.75) interpolation at a coordinate, edge clamped."""
     row = np.zeros(n)
@@ -71,6 +100,15 @@ def axis_matrix(mode: str, n: int, out: int, scale: float | None = None, both_sh
         return np.array(rows)
     if mode == "decimate":
         return np.eye(n)[np.minimum(np.arange(out) * max(math.floor(1 / ratio + 0.5), 1), n - 1)]
+    if mode.endswith("_aa") and n == out:
+        return np.eye(n)
+    if mode in LOW_PASS:
+        return np.array([low_pass_row(mode, j, n, 1 / ratio) for j in range(out)])
+    if mode == "torch_nearest_exact":
+        at = (np.float32(n) / np.float32(out) if scale is None else np.float32(1 / scale)) * (
+            np.arange(out, dtype=np.float32) + np.float32(0.5)
+        )
+        return np.eye(n)[np.clip(np.floor(at).astype(int), 0, n - 1)]
     if mode.startswith("matlab"):
         return np.array([matlab_row(mode, j, n, ratio) for j in range(out)])
     if mode == "cv2_area":

@@ -9,6 +9,7 @@
 namespace pyd {
 
 constexpr int32_t kMaxBlurSizePx = 51;
+constexpr int32_t kMaxBlades = 12;
 
 PYD_HD bool is_blur_size(int32_t size_px) { return size_px >= 1 && size_px <= kMaxBlurSizePx && size_px % 2 == 1; }
 
@@ -31,10 +32,18 @@ PYD_HD const char* blur_fault(const BlurParams& params, int64_t item, const Size
 }
 
 PYD_HD const char* psf_fault(const PsfParams& params, int64_t item) {
-  if (params.shape[item] < kPsfDelta || params.shape[item] > kPsfSinc) return "shape";
+  if (params.shape[item] < kPsfDelta || params.shape[item] > kPsfMotion) return "shape";
   if (!is_blur_size(params.size_px[item])) return "size_px";
   const float shift = params.shift_px[item];
   if (!(shift >= 0.0f && shift <= static_cast<float>(kMaxBlurSizePx))) return "shift_px";
+  if (params.shape[item] >= kPsfBox) {
+    if (!params.radius_px.given()) return "radius_px";
+    const float radius = params.radius_px[item];
+    if (!(radius >= 0.0f && radius <= static_cast<float>(kMaxBlurSizePx))) return "radius_px";
+  }
+  if (params.shape[item] == kPsfPolygon) {
+    if (!params.blades.given() || params.blades[item] < 3 || params.blades[item] > kMaxBlades) return "blades";
+  }
   const int64_t start = params.start[item], count = int64_t{params.size_px[item]} * params.size_px[item];
   if (start < 0) return "start";
   if (params.full.given() && start > params.full.count - count) return "full";

@@ -3,6 +3,9 @@
 // With p = (x, y) from the centre, x to the right and y down, and D = p^T S^-1 p, S = R diag(sigma_x^2, sigma_y^2) R^T:
 //   Gaussian exp(-D / 2), generalized Gaussian exp(-D^beta / 2), plateau 1 / (1 + D^beta),
 //   sinc w J1(w r) / (2 pi r); each divided by its sum.
+//
+// Box, disk, polygon and motion are apertures: a weight is the share of its pixel that the figure covers, from 8 x 8
+// places.
 
 #include "cpu/images.h"
 #include "math/elementary.h"
@@ -21,6 +24,8 @@ struct Psf {
   int32_t shape;
   int size;
   double sigma_x, sigma_y, angle, beta, cutoff;
+  double radius;
+  int blades;
 };
 
 bool is_isotropic(int32_t shape) {
@@ -117,6 +122,47 @@ void turned_kernel(const Psf& psf, double* kernel) {
   for (int i = 0; i < half; ++i) kernel[i] = kernel[total - 1 - i] = value[i];
 }
 
+// Shares of pixels that a figure covers. The pixel in the middle has a weight even where the figure misses its places.
+void aperture_kernel(const Psf& psf, double* kernel) {
+  constexpr int kPlaces = 8;
+  constexpr double kHalfLine = 0.5;  // a motion is a line of one px
+  double sine, cosine, normal_x[kMaxBlades] = {}, normal_y[kMaxBlades] = {};
+  elementary_sin_cos(psf.angle, &sine, &cosine);
+  const double pi = 3.14159265358979323846;
+  double apothem = psf.radius;
+  if (psf.shape == kPsfPolygon) {
+    double unused;
+    elementary_sin_cos(pi / psf.blades, &unused, &apothem);
+    apothem *= psf.radius;
+    for (int i = 0; i < psf.blades; ++i) elementary_sin_cos(2.0 * pi * i / psf.blades, &normal_y[i], &normal_x[i]);
+  }
+  auto covers = [&](double x, double y) {
+    if (psf.shape == kPsfDisk) return x * x + y * y <= psf.radius * psf.radius;
+    const double along = x * cosine + y * sine, across = y * cosine - x * sine;
+    const double size_along = along < 0.0 ? -along : along, size_across = across < 0.0 ? -across : across;
+    if (psf.shape == kPsfBox) return size_along <= psf.radius && size_across <= psf.radius;
+    if (psf.shape == kPsfMotion) return size_along <= psf.radius && size_across <= kHalfLine;
+    for (int i = 0; i < psf.blades; ++i) {
+      if (along * normal_x[i] + across * normal_y[i] > apothem) return false;
+    }
+    return true;
+  };
+  const int radius = psf.size / 2;
+  for (int y = -radius; y <= radius; ++y) {
+    for (int x = -radius; x <= radius; ++x) {
+      int inside = 0;
+      for (int i = 0; i < kPlaces * kPlaces; ++i) {
+        const double at_x = x + (2 * (i % kPlaces) + 1 - kPlaces) / (2.0 * kPlaces);
+        const double at_y = y + (2 * (i / kPlaces) + 1 - kPlaces) / (2.0 * kPlaces);
+        inside += covers(at_x, at_y) ? 1 : 0;
+      }
+      kernel[(y + radius) * psf.size + x + radius] = inside;
+    }
+  }
+  double& middle = kernel[psf.size * psf.size / 2];
+  middle = at_least(middle, 1.0);
+}
+
 void normalise(double* kernel, int count) {
   double sum = 0.0;
   for (int i = 0; i < count; ++i) sum += kernel[i];
@@ -179,7 +225,9 @@ void synthesise(const PsfParams& params, double trim, int64_t item) {
              at_least(params.sigma_y_px[item], kLeastSigmaPx),
              params.angle_rad[item],
              params.beta[item],
-             params.cutoff_rad[item]};
+             params.cutoff_rad[item],
+             params.radius_px.given() ? params.radius_px[item] : 0.0,
+             params.blades.given() ? params.blades[item] : 0};
   double line[kMaxBlurSizePx];
   double kernel[kMaxWeights];
   const bool separable = psf.shape == kPsfIso && shift == 0.0;
@@ -193,7 +241,8 @@ void synthesise(const PsfParams& params, double trim, int64_t item) {
       for (int x = 0; x < size; ++x) kernel[y * size + x] = line[y] * line[x];
     }
   } else {
-    if (is_isotropic(psf.shape)) round_kernel(psf, kernel);
+    if (psf.shape >= kPsfBox) aperture_kernel(psf, kernel);
+    else if (is_isotropic(psf.shape)) round_kernel(psf, kernel);
     else turned_kernel(psf, kernel);
     normalise(kernel, size * size);
     if (shift != 0.0) move_kernel(kernel, size, shift);

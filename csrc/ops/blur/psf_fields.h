@@ -15,6 +15,10 @@ enum PsfShape : int32_t {
   kPsfPlateauIso = 5,
   kPsfPlateauAniso = 6,
   kPsfSinc = 7,
+  kPsfBox = 8,
+  kPsfDisk = 9,
+  kPsfPolygon = 10,
+  kPsfMotion = 11,
 };
 
 #define PYD_PSF_FIELDS(X)                                                                                          \
@@ -30,7 +34,10 @@ enum PsfShape : int32_t {
   X(double, full, shared_by_items().or_none(), "untrimmed kernels, sum 1")                                         \
   X(float, weights, shared_by_items().or_none(), "what blur reads; none: nor are the next two written")            \
   X(int32_t, trimmed_size_px, per_item().or_none(), "size after trimming")                                         \
-  X(int32_t, path, per_item().or_none(), "BlurPath")
+  X(int32_t, path, per_item().or_none(), "BlurPath")                                                               \
+  X(const float, radius_px, per_item().or_none(),                                                                  \
+    "box: half its side; disk; polygon: of its corners; motion: half its length")                                  \
+  X(const int32_t, blades, per_item().or_none(), "corners of a polygon, 3..12")
 PYD_PARAMS(PsfParams, PYD_PSF_FIELDS)
 
 struct PsfArgs {

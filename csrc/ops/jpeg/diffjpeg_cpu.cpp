@@ -100,7 +100,9 @@ void split_rows(const Codec& codec, ConstImage src, int64_t first, int64_t last,
       const float* PYD_RESTRICT lower = chroma[c][1];
       for (int64_t x = 0; x < planes.component[1].width; ++x) {
         if (g.factor_x == 1) {
-          out[x] = upper[x];
+          out[x] = g.factor_y == 1 ? upper[x] : (upper[x] + lower[x]) * share;
+        } else if (g.factor_x == 4) {
+          out[x] = ((upper[4 * x] + upper[4 * x + 1]) + (upper[4 * x + 2] + upper[4 * x + 3])) * share;
         } else if (g.factor_y == 1) {
           out[x] = (upper[2 * x] + upper[2 * x + 1]) * share;
         } else {
@@ -298,13 +300,19 @@ void upsample(const JpegGeometry& g, const Plane& plane, int64_t y, float* PYD_R
   const float* const near = plane.row(near_y);
   if (!g.smooth) {
     if (g.factor_x == 1) memcpy(out, near, static_cast<size_t>(g.width) * sizeof(float));
-    for (int64_t x = 0; g.factor_x == 2 && x < g.chroma_width; ++x) out[2 * x] = out[2 * x + 1] = near[x];
+    for (int64_t x = 0; g.factor_x > 1 && x < g.chroma_width; ++x) {
+      for (int64_t i = 0; i < g.factor_x; ++i) out[g.factor_x * x + i] = near[x];
+    }
     return;
   }
   int64_t far_y = g.factor_y == 1 ? near_y : (y % 2 == 0 ? near_y - 1 : near_y + 1);
   far_y = far_y < 0 ? 0 : (far_y < g.chroma_height ? far_y : g.chroma_height - 1);
   const float* const far = plane.row(far_y);
   for (int64_t x = 0; x < g.chroma_width; ++x) blended[x] = near[x] * 0.75f + far[x] * 0.25f;
+  if (g.factor_x == 1) {
+    memcpy(out, blended, static_cast<size_t>(g.width) * sizeof(float));
+    return;
+  }
   out[0] = blended[0];
   for (int64_t x = 1; x < g.chroma_width; ++x) {
     out[2 * x - 1] = blended[x - 1] * 0.75f + blended[x] * 0.25f;
@@ -324,7 +332,11 @@ void upsample_adjoint(const JpegGeometry& g, const float* grad, int64_t y, const
   int64_t far_y = g.factor_y == 1 ? near_y : (y % 2 == 0 ? near_y - 1 : near_y + 1);
   far_y = far_y < 0 ? 0 : (far_y < g.chroma_height ? far_y : g.chroma_height - 1);
   float* const far = plane.row(far_y);
-  for (int64_t x = 0; x < g.width; ++x) {
+  for (int64_t x = 0; g.factor_x == 1 && x < g.width; ++x) {
+    near[x] += grad[x] * 0.75f;
+    far[x] += grad[x] * 0.25f;
+  }
+  for (int64_t x = 0; g.factor_x == 2 && x < g.width; ++x) {
     const int64_t near_x = x / 2;
     int64_t far_x = x % 2 == 0 ? near_x - 1 : near_x + 1;
     far_x = far_x < 0 ? 0 : (far_x < g.chroma_width ? far_x : g.chroma_width - 1);
@@ -339,7 +351,7 @@ void upsample_adjoint(const JpegGeometry& g, const float* grad, int64_t y, const
 template <typename Body>
 Status for_each_ycc_row(const JpegGeometry& g, const Planes& planes, const Body& body) {
   int32_t failure = 0;
-  const int64_t row_size = 2 * g.chroma_width > g.width ? 2 * g.chroma_width : g.width;
+  const int64_t row_size = g.factor_x * g.chroma_width;
   parallel_for((g.height + 7) / 8, [&](int64_t part) {
     Scratch scratch;
     float* const rows = scratch.take<float>(3 * row_size);

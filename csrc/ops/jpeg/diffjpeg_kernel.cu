@@ -14,6 +14,8 @@ struct FloatCodec {
   PYD_DEVICE Pixel black() { return {-128.0f, 0.0f, 0.0f}; }
   PYD_DEVICE float mean_of_two(float a, float b, int32_t) { return (a + b) * 0.5f; }
   PYD_DEVICE float mean_of_four(float a, float b, float c, float d, int32_t) { return ((a + b) + (c + d)) * 0.25f; }
+  PYD_DEVICE float mean_of_rows(float a, float b) { return (a + b) * 0.5f; }
+  PYD_DEVICE float mean_of_line(float a, float b, float c, float d) { return ((a + b) + (c + d)) * 0.25f; }
 };
 
 PYD_DEVICE void forward_rows(const Shared<float>& blocks, int32_t count) {
@@ -78,6 +80,7 @@ PYD_DEVICE float chroma_at(const Global<float>& plane, const JpegRow& row, int32
   if (row.smooth == 0) return plane.get(near + x / row.factor_x);
   const int64_t far = static_cast<int64_t>(far_row(row, y)) * stride;
   const auto blended = [&](int32_t i) { return plane.get(near + i) * 0.75f + plane.get(far + i) * 0.25f; };
+  if (row.factor_x == 1) return blended(x);
   const int32_t i = x / 2, other = x % 2 == 0 ? i - 1 : i + 1;
   if (other < 0 || other >= row.chroma_width) return blended(i);
   return blended(i) * 0.75f + blended(other) * 0.25f;
@@ -155,6 +158,11 @@ PYD_KERNEL(diffjpeg_upsample_adjoint, JpegRow) {
       const int32_t near_x = from_x / row.factor_x;
       if (row.smooth == 0) {
         if (near_y == y && near_x == x) sum += grad;
+        continue;
+      }
+      if (row.factor_x == 1) {
+        if (near_y == y && near_x == x) sum += grad * 0.75f;
+        if (far_y == y && near_x == x) sum += grad * 0.25f;
         continue;
       }
       const int32_t far_x = smaller(larger(from_x % 2 == 0 ? near_x - 1 : near_x + 1, 0), row.chroma_width - 1);

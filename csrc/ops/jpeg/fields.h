@@ -11,7 +11,13 @@ enum JpegMode : int32_t {
   kJpegDiffjpeg = 2,         // float approximation with libjpeg's conventions
   kJpegDiffjpegBasicsr = 3,  // the arithmetic of BasicSR's DiffJPEG
 };
-enum JpegSubsampling : int32_t { kJpeg444 = 0, kJpeg422 = 1, kJpeg420 = 2 };
+enum JpegSubsampling : int32_t {
+  kJpeg444 = 0,
+  kJpeg422 = 1,
+  kJpeg420 = 2,
+  kJpeg440 = 3,
+  kJpeg411 = 4,
+};
 enum JpegRounding : int32_t {
   kJpegRoundPlain = 0,  // to the nearest; gradients pass straight through
   kJpegRoundCubic = 1,  // round(x) + (x - round(x))^3 and its derivative

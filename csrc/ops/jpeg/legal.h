@@ -16,7 +16,7 @@ PYD_HD const char* jpeg_fault(const JpegParams& params, int64_t item, const Size
   if (src.channels != 3) return "number of channels";
   const float quality = params.quality[item];
   if (!(quality >= 1.0f && quality <= 100.0f)) return "quality";
-  return subsampling < kJpeg444 || subsampling > kJpeg420 ? "subsampling" : nullptr;
+  return subsampling < kJpeg444 || subsampling > kJpeg411 ? "subsampling" : nullptr;
 }
 
 }  // namespace pyd

@@ -107,6 +107,17 @@ void downsample_squares(const uint8_t* upper, const uint8_t* lower, uint8_t* PYD
   }
 }
 
+// Means of two rows, and of four samples: the generic routine of the library, which rounds halves up.
+void downsample_columns(const uint8_t* upper, const uint8_t* lower, uint8_t* PYD_RESTRICT out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<uint8_t>((upper[i] + lower[i] + 1) >> 1);
+}
+void downsample_fours(const uint8_t* row, uint8_t* PYD_RESTRICT out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t* const four = row + 4 * i;
+    out[i] = static_cast<uint8_t>((four[0] + four[1] + four[2] + four[3] + 2) >> 2);
+  }
+}
+
 void extend_row(uint8_t* row, int64_t width, int64_t padded_width) {
   memset(row + width, row[width - 1], static_cast<size_t>(padded_width - width));
 }
@@ -141,8 +152,12 @@ Status gather_strip(const JpegGeometry& g, const Strips& s, int64_t strip, Const
     for (int c = 0; c < 2; ++c) {
       uint8_t* const* const full = c == 0 ? cb : cr;
       const uint8_t* row = small;
-      if (g.factor_x == 1) {
+      if (g.factor_x == 1 && g.factor_y == 1) {
         row = full[0];
+      } else if (g.factor_x == 1) {
+        downsample_columns(full[0], full[rows - 1], small, chroma_width);
+      } else if (g.factor_x == 4) {
+        downsample_fours(full[0], small, chroma_width);
       } else if (g.factor_y == 1) {
         downsample_pairs(full[0], small, chroma_width);
       } else {
@@ -284,8 +299,14 @@ void upsample_rows(const uint8_t* near, const uint8_t* far, int64_t count, uint8
   out[2 * count - 1] = static_cast<uint8_t>((4 * column(count - 1) + 7) >> 4);
 }
 
-void repeat_row(const uint8_t* row, int64_t count, uint8_t* out) {
-  for (int64_t i = 0; i < count; ++i) out[2 * i] = out[2 * i + 1] = row[i];
+// Of two rows of which the lower (`is_lower`) or the upper one is wanted.
+void upsample_columns(const uint8_t* near, const uint8_t* far, bool is_lower, int64_t count, uint8_t* PYD_RESTRICT out) {
+  const int32_t bias = is_lower ? 2 : 1;
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<uint8_t>((3 * near[i] + far[i] + bias) >> 2);
+}
+
+void repeat_row(const uint8_t* row, int64_t count, int64_t times, uint8_t* out) {
+  for (int64_t i = 0; i < count; ++i) memset(out + times * i, row[i], static_cast<size_t>(times));
 }
 
 void ycc_row_to_rgb(const uint8_t* luma, const uint8_t* cb, const uint8_t* cr, int64_t width, float* red, float* green,
@@ -317,7 +338,7 @@ void ycc_row_to_rgb(const uint8_t* luma, const uint8_t* cb, const uint8_t* cr, I
 }
 
 Status scatter_rows(const JpegGeometry& g, const Strips& s, int64_t first, int64_t last, Image dst) {
-  const int64_t row_bytes = round_up(2 * g.chroma_width, 64) + kRowSlack;
+  const int64_t row_bytes = round_up(g.factor_x * g.chroma_width, 64) + kRowSlack;
   Scratch scratch;
   uint8_t* const upsampled = scratch.take<uint8_t>(2 * row_bytes);
   if (upsampled == nullptr) return Status::kOutOfMemory;
@@ -330,16 +351,21 @@ Status scatter_rows(const JpegGeometry& g, const Strips& s, int64_t first, int64
     for (int c = 0; c < 2; ++c) {
       uint8_t* const out = upsampled + c * row_bytes;
       chroma[c] = out;
-      if (g.factor_x == 1) {
+      if (g.factor_x == 1 && g.factor_y == 1) {
         chroma[c] = near + to_cr[c];
       } else if (!g.smooth) {
-        repeat_row(near + to_cr[c], g.chroma_width, out);
+        repeat_row(near + to_cr[c], g.chroma_width, g.factor_x, out);
       } else if (g.factor_y == 1) {
         upsample_row(near + to_cr[c], g.chroma_width, out);
       } else {
         const int64_t other_y = y % 2 == 0 ? near_y - 1 : near_y + 1;
         const int64_t far_y = other_y < 0 ? 0 : (other_y < g.chroma_height ? other_y : g.chroma_height - 1);
-        upsample_rows(near + to_cr[c], chroma_row(g, s, far_y) + to_cr[c], g.chroma_width, out);
+        const uint8_t* const far = chroma_row(g, s, far_y);
+        if (g.factor_x == 1) {
+          upsample_columns(near + to_cr[c], far + to_cr[c], y % 2 == 1, g.chroma_width, out);
+        } else {
+          upsample_rows(near + to_cr[c], far + to_cr[c], g.chroma_width, out);
+        }
       }
     }
     ycc_row_to_rgb(luma_row(g, s, y), chroma[0], chroma[1], dst, y);

@@ -21,6 +21,8 @@ struct LibjpegCodec {
   PYD_DEVICE int32_t mean_of_four(int32_t a, int32_t b, int32_t c, int32_t d, int32_t x) {
     return (a + b + c + d + 1 + (x & 1)) >> 2;
   }
+  PYD_DEVICE int32_t mean_of_rows(int32_t a, int32_t b) { return (a + b + 1) >> 1; }
+  PYD_DEVICE int32_t mean_of_line(int32_t a, int32_t b, int32_t c, int32_t d) { return (a + b + c + d + 2) >> 2; }
 };
 
 PYD_KERNEL(libjpeg_encode, JpegRow) {
@@ -63,6 +65,7 @@ PYD_DEVICE int32_t chroma_at(const Global<uint8_t>& plane, const JpegRow& row, i
   int32_t far_y = near_y;
   if (row.factor_y == 2) far_y = smaller(larger(y % 2 == 0 ? near_y - 1 : near_y + 1, 0), row.chroma_height - 1);
   const int64_t near = static_cast<int64_t>(near_y) * stride, far = static_cast<int64_t>(far_y) * stride;
+  if (row.factor_x == 1) return ((3 * plane.get(near + x) + plane.get(far + x) + (y % 2 == 0 ? 1 : 2)) >> 2) - 128;
   const bool two_rows = row.factor_y == 2;
   const auto column = [&](int32_t i) {
     const int32_t value = plane.get(near + i);

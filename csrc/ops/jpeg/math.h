@@ -95,7 +95,9 @@ struct JpegGeometry {
   int64_t chroma_height, chroma_width;               // samples that a decoder sees
   int64_t luma_blocks_y, luma_blocks_x;              // blocks of 8 x 8 samples
   int64_t chroma_blocks_y, chroma_blocks_x;
-  bool smooth;  // libjpeg's "fancy" upsampling; it repeats samples instead when a row has one or two of them
+  // libjpeg's "fancy" upsampling. It repeats samples instead in 4:1:1, and where the width is halved and a row has one or
+  // two of them.
+  bool smooth;
 };
 
 // `basicsr`: 4:2:0 in whole units of 16 px, without interpolation.
@@ -104,15 +106,15 @@ static inline JpegGeometry jpeg_geometry(int64_t height, int64_t width, int32_t 
   JpegGeometry g;
   g.height = height;
   g.width = width;
-  g.factor_y = subsampling == kJpeg420 ? 2 : 1;
-  g.factor_x = subsampling == kJpeg444 ? 1 : 2;
+  g.factor_y = subsampling == kJpeg420 || subsampling == kJpeg440 ? 2 : 1;
+  g.factor_x = subsampling == kJpeg444 || subsampling == kJpeg440 ? 1 : (subsampling == kJpeg411 ? 4 : 2);
   g.chroma_height = (height + g.factor_y - 1) / g.factor_y;
   g.chroma_width = (width + g.factor_x - 1) / g.factor_x;
   g.luma_blocks_y = (height + 7) / 8;
   g.luma_blocks_x = (width + 7) / 8;
   g.chroma_blocks_y = (g.chroma_height + 7) / 8;
   g.chroma_blocks_x = (g.chroma_width + 7) / 8;
-  g.smooth = g.factor_x == 2 && g.chroma_width > 2;
+  g.smooth = (g.factor_x == 2 && g.chroma_width > 2) || (g.factor_x == 1 && g.factor_y == 2);
   if (basicsr) {
     g.smooth = false;
     g.chroma_blocks_y = (height + 15) / 16;

@@ -108,7 +108,12 @@ PYD_DEVICE void gather_region(const Bases& bases, const JpegRow& row, const Regi
     if (row.basicsr == 0) lower = smaller(lower, row.src.height - 1 - region.top);
     const int32_t base = component * kJpegRegionWords, left = in_x * row.factor_x;
     Sample value = chroma.get(base + upper * kJpegRegionWidth + left);
-    if (row.factor_x == 2) {
+    if (row.factor_x == 1 && row.factor_y == 2) {
+      value = Codec::mean_of_rows(value, chroma.get(base + lower * kJpegRegionWidth + left));
+    } else if (row.factor_x == 4) {
+      const int32_t first = base + upper * kJpegRegionWidth + left;
+      value = Codec::mean_of_line(value, chroma.get(first + 1), chroma.get(first + 2), chroma.get(first + 3));
+    } else if (row.factor_x == 2) {
       const Sample right = chroma.get(base + upper * kJpegRegionWidth + left + 1);
       if (row.factor_y == 2) {
         value = Codec::mean_of_four(value, right, chroma.get(base + lower * kJpegRegionWidth + left),

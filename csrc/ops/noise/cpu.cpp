@@ -70,6 +70,40 @@ void gaussian(const Stream& stream, float sigma, bool gray, ConstImage src, Imag
   });
 }
 
+// dst = value(src, normal), clipped.
+template <typename Value>
+void by_normals(const Stream& stream, bool gray, ConstImage src, Image dst, const Value& value) {
+  const int64_t plane = src.height * src.width;
+  for_each_run(src.height, src.width, [&](int64_t y, int64_t x, int64_t length) {
+    float normals[kRun];
+    for (int64_t channel = 0; channel < src.channels; ++channel) {
+      if (!gray || channel == 0) {
+        normal_run(stream, static_cast<uint32_t>(channel), static_cast<uint32_t>(y), static_cast<uint32_t>(x), normals);
+      }
+      const int64_t at = channel * plane + y * src.width + x;
+      for (int64_t i = 0; i < length; ++i) dst.data[at + i] = clip01(value(src.data[at + i], normals[i]));
+    }
+  });
+}
+
+// dst = value(src, word), clipped.
+template <typename Value>
+void by_words(const Stream& stream, bool gray, ConstImage src, Image dst, const Value& value) {
+  const int64_t plane = src.height * src.width;
+  for_each_run(src.height, src.width, [&](int64_t y, int64_t x, int64_t length) {
+    uint32_t word[kRun];
+    for (int64_t channel = 0; channel < src.channels; ++channel) {
+      if (!gray || channel == 0) {
+        uint32_t words[4][kBlocks];
+        philox_run(stream, static_cast<uint32_t>(channel), static_cast<uint32_t>(y), static_cast<uint32_t>(x), words);
+        interleave(words, word);
+      }
+      const int64_t at = channel * plane + y * src.width + x;
+      for (int64_t i = 0; i < length; ++i) dst.data[at + i] = clip01(value(src.data[at + i], word[i]));
+    }
+  });
+}
+
 void correlated(const Stream& stream, const float* matrix, ConstImage src, Image dst) {
   const int64_t plane = src.height * src.width;
   for_each_run(src.height, src.width, [&](int64_t y, int64_t x, int64_t length) {
@@ -192,6 +226,31 @@ Status noise_image(const NoiseParams& params, const Use& use) {
       stream.op = kStreamCorrelated;
       correlated(stream, params.matrix.data + 9 * use.item, use.src, use.dst);
       return Status::kOk;
+    case kNoiseSpeckle: {
+      stream.op = kStreamSpeckle;
+      const float sigma = params.sigma[use.item];
+      by_normals(stream, gray, use.src, use.dst, [&](float x, float normal) { return speckled(x, sigma, normal); });
+      return Status::kOk;
+    }
+    case kNoiseUniform: {
+      stream.op = kStreamUniform;
+      const float sigma = params.sigma[use.item];
+      by_words(stream, gray, use.src, use.dst, [&](float x, uint32_t word) { return with_uniform(x, sigma, word); });
+      return Status::kOk;
+    }
+    case kNoiseSaltPepper: {
+      stream.op = kStreamSaltPepper;
+      const uint32_t threshold = salt_pepper_threshold(params.gain[use.item]);
+      by_words(stream, gray, use.src, use.dst, [&](float x, uint32_t word) { return salted(x, threshold, word); });
+      return Status::kOk;
+    }
+    case kNoiseShotRead: {
+      stream.op = kStreamShotRead;
+      const float shot = params.gain[use.item], sigma = params.sigma[use.item];
+      by_normals(stream, gray, use.src, use.dst,
+                 [&](float x, float normal) { return with_shot_and_read(x, shot, sigma, normal); });
+      return Status::kOk;
+    }
     default: return pass_image(use.src, use.dst);
   }
 }

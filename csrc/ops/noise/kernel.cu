@@ -97,8 +97,7 @@ PYD_KERNEL(noise, NoiseRow) {
   const Global<float> dst = picture_memory(bases, row.src, row.dst);
   const int32_t kind = row.kind;
   const bool gray = row.gray != 0;
-  const uint32_t op =
-      kind == kNoiseGaussian ? kStreamGaussian : (kind == kNoisePoisson ? kStreamPoisson : kStreamCorrelated);
+  const uint32_t op = static_cast<uint32_t>(kind);  // StreamOp has the numbers of NoiseKind
   const auto words_of = [&](int32_t channel) {
     return philox4x32_10(row.key[0], row.key[1], static_cast<uint32_t>(y) << 16 | static_cast<uint32_t>(x) >> 2,
                          op << 24 | static_cast<uint32_t>(channel) << 8, row.key[2], row.key[3]);
@@ -126,6 +125,32 @@ PYD_KERNEL(noise, NoiseRow) {
       Float4 values = load_quad(src, channel * plane + at, length);
 #pragma unroll
       for (int32_t j = 0; j < 4; ++j) values.x[j] = clip01(pyd_fma(normals.x[j], row.sigma, values.x[j]));
+      store_quad(dst, channel * plane + at, length, values);
+    }
+    return;
+  }
+
+  if (kind > kNoiseCorrelated) {
+    const bool by_words = kind == kNoiseUniform || kind == kNoiseSaltPepper;
+    const uint32_t threshold = kind == kNoiseSaltPepper ? salt_pepper_threshold(row.gain) : 0u;
+    Philox4 words = {};
+    Float4 normals = {};
+    for (int32_t channel = 0; channel < channels; ++channel) {
+      if (!gray || channel == 0) {
+        words = words_of(channel);
+        if (!by_words) normals = normals_of(words);
+      }
+      Float4 values = load_quad(src, channel * plane + at, length);
+#pragma unroll
+      for (int32_t j = 0; j < 4; ++j) {
+        const float x = values.x[j];
+        float noisy = x;
+        if (kind == kNoiseSpeckle) noisy = speckled(x, row.sigma, normals.x[j]);
+        if (kind == kNoiseUniform) noisy = with_uniform(x, row.sigma, words.w[j]);
+        if (kind == kNoiseSaltPepper) noisy = salted(x, threshold, words.w[j]);
+        if (kind == kNoiseShotRead) noisy = with_shot_and_read(x, row.gain, row.sigma, normals.x[j]);
+        values.x[j] = clip01(noisy);
+      }
       store_quad(dst, channel * plane + at, length, values);
     }
     return;

@@ -22,8 +22,8 @@ void record_noise(Recorder& recorder, const NoiseParams& params, const std::vect
     row.dst = use.dst.place;
     row.kind = kind;
     row.gray = gray;
-    if (kind == kNoiseGaussian) row.sigma = params.sigma[use.item];
-    if (kind == kNoisePoisson) row.gain = params.gain[use.item];
+    row.sigma = params.sigma[use.item];
+    row.gain = params.gain[use.item];
     memcpy(row.key, params.key.data + 4 * use.item, sizeof row.key);
     if (kind == kNoiseCorrelated) memcpy(row.matrix, params.matrix.data + 9 * use.item, sizeof row.matrix);
     if (kind == kNoisePoisson) {

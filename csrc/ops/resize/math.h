@@ -111,6 +111,40 @@ PYD_HD int64_t matlab_tap_bound(const Axis& axis, MatlabRule rule) {
   return ceil_int(matlab_width(axis.mode) / matlab_stretch(axis, rule)) + 2;
 }
 
+// ---- Kernels that are widened when shrinking, as Pillow's and torch's antialiased modes
+
+// Mitchell and Netravali 1988, equation 8.
+PYD_HD double cubic_of(double x, double b, double c) {
+  const double d = absolute(x);
+  if (d < 1.0) return (((12.0 - 9.0 * b - 6.0 * c) * d + (-18.0 + 12.0 * b + 6.0 * c)) * d * d + (6.0 - 2.0 * b)) / 6.0;
+  if (d >= 2.0) return 0.0;
+  return ((((-b - 6.0 * c) * d + (6.0 * b + 30.0 * c)) * d + (-12.0 * b - 48.0 * c)) * d + (8.0 * b + 24.0 * c)) / 6.0;
+}
+PYD_HD double low_pass_kernel(int32_t mode, double x) {
+  const double pi = 3.14159265358979323846;
+  switch (mode) {
+    case kTorchBilinearAa: return absolute(x) < 1.0 ? 1.0 - absolute(x) : 0.0;
+    case kLanczos3: {
+      if (absolute(x) >= 3.0) return 0.0;
+      return x == 0.0 ? 1.0 : 3.0 * sine(pi * x) * sine(pi * x / 3.0) / (pi * pi * x * x);
+    }
+    case kMitchell: return cubic_of(x, 1.0 / 3.0, 1.0 / 3.0);
+    case kHermite: return cubic_of(x, 0.0, 0.0);
+    case kBSpline: return cubic_of(x, 1.0, 0.0);
+    default: return cubic_of(x, 0.0, 0.5);
+  }
+}
+// Where the kernel ends, in input px when nothing shrinks.
+PYD_HD double low_pass_radius(int32_t mode) {
+  return mode == kTorchBilinearAa || mode == kHermite ? 1.0 : (mode == kLanczos3 ? 3.0 : 2.0);
+}
+// Input px per output px. torch has it in float.
+PYD_HD double low_pass_step(const Axis& axis) {
+  const double step = 1.0 / axis_scale(axis);
+  return axis.mode == kTorchBilinearAa || axis.mode == kTorchBicubicAa ? static_cast<double>(static_cast<float>(step))
+                                                                       : step;
+}
+
 // Order of the two passes. MATLAB: the axis with the smaller scale first, rows on a tie. Others: vertical first unless the
 // height grows, since that leaves less to do.
 PYD_HD bool is_vertical_first(const Axis& vertical, const Axis& horizontal) {
@@ -134,6 +168,10 @@ PYD_HD int64_t cv2_area_bound(const Axis& axis) { return ceil_int(1.0 / axis_sca
 PYD_HD int64_t few_bound(const Axis& axis) { return axis.mode == kTorchBicubic || axis.mode == kCv2Cubic ? 4 : 2; }
 PYD_HD int64_t matlab_bound(const Axis& axis) { return matlab_tap_bound(axis, {1, 0}); }
 PYD_HD int64_t decimate_bound(const Axis&) { return 1; }
+PYD_HD int64_t low_pass_bound(const Axis& axis) {
+  const double step = low_pass_step(axis);
+  return 2 * ceil_int(low_pass_radius(axis.mode) * (step > 1.0 ? step : 1.0)) + 2;
+}
 
 PYD_HD int64_t tap_bound(const Axis& axis) {
   switch (family_of(axis.mode)) {
@@ -328,6 +366,40 @@ PYD_HD void matlab_table(const Axis& axis, MatlabRule rule, int32_t* start, int3
 PYD_HD void decimate_taps(const Axis& axis, int64_t j, Taps& taps) {
   const int64_t n = floor_int(1.0 / axis_scale(axis) + 0.5);
   add_tap(taps, clamp_index(j * (n < 1 ? 1 : n), axis.in_px), 1.0);
+}
+
+// The window is cut at the borders and its weights divided by their sum.
+PYD_HD void low_pass_taps(const Axis& axis, int64_t j, Taps& taps) {
+  const bool as_torch = axis.mode == kTorchBilinearAa || axis.mode == kTorchBicubicAa;
+  // torch leaves an axis alone whose size stays, whatever the factor.
+  if (as_torch && axis.in_px == axis.out_px) return add_tap(taps, j, 1.0);
+  const double step = low_pass_step(axis), stretch = step > 1.0 ? step : 1.0;
+  double centre = step * (static_cast<double>(j) + 0.5);
+  if (as_torch) centre = static_cast<float>(centre);
+  const double reach = low_pass_radius(axis.mode) * stretch;
+  int64_t first = floor_int(centre - reach + 0.5), end = floor_int(centre + reach + 0.5);
+  if (first < 0) first = 0;
+  if (end > axis.in_px) end = axis.in_px;
+  if (first > end - 1) first = end - 1;
+  const auto value = [&](int64_t i) {
+    const double distance = static_cast<double>(i) - centre;
+    if (!as_torch) return low_pass_kernel(axis.mode, (distance + 0.5) / stretch);
+    // Rounded to float where torch does.
+    const double rounded = static_cast<float>(distance);
+    return low_pass_kernel(axis.mode, static_cast<float>((rounded + 0.5) * static_cast<float>(1.0 / stretch)));
+  };
+  double sum = 0.0;
+  for (int64_t i = first; i < end; ++i) sum += value(i);
+  for (int64_t i = first; i < end; ++i) add_tap(taps, i, value(i) / sum);
+}
+
+// torch's "nearest-exact", its coordinates in float as there.
+PYD_HD void nearest_exact_taps(const Axis& axis, int64_t j, Taps& taps) {
+  const float step = axis.given_scale != 0.0 ? static_cast<float>(1.0 / axis.given_scale)
+                                             : static_cast<float>(axis.in_px) / static_cast<float>(axis.out_px);
+  float at = pyd_fma(step, static_cast<float>(j) + 0.5f, -0.5f);
+  if (at < 0.0f) at = 0.0f;
+  add_tap(taps, clamp_index(floor_int(static_cast<float>(static_cast<double>(at) + 0.5)), axis.in_px), 1.0);
 }
 
 PYD_HD void matlab_mode_taps(const Axis& axis, int64_t j, Taps& taps) { matlab_taps(axis, {1, 0}, j, taps); }

@@ -1,0 +1,317 @@
+"""Ops in plain torch against their formulas in float64, or the program that defines them."""
+
+from __future__ import annotations
+
+import colorsys
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+from pydegrade import ops
+from pydegrade.ops import elementary
+from pydegrade.ops.color import ORDERS
+from pydegrade.ops.quantize import bayer
+
+from .golden_pixels import picture
+from .reference import blur as blur_reference
+from .reference import resize as resize_reference
+
+# float32 sums and products of a few numbers up to 1.
+FEW_ULP = 2e-6
+
+
+def batch(count: int = 2, height: int = 23, width: int = 31) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(height)
+    smooth = torch.stack([picture(height, width, seed) for seed in range(count)])
+    return (0.6 * smooth + 0.4 * torch.rand(smooth.shape, generator=generator)).clamp(0, 1)
+
+
+def wide(image: torch.Tensor) -> np.ndarray:
+    return image.double().numpy()
+
+
+def close(found: torch.Tensor, expected: np.ndarray | torch.Tensor, tolerance: float = FEW_ULP) -> None:
+    assert found.dtype == torch.float32
+    assert np.abs(wide(found) - np.asarray(expected, np.float64)).max() <= tolerance
+
+
+# ---- Elementary functions
+
+
+def test_exponential_logarithm_power_and_direction():
+    x = torch.linspace(-40, 40, 10001, dtype=torch.float64)
+    assert (elementary.exp(x) / x.exp() - 1).abs().max() < 1e-14
+    y = torch.logspace(-30, 30, 10001, dtype=torch.float64)
+    assert (elementary.log(y) - y.log()).abs().max() < 1e-14 * 70
+    values = torch.linspace(0, 1, 1001)
+    for exponent in (0.1, 0.4545, 2.0, 9.0):
+        close(elementary.power(values, exponent), wide(values) ** exponent, 1e-7)
+    for angle in np.linspace(-7, 7, 1001):
+        assert np.abs(np.subtract(elementary.direction(angle), (np.cos(angle), np.sin(angle)))).max() < 1e-15
+
+
+# ---- Colour
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_four_of_a_jitter_are_their_formulas_in_any_order(seed):
+    rng = np.random.default_rng(seed)
+    images = batch(4)
+    drawn = {name: rng.uniform(0, 2, 4) for name in ("brightness", "contrast", "saturation")}
+    drawn["hue_turns"] = rng.uniform(-0.5, 0.5, 4)
+    orders = [ORDERS[number] for number in rng.integers(0, 24, 4)]
+    found = ops.color(images, order=orders, **drawn)
+    names = {"b": "brightness", "c": "contrast", "s": "saturation", "h": "hue_turns"}
+    weights = np.array([0.2989, 0.587, 0.114])
+    for row, order in enumerate(orders):
+        image = wide(images[row])
+        for letter in order:
+            factor = float(np.float32(drawn[names[letter]][row]))
+            gray = np.tensordot(weights, image, 1)
+            if letter == "h":
+                hsv = [colorsys.rgb_to_hsv(*pixel) for pixel in image.reshape(3, -1).T]
+                turned = [colorsys.hsv_to_rgb((h + factor) % 1, s, v) for h, s, v in hsv]
+                image = np.array(turned).T.reshape(image.shape)
+            else:
+                other = {"b": 0.0, "c": gray.mean(), "s": gray[None]}[letter]
+                image = np.clip(factor * image + (1 - factor) * other, 0, 1)
+        # Where two channels are nearly equal, hue divides by their difference; saturation multiplies it again.
+        close(found[row], image, 2e-5)
+
+
+def test_offsets_gray_levels_and_gamma():
+    images = batch()
+    offsets = {f"offset_{letter}_8bit": value for letter, value in zip("rgb", (20.0, -35.5, 300.0 - 250))}
+    expected = np.clip(wide(images) + np.array([20.0, -35.5, 50.0])[:, None, None] / 255, 0, 1)
+    close(ops.color(images, **offsets), expected)
+    weights = np.array([0.2989, 0.587, 0.114])
+    gray = np.einsum("c,bchw->bhw", weights, wide(images))[:, None].repeat(3, 1)
+    close(ops.color(images, gray=True), gray)
+    expected = np.clip((wide(images) * 255 - 10.5) / (200 - 10.5), 0, 1) ** (1 / 2.2)
+    # The power of a value near 0 is steep.
+    close(ops.color(images, black_8bit=10.5, white_8bit=200, gamma=2.2), expected, 1e-3)
+    assert np.mean(np.abs(wide(ops.color(images, black_8bit=10.5, white_8bit=200, gamma=2.2)) - expected)) < 1e-6
+    assert torch.equal(ops.color(images), images)
+
+
+# ---- Planes
+
+
+def test_planes_move_by_whole_pixels_and_edges_repeat():
+    images = batch()
+    moved = ops.channel_shift(images, x1_px=3, y2_px=-2, x3_px=[0, -40])
+    assert torch.equal(moved[:, 0, :, 3:], images[:, 0, :, :-3])
+    assert torch.equal(moved[:, 0, :, :3], images[:, 0, :, :1].expand(-1, -1, 3))
+    assert torch.equal(moved[:, 1, :-2], images[:, 1, 2:])
+    assert torch.equal(moved[0, 2], images[0, 2])
+    assert torch.equal(moved[1, 2], images[1, 2, :, -1:].expand(-1, 31))
+    delayed = ops.channel_shift(images, "ycc", x2_px=4, x3_px=4)
+    luma = torch.tensor([0.299, 0.587, 0.114])
+    close(torch.einsum("c,bchw->bhw", luma, delayed), torch.einsum("c,bchw->bhw", luma, images))
+
+
+YCC = {
+    "bt601": [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]],
+    "bt709": [[0.2126, 0.7152, 0.0722], [-0.114572106, -0.385427894, 0.5], [0.5, -0.454152908, -0.045847092]],
+    "bt2020": [[0.2627, 0.6780, 0.0593], [-0.139630063, -0.360369937, 0.5], [0.5, -0.459785705, -0.040214295]],
+}
+
+
+@pytest.mark.parametrize("matrix", YCC)
+@pytest.mark.parametrize(
+    ("subsampling", "factors"), [("422", (1, 2)), ("440", (2, 1)), ("420", (2, 2)), ("410", (2, 4))]
+)
+@pytest.mark.parametrize(
+    ("down", "up", "modes"),
+    [
+        ("box", "bilinear", ("torch_area", "torch_bilinear")),
+        ("lanczos3", "cubic", ("lanczos3", "catmull_rom")),
+        ("bilinear", "nearest", ("torch_bilinear_aa", "torch_nearest_exact")),
+    ],
+)
+def test_chroma_is_made_small_and_large_again(matrix, subsampling, factors, down, up, modes):
+    images = batch(1, 16, 24)
+    to_ycc = np.array(YCC[matrix])
+    planes = np.einsum("dc,bchw->bdhw", to_ycc, wide(images))
+    small = resize_reference.resize(planes[:, 1:], (16 // factors[0], 24 // factors[1]), modes[0])
+    planes[:, 1:] = resize_reference.resize(small, (16, 24), modes[1])
+    expected = np.einsum("dc,bchw->bdhw", np.linalg.inv(to_ycc), planes)
+    close(ops.chroma(images, subsampling, matrix, down, up), expected, 1e-5)
+
+
+def test_pixels_become_blocks():
+    images = batch(1, 24, 36)
+    found = ops.pixelate(images, 4.0)
+    means = wide(images).reshape(1, 3, 6, 4, 9, 4).mean(axis=(3, 5))
+    close(found, means.repeat(4, 2).repeat(4, 3))
+    assert torch.equal(ops.pixelate(images, 1.0), images)
+    assert ops.pixelate(images[:, :, :1, :1], 64.0).shape == (1, 3, 1, 1)
+
+
+# ---- Neighbourhoods
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 11])
+@pytest.mark.parametrize("sides", [(23, 31), (1, 9), (4, 2), (1, 1)])
+def test_median_is_scipy_s(size, sides, monkeypatch):
+    from scipy.ndimage import median_filter
+
+    # Strips of a few rows.
+    monkeypatch.setattr(import_module("pydegrade.ops.median"), "_MOST_VALUES", 40_000)
+    images = batch(1, *sides)
+    found = ops.median(images, size)
+    for channel in range(3):
+        # SciPy mirrors once; what lies outside is laid out before.
+        middle = median_filter(mirrored(images[0, channel].numpy(), size // 2), size=size)
+        inner = middle[size // 2 : size // 2 + sides[0], size // 2 : size // 2 + sides[1]]
+        assert np.array_equal(found[0, channel].numpy(), inner)
+
+
+def mirrored(plane: np.ndarray, radius: int) -> np.ndarray:
+    rows = blur_reference.reflect(np.arange(-radius, plane.shape[0] + radius), plane.shape[0])
+    columns = blur_reference.reflect(np.arange(-radius, plane.shape[1] + radius), plane.shape[1])
+    return plane[np.ix_(rows, columns)]
+
+
+def test_even_medians_are_refused():
+    with pytest.raises(ValueError, match="median: size_px must be odd, got 4"):
+        ops.median(batch(), [3, 4])
+
+
+def test_unsharp_adds_the_residual():
+    images = batch()
+    for sigma, threshold in ((0.5, 0.0), (2.0, 12.0), (8.0, 0.0)):
+        taps = min(2 * int(3 * sigma + 1) + 1, 51)
+        kernel = blur_reference.kernel("iso", taps, sigma)
+        found = ops.unsharp(images, 1.5, sigma, threshold)
+        for row in range(2):
+            for channel in range(3):
+                plane = wide(images[row, channel])
+                residual = plane - blur_reference.blur(plane, kernel)
+                expected = np.where(np.abs(residual) * 255 >= threshold, plane + 1.5 * residual, plane)
+                wrong = np.abs(wide(found[row, channel]) - expected) > 5e-6
+                # Residuals within rounding of the threshold fall to either side.
+                assert np.all(np.abs(np.abs(residual[wrong]) * 255 - threshold) < 1e-3)
+
+
+# ---- Few values
+
+
+@pytest.mark.parametrize("levels", [2, 5, 64])
+def test_levels_without_and_with_ordered_dither(levels):
+    images = batch()
+    top = levels - 1
+    close(ops.quantize(images, levels), np.rint(wide(images) * top) / top)
+    assert np.array_equal(bayer(2) * 4 + 1.5, [[0, 2], [3, 1]])
+    assert np.array_equal(bayer(4)[0] * 16 + 7.5, [0, 8, 2, 10])
+    for side in (2, 4, 8):
+        tiled = np.tile(bayer(side), (23 // side + 1, 31 // side + 1))[:23, :31].astype(np.float64)
+        expected = np.clip(np.rint(wide(images) * top + tiled), 0, top) / top
+        found = wide(ops.quantize(images, levels, f"bayer{side}"))
+        assert np.mean(np.abs(found - expected) > 1e-6) < 1e-3  # ties
+    flat = torch.full((1, 3, 32, 32), 0.3)
+    assert abs(ops.quantize(flat, 2, "bayer8").mean() - 0.3) < 1 / 64
+    assert torch.equal(ops.quantize(images, 256), images)
+
+
+ERRORS = {
+    "floyd_steinberg": {(0, 1): 7 / 16, (1, -1): 3 / 16, (1, 0): 5 / 16, (1, 1): 1 / 16},
+    "atkinson": dict.fromkeys([(0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0)], 1 / 8),
+    "jarvis": {
+        place: share / 48
+        for place, share in zip(
+            [(0, 1), (0, 2), *((1, dx) for dx in range(-2, 3)), *((2, dx) for dx in range(-2, 3))],
+            [7, 5, 3, 5, 7, 5, 3, 1, 3, 5, 3, 1],
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("dither", ERRORS)
+@pytest.mark.parametrize("sides", [(9, 14), (14, 3), (1, 8), (7, 1), (1, 1)])
+def test_errors_are_diffused_value_by_value(dither, sides):
+    images = batch(1, *sides)
+    levels = 4
+    found = ops.quantize(images, levels, dither)
+    for channel in range(3):
+        # In float32 as there: the sums decide about ties.
+        work = images[0, channel].numpy() * np.float32(levels - 1)
+        out = np.zeros_like(work)
+        for y in range(sides[0]):
+            for x in range(sides[1]):
+                out[y, x] = np.clip(np.rint(work[y, x]), 0, levels - 1)
+                error = work[y, x] - out[y, x]
+                for (dy, dx), share in ERRORS[dither].items():
+                    if y + dy < sides[0] and 0 <= x + dx < sides[1]:
+                        work[y + dy, x + dx] += np.float32(error * np.float32(share))
+        # The sums' order differs, so a value within rounding of a tie may differ and carry its neighbours along.
+        assert np.mean(np.abs(found[0, channel].numpy() - out / (levels - 1)) > 1e-6) <= 0.05
+    if min(sides) > 1:
+        assert abs(found.mean() - images.mean()) < 0.03
+
+
+def test_a_palette_is_pillow_s():
+    from PIL import Image
+
+    images = batch()
+    found = ops.palette(images, [5, 200], ["median_cut", "octree"], ["floyd_steinberg", "none"])
+    for row, (colors, method) in enumerate(((5, Image.Quantize.MEDIANCUT), (200, Image.Quantize.FASTOCTREE))):
+        levels = np.rint(wide(images[row]) * 255).astype(np.uint8).transpose(1, 2, 0)
+        whole = Image.fromarray(np.ascontiguousarray(levels))
+        chosen = whole.quantize(colors, method, dither=Image.Dither.NONE)
+        if row == 0:
+            chosen = whole.quantize(palette=chosen, dither=Image.Dither.FLOYDSTEINBERG)
+        assert np.array_equal(np.rint(wide(found[row]) * 255).transpose(1, 2, 0), np.asarray(chosen.convert("RGB")))
+        assert len({tuple(pixel) for pixel in found[row].reshape(3, -1).T.tolist()}) <= colors
+
+
+# ---- Print, air and light
+
+
+@pytest.mark.parametrize("dot", ["circle", "diamond", "line"])
+@pytest.mark.parametrize("inks", ["gray", "rgb", "cmyk"])
+def test_screens_keep_the_mean_tone(dot, inks):
+    for tone in (0.0, 0.1, 0.35, 0.5, 0.8, 1.0):
+        flat = torch.full((1, 3, 160, 160), tone)
+        found = ops.screentone(flat, inks, 8.0, 0.3, dot, 1.0)
+        assert found.min() >= 0
+        assert found.max() <= 1
+        # Pixels sample the cells; of white and black nothing is left but rounding.
+        assert abs(found.mean() - tone) < (1e-3 if tone in (0.0, 1.0) else 0.01)
+    if inks == "gray":
+        assert torch.equal(found[:, 0], found[:, 2])
+
+
+def test_a_screen_of_lines_is_its_formula():
+    images = batch(1)
+    found = ops.screentone(images, "gray", 5.0, 0.0, "line", 0.5)
+    darkness = 1 - np.einsum("c,chw->hw", [0.299, 0.587, 0.114], wide(images[0]))
+    v = np.abs(2 * np.mod(np.arange(23) / 5, 1) - 1)[:, None]
+    ramp = 2 * 0.5 / 5
+    # What gives the same mean over all thresholds from 0 to 1.
+    levels = np.linspace(-ramp / 2, 1 + ramp / 2, 401)
+    thresholds = (np.arange(500) + 0.5) / 500
+    means = np.clip((levels[:, None] - thresholds) / ramp + 0.5, 0, 1).mean(axis=1)
+    ink = np.clip((np.interp(darkness, means, levels) - v) / ramp + 0.5, 0, 1)
+    # The table of means has steps.
+    close(found[0, 0], 1 - ink, 5e-3)
+
+
+def test_haze_and_low_light_are_their_formulas():
+    images = batch()
+    depth = 1 + 0.4 * (1 - (2 * np.arange(23) + 1) / 23)[:, None]
+    through = np.exp(-1.3 * depth)
+    close(ops.haze(images, 1.3, 0.7, 0.4), wide(images) * through + 0.7 * (1 - through))
+    light = wide(images).max(axis=1, keepdims=True)
+    close(ops.low_light(images, 2.5, 0.0), wide(images) * light**1.5)
+    kernel = blur_reference.kernel("iso", 2 * int(3 * 3.0 + 1) + 1, 3.0)
+    smooth = np.stack([blur_reference.blur(plane[0], kernel)[None] for plane in light])
+    close(ops.low_light(images, 2.5, 3.0), wide(images) * smooth**1.5, 5e-6)
+
+
+@pytest.mark.parametrize("name", ["color", "channel_shift", "chroma", "palette", "screentone"])
+def test_ops_of_colour_refuse_images_without(name):
+    with pytest.raises(ValueError, match=f"{name}: images must have 3 channels, got 1"):
+        getattr(ops, name)(torch.zeros(1, 1, 8, 8))
