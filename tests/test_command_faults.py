@@ -4,6 +4,7 @@ of something else are not taken for these."""
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import threading
@@ -307,6 +308,36 @@ def test_a_header_that_asks_for_more_memory_than_there_is_is_a_damaged_file(run,
         assert "bad.jp2: corrupt or truncated (more memory is asked for than there is)" in done.err, (name, done.err)
         assert done.code in (0, 2)
         assert set(WALKING[name][1]) <= set(results(tmp_path / name))
+
+
+def test_a_failing_disk_ends_what_would_be_tied_to_a_shorter_list(run, photos, models, tmp_path, monkeypatch):
+    from pydegrade.files.formats import png
+
+    inspect = png.inspect
+
+    def fail(stream: io.BufferedReader) -> object:
+        if str(getattr(stream, "name", "")).endswith("one.png"):
+            raise OSError(5, "Input/output error")
+        return inspect(stream)
+
+    monkeypatch.setattr(png, "inspect", fail)
+    done = run(*words_of("sample", photos, tmp_path / "out", models))
+    assert done.code == 1, done.err
+    assert done.err.strip().endswith("one.png: Input/output error")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    done = run(*words_of("sample", photos, tmp_path / "out", models))
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("name", ["sample", "preview"])
+def test_files_that_crops_are_not_drawn_from_are_named_and_no_failure(run, photos, models, tmp_path, name):
+    """Every sample that was asked for is made: from the images that there are (docs/files.md)."""
+    (photos / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = run(*words_of(name, photos, tmp_path / "out", models))
+    assert done.code == 0, done.err
+    assert "warning: left out:" in done.err
+    assert "bad.png: corrupt or truncated" in done.err
 
 
 @pytest.mark.parametrize("name", RECORDING)

@@ -415,3 +415,30 @@ def test_what_fails_inside_an_op_names_op_and_address():
         OpError, match=r"^op 'broken' \(broken@.*/s0/i7\): apply failed: ZeroDivisionError: by nothing$"
     ):
         pydegrade.degrade(picture(16, 16)[None], pydegrade.sample(space, 0, [7]))
+
+
+def test_check_finds_an_op_that_draws_from_the_generator_of_all(tmp_path):
+    """What it gives depends on whatever ran before."""
+    plugin = "\n".join([
+        "import torch",
+        "from pydegrade.ops import Column, Op, generator, register",
+        "def own(image, columns, words):",
+        "    return image + columns['sigma'] * torch.randn(image.shape{})",
+        "register(Op('grainy', (Column('sigma', 'x', 0.0, 0.5),), apply=own))",
+    ])  # fmt: skip
+    space = (
+        '[space]\nname = "grainy"\nscale = 2\nsource = "here"\nhr_px = 32\n[[slot]]\nname = "g"\nop = "grainy"\n'
+        'sigma = 0.1\n[[slot]]\nname = "d"\nop = "resize"\nmode = "matlab_bicubic"\nrule = "final"\n'
+        '[[slot]]\nname = "j"\nop = "jpeg"\nquality = 50\n'
+    )
+    (tmp_path / "grainy.toml").write_text(space)
+    for drawn, code in (("", 2), (", generator=generator(words)", 0)):
+        (tmp_path / "own.py").write_text(plugin.format(drawn))
+        done = subprocess.run(
+            [sys.executable, "-m", "pydegrade", "check", "grainy.toml", "--tasks", "6", "--images", "3"],
+            cwd=tmp_path, capture_output=True, text=True,
+            env={**os.environ, "PYDEGRADE_PLUGINS": "own.py", "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert ("must give the same pixels whenever it runs" in done.stderr) == (code == 2)
+        assert code == 0 or re.search(r"^degrade: grainy@.*; among g an op draws", done.stderr, re.M), done.stderr

@@ -256,6 +256,28 @@ def test_a_mixture_of_mixtures(tmp_path):
         Space.loads(HEAD + '[mixture]\nspaces = ["a", "b"]\n', {"a": HEAD + BLUR, "b": HEAD + DOWN})
 
 
+def test_the_text_of_a_mixture_of_own_spaces_comes_back_with_its_components(tmp_path):
+    given = {"a": HEAD.replace('"t"', '"a"') + DOWN, "b": HEAD.replace('"t"', '"b"') + BLUR + DOWN}
+    for name, text in given.items():
+        (tmp_path / f"{name}-file.toml").write_text(text)
+    (tmp_path / "mixed.toml").write_text(HEAD + '[mixture]\nspaces = ["a-file.toml", "b-file.toml"]\n')
+    for mixed in (Space.loads(HEAD + '[mixture]\nspaces = ["a", "b"]\n', given), Space.load(tmp_path / "mixed.toml")):
+        texts = {part.name: part.to_toml() for part in mixed.components}
+        assert Space.loads(mixed.to_toml(), texts) == mixed
+        with pytest.raises(SpaceError, match=r"no preset named 'a'.*; give spaces of your own by components="):
+            Space.loads(mixed.to_toml())
+
+
+def test_what_does_not_fit_a_base_names_the_file_and_the_line_that_is_wrong(tmp_path):
+    (tmp_path / "below.toml").write_text(HEAD + DOWN.replace("matlab_bicubic", "matlab_cubic"))
+    (tmp_path / "above.toml").write_text('[space]\nname = "above"\nbase = "below.toml"\n')
+    with pytest.raises(SpaceError, match=r"above\.toml: with what its base gives: .*below\.toml:\d+: .*matlab_cubic"):
+        Space.load(tmp_path / "above.toml")
+    (tmp_path / "scale.toml").write_text('[space]\nname = "s"\nbase = "mzsr-direct-x2"\nscale = 3\n')
+    with pytest.raises(SpaceError, match=r"scale\.toml: with what its base gives: mzsr-.*\.toml:\d+: hr_px must be"):
+        Space.load(tmp_path / "scale.toml")
+
+
 def test_a_mixture_of_gated_and_scheduled_spaces(tmp_path):
     given = {
         "a": GATES.replace('"t"', '"a"'),

@@ -33,6 +33,16 @@ SPACES = {
 }
 
 
+def changes_size(tasks, slot):
+    return tasks.space.op(slot).out_size is not None
+
+
+def sized_in_order(tasks, slots, order):
+    """The slots, of which those that change the size come as in `order`."""
+    sized = iter([slot for slot in order if slot in slots and changes_size(tasks, slot)])
+    return [next(sized) if changes_size(tasks, slot) else slot for slot in slots]
+
+
 def same(a: TaskBatch, b: TaskBatch) -> None:
     assert a.space == b.space
     assert list(a.columns) == list(b.columns)
@@ -74,7 +84,9 @@ def changed(data: st.DataObject, tasks: TaskBatch) -> TaskBatch:
         orders = []
         for order in tasks.orders():
             moved = data.draw(st.permutations(order[fixed:]))
-            orders.append(",".join([*order[:fixed], *moved[: max(1 - fixed, data.draw(st.integers(0, len(moved))))]]))
+            kept = set(moved[: data.draw(st.integers(0, len(moved)))])
+            chosen = [slot for slot in sized_in_order(tasks, moved, order) if slot in kept or changes_size(tasks, slot)]
+            orders.append(",".join([*order[:fixed], *(chosen or moved[: 1 - fixed])]))
         if all(orders):
             tasks = tasks.replace(order=orders)
     return tasks
@@ -181,7 +193,7 @@ def test_the_form_of_an_address():
     )
     assert TaskBatch.from_addresses([swapped]).addresses == edited.addresses
     assert edited.with_noise(5).addresses == [f"{stem}/n5?blur1.shape=iso&jpeg1.quality=30"]
-    order = ",".join(reversed(tasks.orders()[0][1:]))
+    order = ",".join(sized_in_order(tasks, tasks.orders()[0][:0:-1], tasks.orders()[0]))
     assert tasks.replace(order=f"usm,{order}").addresses == [f"{stem}?order=usm,{order}"]
 
 
@@ -250,3 +262,44 @@ def test_a_table_that_no_longer_gives_its_tasks_is_refused(tmp_path):
     (tmp_path / "tasks.csv").write_text(text.replace(mark, "0123456789abcdef"))
     with pytest.raises(TaskError, match=f"now has the fingerprint {mark}, expected 0123456789abcdef"):
         TaskBatch.load(tmp_path / "tasks.csv")
+
+
+def test_an_edited_quality_is_recorded_as_it_is_used():
+    """Files have whole qualities: mode libjpeg rounds, halves to even. Draws stay as they were drawn."""
+    head = (
+        '[space]\nname = "real"\nbase = "realesrgan-x4"\n[[slot]]\nname = "jpeg1"\nquality = {uniform = [30.0, 95.0]}\n'
+    )
+    space = pydegrade.Space.loads(head)
+    tasks = pydegrade.sample(space, 7, range(40))
+    drawn = tasks.column("jpeg1.quality")
+    assert (drawn != np.rint(drawn)).any()
+    for value, used in ((30.5, 30), (31.5, 32), (37.93, 38), (38, 38)):
+        edited = tasks.replace(**{"jpeg1.quality": value})
+        assert (edited.column("jpeg1.quality") == used).all()
+        whole = tasks.replace(**{"jpeg1.quality": used})
+        assert edited.addresses == whole.addresses
+        assert np.array_equal(edited.fingerprints(), whole.fingerprints())
+        plain = tasks.addresses[0]
+        assert TaskBatch.from_addresses([f"{plain}?jpeg1.quality={value}"], space).addresses == [
+            f"{plain}?jpeg1.quality={used}"
+        ]
+    # Also where the mode is changed after the quality; the approximations take any quality.
+    other = tasks.replace(**{"jpeg1.mode": "diffjpeg", "jpeg1.quality": 30.5})
+    assert (other.column("jpeg1.quality") == 30.5).all()
+    assert (other.replace(**{"jpeg1.mode": "libjpeg"}).column("jpeg1.quality") == 30).all()
+    assert np.array_equal(tasks.replace(**{"jpeg2.quality": 50}).column("jpeg1.quality"), drawn)
+
+
+def test_orders_that_do_not_end_at_the_lr_size_are_refused_when_they_are_named():
+    tasks = pydegrade.sample("realesrgan-x4", 7, [3])
+    runs = tasks.orders()[0]
+    assert "resize3" in runs or any(tasks.space.op(slot).out_size for slot in runs)
+    sized = [slot for slot in runs if tasks.space.op(slot).out_size is not None]
+    for order in (runs[:1], tuple(slot for slot in runs if slot != sized[-1])):
+        text = ",".join(order)
+        with pytest.raises(TaskError, match=r"^order: .* must end at the LR size, 100 px of the space's 400, got \d+$"):
+            TaskBatch.from_addresses(f"{tasks.addresses[0]}?order={text}")
+        with pytest.raises(TaskError, match="must end at the LR size"):
+            tasks.replace(order=text)
+    kept = ",".join(slot for slot in runs if slot not in ("blur2", "noise2"))
+    assert TaskBatch.from_addresses(f"{tasks.addresses[0]}?order={kept}").orders()[0] == tuple(kept.split(","))

@@ -22,7 +22,8 @@ def command(space_name: str, count: int, images: int, seed: int, step: int) -> N
     """Draw tasks of SPACE (a preset or a TOML file), show how columns are distributed, degrade a made-up photograph.
 
     Slots that never act and columns that never have an effect are named. All tasks are planned for the space's crops, so
-    that one that cannot run is found; the exit code is then 2.
+    that one that cannot run is found; ops of your own are run twice, and must give the same pixels. The exit code is 2
+    where they do not.
 
     \b
     Examples:

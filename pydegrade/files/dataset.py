@@ -90,7 +90,9 @@ class HrImages:
 
     @property
     def digest(self) -> str:
-        """16 hex digits over names, sizes in px and sizes in bytes: equal digests mean equal crops."""
+        """16 hex digits over names, sizes in px and sizes in bytes, in order: equal digests mean equal squares of equal
+        files. Contents are not read: an image that was replaced by one of the same size, to the byte, is not noticed
+        here. `degrade sample` keeps a digest of the content beside every pair for that."""
         lines = [f"{image.name}\t{image.height}\t{image.width}\t{image.size_bytes}\n" for image in self.images]
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
@@ -180,6 +182,8 @@ def find_images(
         max_pixels: limit of a single image.
     Raises:
         ImageError: nothing usable, names that leave the folder, or a source that does not exist.
+        OSError: a file that cannot be read for a reason that is not its own (a failing disk, a lost network): a list
+            without it would be another data set.
     """
     origin, candidates, left_out = _candidates([Path(source) for source in sources], meta_info)
     images, excluded = [], list(left_out)

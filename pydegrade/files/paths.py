@@ -33,6 +33,12 @@ SIDE_TEXT_BYTES = 2**28
 
 _OUR_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """What an operating system says when not the file, but this process or the machine is at its limit."""
+_FAILING = frozenset(
+    getattr(errno, name)
+    for name in ("EIO", "ESTALE", "ETIMEDOUT", "EREMOTEIO", "ENODEV", "ENXIO")
+    if hasattr(errno, name)
+)
+"""What it says when a disk or a network fails, whatever the file holds."""
 
 
 # ---- showing
@@ -117,6 +123,8 @@ def as_image_error(path: str | os.PathLike[str], error: OSError) -> ImageError:
     error itself, which is raised here."""
     if error.errno in _OUR_FAULT:
         raise error
+    if error.errno in _FAILING:
+        raise OSError(error.errno, error.strerror, display_name(path))
     return ImageError(f"{display_name(path)}: {error.strerror or display_name(str(error))}")
 
 

@@ -23,7 +23,7 @@ from ..errors import ImageError
 from .color import is_srgb, profile_name, profile_problem, to_srgb
 from .formats.info import FormatError, Info
 from .formats.table import FORMATS, Format, recognised
-from .paths import display_name, open_regular
+from .paths import as_image_error, display_name, open_regular
 from .pixels import Pixels
 from .strips import converted
 
@@ -237,7 +237,7 @@ def open_image(
     Raises:
         ImageError: not there, no regular file, no image, damaged header, animated, too large, of a kind that is not
             read. One line.
-        OSError: this process has no more file handles.
+        OSError: this process has no more file handles, or a disk or network fails.
     """
     with open_regular(path) if content is None else BytesIO(content) as stream:
         yield ImageFile(Path(path), stream, max_pixels)
@@ -287,6 +287,8 @@ def _refusals(path: Path) -> Iterator[None]:
     except FormatError as error:
         raise ImageError(f"{display_name(path)}: {error}") from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            as_image_error(path, error)  # raises what the file is not to blame for
         # Damaged files surface as OSError, SyntaxError, ValueError, struct.error, IndexError and more, by format.
         reason = display_name(" ".join(str(error).split())[:200]) or type(error).__name__
         raise ImageError(f"{display_name(path)}: corrupt or truncated ({reason})") from None

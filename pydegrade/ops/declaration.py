@@ -108,6 +108,8 @@ class Op:
             digest of every space that uses the op, so that an address is refused where another version would give
             something else. OpError, one line, where there is no such library.
         concurrent: whether `apply` may run on several images at the same time.
+        used: given the columns, values of those that the op takes otherwise than they are drawn (name -> [N]): what a
+            person's edit of such a column is recorded as.
         switch: the column whose neutral value turns the op off, if one does. A slot of a space that gives other columns
             but not this one is refused, because it would never act.
         switched_on: value of the switch in such a slot instead, where one is what every reader would expect.
@@ -124,6 +126,7 @@ class Op:
     apply: Apply | None = None
     library: Callable[[], str] | None = None
     concurrent: bool = False
+    used: Callable[[Columns], Mapping[str, NDArray[Any]]] | None = None
     switch: str = ""
     switched_on: str | float | None = None
 

@@ -38,10 +38,14 @@ def _neutral(columns: Columns) -> BoolArray:
     return np.asarray(columns["mode"] == MODES.index("off"))
 
 
-def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
+def _used(columns: Columns) -> Mapping[str, NDArray[Any]]:
     # Files have whole qualities, so libjpeg mode rounds what a space draws.
     quality = columns["quality"]
-    quality = np.where(columns["mode"] == _LIBJPEG, np.rint(quality), quality)
+    return {"quality": np.where(columns["mode"] == _LIBJPEG, np.rint(quality), quality)}
+
+
+def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
+    quality = _used(columns)["quality"]
     return {
         "mode": np.ascontiguousarray(columns["mode"], np.int32),
         "quality": np.ascontiguousarray(quality, np.float32),
@@ -71,6 +75,7 @@ OP = Op(
     active=_active,
     neutral=_neutral,
     params=_params,
+    used=_used,
     switch="mode",
     switched_on="libjpeg",
 )

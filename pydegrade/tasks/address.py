@@ -193,10 +193,11 @@ def with_edits(drawn: Rows, changes: Sequence[Sequence[tuple[str, str]]]) -> Row
             if columns.get(name) is drawn.columns.get(name):
                 columns[name] = np.array(drawn.column(name))
             columns[name][row] = value
-    return resolved(_ordered(replace(drawn, columns=columns), orders))
+    changed = _as_used(replace(drawn, columns=columns), drawn)
+    return _sized(resolved(_ordered(changed, orders)), resolved(changed), sorted(orders))
 
 
-def replaced(rows: Rows, before: Rows, changes: Mapping[str, Any]) -> Rows:
+def replaced(rows: Rows, before: Rows, drawn: Rows, changes: Mapping[str, Any]) -> Rows:
     """Resolved rows with other values in some columns, and in the order.
 
     A column that a change brings into effect has the value it was drawn with. A change without effect is not kept.
@@ -204,23 +205,77 @@ def replaced(rows: Rows, before: Rows, changes: Mapping[str, Any]) -> Rows:
     Args:
         rows: B resolved rows.
         before: what `raw` finds behind them.
+        drawn: the same rows as the space draws them.
         changes: by full name, one value or [B] values; `order`: the slots that run, "blur1,resize1", or B such texts.
     """
     columns = dict(before.columns)
     for name, value in changes.items():
         if name != ORDER:
             columns[name] = checked(rows.space.column(name), name, value, len(rows))
-    after = replace(before, columns=columns)
+    after = _as_used(replace(before, columns=columns), drawn)
     if ORDER in changes:
         given = changes[ORDER]
         texts = [given] * len(rows) if isinstance(given, str) else [str(text) for text in given]
         if len(texts) != len(rows):
             raise TaskError(f"order must be one order or {len(rows)} orders, got {len(texts)}")
-        return resolved(_ordered(after, dict(enumerate(texts))))
+        return _sized(resolved(_ordered(after, dict(enumerate(texts)))), resolved(after), range(len(rows)))
     # An order that was changed before stays, for the slots that still run.
     moved = np.nonzero((gated(before).program != rows.program).any(axis=1))[0]
     orders = _merged(rows.take(moved), gated(before).take(moved), gated(after).take(moved)) if len(moved) else []
     return resolved(_ordered(after, dict(zip(moved.tolist(), orders))))
+
+
+def _as_used(rows: Rows, drawn: Rows) -> Rows:
+    """Rows whose values that differ from the draw are those that the ops take: what is recorded of an edit is what runs."""
+    columns = dict(rows.columns)
+    for slot in rows.space.slots:
+        op = find(slot.op)
+        for short, values in (op.used(rows.slot_columns(slot.name)) if op.used else {}).items():
+            name = f"{slot.name}.{short}"
+            given = rows.column(name)
+            other = (given != drawn.column(name)) & (given != values)
+            if other.any():
+                columns[name] = np.where(other, values, given).astype(given.dtype)
+    return replace(rows, columns=columns)
+
+
+def _sized(rows: Rows, before: Rows, changed: Sequence[int]) -> Rows:
+    """The rows, of which those whose order was changed must still end at the LR size.
+
+    Args:
+        rows: after the change.
+        before: the same rows in the order of the space; one that does not end at the LR size itself is not judged.
+        changed: positions.
+    """
+    if not len(changed):
+        return rows
+    after, before = rows.take(list(changed)), before.take(list(changed))
+    ends, final = _end_px(after), rows.space.hr_px // rows.space.scale
+    wrong = (ends != final) & (_end_px(before) == final)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        order = ",".join(after.orders()[row])
+        raise TaskError(
+            f"order: {order or 'no slots'} must end at the LR size, {final} px of the space's {rows.space.hr_px}, got "
+            f"{ends[row]}"
+        )
+    return rows
+
+
+def _end_px(rows: Rows) -> NDArray[np.int64]:
+    """Side of the last image that comes of the space's square crops, px, [B]; -1 where it is none."""
+    space = rows.space
+    height = np.full(len(rows), space.hr_px, np.int64)
+    width, final = height.copy(), height // space.scale
+    for place in range(rows.program.shape[1]):
+        for number, slot in enumerate(space.slots):
+            out_size = find(slot.op).out_size
+            here = np.nonzero(rows.program[:, place] == number)[0]
+            if out_size is None or not len(here):
+                continue
+            values = {name: column[here] for name, column in rows.slot_columns(slot.name).items()}
+            height[here], width[here] = out_size(values, height[here], width[here], final[here], final[here])
+    return np.where(height == width, height, -1)
 
 
 def _merged(edited: Rows, before: Rows, after: Rows) -> list[str]:

@@ -80,7 +80,11 @@ class Space:
         return _Library(components or {}).parsed(Source(text, "space"))
 
     def to_toml(self) -> str:
-        """A TOML text that gives this space; what came from a base stands in it."""
+        """A TOML text that gives this space; what came from a base stands in it.
+
+        A mixture's names its components. Where some are no presets, `Space.loads` takes their texts beside it:
+        `components={part.name: part.to_toml() for part in space.components}`.
+        """
         return self.text
 
     @cached_property
@@ -229,14 +233,19 @@ class _Library:
             return f"given {name}", Source(self.given[name], name)
         if NAME.fullmatch(name) and not name.endswith(".toml"):
             if name not in preset_names():
-                raise fail(f"no preset named {name!r}{nearest(name, preset_names())}")
+                own = (
+                    ""
+                    if asked is None or asked.source.folder is not None
+                    else "; give spaces of your own by components="
+                )
+                raise fail(f"no preset named {name!r}{nearest(name, preset_names())}{own}")
             path = PRESETS / f"{name}.toml"
             return str(path), Source(path.read_text(encoding="utf-8"), path.name)
         path = Path(name)
         if asked is not None:
             folder = asked.source.folder
             if folder is None:
-                raise fail(f"only presets can be named here, got {shown(name)}")
+                raise fail(f"only presets can be named here, got {shown(name)}; give spaces of your own by components=")
             path = folder / name
             if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
                 raise fail(f"a space may name presets and files in its own folder, got {shown(name)}")

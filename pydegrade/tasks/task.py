@@ -62,7 +62,7 @@ class TaskBatch(Rows):
         Raises:
             SpaceError: unknown slot or column. TaskError: a value out of range, or of the wrong count.
         """
-        return self._with(address.replaced(self, self._behind, changes))
+        return self._with(address.replaced(self, self._behind, self._drawn, changes))
 
     @cached_property
     def _drawn(self) -> Rows:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...engine import degrade_list
 from ...errors import TaskError
 from ...native.packed import Layout
+from ...ops.registry import find
 from ...plan import make_plan
 from ...tasks.task import TaskBatch
 
@@ -129,7 +130,8 @@ def dry_run(tasks: TaskBatch, draw_seconds: float, images: int) -> DryRun:
         draw_seconds: that drawing them took.
         images: how many to run.
     Raises:
-        PydegradeError: a task cannot be planned, or gives pixels that are no numbers in [0, 1]; its address is named.
+        PydegradeError: a task cannot be planned, gives pixels that are no numbers in [0, 1], or others when it runs
+            again; its address is named.
     """
     side = tasks.space.hr_px
     for begin in range(0, len(tasks), 256):
@@ -142,11 +144,27 @@ def dry_run(tasks: TaskBatch, draw_seconds: float, images: int) -> DryRun:
     started_s = time.perf_counter()
     results = degrade_list([photograph] * len(few), few)
     seconds = time.perf_counter() - started_s
+    _check_again(photograph, few, results)
     for row, image in enumerate(results):
         low, high = (float(value) for value in torch.aminmax(image))
         if not (low >= 0 and high <= 1):
             raise TaskError(f"{few.addresses[row]}: gives pixels from {low:g} to {high:g}, must lie in [0, 1]")
     return DryRun(len(few), side, 1e3 * draw_seconds / len(tasks), 1e3 * seconds / len(few))
+
+
+def _check_again(photograph: torch.Tensor, tasks: TaskBatch, before: list[torch.Tensor]) -> None:
+    """TaskError unless ops in plain torch give the same pixels again, one task at a time and in another order."""
+    own = [slot.name for slot in tasks.space.slots if find(slot.op).code is None]
+    if not own:
+        return
+    for row in reversed(range(len(tasks))):
+        (again,) = degrade_list([photograph], tasks.take([row]))
+        if not torch.equal(again, before[row]):
+            runs = [name for name in tasks.orders()[row] if name in own and not tasks.neutral(name)[row]]
+            raise TaskError(
+                f"{tasks.addresses[row]}: must give the same pixels whenever it runs, gives others the second time; among "
+                f"{', '.join(runs)} an op draws from something else than its words (pydegrade.ops.generator)"
+            )
 
 
 def made_up_photograph(side_px: int) -> torch.Tensor:
