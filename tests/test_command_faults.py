@@ -265,8 +265,8 @@ def test_images_in_work_share_one_budget_of_memory(run, tmp_path, monkeypatch):
     hold = memory.MemoryBudget.hold
 
     @contextlib.contextmanager
-    def counted(budget: memory.MemoryBudget, needed_bytes: int, name: object) -> Iterator[None]:
-        with hold(budget, needed_bytes, str(name)):
+    def counted(budget: memory.MemoryBudget, needed_bytes: int, name: object, file_bytes: int) -> Iterator[None]:
+        with hold(budget, needed_bytes, str(name), file_bytes):
             assert 300_000 < needed_bytes < 600_000
             with lock:
                 held[0] += 1

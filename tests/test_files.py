@@ -481,9 +481,9 @@ def test_readers_wait_for_the_budget(tmp_path, monkeypatch):
     held: list[int] = []
     real = MemoryBudget.hold
 
-    def hold(self, needed, name):
+    def hold(self, needed, name, file_bytes):
         held.append(needed)
-        return real(self, needed, name)
+        return real(self, needed, name, file_bytes)
 
     monkeypatch.setattr(MemoryBudget, "hold", hold)
     images = find_images([tmp_path])

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from PIL import Image
 
 from pydegrade.errors import ImageError
 from pydegrade.files.formats.table import FORMATS
-from pydegrade.files.memory import BUDGET_BYTES, MemoryBudget, set_limit
+from pydegrade.files.memory import BUDGET_BYTES, BYTES_PER_FILE_BYTE, MemoryBudget, set_limit
 from pydegrade.files.read import read_picture
 
 from .fuzz.images import chunk, png
@@ -187,5 +188,22 @@ def test_what_does_not_fit_the_budget_is_refused_by_name_and_the_limit_of_a_comm
         set_limit(7)
         assert MemoryBudget().total_bytes == 7
     finally:
-        set_limit(BUDGET_BYTES)
+        set_limit(None)
     assert MemoryBudget().total_bytes == BUDGET_BYTES
+
+
+def test_a_photograph_may_take_more_than_the_budget_alone_and_a_small_file_may_not():
+    budget, photograph = MemoryBudget(), BUDGET_BYTES // BYTES_PER_FILE_BYTE + 10**6
+    with budget.hold(BUDGET_BYTES + 10**8, "photo.jpg", photograph):
+        with (
+            pytest.raises(ImageError, match=r"needs 1\.17; raise"),
+            budget.hold(BUDGET_BYTES + 10**8, "small.png", 10**5),
+        ):
+            pass
+        others = threading.Thread(target=lambda: budget.hold(1).__enter__(), daemon=True)
+        others.start()
+        others.join(0.05)
+        assert others.is_alive(), "nothing is worked on beside it"
+    others.join()
+    with pytest.raises(ImageError), MemoryBudget(BUDGET_BYTES).hold(BUDGET_BYTES + 1, "photo.jpg", photograph):
+        pass

@@ -401,7 +401,7 @@ def _opened(image: HrImage, max_pixels: int, memory: MemoryBudget | None, more_p
     with open_image(image.place, max_pixels, content) as file:
         header = file.header
         needed = header.decode_bytes + more_per_px * header.height * header.width
-        with nullcontext() if memory is None else memory.hold(needed, image.place):
+        with nullcontext() if memory is None else memory.hold(needed, image.place, header.file_bytes):
             yield file
 
 

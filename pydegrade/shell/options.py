@@ -97,10 +97,10 @@ OUT_FOLDER = click.Path(path_type=Path, file_okay=False)
 OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def _set_memory_limit(_context: click.Context, _option: click.Parameter, gigabytes: float) -> None:
+def _set_memory_limit(_context: click.Context, _option: click.Parameter, gigabytes: float | None) -> None:
     from ..files.memory import set_limit
 
-    set_limit(round(gigabytes * 1e9))
+    set_limit(None if gigabytes is None else round(gigabytes * 1e9))
 
 
 def max_pixels_option(help_text: str = "Refuse larger images.") -> Callable[[Command], Command]:
@@ -108,12 +108,11 @@ def max_pixels_option(help_text: str = "Refuse larger images.") -> Callable[[Com
     memory = click.option(
         "--max-memory",
         type=Number(high=MOST_GIGABYTES),
-        default=DEFAULT_GIGABYTES,
         metavar="GB",
         expose_value=False,
         callback=_set_memory_limit,
         help="What images in work may take together; an image that needs more is refused.  "
-        f"[default: {DEFAULT_GIGABYTES:.2f}]",
+        f"[default: {DEFAULT_GIGABYTES:.2f}, or 500 times the size of its file]",
     )
     pixels = click.option(
         "--max-megapixels",

@@ -107,7 +107,7 @@ def apply_tasks(sources: Sequence[Path], out: Path, request: ApplyRequest, force
             with open_image(item.path, request.max_pixels) as file:
                 header = file.header
                 needed = memory_of_one(header.height, header.width, tasks.take(rows), request.with_target)
-                with budget.hold(max(header.decode_bytes, needed), item.path):
+                with budget.hold(max(header.decode_bytes, needed), item.path, header.file_bytes):
                     return made(item, rows, file)
 
         def made(item: Item, rows: NDArray[np.int64], file: ImageFile) -> Iterable[str]:

@@ -172,7 +172,7 @@ def _resized(path: Path, request: ResizeRequest, budget: MemoryBudget) -> tuple[
             )
         result_bytes = round(header.array_bytes * request.scale**2)
         needed = max(header.decode_bytes, header.array_bytes + RESULT_COPIES * result_bytes)
-        with budget.hold(needed, path):
+        with budget.hold(needed, path, header.file_bytes):
             return _encoded(file.decode().opaque(), path, request)
 
 

@@ -43,7 +43,9 @@ def estimate_images(
         with open_image(item.path, max_pixels) as file:
             header = file.header
             floats = 3 * 4 * header.height * header.width
-            with MemoryBudget().hold(max(header.decode_bytes, header.array_bytes + floats), item.path):
+            with MemoryBudget().hold(
+                max(header.decode_bytes, header.array_bytes + floats), item.path, header.file_bytes
+            ):
                 decoded = file.decode().rgb8()
         image = to_float(decoded.array)[None].to(device)
         if min(image.shape[-2:]) < LEAST_PX:

@@ -144,7 +144,7 @@ def _upscaled(
         header = file.header
         # The picture, and its channels in floats, before and after they are divided; what the network takes comes on top.
         floats = 4 * header.height * header.width * max(header.channels, 3)
-        with MemoryBudget().hold(max(header.decode_bytes, header.array_bytes + 2 * floats), path):
+        with MemoryBudget().hold(max(header.decode_bytes, header.array_bytes + 2 * floats), path, header.file_bytes):
             picture = file.decode()
     device = next(net.parameters()).device
     cast = (
