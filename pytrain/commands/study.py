@@ -44,7 +44,7 @@ def conflict(
     \b
     Examples:
       pytrain study conflict configs/tgsr_tiny.toml --tasks 24
-      torchrun --nproc-per-node=8 -m pytrain study conflict configs/tgsr_paper.toml
+      torchrun --nproc-per-node=8 -m pytrain study conflict tgsr.toml
     """
     from ..errors import PytrainError
 
