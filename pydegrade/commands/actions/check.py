@@ -154,7 +154,7 @@ def dry_run(tasks: TaskBatch, draw_seconds: float, images: int) -> DryRun:
 
 def _check_again(photograph: torch.Tensor, tasks: TaskBatch, before: list[torch.Tensor]) -> None:
     """TaskError unless ops in plain torch give the same pixels again, one task at a time and in another order."""
-    own = [slot.name for slot in tasks.space.slots if find(slot.op).code is None]
+    own = [slot.name for slot in tasks.space.slots if find(slot.op).apply is not None]
     if not own:
         return
     for row in reversed(range(len(tasks))):
