@@ -39,6 +39,10 @@ class _Unfit:
             raise RuntimeError("operator torchvision::nms does not exist")
 
 
+OPTIONAL_MODULES = ("pydegrade.transforms.albumentations", "pydegrade.transforms.torchvision")
+"""Modules that need a package which is not in the extra `dev`, and whose absence is an error of one line."""
+
+
 def preload() -> None:
     """Import what commands import lazily, so that children do not do it once each."""
     # The same on every machine, whatever is installed there.
@@ -56,8 +60,9 @@ def preload() -> None:
         "cv2",
     ):
         importlib.import_module(name)
-    for module in list(_own_modules()):
-        importlib.import_module(module)
+    for module in _own_modules():
+        if module not in OPTIONAL_MODULES:
+            importlib.import_module(module)
     tiny_model()
     task_address()
 
