@@ -1,15 +1,21 @@
 """TGSR against plain fine-tuning at equal iterations: `python -m benchmarks.demo_tgsr`.
 
-Trains a small network on the whole space, finds the tasks that it does not master, groups them (`pytrain group`), and
-then fine-tunes it four ways, over several seeds: with the groups as published, with the groups and half of the samples
-from the whole space, plainly on the whole space, and with random groups of the same sizes. Every result is measured on
-crops that took no part in training or grouping. Unfinished work goes on when the command is given again.
+Trains a small network on the whole space, measures how far it is from networks of single tasks (the paper's study), finds
+the tasks that it does not master, groups them (`pytrain group`), and fine-tunes it in several ways, over several seeds:
+
+- `tgsr`, `half`: with the groups as published, and with half of the samples from the whole space;
+- `plain`: on the whole space; `random`: groups of the same sizes from all scored tasks;
+- `shuffled`, `one`, `unsatisfactory`: the controls that tell grouping from drawing some tasks more often. The tasks of all
+  groups in groups of the same sizes but by chance, as one group, and all unsatisfactory tasks as one. Of all three the
+  whole space gets the share of the samples that it has with the groups.
+
+Every result is measured on crops that took no part in training or grouping. Unfinished work goes on when the command is
+given again.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,23 +23,27 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import pydegrade
-from benchmarks.quiet import quiet
+from benchmarks.result_files import Result, spending, spent, trained, write_result
 from pytrain.config.config import Config, load
+from pytrain.evaluation.intervals import bootstrap
 from pytrain.files.checkpoint import load_model
 from pytrain.files.digested_toml import write_record
+from pytrain.grouping.conflict import THRESHOLDS_DB, figure, read_conflict, run_conflict, study_run
 from pytrain.grouping.inputs import validation_crops
 from pytrain.grouping.report import write_report
 from pytrain.grouping.run import GroupingRun, open_grouping
 from pytrain.grouping.runner import run_stages
 from pytrain.grouping.scoring import Scorer
 from pytrain.methods.groups import Group, groups_record, read_groups
-from pytrain.training import loop
 from pytrain.training.precision import PLAIN
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "tgsr_tiny.toml"
-ARMS = ("tgsr", "half", "plain", "random")
+ARMS = ("tgsr", "half", "plain", "random", "shuffled", "one", "unsatisfactory")
+CONFLICT = "conflict study"
+"""What result files call the tasks of the study."""
 FRESH_SEED = 10**9
 """Seed of the tasks that stand for the whole space in the final measurement: none of them was trained or scored on."""
 SHOWN_FRESH = 40
@@ -49,6 +59,11 @@ REST = 40
 @click.option("--steps", type=click.IntRange(1), default=600, show_default=True, help="Of each fine-tuning.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
+@click.option(
+    "--crops", type=click.IntRange(1), default=24, show_default=True, help="Crops that results are measured on."
+)
+@click.option("--conflict-tasks", type=click.IntRange(1), default=24, show_default=True, help="Of the paper's study.")
+@click.option("--conflict-steps", type=click.IntRange(1), default=1000, show_default=True, help="On each of them.")
 @click.option("--set", "overrides", multiple=True, help="Change an option of configs/tgsr_tiny.toml.")
 def main(
     out: Path,
@@ -59,6 +74,9 @@ def main(
     steps: int,
     seeds: int,
     workers: int,
+    crops: int,
+    conflict_tasks: int,
+    conflict_steps: int,
     overrides: tuple[str, ...],
 ) -> None:
     """Show what TGSR's groups are worth on this machine, or that they are worth nothing."""
@@ -67,21 +85,48 @@ def main(
     model = pretrained or trained_network(config, out, pretrain_steps)
     config = replace(config, train=replace(config.train, pretrained=str(model)))
     grouping = open_grouping(config, workers)
-    run_stages(grouping, say=click.echo)
+    study = study_run(grouping, conflict_tasks, conflict_steps)
+    if not (study.folder / "done.json").exists():
+        with spending(study.folder):
+            run_conflict(study, click.echo)
+    figure(read_conflict(study.path("conflict.toml")), study.path("conflict.png"))
+    if not (out / "grouping" / "done.json").exists():
+        with spending(out / "grouping"):
+            run_stages(grouping, say=click.echo)
     for path in write_report(grouping)[:1]:
         click.echo(f"report   {path}")
 
-    random_groups(grouping)
-    nets = {("start", 0): model, ("joint", 0): grouping.path("joint1.safetensors")}
+    control_groups(grouping)
+    nets = {("start", "-"): model, ("joint", "-"): grouping.path("joint1.safetensors")}
     for seed in range(seeds):
         for arm in ARMS:
-            nets[arm, seed] = fine_tuned(grouping, out, arm, seed, steps)
+            nets[arm, str(seed)] = fine_tuned(grouping, out, arm, seed, steps)
             click.echo(f"trained  {arm}, seed {seed}")
-    scores = measured(grouping, nets)
-    (out / "scores.json").write_text(json.dumps(scores, indent=1))
-    text = table(scores, seeds)
-    (out / "table.md").write_text(text)
-    click.echo(text)
+    result = measured(grouping, nets, out, crops)
+    given = [f"--hr {Path(path).name}" for path in hr] + [f"--validation {Path(path).name}" for path in validation]
+    given += [f"--steps {steps}", f"--seeds {seeds}", *(f"--set {override}" for override in overrides)]
+    found = read_conflict(study.path("conflict.toml"))
+    result = replace(
+        result,
+        command=f"python -m benchmarks.demo_tgsr {' '.join(given)}",
+        settings={
+            "seeds": seeds, "steps": steps, "pretrain_steps": pretrain_steps, "crops": crops,
+            "conflict_steps": conflict_steps, "hr": [Path(path).name for path in hr],
+            "validation": [Path(path).name for path in validation], "overrides": list(overrides),
+        },
+        items={**result.items, CONFLICT: list(found.addresses)},
+        values={
+            **result.values,
+            CONFLICT: {
+                name: {"-": [round(value, 4) for value in values.tolist()]}
+                for name, values in (("start", found.before_db), ("alone", found.after_db))
+            },
+        },
+        **spent(out),
+    )  # fmt: skip
+    write_result(result, out / "tgsr.json")
+    click.echo("\n\n".join(write(result) for write in (conflict_table, table, controls)))
+    click.echo(f"{result.seconds:.0f} s of processor; {out / 'tgsr.json'}")
 
 
 def base_config(out: Path, hr: tuple[str, ...], validation: tuple[str, ...], overrides: tuple[str, ...]) -> Config:
@@ -108,57 +153,55 @@ def trained_network(config: Config, out: Path, steps: int) -> Path:
         schedule=ScheduleConfig("cosine", warmup_steps=100, floor=0.2),
         train=replace(config.train, pretrained="", ema_decay=0.0),
     )
-    return fitted(run)
+    return trained(run)
 
 
 def fine_tuned(grouping: GroupingRun, out: Path, arm: str, seed: int, steps: int) -> Path:
     """The pretrained network after some steps of one arm."""
     from pytrain.methods.realesrgan import RealesrnetOptions
 
+    groups = read_groups(grouping.method.groups, grouping.space, ("groups",)).groups
+    whole = 1 / (1 + len(groups))  # what the whole space gets beside the groups
+
+    def of(name: str, **changes: Any) -> Any:
+        return replace(grouping.method, groups=str(grouping.path(name)), **changes)
+
     methods: dict[str, Any] = {
         "tgsr": grouping.method,
         "half": replace(grouping.method, whole_share=0.5),
         "plain": RealesrnetOptions(),
-        "random": replace(grouping.method, groups=str(grouping.path("random.toml"))),
+        "random": of("random.toml"),
+        "shuffled": of("shuffled.toml"),
+        "one": of("one.toml", whole_share=whole),
+        "unsatisfactory": of("unsatisfactory.toml", whole_share=whole),
     }
     # Seeds away from that of the scores' crops.
     name = f"{arm}_{seed}"
     run = replace(grouping.config.run, name=name, out=str(out / "arms" / name), steps=steps, seed=100 + seed)
-    return fitted(replace(grouping.config, run=run, method=methods[arm]))
+    return trained(replace(grouping.config, run=run, method=methods[arm]))
 
 
-def fitted(config: Config) -> Path:
-    """Train, or go on, or find it done; the model file."""
-    folder = Path(config.run.out)
-    model = folder / "models" / "last.safetensors"
-    if not (folder / "done").exists():
-        resume = "auto" if list(folder.glob("states/step_*.safetensors")) else None
-        if loop.fit(config, resume=resume, log=quiet).interrupted:
-            raise click.Abort
-        (folder / "done").touch()
-    return model
+def control_groups(grouping: GroupingRun) -> None:
+    """random.toml: groups of the same sizes from all scored tasks. shuffled.toml: the groups' own tasks, dealt out by
+    chance to groups of the same sizes. one.toml: all of them as one group."""
+    groups = read_groups(grouping.method.groups, grouping.space, ("groups",)).groups
+    sizes = [len(group.tasks) for group in groups]
+    own = pydegrade.TaskBatch.concat([group.tasks for group in groups])
+    everything = pydegrade.TaskBatch.load(grouping.path("tasks.npz"))
+    for name, tasks, parts in (("random", everything, sizes), ("shuffled", own, sizes), ("one", own, [sum(sizes)])):
+        drawn = pydegrade.native.rng.named_uniform(grouping.options.seed, tasks.indices, f"demo.{name}")
+        order, begin, made = np.argsort(drawn, kind="stable"), 0, []
+        for number, size in enumerate(parts, 1):
+            made.append(Group(f"G{number}", "for comparison", tasks.take(order[begin : begin + size]), {}))
+            begin += size
+        record = groups_record("groups", {"network": grouping.network}, grouping.space, grouping.net, made)
+        write_record(grouping.path(f"{name}.toml"), record, "Groups for comparison, see benchmarks/demo_tgsr.py.")
 
 
-def random_groups(grouping: GroupingRun) -> None:
-    """random.toml: groups of the same sizes, from all scored tasks."""
-    found = read_groups(grouping.method.groups, grouping.space, ("groups",))
-    tasks = pydegrade.TaskBatch.load(grouping.path("tasks.npz"))
-    order = np.argsort(
-        pydegrade.native.rng.named_uniform(grouping.options.seed, tasks.indices, "demo.random"), kind="stable"
-    )
-    groups, begin = [], 0
-    for group in found.groups:
-        rows = order[begin : begin + len(group.tasks)]
-        groups.append(Group(group.name, "drawn at random", tasks.take(rows), {}))
-        begin += len(rows)
-    record = groups_record("groups", {"network": grouping.network}, grouping.space, grouping.net, groups)
-    write_record(grouping.path("random.toml"), record, "Groups of the same sizes, drawn at random, for comparison.")
-
-
-def measured(grouping: GroupingRun, nets: dict[tuple[str, int], Path]) -> dict[str, dict[str, list[float]]]:
-    """PSNR per set of tasks and network: {"G1": {"plain_0": [dB per task], ...}}; crops that grouping did not see."""
+def measured(grouping: GroupingRun, nets: dict[tuple[str, str], Path], out: Path, crops_count: int) -> Result:
+    """PSNR of every network on every task, mean over crops that grouping did not see."""
     options = grouping.options
-    crops = validation_crops(options.validation_hr, options.validation_crops, options.validation_px, options.seed + 1)
+    crops = validation_crops(options.validation_hr, crops_count, options.validation_px, options.seed + 1)
     found = read_groups(grouping.method.groups, grouping.space, ("groups",))
     worst = read_groups(grouping.path("unsatisfactory.toml"), grouping.space, ("unsatisfactory",)).groups[0].tasks
     everything = pydegrade.TaskBatch.load(grouping.path("tasks.npz"))
@@ -167,41 +210,72 @@ def measured(grouping: GroupingRun, nets: dict[tuple[str, int], Path]) -> dict[s
     sets["all unsatisfactory"] = worst
     sets["satisfactory"] = satisfied
     sets["fresh draws (G0)"] = pydegrade.sample(grouping.space, FRESH_SEED, range(SHOWN_FRESH))
-    scores: dict[str, dict[str, list[float]]] = {}
+    torch.set_num_threads(1)
+    values: dict[str, Any] = {}
     for name, tasks in sets.items():
-        scorers = {
-            f"{arm}_{seed}": Scorer(load_model(path).net, tasks, crops, crops, grouping.tune, PLAIN)
-            for (arm, seed), path in nets.items()
-        }
-        scores[name] = {key: [] for key in scorers}
-        torch.set_num_threads(1)
-        for row in range(len(tasks)):
-            lr, wanted = next(iter(scorers.values())).validation_pair(row)
-            for key, scorer in scorers.items():
-                scores[name][key].append(scorer.psnr(lr, wanted))
-    return scores
+        path = out / "measured" / name / "values.json"
+        if not path.with_name("done.json").exists():
+            with spending(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(_psnr(grouping, nets, tasks, crops)))
+        values[name] = json.loads(path.read_text())
+    items = {name: list(tasks.addresses) for name, tasks in sets.items()}
+    return Result("tgsr", "", "", {}, "dB", items, values)
 
 
-def table(scores: dict[str, dict[str, list[float]]], seeds: int) -> str:
-    """Markdown: PSNR at the start, the change by the joint fine-tuning, and of each arm: mean over seeds, least and
-    largest."""
-    heads = [*ARMS, *(f"{one} - {other}" for one in ("tgsr", "half") for other in ("plain", "random"))]
-    lines = ["| tasks | number | start, dB | joint | " + " | ".join(heads) + " |"]
-    lines.append("| --- " * (4 + len(heads)) + "|")
-    for name, found in scores.items():
-        start = statistics.fmean(found["start_0"])
-        joint = statistics.fmean(found["joint_0"]) - start
-        means = {arm: [statistics.fmean(found[f"{arm}_{seed}"]) for seed in range(seeds)] for arm in ARMS}
-        cells = [_spread([value - start for value in means[arm]]) for arm in ARMS]
-        for one in ("tgsr", "half"):
-            for other in ("plain", "random"):
-                cells.append(_spread([mine - theirs for mine, theirs in zip(means[one], means[other])]))
-        lines.append(f"| {name} | {len(found['start_0'])} | {start:.2f} | {joint:+.3f} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def _psnr(grouping: GroupingRun, nets: dict[tuple[str, str], Path], tasks: Any, crops: Any) -> Any:
+    """{arm: {seed: [dB per task]}}"""
+    scorers = {
+        key: Scorer(load_model(path).net, tasks, crops, crops, grouping.tune, PLAIN) for key, path in nets.items()
+    }
+    values: dict[str, dict[str, list[float]]] = {}
+    for row in range(len(tasks)):
+        lr, wanted = next(iter(scorers.values())).validation_pair(row)
+        for (arm, seed), scorer in scorers.items():
+            psnr = round(scorer.psnr(lr, wanted), 4)
+            values.setdefault(arm, {}).setdefault(seed, []).append(psnr)
+    return values
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.fmean(values):+.3f} ({min(values):+.3f} to {max(values):+.3f})"
+def task_sets(result: Result) -> list[str]:
+    """The sets that arms are measured on."""
+    return [name for name in result.items if name != CONFLICT]
+
+
+def conflict_table(result: Result) -> str:
+    """Shares of the tasks that gain more than the thresholds by a network of their own."""
+    distance = _distances(result)
+    low, middle, high = np.quantile(distance, (0, 0.5, 1))
+    lines = ["| PSNR distance | share of the tasks [95 % over tasks] |", "|---|---|"]
+    for threshold in THRESHOLDS_DB:
+        share = bootstrap(distance > threshold)
+        lines.append(f"| above {threshold:g} dB | {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] |")
+    lines.append(f"| least, median, largest | {low:+.2f}, {middle:+.2f}, {high:+.2f} dB, {len(distance)} tasks |")
+    return "\n".join(lines)
+
+
+def _distances(result: Result) -> NDArray[np.float64]:
+    arms = result.values[CONFLICT]
+    return np.array(arms["alone"]["-"]) - np.array(arms["start"]["-"])
+
+
+def table(result: Result) -> str:
+    """Change from the start by arm, with intervals over tasks."""
+    lines = ["| tasks | number | start, dB | joint | " + " | ".join(ARMS) + " |", "|---" * (4 + len(ARMS)) + "|"]
+    for name in task_sets(result):
+        cells = [result.minus(name, arm, "start").over_items() for arm in ("joint", *ARMS)]
+        lines.append(f"| {name} | {len(result.items[name])} | {result.mean(name, 'start'):.2f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def controls(result: Result) -> str:
+    """The published arm minus every other, with intervals over tasks and ranges over seeds."""
+    rivals = [arm for arm in ARMS if arm != "tgsr"]
+    lines = ["| tasks | " + " | ".join(f"tgsr - {arm}" for arm in rivals) + " |", "|---" * (1 + len(rivals)) + "|"]
+    for name in task_sets(result):
+        found = [result.minus(name, "tgsr", arm) for arm in rivals]
+        lines.append(f"| {name} | " + " | ".join(f"{one.over_items()}; {one.over_seeds()}" for one in found) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import demo_eco
+from benchmarks import demo_eco, demo_mzsr, demo_tgsr
 from benchmarks.result_files import RESULTS, Result, read_result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +22,14 @@ MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(\n<!-- end of table -->)
 TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "eco": ("eco", demo_eco.table),
     "eco-origin": ("eco", lambda result: f"{origin(result)}\n\n{demo_eco.summary(result)}"),
+    "mzsr": ("mzsr", demo_mzsr.table),
+    "mzsr-differences": ("mzsr", demo_mzsr.differences),
+    "mzsr-rates": ("mzsr", demo_mzsr.rates),
+    "mzsr-origin": ("mzsr", lambda result: origin(result)),
+    "tgsr": ("tgsr", demo_tgsr.table),
+    "tgsr-controls": ("tgsr", demo_tgsr.controls),
+    "tgsr-conflict": ("tgsr", demo_tgsr.conflict_table),
+    "tgsr-origin": ("tgsr", lambda result: origin(result)),
 }
 """Name in a document: study, and what writes the table from it."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.measure import machine
+from benchmarks.measure import busy_s, machine
 from benchmarks.quiet import quiet
 from pytrain.config.config import Config
 from pytrain.evaluation.intervals import Interval, bootstrap
@@ -152,9 +151,9 @@ def trained(config: Config) -> Path:
 @contextmanager
 def spending(folder: Path) -> Iterator[None]:
     """Note in a folder's done.json what the work cost, in processor seconds, and which commit did it."""
-    begin_s = time.process_time()
+    begin_s = busy_s()
     yield
-    part = {"seconds": round(time.process_time() - begin_s, 1), "commit": machine(1)["commit"]}
+    part = {"seconds": round(busy_s() - begin_s, 1), "commit": machine(1)["commit"]}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "done.json").write_text(json.dumps(part))
 

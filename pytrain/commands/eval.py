@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the tasks of --space.")
 @click.option("--scale", type=click.IntRange(1, 8), help="Needed where only baselines are measured without CONFIG.")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Such as y-uint8 or rgb-uint8-border0.")
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME",
+    help="A perceptual metric of pyiqa: lpips, dists, niqe, musiq; lpips=FILE takes its weights from a file. May be "
+    "repeated.",
+)  # fmt: skip
 @click.option("--per-image", is_flag=True, help="A line for every image.")
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Also write all numbers here."
@@ -55,6 +60,7 @@ def command(
     seed: int,
     scale: int | None,
     protocols: tuple[str, ...],
+    metrics: tuple[str, ...],
     per_image: bool,
     json_path: Path | None,
     folder: Path | None,
@@ -72,6 +78,7 @@ def command(
       pytrain eval configs/quickstart.toml
       pytrain eval --hr Set5 --model edsr.pth --model bicubic
       pytrain eval --hr Set5 --model x4.pth --space realesrgan-x4 --json s.json
+      pytrain eval --hr Set5 --model x4.pth --metric lpips --metric niqe
     """
     from pydegrade.shell import check_file, write_file
 
@@ -95,7 +102,7 @@ def command(
         if config_path is None
         else of_config(load_config(config_path, overrides), models, str(config_path))
     )
-    results = measure(request.changed(protocols, tile_px, overlap_px), where, folder)
+    results = measure(request.changed(protocols, tile_px, overlap_px, metrics), where, folder)
     say(table(results, per_image).removesuffix("\n"))
     if json_path is not None:
         write_file(json_path, ("[" + ",\n".join(result.to_json().rstrip() for result in results) + "]\n").encode())

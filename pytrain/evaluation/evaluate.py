@@ -20,10 +20,12 @@ from ..errors import ConfigError
 from ..nets import channels_of
 from .adapt import adapt, kernel_of
 from .infer import NotFiniteError, upscale
+from .perceptual import Metric, open_metrics
+from .perceptual import measured as perceived
 from .results import EvalResult, SetResult
 from .sets import EvalPair, EvalSet
 from .settings import Baseline, EvaluateConfig, protocol_of
-from .strips import STRIP_PX, as_pixels, file_stem, strip
+from .strips import STRIP_PX, as_pixels, file_stem, strip, three_channels
 
 
 def evaluate(
@@ -60,14 +62,16 @@ def evaluate(
     done = 0
     results = []
     training = [module for module in net.modules() if module.training] if isinstance(net, nn.Module) else []
+    metrics = open_metrics(config.perceptual, _device_of(net))
     try:
         if isinstance(net, nn.Module):
             net.eval()
         for eval_set in sets:
             protocols = [protocol_of(name, eval_set.scale, eval_set.channels) for name in config.protocols]
             own = _for_task(net, eval_set.config.task)
-            _check(own, eval_set, protocols)
+            _check(own, eval_set, protocols, metrics)
             measured: list[list[Score]] = []
+            perceptual: list[list[Score]] = []
             rows: list[SheetRow] = []
             for position, pair in enumerate(eval_set.pairs()):
                 if own == "bicubic-y-double":
@@ -84,6 +88,7 @@ def evaluate(
                             f"{label}: the result for {eval_set.name}/{pair.name} is not finite (NaN or infinity)"
                         )
                     measured.append(_measured(image, pair, protocols))
+                    perceptual.append(_perceived(image, pair, metrics))
                     if folder is not None and len(rows) < config.save_images:
                         pixels = as_pixels(image)
                         write_image(folder / eval_set.name / f"{file_stem(pair.name)}.png", pixels)
@@ -105,6 +110,8 @@ def evaluate(
                     tuple(image.name for image in eval_set.hr.images),
                     tuple(_joined([scores[number] for scores in measured]) for number in range(2 * len(protocols))),
                     eval_set.reference,
+                    tuple(_joined([scores[number] for scores in perceptual]) for number in range(len(metrics))),
+                    tuple(metric.name for metric in metrics if metric.lower_is_better),
                 )
             )
     finally:
@@ -125,7 +132,14 @@ def _for_task(net: nn.Module | Baseline, task: str) -> nn.Module | Baseline:
     return one_task(task)
 
 
-def _check(net: nn.Module | Baseline, eval_set: EvalSet, protocols: Sequence[Protocol]) -> None:
+def _device_of(net: nn.Module | str) -> torch.device:
+    weights = next(net.parameters(), None) if isinstance(net, nn.Module) else None
+    return torch.device("cpu") if weights is None else weights.device
+
+
+def _check(
+    net: nn.Module | Baseline, eval_set: EvalSet, protocols: Sequence[Protocol], metrics: Sequence[Metric] = ()
+) -> None:
     """The network or baseline suits the set."""
     if isinstance(net, nn.Module):
         if channels_of(net) != eval_set.channels:
@@ -142,6 +156,8 @@ def _check(net: nn.Module | Baseline, eval_set: EvalSet, protocols: Sequence[Pro
         wrong = [protocol for protocol in protocols if protocol.channel != "y"]
         if wrong:
             raise ConfigError(f"evaluate: bicubic-y-double has luma only, got protocol {wrong[0]}; use bicubic")
+        if metrics:
+            raise ConfigError(f"evaluate: bicubic-y-double has luma only, got metric {metrics[0].name}; use bicubic")
     elif net != "bicubic":
         raise ConfigError(f"evaluate: model must be a network, 'bicubic' or 'bicubic-y-double', got {net!r}")
 
@@ -178,6 +194,13 @@ def _measured(image: Tensor, pair: EvalPair, protocols: Sequence[Protocol]) -> l
         return [Score(math.nan, name, (math.nan,)) for name in names]
     hr = torch.from_numpy(pair.hr[None] if pair.hr.ndim == 2 else np.ascontiguousarray(pair.hr.transpose(2, 0, 1)))
     return [measure(image, hr, protocol) for protocol in protocols for measure in (psnr, ssim)]
+
+
+def _perceived(image: Tensor, pair: EvalPair, metrics: Sequence[Metric]) -> list[Score]:
+    """Each metric of pyiqa; images of a single channel as gray RGB."""
+    hr = torch.from_numpy(np.ascontiguousarray(three_channels(pair.hr).transpose(2, 0, 1)))[None].float() / 255
+    found = [perceived(metric, image[None].expand(-1, 3, -1, -1), hr) for metric in metrics]
+    return [Score(value, metric.protocol, (value,)) for value, metric in zip(found, metrics)]
 
 
 def _joined(scores: Sequence[Score]) -> Score:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydegrade.images.metrics import Score
 
+from .perceptual import metric_name
 from .sets import EvalSet
 from .settings import EvaluateConfig, Reference, protocol_of
 
@@ -25,6 +26,8 @@ class SetResult:
         images: their names.
         reference: what results were compared with.
         scores: PSNR and SSIM of each protocol in turn; their `values` follow `images`. NaN where the network gave NaN.
+        perceptual: of each metric of pyiqa that was asked for, likewise.
+        lower_is_better: names of those whose smaller value is the better one.
     """
 
     name: str
@@ -33,6 +36,8 @@ class SetResult:
     images: tuple[str, ...]
     scores: tuple[Score, ...]
     reference: Reference = "hr"
+    perceptual: tuple[Score, ...] = ()
+    lower_is_better: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,14 @@ class EvalResult:
             for number, score in enumerate(one.scores):
                 kind = score.protocol.partition("-")[0]
                 values[f"{one.name}/{kind if number < 2 else score.protocol}"] = score.value
+            for score in one.perceptual:
+                values[f"{one.name}/{score.protocol.partition('-')[0]}"] = score.value
         return MappingProxyType(values)
+
+    @property
+    def lower_is_better(self) -> frozenset[str]:
+        """Those names of `scores` whose smaller value is the better one."""
+        return frozenset(f"{one.name}/{name}" for one in self.sets for name in one.lower_is_better)
 
     def table(self, per_image: bool = False) -> str:
         """The scores as text; with `per_image` a line for every image as well."""
@@ -71,6 +83,11 @@ class EvalResult:
                     {"protocol": score.protocol, "value": score.value, "values": list(score.values)}
                     for score in one.scores
                 ],
+                "perceptual": [
+                    {"protocol": score.protocol, "value": score.value, "values": list(score.values)}
+                    for score in one.perceptual
+                ],
+                "lower_is_better": list(one.lower_is_better),
             }
             for one in self.sets
         ]
@@ -87,6 +104,11 @@ class EvalResult:
                 tuple(one["images"]),
                 tuple(Score(score["value"], score["protocol"], tuple(score["values"])) for score in one["measured"]),
                 one["reference"],
+                tuple(
+                    Score(score["value"], score["protocol"], tuple(score["values"]))
+                    for score in one.get("perceptual", ())
+                ),
+                tuple(one.get("lower_is_better", ())),
             )
             for one in values["sets"]
         )
@@ -112,6 +134,27 @@ def table(results: Sequence[EvalResult], per_image: bool = False) -> str:
                     rows.append((one.name, image, one.degradation, model, *values, protocol))
                 values = f"{first.value:.2f}", f"{second.value:.4f}"
                 rows.append((one.name, str(len(one.images)), one.degradation, model, *values, protocol))
+    return _aligned(rows) + _perceptual_table(results, per_image)
+
+
+def _perceptual_table(results: Sequence[EvalResult], per_image: bool) -> str:
+    """The metrics of pyiqa, a row for each; nothing where none was asked for."""
+    rows = [("set", "images", "degradation", "model", "metric", "value", "better", "protocol")]
+    for name in dict.fromkeys(one.name for result in results for one in result.sets):
+        found = [(result.model, one) for result in results for one in result.sets if one.name == name]
+        for number in range(max(len(one.perceptual) for _, one in found)):
+            for model, one in found:
+                score = one.perceptual[number]
+                metric, _, protocol = score.protocol.partition("-")
+                better = "lower" if metric in one.lower_is_better else "higher"
+                head, tail = (one.degradation, model, metric), (better, f"{protocol} against {one.reference}")
+                for image, value in zip(one.images, score.values) if per_image else ():
+                    rows.append((one.name, image, *head, f"{value:.4f}", *tail))
+                rows.append((one.name, str(len(one.images)), *head, f"{score.value:.4f}", *tail))
+    return _aligned(rows) if len(rows) > 1 else ""
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "".join("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() + "\n" for row in rows)
 
@@ -123,4 +166,5 @@ def score_names(config: EvaluateConfig, sets: Sequence[EvalSet]) -> list[str]:
         protocols = [protocol_of(name, one.scale, one.channels) for name in config.protocols]
         names += [f"{one.name}/{kind}" for kind in ("psnr", "ssim")]
         names += [f"{one.name}/{kind}-{protocol}" for protocol in protocols[1:] for kind in ("psnr", "ssim")]
+        names += [f"{one.name}/{metric_name(text)}" for text in config.perceptual]
     return names

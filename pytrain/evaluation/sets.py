@@ -25,6 +25,7 @@ from pydegrade.images.metrics import SSIM_WINDOW_PX
 from ..data.source import chosen, find_partners, size_factor
 from ..errors import ConfigError, DataError, nearest, one_line
 from .adapt import kernel_of
+from .perceptual import check_metrics
 from .settings import EvalSetConfig, EvaluateConfig, Reference, protocol_of
 
 HELD_BYTES = 2**28
@@ -115,6 +116,7 @@ def open_sets(
         ConfigError: a space of another scale, no such image or task, a crop that is no multiple of the scale.
         DataError: nothing usable, partners missing or of another size, an image too small to measure. One line.
     """
+    check_metrics(config.perceptual)
     opened = []
     for one in config.sets:
         if one.task and one.task not in task_scales:

@@ -76,6 +76,11 @@ class EvaluateConfig:
         ("y-uint8",),
         "channel (y, rgb) and rounding (uint8, double, unrounded); border: the scale, or -borderN behind it",
     )
+    perceptual: Texts = option(
+        (),
+        "metrics of pyiqa beside PSNR and SSIM, on RGB rounded to 8 bits: lpips, dists, niqe, musiq; lpips=FILE takes its "
+        "weights from a file",
+    )
     save_images: int = option(0, "images per set of which results and before-and-after strips are written", ge=0)
     tile_px: int = option(
         1024, "lr images with a longer side are run in tiles of this side; 0: always whole", "px", ge=0, le=2**20

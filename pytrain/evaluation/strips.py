@@ -26,6 +26,11 @@ def as_pixels(image: Tensor) -> Pixels:
     return to_uint8(torch.nan_to_num(image, nan=0.0, posinf=1.0, neginf=0.0).expand(3, -1, -1))
 
 
+def three_channels(image: Pixels) -> Pixels:
+    """[H, W, 3] of an image that may have a single channel, [H, W]."""
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+
+
 def file_stem(name: str) -> str:
     """A file name for an image's result, from a name that may hold folders."""
     return str(Path(name).with_suffix("")).replace("/", "_").replace("\\", "_")
@@ -33,7 +38,7 @@ def file_stem(name: str) -> str:
 
 def strip(pair: EvalPair, result: Pixels, scale: int, label: str) -> SheetRow:
     """Bicubic, the network and HR side by side, where bicubic is farthest from HR."""
-    hr = pair.hr if pair.hr.ndim == 3 else np.repeat(pair.hr[..., None], 3, axis=2)
+    hr = three_channels(pair.hr)
     bicubic = np.asarray(imresize(pair.lr, scale))[..., :3]
     bicubic = bicubic if bicubic.shape[2] == 3 else np.repeat(bicubic, 3, axis=2)
     top, left = _worst_square(bicubic, hr)

@@ -91,7 +91,7 @@ NO_BEST = (
 
 
 def best_by(config: Config, method: Method, scores: Sequence[str]) -> str:
-    """The score whose highest value decides which model is kept as the best; "" where none does.
+    """The score whose best value decides which model is kept as the best; "" where none does.
 
     Args:
         config: `checkpoint.keep_best` names one of `scores`, or nothing.

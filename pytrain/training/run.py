@@ -250,7 +250,8 @@ def _keep_best(run: Run, state: TrainState, result: EvalResult) -> None:
     if not wanted:
         return
     score = result.scores[wanted]
-    if score > state.best.get(wanted, -math.inf):
+    sign = -1 if wanted in result.lower_is_better else 1
+    if sign * score > sign * state.best.get(wanted, -sign * math.inf):
         state.best = {wanted: score, "step": float(state.step)}
         save_models(run, state, "best", {"score": {wanted: score}})
 

@@ -43,9 +43,15 @@ class EvalRequest:
     scale: int | None
     net: Any = None
 
-    def changed(self, protocols: Sequence[str], tile_px: int, overlap_px: int) -> EvalRequest:
-        """With protocols and tiles of the command line, where they were given."""
-        settings = replace(self.settings, protocols=tuple(protocols) or self.settings.protocols)
+    def changed(
+        self, protocols: Sequence[str], tile_px: int, overlap_px: int, metrics: Sequence[str] = ()
+    ) -> EvalRequest:
+        """With protocols, perceptual metrics and tiles of the command line, where they were given."""
+        settings = replace(
+            self.settings,
+            protocols=tuple(protocols) or self.settings.protocols,
+            perceptual=tuple(metrics) or self.settings.perceptual,
+        )
         if tile_px:
             settings = replace(settings, tile_px=tile_px, overlap_px=overlap_px)
         return replace(self, settings=settings)
