@@ -31,7 +31,7 @@ from pytrain.config.config import Config, load
 from pytrain.evaluation.intervals import bootstrap
 from pytrain.files.checkpoint import load_model
 from pytrain.files.digested_toml import write_record
-from pytrain.grouping.conflict import THRESHOLDS_DB, figure, read_conflict, run_conflict, study_run
+from pytrain.grouping.conflict import THRESHOLDS_DB, Conflict, figure, read_conflict, run_conflict, study_run
 from pytrain.grouping.inputs import validation_crops
 from pytrain.grouping.report import write_report
 from pytrain.grouping.run import GroupingRun, open_grouping
@@ -64,6 +64,7 @@ REST = 40
 )
 @click.option("--conflict-tasks", type=click.IntRange(1), default=24, show_default=True, help="Of the paper's study.")
 @click.option("--conflict-steps", type=click.IntRange(1), default=1000, show_default=True, help="On each of them.")
+@click.option("--study-only", is_flag=True, help="End after the paper's study.")
 @click.option("--set", "overrides", multiple=True, help="Change an option of configs/tgsr_tiny.toml.")
 def main(
     out: Path,
@@ -77,6 +78,7 @@ def main(
     crops: int,
     conflict_tasks: int,
     conflict_steps: int,
+    study_only: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Show what TGSR's groups are worth on this machine, or that they are worth nothing."""
@@ -89,7 +91,17 @@ def main(
     if not (study.folder / "done.json").exists():
         with spending(study.folder):
             run_conflict(study, click.echo)
-    figure(read_conflict(study.path("conflict.toml")), study.path("conflict.png"))
+    given = [f"--hr {Path(path).name}" for path in hr] + [f"--validation {Path(path).name}" for path in validation]
+    given += [f"--set {override}" for override in overrides]
+    common = {
+        "seeds": 1, "pretrain_steps": pretrain_steps, "hr": [Path(path).name for path in hr],
+        "validation": [Path(path).name for path in validation], "overrides": list(overrides),
+    }  # fmt: skip
+    found = study_result(read_conflict(study.path("conflict.toml")), study, common, given, out)
+    write_result(found, out / "conflict.json")
+    click.echo(conflict_table(found))
+    if study_only:
+        return
     if not (out / "grouping" / "done.json").exists():
         with spending(out / "grouping"):
             run_stages(grouping, say=click.echo)
@@ -103,30 +115,35 @@ def main(
             nets[arm, str(seed)] = fine_tuned(grouping, out, arm, seed, steps)
             click.echo(f"trained  {arm}, seed {seed}")
     result = measured(grouping, nets, out, crops)
-    given = [f"--hr {Path(path).name}" for path in hr] + [f"--validation {Path(path).name}" for path in validation]
-    given += [f"--steps {steps}", f"--seeds {seeds}", *(f"--set {override}" for override in overrides)]
-    found = read_conflict(study.path("conflict.toml"))
     result = replace(
         result,
-        command=f"python -m benchmarks.demo_tgsr {' '.join(given)}",
-        settings={
-            "seeds": seeds, "steps": steps, "pretrain_steps": pretrain_steps, "crops": crops,
-            "conflict_steps": conflict_steps, "hr": [Path(path).name for path in hr],
-            "validation": [Path(path).name for path in validation], "overrides": list(overrides),
-        },
-        items={**result.items, CONFLICT: list(found.addresses)},
-        values={
-            **result.values,
-            CONFLICT: {
-                name: {"-": [round(value, 4) for value in values.tolist()]}
-                for name, values in (("start", found.before_db), ("alone", found.after_db))
-            },
-        },
+        command=f"python -m benchmarks.demo_tgsr {' '.join([*given, f'--steps {steps}', f'--seeds {seeds}'])}",
+        settings={**common, "seeds": seeds, "steps": steps, "crops": crops},
         **spent(out),
-    )  # fmt: skip
+    )
     write_result(result, out / "tgsr.json")
-    click.echo("\n\n".join(write(result) for write in (conflict_table, table, controls)))
+    click.echo("\n\n".join(write(result) for write in (table, controls)))
     click.echo(f"{result.seconds:.0f} s of processor; {out / 'tgsr.json'}")
+
+
+def study_result(found: Conflict, study: GroupingRun, common: dict[str, Any], given: list[str], out: Path) -> Result:
+    """The paper's study as a result, with its figure drawn."""
+    figure(found, study.path("conflict.png"))
+    values = {
+        name: {"-": [round(value, 4) for value in psnr.tolist()]}
+        for name, psnr in (("start", found.before_db), ("alone", found.after_db))
+    }
+    tasks, steps = len(found.addresses), found.iterations
+    return Result(
+        study="conflict",
+        command=f"python -m benchmarks.demo_tgsr {' '.join(given)} --study-only --conflict-tasks {tasks} "
+        f"--conflict-steps {steps}",
+        settings={**common, "steps": steps, "validation_crops": study.options.validation_crops},
+        unit="dB",
+        items={CONFLICT: list(found.addresses)},
+        values={CONFLICT: values},
+        **spent(out),
+    )
 
 
 def base_config(out: Path, hr: tuple[str, ...], validation: tuple[str, ...], overrides: tuple[str, ...]) -> Config:
@@ -237,11 +254,6 @@ def _psnr(grouping: GroupingRun, nets: dict[tuple[str, str], Path], tasks: Any, 
     return values
 
 
-def task_sets(result: Result) -> list[str]:
-    """The sets that arms are measured on."""
-    return [name for name in result.items if name != CONFLICT]
-
-
 def conflict_table(result: Result) -> str:
     """Shares of the tasks that gain more than the thresholds by a network of their own."""
     distance = _distances(result)
@@ -262,7 +274,7 @@ def _distances(result: Result) -> NDArray[np.float64]:
 def table(result: Result) -> str:
     """Change from the start by arm, with intervals over tasks."""
     lines = ["| tasks | number | start, dB | joint | " + " | ".join(ARMS) + " |", "|---" * (4 + len(ARMS)) + "|"]
-    for name in task_sets(result):
+    for name in result.items:
         cells = [result.minus(name, arm, "start").over_items() for arm in ("joint", *ARMS)]
         lines.append(f"| {name} | {len(result.items[name])} | {result.mean(name, 'start'):.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -272,7 +284,7 @@ def controls(result: Result) -> str:
     """The published arm minus every other, with intervals over tasks and ranges over seeds."""
     rivals = [arm for arm in ARMS if arm != "tgsr"]
     lines = ["| tasks | " + " | ".join(f"tgsr - {arm}" for arm in rivals) + " |", "|---" * (1 + len(rivals)) + "|"]
-    for name in task_sets(result):
+    for name in result.items:
         found = [result.minus(name, "tgsr", arm) for arm in rivals]
         lines.append(f"| {name} | " + " | ".join(f"{one.over_items()}; {one.over_seeds()}" for one in found) + " |")
     return "\n".join(lines)

@@ -28,7 +28,8 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "mzsr-origin": ("mzsr", lambda result: origin(result)),
     "tgsr": ("tgsr", demo_tgsr.table),
     "tgsr-controls": ("tgsr", demo_tgsr.controls),
-    "tgsr-conflict": ("tgsr", demo_tgsr.conflict_table),
+    "conflict": ("conflict", demo_tgsr.conflict_table),
+    "conflict-origin": ("conflict", lambda result: origin(result)),
     "tgsr-origin": ("tgsr", lambda result: origin(result)),
 }
 """Name in a document: study, and what writes the table from it."""
@@ -36,10 +37,11 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
 
 def origin(result: Result) -> str:
     """Where a table comes from, as a sentence."""
-    seeds = result.settings.get("seeds", "?")
+    count = int(result.settings["seeds"])
+    seeds = "seed 0" if count == 1 else f"seeds 0 to {count - 1}"
     facts = result.machine
     return (
-        f"`{result.command}`, commit {result.commit}, seeds 0 to {int(seeds) - 1}; {result.seconds / 60:.0f} minutes of "
+        f"`{result.command}`, commit {result.commit}, {seeds}; {result.seconds / 60:.0f} minutes of "
         f"one core ({facts['cpu'].partition(' (')[0]}, {facts['isa']}, torch {facts['torch']}). Every number: "
         f"benchmarks/results/{result.study}.json."
     )

@@ -622,7 +622,9 @@ def test_the_demonstration_runs(tmp_path: Path):
     }  # fmt: skip
     # Two groups of one task may be shuffled into themselves; two steps may draw the same tasks in two arms.
     assert len({result.mean("all unsatisfactory", arm) for arm in ARMS}) >= len(ARMS) - 2
-    assert len(result.items[CONFLICT]) == 3
+    study = read_result("conflict", tmp_path / "out")
+    assert len(study.items[CONFLICT]) == 3
+    assert study.mean(CONFLICT, "alone") != study.mean(CONFLICT, "start")
 
 
 # ---- The command
