@@ -1,24 +1,22 @@
 """A small IPT, pretrained on all tasks and fine-tuned on one, against that one alone: `python -m benchmarks.demo_ipt`.
 
 Pretrains with and without the contrastive term; fine-tunes each on one task and on few images; trains the same network
-from random weights on the same images and task, for as many steps as the fine-tuning and for as many as both together.
-Prints PSNR on photographs that no run has seen. Sizes of the paper are in configs/ipt_pretrain.toml.
+from random weights on that task, for as many steps as the fine-tuning and for as many as both together: on the few images,
+and for the longer run on all images of the pretraining as well, which tells the tasks from the images. Measures PSNR on
+photographs that no run has seen. Sizes of the paper are in configs/ipt_pretrain.toml.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
-from benchmarks.quiet import quiet
+from benchmarks.result_files import Result, spent, trained, write_result
 from pytrain.config.config import loads
-from pytrain.training import loop
 
 TASKS = ("sr-x2", "denoise-50")
 
@@ -74,41 +72,85 @@ FEW = ("data.exclude=[]", "data.images=['coffee.png']")
 """What one task is learned from; the pretraining has all photographs but the two of the test."""
 
 
-def run(out: Path, *overrides: str) -> tuple[Path, dict[str, float]]:
-    """(model file, PSNR by task) of a run."""
-    result = loop.fit(loads(CONFIG, [f"run.out={out}", *overrides]), log=quiet)
-    scores = {task: round(result.scores[f"{task}/psnr"], 3) for task in TASKS}
-    return out / "models" / "last.safetensors", scores
+PROTOCOL = "psnr-rgb-uint8-border4"
+Found = dict[str, tuple[list[str], list[float]]]
+"""By task: names of the test images, and PSNR of each."""
 
 
-def demonstrate(folder: Path, seed: int, pretrain: int, finetune: int) -> dict[str, Any]:
-    """PSNR in dB by task and way of training, for one seed."""
-    found: dict[str, dict[str, float]] = {task: {} for task in TASKS}
+def run(out: Path, *overrides: str) -> tuple[Path, Found]:
+    """(model file, what its last evaluation found) of a run."""
+    model = trained(loads(CONFIG, [f"run.out={out}", *overrides]))
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    (*_, last) = (line for line in lines if line["kind"] == "evaluate")
+    return model, {
+        one["name"]: (one["images"], [round(value, 4) for value in one["measured"][0]["values"]])
+        for one in last["sets"]
+    }
+
+
+def demonstrate(folder: Path, seed: int, pretrain: int, finetune: int) -> dict[str, Found]:
+    """By way of training, for one seed."""
+    found: dict[str, Found] = {}
     start = f"run.seed={seed}"
     models = {}
     for label, contrastive in (("with", "paper"), ("without", "off")):
         change = (start, f"run.steps={pretrain}", f"method.contrastive={contrastive}")
-        models[label], scores = run(folder / label, *change)
-        for task in TASKS:
-            found[task][f"pretrained {label} contrastive term"] = scores[task]
+        models[label], found[f"pretrained {label} contrastive term"] = run(folder / label, *change)
     for task in TASKS:
         side_px = 48 if task == "sr-x2" else 24
-        own = (start, *FEW, f"method.finetune={task}", f"data.crop_px={side_px}")
-        for label, model in models.items():
-            more = (f"run.steps={finetune}", "optimizer.learning_rate=1e-4", f"train.pretrained={model}")
-            found[task][f"fine-tuned, {label}"] = run(folder / f"{task}-{label}", *own, *more)[1][task]
-        for count in (finetune, finetune + pretrain):
-            scores = run(folder / f"{task}-scratch{count}", *own, f"run.steps={count}")[1]
-            found[task][f"from scratch, {count} steps"] = scores[task]
-    return {"seed": seed, "psnr": found}
+        own = (start, f"method.finetune={task}", f"data.crop_px={side_px}")
+        ways = {
+            f"fine-tuned, {label}": (
+                f"{task}-{label}",
+                (*FEW, f"run.steps={finetune}", "optimizer.learning_rate=1e-4", f"train.pretrained={model}"),
+            )
+            for label, model in models.items()
+        }
+        both = finetune + pretrain
+        ways[f"from scratch, {finetune} steps"] = f"{task}-scratch{finetune}", (*FEW, f"run.steps={finetune}")
+        ways[f"from scratch, {both} steps"] = f"{task}-scratch{both}", (*FEW, f"run.steps={both}")
+        ways[f"from scratch, {both} steps, all images"] = f"{task}-all{both}", (f"run.steps={both}",)
+        for way, (name, changes) in ways.items():
+            found.setdefault(way, {})[task] = run(folder / name, *own, *changes)[1][task]
+    return found
 
 
-def report(results: list[dict[str, Any]]) -> str:
-    """The results as a table in Markdown, means over seeds."""
-    lines = [f"| PSNR dB | {' | '.join(TASKS)} |", "|---|" + "---|" * len(TASKS)]
-    for label in results[0]["psnr"][TASKS[0]]:
-        means = [statistics.mean(result["psnr"][task][label] for result in results) for task in TASKS]
-        lines.append(f"| {label} | {' | '.join(f'{mean:.2f}' for mean in means)} |")
+def demonstration(out: Path, seeds: int, pretrain: int, finetune: int) -> Result:
+    """The whole demonstration."""
+    values: dict[str, Any] = {task: {} for task in TASKS}
+    items: dict[str, list[str]] = {}
+    for seed in range(seeds):
+        for way, by_task in demonstrate(out / f"seed{seed}", seed, pretrain, finetune).items():
+            for task in TASKS:
+                items[task], psnr = by_task[task]
+                values[task].setdefault(way, {})[str(seed)] = psnr
+    return Result(
+        study="ipt",
+        command=f"python -m benchmarks.demo_ipt --seeds {seeds} --pretrain {pretrain} --finetune {finetune}",
+        settings={"seeds": seeds, "pretrain": pretrain, "finetune": finetune, "protocol": PROTOCOL},
+        unit="dB",
+        items=items,
+        values=values,
+        **spent(out),
+    )
+
+
+def table(result: Result) -> str:
+    """PSNR by way of training, and the pretrained network minus each, with intervals over images and ranges over seeds."""
+    own = "pretrained with contrastive term"
+    lines = [
+        "| | " + " | ".join(f"{task}, dB | pretrained minus this" for task in TASKS) + " |",
+        "|---" * (1 + 2 * len(TASKS)) + "|",
+    ]
+    for way in result.values[TASKS[0]]:
+        cells = []
+        for task in TASKS:
+            gain = result.minus(task, own, way)
+            cells += [
+                f"{result.mean(task, way):.2f}",
+                "" if way == own else f"{gain.over_items()}; {gain.over_seeds()}",
+            ]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -116,16 +158,15 @@ def report(results: list[dict[str, Any]]) -> str:
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1))
 @click.option("--pretrain", default=1200, show_default=True, help="Steps on all tasks.")
 @click.option("--finetune", default=100, show_default=True, help="Steps on one task.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep the runs and scores.json here.")
-def main(seeds: int, pretrain: int, finetune: int, out: Path | None) -> None:
+@click.option("--out", default="out/demo_ipt", show_default=True, type=click.Path(path_type=Path, file_okay=False))
+def main(seeds: int, pretrain: int, finetune: int, out: Path) -> None:
     """Compare pretraining and fine-tuning with training on one task alone."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = out or Path(temporary)
-        results = [demonstrate(folder / f"seed{seed}", seed, pretrain, finetune) for seed in range(seeds)]
-        if out is not None:
-            (out / "scores.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
-    click.echo(report(results))
+    out = out.resolve()
+    result = demonstration(out, seeds, pretrain, finetune)
+    write_result(result, out / "ipt.json")
+    click.echo(table(result))
+    click.echo(f"{result.seconds:.0f} s of processor; {out / 'ipt.json'}")
 
 
 if __name__ == "__main__":

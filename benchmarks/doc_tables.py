@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import demo_eco, demo_mzsr, demo_tgsr
+from benchmarks import demo_eco, demo_ipt, demo_mzsr, demo_tgsr
 from benchmarks.result_files import RESULTS, Result, read_result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +26,8 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "mzsr-differences": ("mzsr", demo_mzsr.differences),
     "mzsr-rates": ("mzsr", demo_mzsr.rates),
     "mzsr-origin": ("mzsr", lambda result: origin(result)),
+    "ipt": ("ipt", demo_ipt.table),
+    "ipt-origin": ("ipt", lambda result: origin(result)),
     "tgsr": ("tgsr", demo_tgsr.table),
     "tgsr-controls": ("tgsr", demo_tgsr.controls),
     "conflict": ("conflict", demo_tgsr.conflict_table),

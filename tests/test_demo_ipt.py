@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from click.testing import CliRunner
 
 from benchmarks import demo_ipt
+from benchmarks.result_files import read_result
 
 
 @pytest.mark.slow
@@ -16,9 +15,12 @@ def test_the_demonstration_runs_and_every_way_gives_its_own_numbers(tmp_path, mo
     monkeypatch.setattr(demo_ipt, "CONFIG", demo_ipt.CONFIG.replace("crop_px = 96", "crop_px = 48"))
     done = CliRunner().invoke(demo_ipt.main, ["--pretrain", "1", "--finetune", "1", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    (result,) = json.loads((tmp_path / "scores.json").read_text())
-    for scores in result["psnr"].values():
-        assert len(scores) == 6
-        assert scores["fine-tuned, with"] != scores["pretrained with contrastive term"]
-        assert scores["from scratch, 1 steps"] != scores["from scratch, 2 steps"]
+    result = read_result("ipt", tmp_path)
+    for task in demo_ipt.TASKS:
+        assert len(result.values[task]) == 7
+        means = {way: result.mean(task, way) for way in result.values[task]}
+        assert means["fine-tuned, with"] != means["pretrained with contrastive term"]
+        assert means["from scratch, 1 steps"] != means["from scratch, 2 steps"]
+        assert means["from scratch, 2 steps"] != means["from scratch, 2 steps, all images"]
+        assert len(result.items[task]) == 2
     assert "| fine-tuned, with | " in done.output
