@@ -1,21 +1,21 @@
 """What DASR learns on two cores: `python -m benchmarks.demo_dasr --train T91 --test Set5`.
 
-One small SRResNet is trained on all three levels, then three continuations of equal length start from it, per seed:
+One small SRResNet is trained on all three levels, then continuations of equal length start from it, per seed:
 
 - `plain`: the same network, one set of weights;
 - `dasr`: five experts mixed by a predictor, labels of the image's own task;
-- `shuffled`: the same with labels of other samples, as in the released code (first seed only).
+- `shuffled`: the same with labels of other samples, as in the released code;
+- `unlabelled`: the same without the regression, so that the mixture follows the pixel loss alone.
 
-All are judged on the same held-out crops, each with its own degradation. Prints PSNR per level, the predictor's error
-against a constant, correlations per entry, how far the experts' shares of the levels lie apart, and what the vector of
-another image costs; writes all of it as JSON and a plot. The pixel loss is the squared error, because PSNR judges.
+All are judged on the same held-out crops, each with its own degradation. Gives PSNR per level and photograph, the
+predictor's error against a constant, correlations per entry, how far the experts' shares of the levels lie apart, and what
+the vector of another image costs; as a result file and a plot. `--loss mse` takes the squared error, by which PSNR judges,
+in place of the published L1. A killed demonstration goes on when its command is given again.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,16 +27,16 @@ import torch
 from numpy.typing import NDArray
 
 import pydegrade
-from benchmarks.quiet import quiet
+from benchmarks.result_files import Result, spending, spent, trained, write_result
 from pydegrade import Pair
 from pydegrade.tasks.vectors import ENTRIES
 from pytrain import nets
 from pytrain.config.config import Config, loads
 from pytrain.data.source import DataConfig, open_source, stream
 from pytrain.files.checkpoint import load_model
-from pytrain.training import loop
 from pytrain.training.degrade import to_float
 
+KINDS = ("plain", "dasr", "shuffled", "unlabelled")
 LEVELS = ("dasr-weak", "dasr-standard", "dasr-severe")
 TEST_CROP_PX, TEST_SEED = 192, 4242
 SHOWN = (
@@ -59,7 +59,6 @@ num_blocks = 2
 [method]
 type = "psnr"
 space = "dasr-mixed"
-loss = "mse"
 [data]
 crop_px = 128
 batch = 8
@@ -93,25 +92,27 @@ def configuration(out: Path, train: tuple[Path, ...], *overrides: str) -> Config
     return loads(CONFIG, [f"run.out='{out}'", f"run.name='{out.name}'", f"data.hr={hr}", *overrides])
 
 
-def train_all(out: Path, train: tuple[Path, ...], start_steps: int, steps: int, seeds: int) -> None:
+def train_all(out: Path, train: tuple[Path, ...], start_steps: int, steps: int, seeds: int, loss: str) -> None:
     """The common start, then every continuation."""
-    loop.fit(configuration(out / "start", train, f"run.steps={start_steps}", "run.seed=1000"), log=quiet)
+    pixels = f"method.loss={loss}"
+    trained(configuration(out / "start", train, f"run.steps={start_steps}", "run.seed=1000", pixels))
     start = model_of(out, "start")
     for name in continuations(seeds):
         kind, seed = name.split("_")
         own = [f"run.steps={steps}", f"run.seed={seed}", f"train.pretrained='{start}'"]
-        if kind != "plain":
-            flag = "true" if kind == "shuffled" else "false"
-            method = f"type='dasr', loss='mse', perceptual_weight=0.0, gan_weight=0.0, shuffled_labels={flag}"
-            own += [DASR_NET, f"method={{{method}}}"]
-        started_s = time.perf_counter()
-        loop.fit(configuration(out / name, train, *own), log=quiet)
-        click.echo(f"{name} trained in {time.perf_counter() - started_s:.0f} s", err=True)
+        if kind == "plain":
+            own.append(pixels)
+        else:
+            shuffled, weight = str(kind == "shuffled").lower(), 0.0 if kind == "unlabelled" else 1.0
+            method = f"type='dasr', loss='{loss}', perceptual_weight=0.0, gan_weight=0.0, shuffled_labels={shuffled}"
+            own += [DASR_NET, f"method={{{method}, regression_weight={weight}}}"]
+        trained(configuration(out / name, train, *own))
+        click.echo(f"{name} trained", err=True)
 
 
 def continuations(seeds: int) -> list[str]:
     """Names of the runs, KIND_SEED."""
-    return [f"{kind}_{seed}" for seed in range(seeds) for kind in ("plain", "dasr")] + ["shuffled_0"]
+    return [f"{kind}_{seed}" for seed in range(seeds) for kind in KINDS]
 
 
 def model_of(out: Path, name: str) -> Path:
@@ -119,13 +120,16 @@ def model_of(out: Path, name: str) -> Path:
     return out / name / "models" / "last.safetensors"
 
 
-def held_out(test: tuple[Path, ...], count: int) -> Iterator[tuple[pydegrade.TaskBatch, Pair]]:
-    """The tasks and pairs on which every network is judged: `count` crops, their levels and degradations drawn."""
+def held_out(test: tuple[Path, ...], count: int) -> Iterator[tuple[list[str], pydegrade.TaskBatch, Pair]]:
+    """Photographs, tasks and pairs on which every network is judged: `count` crops, their degradations drawn."""
     rows = 16
     data = DataConfig(hr=tuple(str(path) for path in test), crop_px=TEST_CROP_PX, batch=rows)
-    for raw in stream(open_source(data, ("hr",), 4, TEST_SEED), range(count // rows), 0, 1):
+    source = open_source(data, ("hr",), 4, TEST_SEED)
+    images = source.images["hr"].images
+    for raw in stream(source, range(count // rows), 0, 1):
+        names = [images[position].name for position in source.crops(raw.indices).image.tolist()]
         tasks = pydegrade.sample("dasr-mixed", TEST_SEED, raw.indices)
-        yield tasks, pydegrade.degrade_batch(to_float(raw.images["hr"]), tasks)
+        yield names, tasks, pydegrade.degrade_batch(to_float(raw.images["hr"]), tasks)
 
 
 @torch.no_grad()
@@ -135,14 +139,19 @@ def judge(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> di
     Returns:
         By name: `psnr` [N] in dB; of adaptive networks also `wrong` [N], PSNR with the predicted vector of a crop of
         another level, `true` [N], with the task's own numbers, `estimate` [N, 33] and `shares` [N, 5]. Under "truth":
-        `vector` and `mask` [N, 33], `level` [N].
+        `vector` and `mask` [N, 33], `level` [N], `photograph` [N], names.
     """
     loaded = {name: load_model(model_of(out, name)).net.eval() for name in names}
     found: dict[str, dict[str, list[Any]]] = {name: defaultdict(list) for name in ["truth", *names]}
-    for tasks, pair in held_out(test, count):
+    for names_of_crops, tasks, pair in held_out(test, count):
         vector, mask = tasks.vector("dasr33-global")
         level = np.asarray(tasks.component)
-        for key, value in {"vector": vector, "mask": mask, "level": level}.items():
+        for key, value in {
+            "vector": vector,
+            "mask": mask,
+            "level": level,
+            "photograph": np.array(names_of_crops),
+        }.items():
             found["truth"][key].append(value)
         # For each row the next one of another level; rows of a batch are independent draws.
         places = np.arange(len(level))
@@ -198,48 +207,58 @@ def correlation(first: NDArray[Any], second: NDArray[Any]) -> float | None:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def by_level(values: NDArray[Any], level: NDArray[Any]) -> dict[str, float]:
-    """Mean per level."""
-    return {name: float(values[level == number].mean()) for number, name in enumerate(LEVELS)}
-
-
 def run(
-    out: Path,
-    train: tuple[Path, ...],
-    test: tuple[Path, ...],
-    start_steps: int,
-    steps: int,
-    seeds: int,
-    crops: int = 960,
-) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
-    """The whole demonstration; returns what it measured as plain values, and what it was computed from."""
-    started_s = time.perf_counter()
-    train_all(out, train, start_steps, steps, seeds)
-    names = ["start", *continuations(seeds)]
-    found = judge(out, names, test, crops)
+    out: Path, train: tuple[Path, ...], test: tuple[Path, ...], start_steps: int, steps: int, seeds: int,
+    loss: str = "l1", crops: int = 960,
+) -> tuple[Result, dict[str, dict[str, NDArray[Any]]]]:  # fmt: skip
+    """The whole demonstration; returns what it measured, and what that was computed from."""
+    train_all(out, train, start_steps, steps, seeds, loss)
+    with spending(out / "judging"):
+        found = judge(out, ["start", *continuations(seeds)], test, crops)
     truth = found["truth"]
-    adaptive = [name for name in names if "estimate" in found[name]]
-    result = {
-        "start_steps": start_steps,
-        "steps": steps,
-        "crops": len(truth["level"]),
-        "psnr": {name: by_level(found[name]["psnr"], truth["level"]) for name in names},
-        "predictor": {name: predictor_quality(truth, found[name]) for name in adaptive},
-        **{
-            f"{key}_vector_db": {
-                name: by_level(found[name][key] - found[name]["psnr"], truth["level"]) for name in adaptive
-            }
-            for key in ("wrong", "true")
+    items, values = by_photograph(found)
+    given = " ".join([*(f"--train {path.name}" for path in train), *(f"--test {path.name}" for path in test)])
+    result = Result(
+        study="dasr",
+        command=f"python -m benchmarks.demo_dasr {given} --start-steps {start_steps} --steps {steps} --seeds {seeds} "
+        f"--loss {loss}",
+        settings={
+            "train": [path.name for path in train], "test": [path.name for path in test], "start_steps": start_steps,
+            "steps": steps, "seeds": seeds, "loss": loss, "crops": len(truth["level"]),
+            "protocol": "rgb-unrounded-border4 against target",
         },
-        "seconds": time.perf_counter() - started_s,
-    }
+        unit="dB",
+        items=items,
+        values=values,
+        facts={
+            "predictor": {name: predictor_quality(truth, own) for name, own in found.items() if "estimate" in own}
+        },
+        **spent(out),
+    )  # fmt: skip
     return result, found
 
 
-def gains(result: dict[str, Any], level: str) -> list[float]:
-    """PSNR of the adaptive network minus that of the plain one, dB, per seed."""
-    seeds = sorted(int(name[5:]) for name in result["psnr"] if name.startswith("dasr_"))
-    return [result["psnr"][f"dasr_{seed}"][level] - result["psnr"][f"plain_{seed}"][level] for seed in seeds]
+def by_photograph(found: dict[str, dict[str, NDArray[Any]]]) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Items and values of a Result: by level the mean over the crops of each photograph. Crops of one photograph are alike,
+    so photographs are what an interval is about. "dasr, wrong" has the vector of a crop of another level, "dasr, true" the
+    task's own numbers."""
+    level, photograph = found["truth"]["level"], found["truth"]["photograph"]
+    items, values = {}, {}
+    for number, set_name in enumerate(LEVELS):
+        items[set_name] = sorted(set(photograph[level == number].tolist()))
+        rows = [(level == number) & (photograph == name) for name in items[set_name]]
+        arms: dict[str, dict[str, list[float]]] = {}
+        for name, own in found.items():
+            if name == "truth":
+                continue
+            kind, _, seed = name.partition("_")
+            for key in ("psnr", "wrong", "true"):
+                if key in own:
+                    arm = kind if key == "psnr" else f"{kind}, {key}"
+                    means = [round(float(own[key][some].mean()), 4) for some in rows]
+                    arms.setdefault(arm, {})[seed or "-"] = means
+        values[set_name] = arms
+    return items, values
 
 
 def shown(correlations: list[float | None]) -> str:
@@ -247,17 +266,24 @@ def shown(correlations: list[float | None]) -> str:
     return ", ".join("-" if r is None else f"{r:+.2f}" for r in correlations)
 
 
-def tables(result: dict[str, Any]) -> str:
-    """What came out, as Markdown."""
-    lines = ["| run | weak | standard | severe |", "|---|---|---|---|"]
-    for name, scores in result["psnr"].items():
-        lines.append(f"| {name} | " + " | ".join(f"{scores[level]:.2f}" for level in LEVELS) + " |")
-    cells = []
-    for level in LEVELS:
-        each = gains(result, level)
-        cells.append(f"{statistics.mean(each):+.3f} ({min(each):+.3f} to {max(each):+.3f})")
-    lines.append(f"| dasr - plain, mean (range) | {' | '.join(cells)} |")
-    lines += ["", "| | " + " | ".join(result["predictor"]) + " |", "|---" * (1 + len(result["predictor"])) + "|"]
+def table(result: Result) -> str:
+    """PSNR per level, and each arm minus the plain network: interval over photographs, range over seeds."""
+    lines = ["| | " + " | ".join(f"{name}, dB | minus plain" for name in result.items) + " |"]
+    lines.append("|---" * (1 + 2 * len(result.items)) + "|")
+    for arm in result.values[LEVELS[0]]:
+        cells = []
+        for name in result.items:
+            gain = "" if arm == "plain" else result.minus(name, arm, "plain")
+            text = f"{gain.over_items()}; {gain.over_seeds()}" if gain else ""
+            cells += [f"{result.mean(name, arm):.2f}", text]
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def predictor_table(result: Result) -> str:
+    """What the predictors know, a column for each."""
+    found = result.facts["predictor"]
+    lines = ["| | " + " | ".join(found) + " |", "|---" * (1 + len(found)) + "|"]
     rows = {
         "regression L1": lambda one: f"{one['regression_l1']:.3f}",
         "of the best constant": lambda one: f"{one['regression_l1'] / one['constant_l1']:.2f}",
@@ -272,15 +298,11 @@ def tables(result: dict[str, Any]) -> str:
         "shares, weak - severe, standard errors": lambda one: f"{one['largest_distance_in_standard_errors']:.1f}",
     }
     for title, text in rows.items():
-        lines.append(f"| {title} | " + " | ".join(text(one) for one in result["predictor"].values()) + " |")
-    for key, title in (("wrong", "vector of another level"), ("true", "the task's own numbers")):
-        for level in LEVELS:
-            values = " | ".join(f"{one[level]:+.2f}" for one in result[f"{key}_vector_db"].values())
-            lines.append(f"| {title}, {level.removeprefix('dasr-')}, dB | {values} |")
+        lines.append(f"| {title} | " + " | ".join(text(one) for one in found.values()) + " |")
     return "\n".join(lines)
 
 
-def plot(result: dict[str, Any], found: dict[str, dict[str, NDArray[Any]]], path: Path) -> None:
+def plot(result: Result, found: dict[str, dict[str, NDArray[Any]]], path: Path) -> None:
     """Gains per level; estimates against the truth; shares per level."""
     import matplotlib
 
@@ -290,9 +312,12 @@ def plot(result: dict[str, Any], found: dict[str, dict[str, NDArray[Any]]], path
     figure, axes = pyplot.subplots(1, 5, figsize=(17, 3.5))
     places = np.arange(len(LEVELS))
     short = [level.removeprefix("dasr-") for level in LEVELS]
-    axes[0].bar(places, [statistics.mean(gains(result, level)) for level in LEVELS], color="tab:blue", alpha=0.5)
+    axes[0].bar(
+        places, [result.minus(level, "dasr", "plain").interval.mean for level in LEVELS], color="tab:blue", alpha=0.5
+    )
     for place, level in zip(places, LEVELS):
-        axes[0].plot([place] * len(gains(result, level)), gains(result, level), "o", color="tab:blue")
+        by_seed = result.minus(level, "dasr", "plain").by_seed
+        axes[0].plot([place] * len(by_seed), by_seed, "o", color="tab:blue")
     axes[0].axhline(0, color="black", linewidth=0.8)
     axes[0].set_xticks(places, short)
     axes[0].set_title("PSNR, adaptive minus plain, dB")
@@ -304,14 +329,14 @@ def plot(result: dict[str, Any], found: dict[str, dict[str, NDArray[Any]]], path
             rows = truth["mask"][:, entry] & (truth["level"] == number)
             axis.plot(truth["vector"][rows, entry], own["estimate"][rows, entry], ".", color=colour, markersize=3,
                       label=short[number])  # fmt: skip
-        r = result["predictor"]["dasr_0"]["correlations"][name]
+        r = result.facts["predictor"]["dasr_0"]["correlations"][name]
         axis.plot([0, 1], [0, 1], color="black", linewidth=0.8)
         axis.set_title(f"{name}, r = {r:.2f}")
         axis.set_xlabel("truth, normalised")
     axes[1].set_ylabel("estimate")
     axes[1].legend(frameon=False, markerscale=3)
 
-    means = np.array(result["predictor"]["dasr_0"]["shares_by_level"])
+    means = np.array(result.facts["predictor"]["dasr_0"]["shares_by_level"])
     for number, colour in enumerate(("tab:green", "tab:orange", "tab:red")):
         axes[4].bar(np.arange(means.shape[1]) + 0.27 * (number - 1), means[number], 0.25, color=colour)
     axes[4].set_title("mean share of each expert")
@@ -333,10 +358,11 @@ def plot(result: dict[str, Any], found: dict[str, dict[str, NDArray[Any]]], path
 @click.option("--start-steps", default=800, show_default=True, help="Of the network that all start from.")
 @click.option("--steps", default=3000, show_default=True, help="Of every continuation.")
 @click.option("--seeds", default=3, show_default=True)
+@click.option("--loss", type=click.Choice(("l1", "mse")), default="l1", show_default=True, help="Of the pixels.")
 @click.option("--image", type=click.Path(path_type=Path), help="Where the plot goes.  [default: OUT/dasr.png]")
 def main(
     train: tuple[Path, ...], test: tuple[Path, ...], out: Path, start_steps: int, steps: int, seeds: int,
-    image: Path | None,
+    loss: str, image: Path | None,
 ) -> None:  # fmt: skip
     """DASR against the same network without experts, at equal iterations, on your images.
 
@@ -346,13 +372,13 @@ def main(
     """
     out = out.resolve()
     train, test = (tuple(path.resolve() for path in paths) for paths in (train, test))
-    result, found = run(out, train, test, start_steps, steps, seeds)
-    (out / "result.json").write_text(json.dumps(result, indent=1))
+    result, found = run(out, train, test, start_steps, steps, seeds, loss)
+    write_result(result, out / "dasr.json")
     np.savez_compressed(out / "judged.npz", **{f"{name}/{key}": value for name, by_key in found.items()
                                                for key, value in by_key.items()})  # fmt: skip
-    click.echo(tables(result))
+    click.echo(f"{table(result)}\n\n{predictor_table(result)}")
     plot(result, found, image or out / "dasr.png")
-    click.echo(f"{result['seconds']:.0f} s; {out / 'result.json'}, {image or out / 'dasr.png'}")
+    click.echo(f"{result.seconds:.0f} s of processor; {out / 'dasr.json'}, {image or out / 'dasr.png'}")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import click
 
-from benchmarks import demo_eco, demo_ipt, demo_mzsr, demo_tgsr
+from benchmarks import demo_dasr, demo_eco, demo_ipt, demo_mzsr, demo_tgsr
 from benchmarks.result_files import RESULTS, Result, read_result
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
 
 TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
+    "dasr": ("dasr", demo_dasr.table),
+    "dasr-predictor": ("dasr", demo_dasr.predictor_table),
+    "dasr-origin": ("dasr", lambda result: origin(result)),
     "eco": ("eco", demo_eco.table),
     "eco-origin": ("eco", lambda result: f"{origin(result)}\n\n{demo_eco.summary(result)}"),
     "mzsr": ("mzsr", demo_mzsr.table),

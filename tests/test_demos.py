@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -49,10 +47,20 @@ def test_eco_demonstration_runs_to_its_table(folders, tmp_path):
 def test_dasr_demonstration_runs_to_its_table(folders, tmp_path):
     train, test = folders
     result, found = demo_dasr.run(tmp_path, (train,), (test,), 2, 2, 1, crops=64)
-    text = demo_dasr.tables(json.loads(json.dumps(result)))
     demo_dasr.plot(result, found, tmp_path / "dasr.png")
     assert (tmp_path / "dasr.png").stat().st_size > 10_000
-    for row in ("start", "plain_0", "dasr_0", "shuffled_0", "dasr - plain, mean (range)", "regression L1"):
+    text = demo_dasr.table(result) + demo_dasr.predictor_table(result)
+    for row in ("start", *demo_dasr.KINDS, "dasr, wrong", "regression L1"):
         assert f"| {row} |" in text
+    # The mean over a level's crops is that of its photographs, weighted by their crops.
+    level, psnr = found["truth"]["level"], found["dasr_0"]["psnr"]
+    for number, name in enumerate(demo_dasr.LEVELS):
+        counts = [
+            ((level == number) & (found["truth"]["photograph"] == photograph)).sum()
+            for photograph in result.items[name]
+        ]
+        mean = np.average(result.values[name]["dasr"]["0"], weights=counts)
+        assert mean == pytest.approx(psnr[level == number].mean(), abs=1e-4)  # four digits are kept
     # Two steps cannot tell a predictor more than the constant knows.
-    assert 0.5 < result["predictor"]["dasr_0"]["regression_l1"] / result["predictor"]["dasr_0"]["constant_l1"] < 3
+    quality = result.facts["predictor"]["dasr_0"]
+    assert 0.5 < quality["regression_l1"] / quality["constant_l1"] < 3
