@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 import pydegrade
+from pydegrade.native import binding
 from pydegrade.native.packed import dense_layout
-from pydegrade.ops import OPS
 from pydegrade.ops.resize import MODES
 from pydegrade.plan import Plan, make_plan
 
 from .measure import Ceilings
 
-OP_NAMES = {op.code: op.name for op in OPS}
+OP_NAMES = {code: name for name, code in binding.OPS.items()}
 SEPARABLE, DENSE = 1, 2
 
 # Lane operations, counted from the formulas, a fused multiply-add as one.
