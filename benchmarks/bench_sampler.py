@@ -1,10 +1,11 @@
-"""The sampler: 4000 tasks with everything that follows from them, and a million rows."""
+"""The sampler: 4000 tasks with everything that follows from them, a million rows, and one task after the other."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pytest
 
 import pydegrade
 
@@ -15,11 +16,40 @@ from .peers import Agreement, Peer
 ROWS = 20_000 if SMOKE else 1_000_000
 TASKS = 200 if SMOKE else 4000
 BLURS = ("blur1", "blur2", "sinc")
+SPACES = ("bicubic-x4", "realesrgan-x4", "bsrgan-x4", "dasr-mixed")
+SINGLE = 20 if SMOKE else 200
+STREAM = 20 if SMOKE else 1024
 
 
-def test_sampler_rows(compare: Any) -> None:
+@pytest.mark.parametrize("space", SPACES)
+def test_sampler_rows(compare: Any, space: str) -> None:
     inputs.settle_threads(1)
-    compare(lambda: pydegrade.sample("realesrgan-x4", 0, range(TASKS)), threads=1, tasks=TASKS)
+    compare(lambda: pydegrade.sample(space, 0, range(TASKS)), threads=1, tasks=TASKS)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_sampler_one(compare: Any, space: str) -> None:
+    """Tasks drawn one by one: numbers far from each other, as a shuffled data set asks for them. Wanted: 0.2 ms each."""
+    inputs.settle_threads(1)
+    loaded = pydegrade.Space.load(space)
+    numbers = range(0, SINGLE * 10**6, 10**6)
+    compare(
+        lambda: [pydegrade.sample(loaded, 0, [n]) for n in numbers], threads=1, tasks=SINGLE, wanted_ms=0.2 * SINGLE
+    )
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_sampler_stream(compare: Any, space: str) -> None:
+    """The same one by one in sequence, drawn ahead. Wanted: 60 us each."""
+    inputs.settle_threads(1)
+    loaded = pydegrade.Space.load(space)
+
+    def run() -> None:
+        stream = pydegrade.TaskStream(loaded, 0)
+        for number in range(STREAM):
+            stream[number]
+
+    compare(run, threads=1, tasks=STREAM, wanted_ms=0.06 * STREAM)
 
 
 def test_sampler_kernels(compare: Any) -> None:

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "chain/plan.h"
+#include "core/columns.h"
 #include "core/draw.h"
 #include "core/isa.h"
 #include "core/pool.h"
@@ -584,6 +585,27 @@ void philox_uniform(const py::dict& values) {
   py::gil_scoped_release release;
   pyd::philox_uniform(seed_lo, seed_hi, indices.data, indices.count, hash.data, draw.data, hash.count, out.data);
 }
+void draw_columns(const py::dict& values) {
+  const Fields f("draw_columns", values);
+  pyd::DrawColumnsArgs args = {};
+  args.seed_lo = f.number<uint32_t>("seed_lo");
+  args.seed_hi = f.number<uint32_t>("seed_hi");
+  args.indices = f.values<const int64_t>("indices");
+  args.hash = f.values<const uint32_t>("hash");
+  args.draw = f.exactly<const uint32_t>("draw", args.hash.count);
+  args.nodes = f.values<const int32_t>("nodes");
+  args.children = f.values<const int32_t>("children");
+  args.numbers = f.values<const double>("numbers");
+  args.columns = f.values<const int32_t>("columns");
+  args.rows = f.number<int64_t>("rows");
+  args.words = f.values<int32_t>("words");
+  args.order = f.values<const int32_t>("order");
+  args.program = f.values<uint8_t>("program");
+  f.no_others();
+  const char* const fault = pyd::fault_of(args);
+  if (fault != nullptr) refuse(std::string("draw_columns: ") + fault);
+  raise("draw_columns", run_unlocked(pyd::draw_columns, args));
+}
 void philox_words(const py::dict& values) {
   const Fields f("philox_words", values);
   const auto key = f.values<const uint32_t>("key");
@@ -672,6 +694,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("imresize", &imresize);
   m.def("imresize_adjoint", &imresize_adjoint);
   m.def("imresize_taps", &imresize_taps);
+  m.def("draw_columns", &draw_columns);
   m.def("philox_uniform", &philox_uniform);
   m.def("philox_words", &philox_words);
   m.def("poisson_tables", &poisson_tables);

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .tasks.distribution_contract import Distribution, Known, register_distribution
     from .tasks.sampler import sample
     from .tasks.space import Space
+    from .tasks.stream import TaskStream
     from .tasks.task import TaskBatch
 
     __version__: str
@@ -50,6 +51,7 @@ _HOMES = {
     ".tasks.distribution_contract": ("Distribution", "Known", "register_distribution"),
     ".tasks.sampler": ("sample",),
     ".tasks.space": ("Space",),
+    ".tasks.stream": ("TaskStream",),
     ".tasks.task": ("TaskBatch",),
 }
 _MODULES = {
@@ -79,6 +81,7 @@ __all__ = [
     "Subsampling",
     "TaskBatch",
     "TaskError",
+    "TaskStream",
     "__version__",
     "blur_down",
     "degrade",

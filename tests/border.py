@@ -168,10 +168,27 @@ def plain_calls() -> Iterator[Call]:
     yield call("philox_words", key=word(6), counter=word(12), out=word(12))
     draws = {"hash": word(2), "draw": word(2), "out": np.zeros(6)}
     yield call("philox_uniform", seed_lo=1, seed_hi=2, indices=np.arange(3), **draws)
+    # A column that another one chooses the distribution of, and a shuffle of two slots around one that stays.
+    word32 = lambda *values: np.array(values, np.int32)  # noqa: E731
+    uniform, covariance, by = (1, 0, 0, 0, 1, 0, 0), (10, 2, 0, 0, 4, 0, 0), (9, 3, 0, 1, 1, 0, 0)
+    space = {
+        "nodes": word32(*uniform, *covariance, *by),
+        "children": word32(0, 1),
+        "numbers": np.array([0.0, 3.0, 50.0, 2.0]),
+        "columns": word32(0, 0, 0, 0, 2, 1, 1, 1),
+        "order": word32(0, 4, 2, 0, 1, 1, 0, 1, 1, 1, 3, 2, 0, 1),
+    }
+    names = {"hash": word(14), "draw": np.arange(14, dtype=np.uint32)}
+    made = {"words": np.zeros(6, np.int32), "program": np.zeros(12, np.uint8)}
+    yield call("draw_columns", seed_lo=1, seed_hi=2, indices=np.arange(3), rows=2, **space, **names, **made)
     yield call("poisson_tables", out=word(POISSON_WORDS))
     rule = {"mode": 6, "antialias": True, "replicate": False}
     table = {"start": np.zeros(8, np.int32), "index": np.zeros(70, np.int32), "weight": np.zeros(70)}
     yield call("imresize_taps", **rule, in_px=9, out_px=7, scale=7 / 9, **table)
+
+
+MAY_BE_EMPTY = {("draw_columns", "columns")}
+"""Function and field: arrays that nothing else counts."""
 
 
 @cache
@@ -193,7 +210,8 @@ def wrong_values(value: np.ndarray[Any, Any]) -> Iterator[tuple[str, Any]]:
         yield "must be contiguous, got a strided array", plain[::-1]
     if plain.size > 1 and plain.dtype != np.uint32:
         yield "must be contiguous, got a strided tensor", torch.from_numpy(np.repeat(plain, 2))[::2]
-    yield "must be aligned", np.frombuffer(bytearray(plain.nbytes + 1), np.uint8)[1:].view(plain.dtype)
+    if plain.itemsize > 1:
+        yield "must be aligned", np.frombuffer(bytearray(plain.nbytes + 1), np.uint8)[1:].view(plain.dtype)
     yield "must be on the CPU, got meta", torch.empty(plain.shape, device="meta")
     yield "must be an array or a tensor, got list", plain.tolist()
     yield "must be an array or a tensor, got int", 5
@@ -310,7 +328,7 @@ def fuzz(calls: int, seed: int, report: Callable[[str], None] = lambda line: Non
         except (TypeError, ValueError) as error:
             text = str(error)
             assert "\n" not in text, text
-            assert text.startswith((*OPS, "chain", "psf", "philox", "poisson", "imresize")), text
+            assert text.startswith((*OPS, "chain", "psf", "philox", "poisson", "imresize", "draw_columns")), text
             outcome["refused"] += 1
         except MemoryError:
             outcome["out of memory"] += 1

@@ -26,6 +26,8 @@ def test_every_wrong_array_is_named(call):
         # Fields of a chain's ops say which op; those of rows, which rows.
         owner = name if len(place) == 1 else f"{name}: {place[0]}" if place[0].endswith("rows") else place[0]
         for expected, wrong in border.wrong_values(value):
+            if expected == "values, got" and (call.name, place[-1]) in border.MAY_BE_EMPTY:
+                continue
             with pytest.raises((TypeError, ValueError)) as raised:
                 call.run(border.replaced(call.fields, place, wrong))
             line = str(raised.value)

@@ -12,9 +12,7 @@ import torch
 import pydegrade
 from pydegrade import Space, TaskBatch
 from pydegrade.errors import SpaceError, TaskError
-from pydegrade.ops import eigen
 from pydegrade.tasks import distribution_contract, distributions
-from pydegrade.tasks.drawing import draw
 from pydegrade.tasks.space import preset_names
 
 from .conftest import ROOT
@@ -376,22 +374,7 @@ def test_nested_kinds_with_equal_fields_have_their_own_digests():
     assert len(digests) == 12
 
 
-# ---- One computation per draw
-
-
-def test_a_covariance_is_decomposed_once_per_draw(monkeypatch):
-    calls = []
-
-    def counted(matrix):
-        calls.append(len(matrix[0][0]))
-        return eigen.symmetric_eigen3(matrix)
-
-    monkeypatch.setattr(distributions, "symmetric_eigen3", counted)
-    pydegrade.sample("bsrgan-x4", 0, range(100))
-    assert calls == [100]
-    tasks = draw(Space.load("bsrgan-x4"), np.zeros(1, np.int64), np.array([3]))
-    assert calls == [100, 1]
-    assert np.float32(tasks.column("noise1.cov_rg_8bit2")[0]) > 0
+# ---- Streams of seeds
 
 
 def test_streams_share_no_task_with_their_seed():

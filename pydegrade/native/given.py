@@ -20,20 +20,25 @@ def real_array(expected: str, value: Any, error: type[Exception] = TypeError) ->
         value: number, array, tensor on any device, or lists of numbers.
         error: raised for anything else: texts, complex numbers, tensors without memory or sparse ones, ragged lists.
     """
-    refused = error(f"{expected}, got {shown(value)}")
+
+    def refused() -> Exception:
+        return error(f"{expected}, got {shown(value)}")
+
     if isinstance(value, torch.Tensor):
         if value.is_meta or value.layout != torch.strided or value.is_complex():
-            raise refused
-        value = value.detach().cpu()
-        value = value.float() if value.dtype == torch.bfloat16 else value  # NumPy has no such type
+            raise refused()
+        tensor = value.detach().cpu()
+        given = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # NumPy has no such type
+    else:
+        given = value
     try:
-        values = np.asarray(value)
+        values = np.asarray(given)
         if values.dtype == object and not isinstance(value, np.ndarray):  # whole numbers beyond 64 bits
             values = values.astype(np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise refused from None
+        raise refused() from None
     if values.dtype.kind not in "fiub":
-        raise refused
+        raise refused()
     return native_order(values)
 
 

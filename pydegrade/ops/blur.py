@@ -13,7 +13,7 @@ from ..native import devices
 from ..native.given import real_array
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, Items, Op
+from .declaration import BoolArray, Column, Columns, Items, Op, among
 from .library import define
 from .psf import MAX_SIZE_PX, SHAPES, blur_params
 
@@ -34,11 +34,11 @@ Shape = Literal[
 Border = Literal["reflect_101", "symmetric"]
 BORDERS: tuple[Border, ...] = ("reflect_101", "symmetric")
 _DELTA, _SINC = SHAPES.index("delta"), SHAPES.index("sinc")
-_ELLIPTIC = tuple(SHAPES.index(shape) for shape in ("aniso", "generalized_aniso", "plateau_aniso"))
-_APERTURES = tuple(SHAPES.index(shape) for shape in ("box", "disk", "polygon", "motion"))
-_TURNED = (*_ELLIPTIC, *(SHAPES.index(shape) for shape in ("box", "polygon", "motion")))
+_ELLIPTIC = among(SHAPES, ("aniso", "generalized_aniso", "plateau_aniso"))
+_APERTURES = among(SHAPES, ("box", "disk", "polygon", "motion"))
+_TURNED = _ELLIPTIC | among(SHAPES, ("box", "polygon", "motion"))
+_WITH_BETA = among(SHAPES, [shape for shape in SHAPES if shape.startswith(("generalized", "plateau"))])
 _POLYGON = SHAPES.index("polygon")
-_WITH_BETA = tuple(SHAPES.index(shape) for shape in SHAPES if shape.startswith(("generalized", "plateau")))
 _IDENTITY, _DENSE = 0, 2  # BlurPath
 # float32(pi) lies above pi.
 _PI = float(np.float32(np.pi))
@@ -49,13 +49,13 @@ _PI = float(np.float32(np.pi))
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     shape = columns["shape"]
-    on, aperture = shape != _DELTA, np.isin(shape, _APERTURES)
+    on, aperture = shape != _DELTA, _APERTURES[shape]
     return {
         "size_px": on,
         "sigma_x_px": on & (shape != _SINC) & ~aperture,
-        "sigma_y_px": np.isin(shape, _ELLIPTIC),
-        "angle_rad": np.isin(shape, _TURNED),
-        "beta": np.isin(shape, _WITH_BETA),
+        "sigma_y_px": _ELLIPTIC[shape],
+        "angle_rad": _TURNED[shape],
+        "beta": _WITH_BETA[shape],
         "cutoff_rad": shape == _SINC,
         "shift_px": on & (columns["shift_px"] != 0),
         "border": on & (columns["border"] != 0),

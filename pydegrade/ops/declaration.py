@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,11 @@ class Op:
     def _all_neutral(self, columns: Columns) -> BoolArray:
         same = [columns[column.name] == np.asarray(column.neutral_value, column.dtype) for column in self.columns]
         return np.logical_and.reduce(same)
+
+
+def among(choices: Sequence[str], names: Collection[str]) -> BoolArray:
+    """Of every code of a choice, whether its name is one of some; `among(SHAPES, names)[codes]` asks it of rows."""
+    return np.array([choice in names for choice in choices])
 
 
 def generator(words: tuple[int, int, int, int]) -> torch.Generator:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import binding, devices, rng
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_places, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op
+from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op, among
 from .eigen import symmetric_eigen3
 from .library import define
 
@@ -42,8 +42,8 @@ KINDS: tuple[Kind, ...] = (
     "chroma",
 )
 _OFF, _GAUSSIAN, _POISSON, _CORRELATED, _SPECKLE, _UNIFORM, _SALT_PEPPER, _SHOT_READ, _LUMA, _CHROMA = range(10)
-_BY_SIGMA = (_GAUSSIAN, _SPECKLE, _UNIFORM, _SHOT_READ, _LUMA, _CHROMA)
-_GRAY_OR_COLOUR = (_GAUSSIAN, _POISSON, _SPECKLE, _UNIFORM, _SALT_PEPPER, _SHOT_READ)
+_BY_SIGMA = among(KINDS, ("gaussian", "speckle", "uniform", "shot_read", "luma", "chroma"))
+_GRAY_OR_COLOUR = among(KINDS, ("gaussian", "poisson", "speckle", "uniform", "salt_pepper", "shot_read"))
 # Red, green and blue of one unit of Cb and of Cr, BT.601.
 _OF_CHROMA = np.array([[0.0, 1.402, 0.0], [-0.344136, -0.714136, 0.0], [1.772, 0.0, 0.0]])
 _COVARIANCE = ("cov_rr_8bit2", "cov_rg_8bit2", "cov_rb_8bit2", "cov_gg_8bit2", "cov_gb_8bit2", "cov_bb_8bit2")
@@ -56,9 +56,9 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     kind = columns["kind"]
     correlated = kind == _CORRELATED
     return {
-        "sigma_8bit": np.isin(kind, _BY_SIGMA),
+        "sigma_8bit": _BY_SIGMA[kind],
         "poisson_gain": kind == _POISSON,
-        "gray": np.isin(kind, _GRAY_OR_COLOUR),
+        "gray": _GRAY_OR_COLOUR[kind],
         "density": kind == _SALT_PEPPER,
         "shot_gain": kind == _SHOT_READ,
         **dict.fromkeys(_COVARIANCE, correlated),

@@ -27,6 +27,7 @@ _RESERVED = ("name", "op", "before", "after", "without")
 """Keys of a slot that are no columns."""
 _ops: dict[str, Op] = {}
 _plugins_loaded = False
+_registrations = 0
 
 
 def register(op: Op, replace: bool = False) -> Op:
@@ -48,7 +49,20 @@ def register(op: Op, replace: bool = False) -> Op:
         hint = "; register(..., replace=True) takes its place" if known.apply is not None else ""
         raise OpError(f"op {op.name!r}: the name is taken{hint}")
     _ops[op.name] = op
+    note_registration()
     return op
+
+
+def registrations() -> int:
+    """How many ops and kinds of distributions have been registered: what was made of a space under another number is out of
+    date."""
+    return _registrations
+
+
+def note_registration() -> None:
+    """Make `registrations` a number that it has not been."""
+    global _registrations
+    _registrations += 1
 
 
 def find(name: str) -> Op:

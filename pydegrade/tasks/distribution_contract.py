@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import SpaceError, nearest, shown
 from ..ops.declaration import Column
-from ..ops.registry import load_plugins
+from ..ops.registry import load_plugins, note_registration
 
 Float64Array = NDArray[np.float64]
 Table = Mapping[str, Any]
@@ -108,6 +108,7 @@ def register_distribution(kind: _Kind) -> _Kind:
         raise SpaceError(
             f"register_distribution: the key {kind.key!r} of {kind.__name__} belongs to {_KINDS[kind.key].__name__}"
         )
+    note_registration()
     return kind
 
 

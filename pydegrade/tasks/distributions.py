@@ -119,10 +119,13 @@ class LogUniform(Distribution):
     def bounds(self) -> tuple[float, float]:
         return self.low, self.high
 
+    @property
+    def span_log2(self) -> float:
+        return float(_log2(np.array([self.high / self.low]))[0])
+
     def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
         # low 2^(u log2(high / low)), clipped because the last bit may fall outside.
-        span = float(_log2(np.array([self.high / self.low]))[0])
-        return np.clip(self.low * _exp2(span * u[:, 0]), self.low, self.high)
+        return np.clip(self.low * _exp2(self.span_log2 * u[:, 0]), self.low, self.high)
 
 
 @register_distribution
@@ -433,7 +436,7 @@ class Schedule(Distribution):
         return merge([(known.steps == step, self.at(int(step))) for step in each], u, known)
 
 
-_ENTRIES = {"rr": (0, 0), "rg": (0, 1), "rb": (0, 2), "gg": (1, 1), "gb": (1, 2), "bb": (2, 2)}
+COVARIANCE_ENTRIES = {"rr": (0, 0), "rg": (0, 1), "rb": (0, 2), "gg": (1, 1), "gb": (1, 2), "bb": (2, 2)}
 _COVARIANCE_DRAWS = 12
 
 
@@ -457,8 +460,8 @@ class BsrganCovariance(Distribution):
         limit = reader.number(table["bsrgan_covariance"], "bsrgan_covariance")
         if not 0 <= limit <= 255:
             raise reader.fail(f"bsrgan_covariance must be a level in [0, 255], got {limit:g}")
-        if entry not in tuple(_ENTRIES):
-            raise reader.fail(f"entry must be one of {', '.join(_ENTRIES)}, got {reader.shown(entry)}")
+        if entry not in tuple(COVARIANCE_ENTRIES):
+            raise reader.fail(f"entry must be one of {', '.join(COVARIANCE_ENTRIES)}, got {reader.shown(entry)}")
         if reader.depth > 0:
             raise reader.fail("bsrgan_covariance stands alone, because the six entries of a slot share their numbers")
         return cls(limit, entry)
@@ -493,7 +496,7 @@ class BsrganCovariance(Distribution):
         return np.abs(terms[..., 0] + terms[..., 1] + terms[..., 2])
 
     def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
-        i, j = _ENTRIES[self.entry]
+        i, j = COVARIANCE_ENTRIES[self.entry]
         return self.limit_8bit**2 * u[:, i, j]
 
 

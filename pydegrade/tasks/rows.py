@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,10 +14,47 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import shown
 from ..native.given import real_array
 from ..ops.declaration import BoolArray
-from ..ops.registry import find
 from .space import Space
+from .tables import Tables, Words, tables_of
 
 _Rows = TypeVar("_Rows", bound="Rows")
+
+
+class ColumnBlock(Mapping[str, NDArray[Any]]):
+    """Columns of one length, in one block of memory, so that some of their rows are taken at once.
+
+    Args:
+        places: name -> place in `words`, and whether it is float32.
+        words: [C, B] values, int32 or the bits of float32.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[int, bool]], words: Words) -> None:
+        self._places, self._words = places, words
+        self._views: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        found = self._views.get(name)
+        if found is None:
+            place, is_real = self._places[name]
+            found = self._words[place].view(np.float32) if is_real else self._words[place]
+            self._views[name] = found
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ColumnBlock, (self._places, self._words)
+
+    def take(self, rows: NDArray[Any] | slice) -> ColumnBlock:
+        """Some of the rows: positions, or a slice, which shares memory."""
+        return ColumnBlock(self._places, self._words[:, rows] if isinstance(rows, slice) else self._words.take(rows, 1))
 
 
 @dataclass(frozen=True)
@@ -81,9 +120,7 @@ class Rows:
 
     def gated_by(self, gate: str) -> BoolArray:
         """Where the row's space has a gate, bool [B]."""
-        spaces = self.space.components or (self.space,)
-        has = np.array([any(own.name == gate for own in space.gates) for space in spaces], bool)
-        return has[self.component]
+        return _has_gate(self.space, self.component, gate)
 
     def orders(self) -> list[tuple[str, ...]]:
         """Names of the slots that run, in running order."""
@@ -97,17 +134,24 @@ class Rows:
             TypeError: no whole numbers. ValueError: a row that is not there, or a mask of another length.
         """
         chosen: Any = rows if isinstance(rows, slice) else _positions(rows, len(self))
-        arrays = {
-            entry.name: getattr(self, entry.name)[chosen]
-            for entry in fields(self)
-            if entry.name not in ("space", "columns")
-        }
-        columns = {name: values[chosen] for name, values in self.columns.items()}
-        return replace(self, columns=needed(self.space, columns), **arrays)
+        kind: Any = type(self)
+        arrays = {name: getattr(self, name)[chosen] for name in _arrays_of(kind)}
+        if isinstance(self.columns, ColumnBlock):
+            columns: Mapping[str, NDArray[Any]] = self.columns.take(chosen)
+        else:
+            columns = needed(self.space, {name: values[chosen] for name, values in self.columns.items()})
+        taken: _Rows = kind(space=self.space, columns=columns, **arrays)
+        return taken
+
+
+@cache
+def _arrays_of(kind: Any) -> tuple[str, ...]:
+    """Names of the fields that hold a value per row."""
+    return tuple(entry.name for entry in fields(kind) if entry.name not in ("space", "columns"))
 
 
 def _positions(rows: Any, count: int) -> NDArray[Any]:
-    """Positions or a mask [count], checked."""
+    """Positions [B], from positions or a mask [count], checked."""
     expected = f"rows must be whole numbers, a slice or a mask of {count}"
     chosen = real_array(expected, rows)
     if chosen.size == 0:
@@ -117,7 +161,7 @@ def _positions(rows: Any, count: int) -> NDArray[Any]:
     if chosen.dtype == bool:
         if len(chosen) != count:
             raise ValueError(f"{expected}, got a mask of {len(chosen)}")
-        return chosen
+        return np.nonzero(chosen)[0]
     outside = (chosen < -count) | (chosen >= count)
     if outside.any():
         raise ValueError(f"rows must be in -{count}..{count - 1}, got {chosen[np.argmax(outside)]}")
@@ -137,40 +181,78 @@ def needed(space: Space, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArr
 
 def resolved(rows: Rows) -> Rows:
     """The rows with slots of closed gates out of the program, and every column that has no effect at its neutral value."""
-    rows = gated(rows)
-    columns = dict(rows.columns)
-    for slot in rows.space.slots:
-        masks = rows.masks(slot.name)
-        for column in find(slot.op).columns:
-            name = f"{slot.name}.{column.name}"
-            if name in columns and not masks[column.name].all():
-                neutral = np.asarray(column.neutral_value, column.dtype)
-                columns[name] = np.where(masks[column.name], columns[name], neutral)
-    for gate in rows.space.gate_names:
-        name = f"{gate}.on"
-        if name in columns:
-            columns[name] = np.where(rows.gated_by(gate), columns[name], np.int32(1))
-    return replace(rows, columns=needed(rows.space, columns))
+    tables = tables_of(rows.space)
+    words = np.empty((len(tables.neutral), len(rows)), np.int32)
+    words[:] = tables.neutral
+    for name, values in rows.columns.items():
+        words[tables.rows[name][0]] = values.view(np.int32)
+    words, program = settled(tables, words, rows.program, rows.component)
+    places = {name: tables.rows[name] for name in rows.columns}
+    columns = dict(ColumnBlock(places, words))
+    return replace(rows, columns=needed(rows.space, columns), program=program)
+
+
+def settled(
+    tables: Tables, words: Words, program: NDArray[np.int8], component: NDArray[np.int32]
+) -> tuple[Words, NDArray[np.int8]]:
+    """`resolved`, for all rows of the tables of a space.
+
+    Args:
+        words: [R, B]. program: [B, K]. component: [B].
+    Returns:
+        new words and programs.
+    """
+    if tables.gates:
+        on = {name: words[row] for row, name in enumerate(islice(tables.rows, tables.gates))}
+        program = _running(tables.space, component, program, on)
+    real = words.view(np.float32)
+    effect = np.ones(words.shape, bool)
+    for part in tables.ops:
+        # Every slot of the op at once.
+        shape = (len(part.places), -1) if words.size else (len(part.places), 0)
+        reals, integers = real[part.first : part.last].reshape(shape), words[part.first : part.last].reshape(shape)
+        columns = {name: (reals if is_real else integers)[place] for name, (place, is_real) in part.places.items()}
+        marks = effect[part.first : part.last].reshape(shape)
+        for name, active in part.op.active(columns).items():
+            marks[part.places[name][0]] = active
+    if tables.gates or bool((program < 0).any()):
+        present = (program[None] == tables.slot_numbers[:, None, None]).any(axis=2)
+        effect[tables.gates :] &= present[tables.slot_of]
+    for row, gate in enumerate(tables.space.gate_names):
+        effect[row] = _has_gate(tables.space, component, gate)
+    return np.where(effect, words, tables.neutral), program
 
 
 def gated(rows: Rows) -> Rows:
     """The rows with slots of closed gates out of the program."""
     if not rows.space.gate_names:
         return rows
-    names = [slot.name for slot in rows.space.slots]
-    closed = np.zeros((len(rows), len(names)), bool)
-    for number, space in enumerate(rows.space.components or (rows.space,)):
-        here = rows.component == number
-        for gate in space.gates:
-            off = here & (rows.column(f"{gate.name}.on") == 0)
+    on = {f"{gate}.on": rows.column(f"{gate}.on") for gate in rows.space.gate_names}
+    return replace(rows, program=_running(rows.space, rows.component, rows.program, on))
+
+
+def _running(
+    space: Space, component: NDArray[np.int32], program: NDArray[np.int8], on: Mapping[str, NDArray[Any]]
+) -> NDArray[np.int8]:
+    """Programs without the slots of closed gates."""
+    names = [slot.name for slot in space.slots]
+    closed = np.zeros((len(program), len(names)), bool)
+    for number, part in enumerate(space.components or (space,)):
+        here = component == number
+        for gate in part.gates:
+            off = here & (on[f"{gate.name}.on"] == 0)
             for slot in gate.slots:
                 closed[:, names.index(slot)] |= off
-    program = rows.program
     gone = np.take_along_axis(closed, np.maximum(program, 0).astype(np.int64), axis=1) | (program < 0)
     # A stable sort brings the absent to the end and keeps the others in order.
     order = np.argsort(gone, axis=1, kind="stable")
-    packed = np.take_along_axis(np.where(gone, np.int8(-1), program), order, axis=1)
-    return replace(rows, program=np.ascontiguousarray(packed))
+    return np.ascontiguousarray(np.take_along_axis(np.where(gone, np.int8(-1), program), order, axis=1))
+
+
+def _has_gate(space: Space, component: NDArray[np.int32], gate: str) -> BoolArray:
+    """Where the row's space has a gate, bool [B]."""
+    has = np.array([any(own.name == gate for own in part.gates) for part in space.components or (space,)], bool)
+    return np.asarray(has[component])
 
 
 def number_text(value: Any) -> str:

@@ -34,7 +34,9 @@ def sample(space: Space | str | Path, seed: int, indices: ArrayLike | range, ste
         )
     numbers = rng.check_indices(indices)
     seeds = np.full(len(numbers), rng.check_seed(seed), np.int64)
+    if not known.scheduled and type(step) is int and 0 <= step < 2**63:
+        return draw_tasks(known, seeds, numbers, numbers)
     steps = rng.check_indices(step, "step")
     if len(steps) not in (1, len(numbers)):
         raise PydegradeError(f"step must be one number or {len(numbers)} numbers, got {len(steps)}")
-    return draw_tasks(known, seeds, numbers, numbers, np.ascontiguousarray(np.broadcast_to(steps, len(numbers))))
+    return draw_tasks(known, seeds, numbers, numbers, np.full(len(numbers), steps))

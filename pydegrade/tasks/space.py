@@ -6,16 +6,17 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import SpaceError, nearest, shown
 from ..native.rng import LAYOUT_VERSION
 from ..ops.declaration import Column, Op
-from ..ops.registry import find
+from ..ops.registry import find, registrations
 from . import space_reader, space_text
 from .distributions import content
 from .space_reader import GATE_COLUMN, Gate, Order, Slot
@@ -59,18 +60,22 @@ class Space:
     text: str = field(default="", compare=False, repr=False)
     digest: str = field(default="", compare=False)
 
+    TABLES: ClassVar[str] = "_tables"
+    """Attribute in which tables.py keeps what it makes of the space."""
+
     @staticmethod
     def load(name_or_path: str | Path) -> Space:
         """A preset by name, or a TOML file by path.
 
-        The file may name presets, and files in its own folder or below, as its base and in a mixture.
+        The file may name presets, and files in its own folder or below, as its base and in a mixture. While these files
+        stay as they are and nothing is registered, the same space is given again.
 
         Raises:
             TypeError: neither text nor path. SpaceError: no such preset or file, or a file that cannot be understood.
         """
         if not isinstance(name_or_path, (str, os.PathLike)):
             raise TypeError(f"a space must be the name of a preset or a path, got {shown(name_or_path)}")
-        return _Library().space(str(name_or_path), None)
+        return _loaded(str(name_or_path))
 
     @staticmethod
     def loads(text: str, components: Mapping[str, str] | None = None) -> Space:
@@ -159,10 +164,61 @@ class Space:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the tables, which name functions of ops that may not pickle."""
+        return {name: value for name, value in vars(self).items() if name != self.TABLES}
+
 
 def preset_names() -> list[str]:
     """Names of the presets that ship with the package, sorted."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+# ---- Spaces that have been loaded
+
+_KEPT_SPACES = 256
+_YOUNG_NS = 2_000_000_000
+"""Files that changed so shortly before are read again: clocks of file systems are coarse."""
+
+_Mark = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A loaded space, registrations before it was read, and the marks of the files that it was read from."""
+
+    space: Space
+    registered: int
+    marks: tuple[tuple[str, _Mark], ...]
+
+
+_kept: dict[str, _Kept] = {}
+
+
+def _loaded(name: str) -> Space:
+    """The space of a preset's name or a path, read where it is not known or something has changed."""
+    key = name if NAME.fullmatch(name) and not name.endswith(".toml") else os.path.abspath(name)
+    found = _kept.get(key)
+    registered = registrations()
+    if found is not None and found.registered == registered and all(_mark(p) == mark for p, mark in found.marks):
+        return found.space
+    library = _Library()
+    space = library.space(name, None)
+    marks = tuple(library.marks.items())
+    if all(mark and time.time_ns() - max(mark[:2]) > _YOUNG_NS for _, mark in marks):
+        while len(_kept) >= _KEPT_SPACES:
+            _kept.pop(next(iter(_kept), ""), None)
+        _kept[key] = _Kept(space, registered, marks)
+    return space
+
+
+def _mark(path: str | Path) -> _Mark:
+    """What changes with a file; nothing for one that is not there."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
 
 
 # ---- Finding the texts that a space names
@@ -177,6 +233,7 @@ class _Library:
         self.documents: dict[str, Document] = {}
         self.spaces: dict[str, Space] = {}
         self.open: list[str] = []
+        self.marks: dict[str, _Mark] = {}
 
     def space(self, name: str, asked: Item | None) -> Space:
         """The space of a name that stands at `asked`; without that a caller names it."""
@@ -240,6 +297,7 @@ class _Library:
                 )
                 raise fail(f"no preset named {name!r}{nearest(name, preset_names())}{own}")
             path = PRESETS / f"{name}.toml"
+            self.marks[str(path)] = _mark(path)
             return str(path), Source(path.read_text(encoding="utf-8"), path.name)
         path = Path(name)
         if asked is not None:
@@ -249,6 +307,7 @@ class _Library:
             path = folder / name
             if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
                 raise fail(f"a space may name presets and files in its own folder, got {shown(name)}")
+        self.marks[os.path.abspath(path)] = _mark(path)
         text, error = _read_text(path)
         if error:
             raise fail(f"{path if str(path).isprintable() else shown(str(path))}: cannot be read: {error}")

@@ -15,8 +15,8 @@ from ..errors import TaskError, shown
 from ..native import rng
 from ..ops.declaration import BoolArray
 from . import address, task_file, vectors
-from .drawing import draw
-from .rows import Rows, needed, resolved
+from .drawing import draw, draw_resolved
+from .rows import Rows, needed
 from .space import Space
 
 HTML_ROWS = 20
@@ -302,7 +302,7 @@ def draw_tasks(
     """Tasks of given seeds, numbers and training steps, int64 [B] each; step 0 without the last."""
     if steps is None or not space.scheduled:
         steps = np.zeros(len(indices), np.int64)
-    return _batch(resolved(draw(space, seeds, indices, steps)), seeds, indices, noise_indices, steps)
+    return _batch(draw_resolved(space, seeds, indices, steps), seeds, indices, noise_indices, steps)
 
 
 def _batch(
