@@ -65,13 +65,26 @@ Status run_row(const ChainArgs& args, int64_t row) {
   ConstImage image = source;
   Holder holder = kSource;
   if (plan.source_is_target()) copy_image(source, row_image(args.src_rows, args.target, row));
+  Reads reads;
+  bool reads_some = false;  // the image in hand is what `reads` names of it
   for (int64_t step = plan.first(); step < plan.end(); ++step) {
     holder = plan.holder_after(step, holder);
     const Size size = plan.size_after(step);
-    const Image out = {memory[holder], size.channels, size.height, size.width};
+    Image out = {memory[holder], size.channels, size.height, size.width};
     const int32_t op = args.step_op[step];
     const bool clips = (kOps[op].traits & kClipsInput) != 0;
-    const Status status = run_step(args, op, {args.step_item[step], image, out, clips});
+    const bool given_some = reads_some;
+    reads_some = false;
+    if (plan.is_blur_before_resize(step)) {
+      const Size next = plan.size_after(step + 1);
+      const Status found = resize_reads(scratch, args.resize, args.step_item[step + 1], size, next, reads);
+      if (found != Status::kOk) return found;
+      blur_skips(args.blur, args.step_item[step], reads);
+      reads_some = reads.rows != nullptr || reads.columns != nullptr;
+      if (reads_some) out.height = reads.row_count, out.width = reads.column_count;
+    }
+    const Reads* const part = given_some || reads_some ? &reads : nullptr;
+    const Status status = run_step(args, op, {args.step_item[step], image, out, clips, part});
     if (status != Status::kOk) return status;
     image = {out.data, out.channels, out.height, out.width};
   }
@@ -101,9 +114,14 @@ double step_ns_per_px(const ChainArgs& args, int32_t op, int64_t item) {
 // About how long a row takes, in ns, so that the longest can begin first: with few rows per thread, a long last one would
 // keep the other threads waiting.
 double row_cost(const ChainArgs& args, int64_t row) {
+  const RowPlan plan(args, row, kLastInResult);
   double cost = 0.0;
-  for (int64_t step = args.step_start[row]; step < args.step_start[row + 1]; ++step) {
-    const double pixels = static_cast<double>(args.step_height[step]) * args.step_width[step];
+  for (int64_t step = plan.first(); step < plan.end(); ++step) {
+    const Size size = plan.size_after(step);
+    double pixels = static_cast<double>(size.height) * static_cast<double>(size.width);
+    if (plan.is_blur_before_resize(step)) {
+      pixels *= resize_share_read(args.resize, args.step_item[step + 1], size, plan.size_after(step + 1));
+    }
     cost += step_ns_per_px(args, args.step_op[step], args.step_item[step]) * pixels;
   }
   return cost;

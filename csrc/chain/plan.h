@@ -48,6 +48,12 @@ class RowPlan {
     return before == kBuffer0 ? kBuffer1 : kBuffer0;
   }
 
+  // Whether a step is a blur whose result the resize after it is alone to see, so that it may be made in part.
+  bool is_blur_before_resize(int64_t step) const {
+    return step + 1 < end_ && step + 1 != target_step_ && args_.step_op[step] == kOpBlur &&
+           args_.step_op[step + 1] == kOpResize;
+  }
+
   // What the two buffers have to hold.
   void measure(int64_t* floats) const {
     floats[kBuffer0] = floats[kBuffer1] = 0;

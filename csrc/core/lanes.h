@@ -190,6 +190,74 @@ struct LaneArithmetic {
 // Bytes -> float.
 PYD_HD FloatLanes load_levels(const uint8_t* from) { return __builtin_convertvector(load_bytes(from), FloatLanes); }
 
+// ---- Transposition
+
+// Rows of a kLanes x kLanes matrix -> its columns.
+PYD_HD void transpose_lanes(FloatLanes* v) {
+#if defined(__AVX512BW__)
+  FloatLanes w[16];
+#pragma GCC unroll 4
+  for (int k = 0; k < 16; k += 4) {
+    const __m512 a = _mm512_unpacklo_ps((__m512)v[k], (__m512)v[k + 1]);
+    const __m512 b = _mm512_unpackhi_ps((__m512)v[k], (__m512)v[k + 1]);
+    const __m512 c = _mm512_unpacklo_ps((__m512)v[k + 2], (__m512)v[k + 3]);
+    const __m512 d = _mm512_unpackhi_ps((__m512)v[k + 2], (__m512)v[k + 3]);
+    w[k] = (FloatLanes)_mm512_unpacklo_pd((__m512d)a, (__m512d)c);
+    w[k + 1] = (FloatLanes)_mm512_unpackhi_pd((__m512d)a, (__m512d)c);
+    w[k + 2] = (FloatLanes)_mm512_unpacklo_pd((__m512d)b, (__m512d)d);
+    w[k + 3] = (FloatLanes)_mm512_unpackhi_pd((__m512d)b, (__m512d)d);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_shuffle_f32x4((__m512)w[c], (__m512)w[c + 4], 0x88);
+    const __m512 b = _mm512_shuffle_f32x4((__m512)w[c], (__m512)w[c + 4], 0xdd);
+    const __m512 d = _mm512_shuffle_f32x4((__m512)w[c + 8], (__m512)w[c + 12], 0x88);
+    const __m512 e = _mm512_shuffle_f32x4((__m512)w[c + 8], (__m512)w[c + 12], 0xdd);
+    v[c] = (FloatLanes)_mm512_shuffle_f32x4(a, d, 0x88);
+    v[c + 4] = (FloatLanes)_mm512_shuffle_f32x4(b, e, 0x88);
+    v[c + 8] = (FloatLanes)_mm512_shuffle_f32x4(a, d, 0xdd);
+    v[c + 12] = (FloatLanes)_mm512_shuffle_f32x4(b, e, 0xdd);
+  }
+#elif defined(__AVX2__)
+  FloatLanes w[8];
+#pragma GCC unroll 2
+  for (int k = 0; k < 8; k += 4) {
+    const __m256 a = _mm256_unpacklo_ps((__m256)v[k], (__m256)v[k + 1]);
+    const __m256 b = _mm256_unpackhi_ps((__m256)v[k], (__m256)v[k + 1]);
+    const __m256 c = _mm256_unpacklo_ps((__m256)v[k + 2], (__m256)v[k + 3]);
+    const __m256 d = _mm256_unpackhi_ps((__m256)v[k + 2], (__m256)v[k + 3]);
+    w[k] = (FloatLanes)_mm256_unpacklo_pd((__m256d)a, (__m256d)c);
+    w[k + 1] = (FloatLanes)_mm256_unpackhi_pd((__m256d)a, (__m256d)c);
+    w[k + 2] = (FloatLanes)_mm256_unpacklo_pd((__m256d)b, (__m256d)d);
+    w[k + 3] = (FloatLanes)_mm256_unpackhi_pd((__m256d)b, (__m256d)d);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    v[c] = (FloatLanes)_mm256_permute2f128_ps((__m256)w[c], (__m256)w[c + 4], 0x20);
+    v[c + 4] = (FloatLanes)_mm256_permute2f128_ps((__m256)w[c], (__m256)w[c + 4], 0x31);
+  }
+#else
+  const FloatLanes a = v[0], b = v[1], c = v[2], d = v[3];
+  for (int column = 0; column < 4; ++column) v[column] = FloatLanes{a[column], b[column], c[column], d[column]};
+#endif
+}
+
+// columns[x * kLanes + r] = rows[r][x]
+static inline __attribute__((unused)) void rows_to_columns(const float* const* rows, int64_t width, float* columns) {
+  int64_t x = 0;
+  for (; x + kLanes <= width; x += kLanes) {
+    FloatLanes block[kLanes];
+    for (int r = 0; r < kLanes; ++r) block[r] = load_floats(rows[r] + x);
+    transpose_lanes(block);
+    for (int r = 0; r < kLanes; ++r) store_floats(columns + (x + r) * kLanes, block[r]);
+  }
+  for (; x < width; ++x) {
+    for (int r = 0; r < kLanes; ++r) columns[x * kLanes + r] = rows[r][x];
+  }
+}
+
+// ---- Pieces
+
 // Calls body(first) for pieces of sixteen px that cover a row of at least sixteen; the last one may overlap its neighbour.
 constexpr int64_t kPiece = 16;
 constexpr int kPieceVectors = kPiece / kLanes;

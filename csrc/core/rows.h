@@ -54,6 +54,15 @@ static inline Image row_image(const Rows& rows, float* base, int64_t row) {
   return {base + rows.offset[row], rows.channels, rows.height[row], rows.width[row]};
 }
 
+// What the reader of an image looks at: rows[k] and columns[l], ascending, named again where it looks again; null: all of
+// them. An image can be handed over as these pixels alone, row_count x column_count of them.
+struct Reads {
+  Size full;  // of the whole image
+  const int32_t* rows;
+  const int32_t* columns;
+  int64_t row_count, column_count;
+};
+
 // One use of an op for a whole packed batch: item i belongs to row i.
 template <typename Params>
 struct Batch {

@@ -18,5 +18,15 @@ Status correlate_separable(const float* src, int64_t height, int64_t width, cons
 Status correlate_dense(const float* src, int64_t height, int64_t width, const float* weights, int64_t taps, int64_t begin,
                        int64_t end, float* dst);
 
+// The same for pixels that a reader looks at alone: rows rows[begin] .. rows[end - 1] of what `reads` names, dst has
+// row_count x column_count px.
+Status correlate_dense_at(const float* src, const Reads& reads, const float* weights, int64_t taps, int64_t begin,
+                          int64_t end, float* dst);
+Status correlate_separable_at(const float* src, const Reads& reads, const float* horizontal, const float* vertical,
+                              int64_t taps, int64_t begin, int64_t end, float* dst);
+
+// Whether these take less time where columns are skipped too and not rows alone: pixels have to be moved for it.
+bool pays_to_skip_columns(const Reads& reads, int64_t taps, bool separable);
+
 }  // namespace PYD_ISA
 }  // namespace pyd

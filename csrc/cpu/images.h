@@ -19,6 +19,8 @@ struct Use {
   ConstImage src;
   Image dst;
   bool clips;  // src is to be clipped to [0, 1] first; asked of ops with the trait kClipsInput alone
+  // Not null where blur makes, and the resize after it is given, these pixels of the image between them alone.
+  const Reads* reads = nullptr;
 };
 // The same for the gradient of its input: dst = A^T src, or at the input `src` with the gradient `grad` of the output.
 struct AdjointUse {
@@ -36,6 +38,13 @@ struct AdjointUse {
   double name##_ns_per_px(const Name##Params& params, int64_t item);
 PYD_OPS(PYD_DECLARE)
 #undef PYD_DECLARE
+
+// What a resize reads of its source, for memory that is taken from `scratch`; and the share of the pixels, at most.
+Status resize_reads(Scratch& scratch, const ResizeParams& params, int64_t item, const Size& src, const Size& dst,
+                    Reads& reads);
+double resize_share_read(const ResizeParams& params, int64_t item, const Size& src, const Size& dst);
+// Leaves of `reads` what blur can skip to advantage.
+void blur_skips(const BlurParams& params, int64_t item, Reads& reads);
 
 Status copy_image(ConstImage src, Image dst);
 // The same where dst may be src, which leaves nothing to do.

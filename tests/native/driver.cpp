@@ -428,6 +428,40 @@ void chain_case() {
   std::printf("chain_target %016" PRIx64 "\n", fnv1a(target.data.data(), target.data.size() * sizeof(float)));
 }
 
+// A blur whose result a resize reads in part alone: nothing else is blurred.
+void skipping_cases() {
+  const Picture src = picture();
+  struct Skipping {
+    const char* name;
+    int32_t shape, size_px, mode, factor;
+  };
+  for (const Skipping& it : {Skipping{"chain_skips_dense", kPsfPlateauAniso, 21, kTorchBilinear, 6},
+                             Skipping{"chain_skips_dense_rows", kPsfPlateauAniso, 7, kTorchBilinear, 3},
+                             Skipping{"chain_skips_separable", kPsfIso, 21, kCv2Linear, 6},
+                             Skipping{"chain_skips_decimate", kPsfPlateauAniso, 13, kDecimate, 4}}) {
+    Kernels kernels({it.shape}, it.size_px);
+    if (kernels.make() != Status::kOk) ++failures;
+    const std::vector<int32_t> height = {kHeight, kHeight / it.factor}, width = {kWidth, kWidth / it.factor};
+    Picture dst(height[1], width[1]);
+    const int32_t op[2] = {kOpBlur, kOpResize};
+    const int64_t item[2] = {0, 0}, step_start[2] = {0, 2};
+    const double scale = 1.0 / it.factor;
+    ChainArgs args{};
+    args.src_rows = src.rows();
+    args.dst_rows = dst.rows();
+    args.src = src.data.data();
+    args.dst = dst.data.data();
+    args.step_start = step_start;
+    args.step_op = op;
+    args.step_item = item;
+    args.step_height = height.data();
+    args.step_width = width.data();
+    args.blur = kernels.params();
+    args.resize = {1, span(it.mode), span(scale), span(scale)};
+    report(it.name, dst, [&] { return isa::chain_cpu(args); });
+  }
+}
+
 void draw_cases() {
   std::vector<int64_t> index(64);
   std::vector<uint32_t> hash(40), draw(40);
@@ -458,5 +492,6 @@ int main() {
   jpeg_cases();
   sharpen_cases();
   chain_case();
+  skipping_cases();
   return failures == 0 ? 0 : 1;
 }

@@ -200,70 +200,6 @@ void filter_rows(const float* const* rows, const Blocks& blocks, float* const* o
 
 // ---- Horizontal pass otherwise: kLanes rows at a time, turned so that they lie in the lanes.
 
-// Rows of a kLanes x kLanes matrix -> its columns.
-PYD_HD void transpose_lanes(FloatLanes* v) {
-#if defined(__AVX512BW__)
-  FloatLanes w[16];
-#pragma GCC unroll 4
-  for (int k = 0; k < 16; k += 4) {
-    const __m512 a = _mm512_unpacklo_ps((__m512)v[k], (__m512)v[k + 1]);
-    const __m512 b = _mm512_unpackhi_ps((__m512)v[k], (__m512)v[k + 1]);
-    const __m512 c = _mm512_unpacklo_ps((__m512)v[k + 2], (__m512)v[k + 3]);
-    const __m512 d = _mm512_unpackhi_ps((__m512)v[k + 2], (__m512)v[k + 3]);
-    w[k] = (FloatLanes)_mm512_unpacklo_pd((__m512d)a, (__m512d)c);
-    w[k + 1] = (FloatLanes)_mm512_unpackhi_pd((__m512d)a, (__m512d)c);
-    w[k + 2] = (FloatLanes)_mm512_unpacklo_pd((__m512d)b, (__m512d)d);
-    w[k + 3] = (FloatLanes)_mm512_unpackhi_pd((__m512d)b, (__m512d)d);
-  }
-#pragma GCC unroll 4
-  for (int c = 0; c < 4; ++c) {
-    const __m512 a = _mm512_shuffle_f32x4((__m512)w[c], (__m512)w[c + 4], 0x88);
-    const __m512 b = _mm512_shuffle_f32x4((__m512)w[c], (__m512)w[c + 4], 0xdd);
-    const __m512 d = _mm512_shuffle_f32x4((__m512)w[c + 8], (__m512)w[c + 12], 0x88);
-    const __m512 e = _mm512_shuffle_f32x4((__m512)w[c + 8], (__m512)w[c + 12], 0xdd);
-    v[c] = (FloatLanes)_mm512_shuffle_f32x4(a, d, 0x88);
-    v[c + 4] = (FloatLanes)_mm512_shuffle_f32x4(b, e, 0x88);
-    v[c + 8] = (FloatLanes)_mm512_shuffle_f32x4(a, d, 0xdd);
-    v[c + 12] = (FloatLanes)_mm512_shuffle_f32x4(b, e, 0xdd);
-  }
-#elif defined(__AVX2__)
-  FloatLanes w[8];
-#pragma GCC unroll 2
-  for (int k = 0; k < 8; k += 4) {
-    const __m256 a = _mm256_unpacklo_ps((__m256)v[k], (__m256)v[k + 1]);
-    const __m256 b = _mm256_unpackhi_ps((__m256)v[k], (__m256)v[k + 1]);
-    const __m256 c = _mm256_unpacklo_ps((__m256)v[k + 2], (__m256)v[k + 3]);
-    const __m256 d = _mm256_unpackhi_ps((__m256)v[k + 2], (__m256)v[k + 3]);
-    w[k] = (FloatLanes)_mm256_unpacklo_pd((__m256d)a, (__m256d)c);
-    w[k + 1] = (FloatLanes)_mm256_unpackhi_pd((__m256d)a, (__m256d)c);
-    w[k + 2] = (FloatLanes)_mm256_unpacklo_pd((__m256d)b, (__m256d)d);
-    w[k + 3] = (FloatLanes)_mm256_unpackhi_pd((__m256d)b, (__m256d)d);
-  }
-#pragma GCC unroll 4
-  for (int c = 0; c < 4; ++c) {
-    v[c] = (FloatLanes)_mm256_permute2f128_ps((__m256)w[c], (__m256)w[c + 4], 0x20);
-    v[c + 4] = (FloatLanes)_mm256_permute2f128_ps((__m256)w[c], (__m256)w[c + 4], 0x31);
-  }
-#else
-  const FloatLanes a = v[0], b = v[1], c = v[2], d = v[3];
-  for (int column = 0; column < 4; ++column) v[column] = FloatLanes{a[column], b[column], c[column], d[column]};
-#endif
-}
-
-// columns[x * kLanes + r] = rows[r][x]
-void rows_to_columns(const float* const* rows, int64_t width, float* columns) {
-  int64_t x = 0;
-  for (; x + kLanes <= width; x += kLanes) {
-    FloatLanes block[kLanes];
-    for (int r = 0; r < kLanes; ++r) block[r] = load_floats(rows[r] + x);
-    transpose_lanes(block);
-    for (int r = 0; r < kLanes; ++r) store_floats(columns + (x + r) * kLanes, block[r]);
-  }
-  for (; x < width; ++x) {
-    for (int r = 0; r < kLanes; ++r) columns[x * kLanes + r] = rows[r][x];
-  }
-}
-
 PYD_HD FloatLanes sum_columns(const float* columns, const Table& table, int64_t j) {
   const int32_t* const index = table.index + table.start[j];
   const float* const weight = table.weight + table.start[j];
@@ -408,13 +344,16 @@ Status run_passes(const Passes& passes, ConstImage src, Image dst) {
   return failed ? Status::kOutOfMemory : Status::kOk;
 }
 
-// Tables and order of the passes from `src` to `dst`.
+// Tables and order of the passes from `src` to `dst`; where `reads` is given, from what it names of src alone.
 Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, const Size& src, const Size& dst,
-                   Passes& passes) {
+                   const Reads* reads, Passes& passes) {
   const ResizeAxes axes = resize_axes(params, item, src, dst);
   passes.vertical_first = is_vertical_first(axes.vertical, axes.horizontal);
+  const bool few_rows = reads != nullptr && reads->rows != nullptr;
+  const bool few_columns = reads != nullptr && reads->columns != nullptr;
   if (!axis_rows(scratch, axes.vertical, passes.vertical) || !axis_rows(scratch, axes.horizontal, passes.horizontal) ||
-      !build_blocks(scratch, passes.horizontal, src.width, passes.blocks)) {
+      (few_rows && !skip_nothing(scratch, passes.vertical)) || (few_columns && !skip_nothing(scratch, passes.horizontal)) ||
+      !build_blocks(scratch, passes.horizontal, few_columns ? reads->column_count : src.width, passes.blocks)) {
     return Status::kOutOfMemory;
   }
   return Status::kOk;
@@ -425,7 +364,8 @@ Status plan_passes(Scratch& scratch, const ResizeParams& params, int64_t item, c
 Status resize_image(const ResizeParams& params, const Use& use) {
   Scratch scratch;
   Passes passes;
-  const Status status = plan_passes(scratch, params, use.item, size_of(use.src), size_of(use.dst), passes);
+  const Size src = use.reads != nullptr ? use.reads->full : size_of(use.src);
+  const Status status = plan_passes(scratch, params, use.item, src, size_of(use.dst), use.reads, passes);
   return status == Status::kOk ? run_passes(passes, use.src, use.dst) : status;
 }
 
@@ -434,7 +374,7 @@ Status resize_adjoint_image(const ResizeParams& params, const AdjointUse& use) {
   const Image& dst = use.dst;
   Scratch scratch;
   Passes forward, adjoint;
-  const Status status = plan_passes(scratch, params, use.item, size_of(dst), size_of(use.src), forward);
+  const Status status = plan_passes(scratch, params, use.item, size_of(dst), size_of(use.src), nullptr, forward);
   if (status != Status::kOk) return status;
   if (!transpose_rows(scratch, forward.vertical, dst.height, adjoint.vertical) ||
       !transpose_rows(scratch, forward.horizontal, dst.width, adjoint.horizontal) ||
@@ -443,6 +383,30 @@ Status resize_adjoint_image(const ResizeParams& params, const AdjointUse& use) {
   }
   adjoint.vertical_first = !forward.vertical_first;
   return run_passes(adjoint, use.src, dst);
+}
+
+// Tap k of an axis that skips inputs is row (column) k.
+Status resize_reads(Scratch& scratch, const ResizeParams& params, int64_t item, const Size& src, const Size& dst,
+                    Reads& reads) {
+  const ResizeAxes axes = resize_axes(params, item, src, dst);
+  reads = {src, nullptr, nullptr, src.height, src.width};
+  Table table;
+  if (skips_inputs(axes.vertical)) {
+    if (!axis_rows(scratch, axes.vertical, table)) return Status::kOutOfMemory;
+    reads.rows = table.index;
+    reads.row_count = table.start[table.outputs];
+  }
+  if (skips_inputs(axes.horizontal)) {
+    if (!axis_rows(scratch, axes.horizontal, table)) return Status::kOutOfMemory;
+    reads.columns = table.index;
+    reads.column_count = table.start[table.outputs];
+  }
+  return Status::kOk;
+}
+
+double resize_share_read(const ResizeParams& params, int64_t item, const Size& src, const Size& dst) {
+  const ResizeAxes axes = resize_axes(params, item, src, dst);
+  return share_read(axes.vertical) * share_read(axes.horizontal);
 }
 
 double resize_ns_per_px(const ResizeParams&, int64_t) { return 4.0; }

@@ -183,6 +183,13 @@ PYD_HD int64_t tap_bound(const Axis& axis) {
   }
 }
 
+// Whether outputs skip inputs for certain, as those of filters do that are not widened when shrinking; and the share of the
+// inputs that they read, at most.
+PYD_HD bool skips_inputs(const Axis& axis) { return tap_bound(axis) * axis.out_px < axis.in_px; }
+PYD_HD double share_read(const Axis& axis) {
+  return skips_inputs(axis) ? static_cast<double>(tap_bound(axis) * axis.out_px) / static_cast<double>(axis.in_px) : 1.0;
+}
+
 // ---- Taps
 
 // Taps of one output sample in the order in which they are summed.

@@ -21,6 +21,16 @@ PYD_HD bool axis_rows(Scratch& scratch, const Axis& axis, SparseRows<float>& row
   return true;
 }
 
+// The table for an image that holds what resize_reads says alone.
+PYD_HD bool skip_nothing(Scratch& scratch, SparseRows<float>& rows) {
+  const int64_t count = rows.start[rows.outputs];
+  int32_t* const index = scratch.take<int32_t>(count);
+  if (index == nullptr) return false;
+  for (int64_t k = 0; k < count; ++k) index[k] = static_cast<int32_t>(k);
+  rows.index = index;
+  return true;
+}
+
 // Of a sound axis of MATLAB's, in double: what imresize sums with.
 PYD_HD bool matlab_rows(Scratch& scratch, const Axis& axis, MatlabRule rule, SparseRows<double>& rows) {
   SparseRowsMemory<double> memory;
