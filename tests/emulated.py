@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 
 from pydegrade.native import devices
@@ -98,6 +101,35 @@ def build(
     subprocess.run([str(compiler()), *flags, "-shared", *linked, "-o", str(partial)], check=True)
     partial.replace(library)
     return library
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all launches of a kernel did in a program: struct Work of csrc/cuda/emulate.cpp. Four floats are one load."""
+
+    launches: int
+    blocks: int
+    multiply_adds: int
+    shared_loads: int
+    shared_stores: int
+    global_loads: int
+    global_stores: int
+    global_bytes: int
+
+
+def work(library: Path) -> dict[str, Work]:
+    """Of the last program that the library ran, by kernel."""
+    answer = ctypes.CDLL(str(library)).pyd_work
+    answer.restype = ctypes.c_char_p
+    numbers = (ctypes.c_int64 * len(fields(Work)))()
+    found = {}
+    for kernel in count():
+        name = answer(kernel, numbers)
+        if name is None:
+            return found
+        if numbers[0]:
+            found[name.decode()] = Work(*numbers)
+    raise AssertionError("unreachable")
 
 
 def load(library: Path, seed: Callable[[], int]) -> devices.Backend:

@@ -113,6 +113,25 @@ def test_a_program_with_wrong_sizes_is_refused():
         devices.record("sharpen", device_cases.CPU, rows=huge.fields(), **case.fields)
 
 
+# ---- Work, counted and not timed
+
+
+@pytest.mark.slow
+def test_sharpening_filters_hardly_a_row_twice():
+    """At most 1.25 times the 4 x 51 multiply-adds that a value of an image 400 px high needs, in a batch that fills a GPU.
+
+    Images are 4 px wide, which changes the work per value in nothing but loads: a tile's width is divided up without rest.
+    """
+    case = device_cases.sharpen_case([(400, 4)] * 43)
+    case.fields["weight"][:], case.fields["radius_px"][:] = 0.5, 50
+    library = emulated.build()
+    assert device_cases.compare(iter([case]), emulated.load(library, lambda: 0)) == []
+    work = emulated.work(library)
+    values = 43 * 3 * 400 * 4
+    made = work["sharpen_mask"].multiply_adds + work["sharpen_blend"].multiply_adds
+    assert 204 <= made / values <= 1.25 * 204
+
+
 # ---- Sanitizers
 
 SANITIZED = """
@@ -168,6 +187,9 @@ DEFECTS = [
     ("cuda/filter.cuh", "(first + row) * kFilterTileWidth", "(first + row) * (kFilterTileWidth - 4)", "blur"),
     ("cuda/filter.cuh", "to.set(row * columns + column", "to.set(row * (columns - 1) + column", "blur"),
     ("ops/blur/kernel.cu", "larger(0, y - taps + 1)", "larger(0, y - taps + 2)", "blur_adjoint"),
+    ("cuda/rolling.cuh", "c < wide", "c <= wide", "sharpen"),
+    ("cuda/rolling.cuh", "at -= ring_rows * columns", "at -= (ring_rows - 1) * columns", "sharpen"),
+    ("cuda/rolling.cuh", "first < above ? above - first", "first < above ? kRollingRows", "sharpen"),
     ("ops/sharpen/kernel.cu", "mask.set(i, static_cast", "mask.set(i - 1, static_cast", "sharpen"),
     ("ops/noise/kernel.cu", "quads = (width + 3) / 4", "quads = width / 4", "noise"),
     ("ops/noise/kernel.cu", "if (thread_index() < 8) all.bits_or", "if (thread_index() < 4) all.bits_or", "noise"),
@@ -193,6 +215,7 @@ DEFECTS = [
 GUARD = "if (thread_index() >= 200) return;\n  const bool gray = row.gray != 0;\n  const int64_t plane"
 FINDERS = {
     "cuda/filter.cuh": "blur",
+    "cuda/rolling.cuh": "sharpen",
     "ops/noise/kernel.cu": "noise",
     "ops/resize/kernel.cu": "resize",
     "ops/jpeg/region.cuh": "jpeg",

@@ -14,6 +14,8 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+int64_t pyd_multiply_adds = 0;
+
 namespace pyd {
 namespace emulate {
 namespace {
@@ -34,7 +36,16 @@ struct Fiber {
   int32_t line;  // of the barrier it waits at
 };
 
+// What the launches of a kernel did, all threads together. A load of four floats is one load.
+struct Work {
+  int64_t launches, blocks, multiply_adds;
+  int64_t shared_loads, shared_stores, global_loads, global_stores, global_bytes;
+};
+
 struct Machine {
+  Work work[kKernelCount];  // of the last program
+  Work* now;
+
   uint64_t random;
   char* message;
   int64_t message_bytes;
@@ -208,6 +219,7 @@ void barrier(int32_t line) {
 }
 
 uint8_t* shared_access(int64_t first_byte, int64_t bytes, Access access) {
+  ++(access == Access::kRead ? machine.now->shared_loads : machine.now->shared_stores);
   if (first_byte < 0 || first_byte + bytes > machine.shared_bytes) {
     fail("shared memory: byte %lld of %lld", static_cast<long long>(first_byte + bytes - 1),
          static_cast<long long>(machine.shared_bytes));
@@ -221,6 +233,8 @@ uint8_t* shared_access(int64_t first_byte, int64_t bytes, Access access) {
 }
 
 void global_access(int32_t base, int64_t offset, int64_t bytes, Access access) {
+  ++(access == Access::kRead ? machine.now->global_loads : machine.now->global_stores);
+  machine.now->global_bytes += bytes;
   if (machine.bases->at[base] == nullptr) fail("memory of base %d is missing", base);
   if (offset < 0 || offset + bytes > machine.base_bytes[base]) {
     fail("memory of base %d: byte %lld of %lld", base, static_cast<long long>(offset + bytes - 1),
@@ -240,6 +254,8 @@ void global_access(int32_t base, int64_t offset, int64_t bytes, Access access) {
 
 int run(Kernel kernel, const char* name, int32_t threads, const Bases& bases, const Launch& launch) {
   machine.kernel = kernel;
+  machine.now = &machine.work[launch.kernel];
+  const int64_t multiply_adds = pyd_multiply_adds;
   machine.name = name;
   machine.bases = &bases;
   machine.stage = launch.stage;
@@ -255,6 +271,9 @@ int run(Kernel kernel, const char* name, int32_t threads, const Bases& bases, co
     run_block(threads);
     if (machine.failed) return 1;
   }
+  ++machine.now->launches;
+  machine.now->blocks += launch.blocks;
+  machine.now->multiply_adds += pyd_multiply_adds - multiply_adds;
   return 0;
 }
 
@@ -285,6 +304,7 @@ extern "C" __attribute__((visibility("default"))) int pyd_run(const void* progra
   machine.failed = false;
   machine.launch_number = 0;
   machine.epoch = 0;
+  memset(machine.work, 0, sizeof machine.work);
   Bases all;
   for (int32_t base = 0; base < kBaseCount; ++base) {
     const bool scratch = base == kBaseScratch;
@@ -301,4 +321,17 @@ extern "C" __attribute__((visibility("default"))) int pyd_run(const void* progra
     if (status != 0) return status;
   }
   return 0;
+}
+
+// What kernel `kernel` did in the last program: its name, and the eight numbers of Work. Null behind the last kernel.
+extern "C" __attribute__((visibility("default"))) const char* pyd_work(int32_t kernel, int64_t* numbers) {
+  using namespace pyd;
+  static const char* const names[] = {
+#define X(name, threads, blocks) #name,
+      PYD_KERNELS
+#undef X
+  };
+  if (kernel < 0 || kernel >= kKernelCount) return nullptr;
+  memcpy(numbers, &emulate::machine.work[kernel], sizeof(emulate::Work));
+  return names[kernel];
 }

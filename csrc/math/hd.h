@@ -28,7 +28,15 @@ PYD_HD double pyd_fma(double a, double b, double c) { return __fma_rn(a, b, c); 
 PYD_HD float pyd_sqrt(float a) { return __fsqrt_rn(a); }
 PYD_HD double pyd_sqrt(double a) { return __dsqrt_rn(a); }
 #else
+#if defined(PYD_EMULATED)
+extern int64_t pyd_multiply_adds;  // made in float so far; defined in cuda/emulate.cpp
+PYD_HD float pyd_fma(float a, float b, float c) {
+  ++pyd_multiply_adds;
+  return __builtin_fmaf(a, b, c);
+}
+#else
 PYD_HD float pyd_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+#endif
 PYD_HD double pyd_fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 PYD_HD float pyd_sqrt(float a) { return __builtin_sqrtf(a); }
 PYD_HD double pyd_sqrt(double a) { return __builtin_sqrt(a); }

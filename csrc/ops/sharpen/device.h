@@ -11,8 +11,8 @@ struct SharpenRow {
   Place line;      // taps floats
   Place residual;  // floats
   Place mask;      // bytes, 0 or 1
+  RollingTiles tiles;
   int32_t taps;
-  int32_t tiles_x, tiles_y;
   float weight, threshold_8bit;
   int32_t unused;
 };

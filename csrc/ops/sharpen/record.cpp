@@ -6,11 +6,30 @@
 
 namespace pyd {
 
+namespace {
+
+// Tiles as tall as leaves enough blocks; how many blocks each row has.
+std::vector<int64_t> cut_tiles(std::vector<SharpenRow>& rows) {
+  std::vector<int64_t> blocks;
+  for (int32_t cuts = 1;; cuts *= 2) {
+    int64_t total = 0;
+    bool tall = false;
+    blocks.clear();
+    for (SharpenRow& row : rows) {
+      row.tiles = rolling_tiles(row.src, cuts);
+      blocks.push_back(int64_t{row.src.channels} * row.tiles.tiles_y * row.tiles.tiles_x);
+      total += blocks.back();
+      tall = tall || row.tiles.height >= 2 * kRollingLeastHeight;
+    }
+    if (total >= kRollingBlocks || !tall) return blocks;
+  }
+}
+
+}  // namespace
+
 void record_sharpen(Recorder& recorder, const SharpenParams& params, const std::vector<DeviceUse>& uses) {
   std::vector<SharpenRow> rows;
-  std::vector<int64_t> blocks;
   std::vector<PointRow> copies;
-  int64_t shared = 0;
   for (const DeviceUse& use : uses) {
     const int32_t taps = sharpen_taps(params.radius_px[use.item]);
     if (params.weight[use.item] == 0.0f) {
@@ -28,9 +47,13 @@ void record_sharpen(Recorder& recorder, const SharpenParams& params, const std::
     row.taps = taps;
     row.weight = params.weight[use.item];
     row.threshold_8bit = params.threshold_8bit[use.item];
-    blocks.push_back(filter_tiles(use.src, row.tiles_y, row.tiles_x));
     rows.push_back(row);
-    shared = 4 * separable_shared(taps) > shared ? 4 * separable_shared(taps) : shared;
+  }
+  const std::vector<int64_t> blocks = cut_tiles(rows);
+  int64_t shared = 0;
+  for (const SharpenRow& row : rows) {
+    const int64_t bytes = 4 * int64_t{rolling_shared(row.taps, row.tiles.width)};
+    shared = bytes > shared ? bytes : shared;
   }
   record_points(recorder, copies);
   recorder.launch(kKernel_sharpen_mask, shared, rows, blocks);
