@@ -248,6 +248,7 @@ def resize(
             "torch_nearest_exact": its "nearest-exact".
         "lanczos3", "catmull_rom" (Pillow's LANCZOS and BICUBIC), "mitchell" (B = C = 1/3), "hermite" (B = C = 0),
             "b_spline" (B = 1, C = 0): widened when shrinking, cut at the borders; always the ratio of the sizes.
+            "mitchell" and "b_spline" smooth at equal sizes too; a step of a space does nothing there in any mode.
 
     Args:
         images: [B, C, H, W] float32 on the CPU or on CUDA, any values; any C, H, W >= 1. Never written to.
