@@ -45,7 +45,7 @@ plain_build() {
           "-o $objects/v$level-${source//\//-}.o"
       done
     done
-    for source in csrc/core/*.cpp csrc/ops/*/record.cpp csrc/chain/record.cpp csrc/cuda/record.cpp csrc/*.cpp; do
+    for source in csrc/core/*.cpp csrc/ops/*/plan.cpp csrc/ops/*/record.cpp csrc/chain/record.cpp csrc/chain/steps.cpp csrc/cuda/record.cpp csrc/*.cpp; do
       echo "g++ $flags $include -c $source -o $objects/${source//\//-}.o"
     done
   } | xargs -P "${JOBS:-16}" -I{} sh -c "{}" || return 1

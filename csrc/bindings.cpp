@@ -6,6 +6,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <stdexcept>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "chain/plan.h"
 #include "core/columns.h"
+#include "chain/steps.h"
 #include "core/draw.h"
 #include "core/isa.h"
 #include "core/pool.h"
@@ -21,6 +23,8 @@
 #include "functions.h"
 #include "math/poisson.h"
 #include "ops/blur/legal.h"
+#include "ops/noise/matrix.h"
+#include "ops/resize/size.h"
 
 namespace py = pybind11;
 
@@ -48,10 +52,10 @@ struct Torch {
   PyObject* data_ptr = PyUnicode_InternFromString("data_ptr");
   PyObject* numel = PyUnicode_InternFromString("numel");
   PyObject* dtype = PyUnicode_InternFromString("dtype");
-  PyObject* dtypes[7];
+  PyObject* dtypes[pyd::kDtypes];
   Torch() {
     const py::module_ torch = py::module_::import("torch");
-    for (int i = 0; i < 7; ++i) dtypes[i] = py::object(torch.attr(pyd::kDtypeNames[i])).release().ptr();
+    for (int i = 0; i < pyd::kDtypes; ++i) dtypes[i] = py::object(torch.attr(pyd::kDtypeNames[i])).release().ptr();
   }
   static const Torch& get() {
     static const Torch* const torch = new Torch();  // lives as long as the process
@@ -81,7 +85,7 @@ bool is_dtype(const Memory& memory, pyd::Dtype expected) {
   constexpr struct {
     char kind;
     int size;
-  } kLayouts[] = {{'i', 4}, {'i', 8}, {'u', 4}, {'f', 4}, {'f', 8}, {'u', 1}, {'u', 2}};
+  } kLayouts[] = {{'i', 4}, {'i', 8}, {'u', 4}, {'f', 4}, {'f', 8}, {'u', 1}, {'u', 2}, {'i', 1}, {'b', 1}};
   const auto dtype = py::reinterpret_borrow<py::dtype>(memory.dtype);
   const auto& layout = kLayouts[static_cast<int>(expected)];
   // The machine's order has two names: '=', and what `newbyteorder` gives.
@@ -177,6 +181,7 @@ class Fields {
     return found;
   }
 
+  py::handle optional_object(const char* field) const { return take(field); }
   // Null where the field was left out.
   template <typename T>
   pyd::Span<T> optional(const char* field) const {
@@ -391,6 +396,11 @@ pyd::Status run_unlocked(pyd::Status (*function)(const Args&), const Args& args)
   return function(args);
 }
 
+pyd::Status run_unlocked_program(const pyd::ChainArgs& args, pyd::Program& program) {
+  py::gil_scoped_release release;
+  return pyd::chain_cuda(args, program);
+}
+
 template <typename Args>
 void run(const char* name, pyd::Status (*function)(const Args&), const Args& args, bool is_adjoint = false) {
   const pyd::Status status = run_unlocked(function, args);
@@ -411,6 +421,27 @@ py::bytes record(const char* name, pyd::Status (*function)(const Args&, pyd::Pro
 
 // ---- Functions
 
+// Where the pixels of a chain lie, once its rows are known.
+void read_chain_pixels(const Fields& fields, pyd::ChainArgs& args) {
+  const int64_t src_count = extent(args.src_rows), dst_count = extent(args.dst_rows);
+  args.src = pixels<const float>(fields, "src", args.src_rows);
+  args.dst = pixels<float>(fields, "dst", args.dst_rows);
+  check_overlap(fields, "dst", args.src, src_count, args.dst, dst_count, false);
+  if (fields.has("target")) {
+    args.target = pixels<float>(fields, "target", args.src_rows);
+    check_overlap(fields, "target", args.src, src_count, args.target, src_count, false);
+    check_overlap(fields, "dst", args.target, src_count, args.dst, dst_count, false);
+  } else {
+    fields.optional<float>("target");  // None
+  }
+  args.check_range = fields.number<bool>("check_range") ? 1 : 0;
+}
+// Of a program whether there is a target is asked; where it lies is known when the program runs.
+float* some_target(bool has_target) {
+  static float somewhere = 0.0f;
+  return has_target ? &somewhere : nullptr;
+}
+
 pyd::ChainArgs chain_args(const py::dict& values, bool has_pixels) {
   const Fields fields("chain", values);
   pyd::ChainArgs args = {};
@@ -420,24 +451,8 @@ pyd::ChainArgs chain_args(const py::dict& values, bool has_pixels) {
   if (count != args.dst_rows.count || args.src_rows.channels != args.dst_rows.channels) {
     refuse("chain: dst_rows must have as many rows and channels as src_rows");
   }
-  static float somewhere = 0.0f;
-  if (has_pixels) {
-    const int64_t src_count = extent(args.src_rows), dst_count = extent(args.dst_rows);
-    args.src = pixels<const float>(fields, "src", args.src_rows);
-    args.dst = pixels<float>(fields, "dst", args.dst_rows);
-    check_overlap(fields, "dst", args.src, src_count, args.dst, dst_count, false);
-    if (fields.has("target")) {
-      args.target = pixels<float>(fields, "target", args.src_rows);
-      check_overlap(fields, "target", args.src, src_count, args.target, src_count, false);
-      check_overlap(fields, "dst", args.target, src_count, args.dst, dst_count, false);
-    } else {
-      fields.optional<float>("target");  // None
-    }
-    args.check_range = fields.number<bool>("check_range") ? 1 : 0;
-  } else {
-    // Where it lies is known when the program runs.
-    args.target = fields.number<bool>("has_target") ? &somewhere : nullptr;
-  }
+  if (has_pixels) read_chain_pixels(fields, args);
+  else args.target = some_target(fields.number<bool>("has_target"));
   args.target_step = fields.exactly<const int32_t>("target_step", count).data;
   args.step_start = fields.exactly<const int64_t>("step_start", count + 1).data;
   const pyd::Span<const int32_t> ops = fields.values<const int32_t>("step_op");
@@ -467,15 +482,272 @@ pyd::ChainArgs chain_args(const py::dict& values, bool has_pixels) {
 }
 
 // False when a source pixel is NaN or outside [0, 1]; the caller then looks for it and explains.
-bool chain(const py::dict& values) {
-  const pyd::ChainArgs args = chain_args(values, true);
+bool run_chain(const pyd::ChainArgs& args) {
   const pyd::Status status = run_unlocked(pyd::chain_cpu, args);
   if (status == pyd::Status::kBadPixels) return false;
   if (status == pyd::Status::kBadArgument) explain("chain", args, false);
   raise("chain", status);
   return true;
 }
+bool chain(const py::dict& values) { return run_chain(chain_args(values, true)); }
 py::bytes chain_program(const py::dict& values) { return record("chain", pyd::chain_cuda, chain_args(values, false)); }
+
+// ---- Plans
+
+// The slots of a space, made once for it: ops, columns by full name ("blur1.sigma_x_px"), and the value of a column that is
+// not drawn.
+struct SpaceSlots {
+  struct Column {
+    py::object name;
+    std::string text;
+    pyd::Dtype dtype;
+    union {
+      int32_t whole;
+      float real;
+    } neutral;
+  };
+  std::vector<pyd::Slot> slots;
+  std::vector<std::vector<Column>> columns;
+  std::vector<size_t> others;  // slots of ops that are not of this module
+  int64_t scale, target;
+
+  // slots: (code or None, hash of the name, whether another op changes sizes, [(full name, neutral value)]).
+  SpaceSlots(const py::list& given, int64_t scale, int64_t target) : scale(scale), target(target) {
+    const int64_t count = static_cast<int64_t>(given.size());
+    if (scale < 1 || target < -1 || target >= count || count > 127) refuse("slots: scale or target is out of range");
+    for (const py::handle& entry : given) {
+      const auto slot = py::cast<py::tuple>(entry);
+      const auto names = py::cast<py::list>(slot[3]);
+      columns.emplace_back();
+      if (slot[0].is_none()) {
+        slots.push_back({-1 - static_cast<int32_t>(others.size()), slot[1].cast<uint32_t>(), slot[2].cast<bool>()});
+        others.push_back(slots.size() - 1);
+        continue;
+      }
+      const auto op = slot[0].cast<int32_t>();
+      if (op < 0 || op >= pyd::kOpCount) refuse("slots: no op has the code " + std::to_string(op));
+      slots.push_back({op, slot[1].cast<uint32_t>(), false});
+      const std::vector<pyd::ColumnInfo>& info = pyd::op_rules(op).info;
+      if (names.size() != info.size()) refuse("slots: wrong number of columns of op " + std::string(pyd::kOps[op].name));
+      for (size_t i = 0; i < info.size(); ++i) {
+        const auto pair = py::cast<py::tuple>(names[i]);
+        Column column = {pair[0], text(pair[0]), info[i].dtype, {}};
+        if (info[i].dtype == pyd::Dtype::kInt32) column.neutral.whole = pair[1].cast<int32_t>();
+        else column.neutral.real = pair[1].cast<float>();
+        columns.back().push_back(std::move(column));
+      }
+    }
+  }
+};
+
+// Values of a column for all rows, or the neutral one.
+pyd::ColumnValues column_values(const py::dict& given, const SpaceSlots::Column& column, int64_t count) {
+  const py::handle found = PyDict_GetItemWithError(given.ptr(), column.name.ptr());
+  if (found.ptr() == nullptr) return {&column.neutral, 0};
+  static const std::string kCall = "columns";
+  const Where where = {&kCall, column.text.c_str()};
+  const auto read = [&](auto span) -> pyd::ColumnValues {
+    check_count(where, count, span.count);
+    return {span.data, 1};
+  };
+  return column.dtype == pyd::Dtype::kInt32 ? read(typed<const int32_t>(where, found))
+                                            : read(typed<const float>(where, found));
+}
+
+// Asks Python for sizes: sizes(slot, rows, height, width, last_height, last_width) -> (height, width, idles), [N] each.
+class AskedSizes : public pyd::OtherSizes {
+ public:
+  explicit AskedSizes(py::object function) : function_(std::move(function)) {}
+  void after(int64_t slot, const std::vector<int64_t>& rows, std::vector<int64_t>& height, std::vector<int64_t>& width,
+             const std::vector<int64_t>& last_height, const std::vector<int64_t>& last_width,
+             std::vector<bool>& idles) override {
+    py::gil_scoped_acquire acquire;
+    if (function_.ptr() == nullptr) refuse("plan: sizes is missing");
+    const py::tuple sizes =
+        function_(slot, array(rows), array(height), array(width), array(last_height), array(last_width));
+    height = sizes[0].cast<std::vector<int64_t>>();
+    width = sizes[1].cast<std::vector<int64_t>>();
+    idles = sizes[2].cast<std::vector<bool>>();
+    if (height.size() != rows.size() || width.size() != rows.size() || idles.size() != rows.size()) {
+      refuse("plan: sizes must answer for every row");
+    }
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (height[i] < 1 || width[i] < 1 || height[i] > INT32_MAX || width[i] > INT32_MAX) {
+        refuse("plan: sizes must be at least 1");
+      }
+    }
+  }
+
+ private:
+  static py::array_t<int64_t> array(const std::vector<int64_t>& values) {
+    return py::array_t<int64_t>(static_cast<py::ssize_t>(values.size()), values.data());
+  }
+  py::object function_;
+};
+
+// Tasks planned for images: all that a chain needs beside the pixels.
+std::unique_ptr<pyd::Steps> plan(const py::dict& values) {
+  const Fields fields("plan", values);
+  const py::handle slots = fields.object("slots");
+  if (!py::isinstance<SpaceSlots>(slots)) refuse_type(fields.line("slots") + " must be Slots");
+  const auto& space = slots.cast<const SpaceSlots&>();
+  pyd::TaskArgs args = {};
+  args.src_rows = read_rows(fields, "src_rows");
+  const int64_t count = args.src_rows.count;
+  args.scale = space.scale;
+  args.target = space.target;
+  args.slots = &space.slots;
+  args.places = static_cast<int64_t>(space.slots.size());
+  const auto program = fields.exactly<const int8_t>("program", args.places * count);
+  args.program = program.data;
+  for (int64_t i = 0; i < program.count; ++i) {
+    if (program[i] < -1 || program[i] >= static_cast<int64_t>(space.slots.size())) {
+      refuse(fields.line("program") + " must hold numbers of slots or -1, got " + std::to_string(program[i]));
+    }
+  }
+  args.seed = fields.exactly<const int64_t>("seed", count).data;
+  args.index = fields.exactly<const int64_t>("index", count).data;
+  args.noise_index = fields.exactly<const int64_t>("noise_index", count).data;
+  const py::handle given = fields.object("columns");
+  if (!py::isinstance<py::dict>(given)) refuse_type(fields.line("columns") + " must be a dict of arrays");
+  const auto columns = py::reinterpret_borrow<py::dict>(given);
+  args.columns.resize(space.slots.size());
+  args.neutral.resize(space.slots.size());
+  for (size_t slot = 0; slot < space.slots.size(); ++slot) {
+    args.columns[slot].reserve(space.columns[slot].size());
+    for (const SpaceSlots::Column& column : space.columns[slot]) {
+      args.columns[slot].push_back(column_values(columns, column, count));
+    }
+  }
+  const auto neutral = py::reinterpret_borrow<py::object>(fields.object("neutral"));
+  if (!py::isinstance<py::list>(neutral) || py::len(neutral) != space.others.size()) {
+    refuse_type(fields.line("neutral") + " must be a list, an array for every slot whose op is in plain torch");
+  }
+  for (size_t i = 0; i < space.others.size(); ++i) {
+    const pyd::Span<const bool> span = typed<const bool>(fields.line("neutral"), py::list(neutral)[i]);
+    check_count(fields.line("neutral"), count, span.count);
+    args.neutral[space.others[i]] = span.data;
+  }
+  AskedSizes sizes(py::reinterpret_borrow<py::object>(fields.optional_object("sizes")));
+  fields.no_others();
+  auto steps = std::make_unique<pyd::Steps>();
+  pyd::Status status;
+  {
+    py::gil_scoped_release release;
+    status = steps->plan(args, sizes);
+  }
+  raise("plan", status);
+  return steps;
+}
+
+bool run_steps(const pyd::Steps& steps, const py::dict& values) {
+  const Fields fields("chain", values);
+  pyd::ChainArgs args = steps.args();
+  read_chain_pixels(fields, args);
+  fields.no_others();
+  return run_chain(args);
+}
+py::array steps_program(const pyd::Steps& steps, bool has_target) {
+  pyd::ChainArgs args = steps.args();
+  args.target = some_target(has_target);
+  pyd::Program program;
+  const pyd::Status status = run_unlocked_program(args, program);
+  if (status == pyd::Status::kBadArgument) explain("chain", args, false);
+  raise("chain", status);
+  // Not copied: it is copied once more, to where its device finds it.
+  auto bytes = std::make_unique<std::vector<uint8_t>>(std::move(program.bytes));
+  const auto size = static_cast<py::ssize_t>(bytes->size());
+  const uint8_t* const data = bytes->data();
+  const py::capsule owner(bytes.release(), [](void* held) { delete static_cast<std::vector<uint8_t>*>(held); });
+  return py::array_t<uint8_t>(size, data, owner);
+}
+
+template <typename T>
+py::array view(const py::object& owner, const T* data, int64_t count) {
+  py::array_t<std::remove_const_t<T>> array(static_cast<py::ssize_t>(count), data, owner);
+  array.attr("flags").attr("writeable") = false;
+  return array;
+}
+py::dict rows_view(const py::object& owner, const pyd::Rows& rows) {
+  py::dict fields;
+  fields["count"] = rows.count;
+  fields["channels"] = rows.channels;
+  fields["offset"] = view(owner, rows.offset, rows.count);
+  fields["height"] = view(owner, rows.height, rows.count);
+  fields["width"] = view(owner, rows.width, rows.count);
+  return fields;
+}
+// What `chain` takes beside the pixels, as views; `step_slot` and `key` beside it.
+py::dict steps_fields(const py::object& owner) {
+  const auto& steps = owner.cast<const pyd::Steps&>();
+  const pyd::ChainArgs& args = steps.args();
+  const int64_t count = args.src_rows.count;
+  py::dict fields;
+  fields["src_rows"] = rows_view(owner, args.src_rows);
+  fields["dst_rows"] = rows_view(owner, args.dst_rows);
+  fields["target_step"] = view(owner, args.target_step, count);
+  fields["step_start"] = view(owner, args.step_start, count + 1);
+  fields["step_op"] = view(owner, args.step_op, steps.steps());
+  fields["step_item"] = view(owner, args.step_item, steps.steps());
+  fields["step_height"] = view(owner, args.step_height, steps.steps());
+  fields["step_width"] = view(owner, args.step_width, steps.steps());
+  fields["round_8bit"] = args.round_8bit != 0;
+#define PYD_VIEW(name, Name, ...)                                                                             \
+  if (args.name.items > 0) {                                                                                  \
+    py::dict params;                                                                                          \
+    args.name.visit([&](const char* field, pyd::Count, const auto& span) {                                    \
+      params[field] = span.given() ? py::object(view(owner, span.data, span.count)) : py::object(py::none()); \
+    });                                                                                                       \
+    fields[#name] = params;                                                                                   \
+  }
+  PYD_OPS(PYD_VIEW)
+#undef PYD_VIEW
+  return fields;
+}
+py::object steps_fault(const pyd::Steps& steps) {
+  const pyd::Steps::Fault& fault = steps.fault();
+  if (fault.reason == pyd::Steps::kFits) return py::none();
+  constexpr const char* kReasons[] = {"", "multiple", "end", "too large"};
+  return py::make_tuple(kReasons[fault.reason], fault.row, fault.height, fault.width);
+}
+
+// Of one op: where it does nothing, for tasks that are looked at without images. `columns` [N] by short name.
+py::array_t<bool> neutral(const py::dict& values) {
+  const Fields fields("neutral", values);
+  const auto op = fields.number<int32_t>("op");
+  const auto count = fields.number<int64_t>("count");
+  if (op < 0 || op >= pyd::kOpCount || count < 0) refuse("neutral: op or count is out of range");
+  const pyd::OpRules& rules = pyd::op_rules(op);
+  std::vector<pyd::ColumnValues> columns;
+  for (const pyd::ColumnInfo& info : rules.info) {
+    const void* const data = info.dtype == pyd::Dtype::kInt32
+                                 ? static_cast<const void*>(fields.exactly<const int32_t>(info.name, count).data)
+                                 : fields.exactly<const float>(info.name, count).data;
+    columns.push_back({data, 1});
+  }
+  fields.no_others();
+  py::array_t<bool> out(static_cast<py::ssize_t>(count));
+  bool* const to = out.mutable_data();
+  for (int64_t row = 0; row < count; ++row) to[row] = rules.is_neutral(columns.data(), row);
+  return out;
+}
+
+// What factors make of sides [N]: sides after the resize, and scales for coordinates (0: the ratio of the sizes).
+void resize_factors(const py::dict& values) {
+  const Fields f("resize_factors", values);
+  const auto mode = f.values<const int32_t>("mode");
+  const auto factor = f.exactly<const double>("factor", mode.count);
+  const auto height = f.exactly<int64_t>("height", mode.count), width = f.exactly<int64_t>("width", mode.count);
+  const auto scale = f.exactly<double>("scale", mode.count);
+  f.no_others();
+  for (int64_t i = 0; i < mode.count; ++i) {
+    if (mode[i] < 0 || mode[i] >= pyd::kResizeModes) refuse(f.line("mode") + " is out of range");
+    if (!(factor[i] > 0.0 && factor[i] < 1e6)) refuse(f.line("factor") + " is out of range");
+    height[i] = pyd::scaled_side(height[i], factor[i], pyd::rounds_up(mode[i]));
+    width[i] = pyd::scaled_side(width[i], factor[i], pyd::rounds_up(mode[i]));
+    scale[i] = pyd::coordinate_scale(mode[i], factor[i]);
+  }
+}
 
 void psf(const py::dict& values) {
   const Fields fields("psf", values);
@@ -615,11 +887,19 @@ void philox_words(const py::dict& values) {
   f.no_others();
   pyd::philox_words(count, key.data, counter.data, out.data);
 }
+void noise_matrix(const py::dict& values) {
+  const Fields f("noise_matrix", values);
+  const auto covariance = f.values<const double>("covariance_8bit2");
+  const int64_t count = covariance.count / 6;
+  const auto out = f.exactly<float>("out", 9 * count);
+  f.no_others();
+  for (int64_t i = 0; i < count; ++i) pyd::noise_matrix(covariance.data + 6 * i, out.data + 9 * i);
+}
 void poisson_tables(const py::dict& values) {
   const Fields f("poisson_tables", values);
   const auto out = f.exactly<uint32_t>("out", kPoissonWords);
   f.no_others();
-  pyd::poisson_tables(out.data);
+  memcpy(out.data, pyd::shared_poisson_tables(), sizeof(uint32_t) * kPoissonWords);
 }
 
 // ---- What Python needs to know
@@ -688,9 +968,37 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.attr("RESIZE_MODES") = py::tuple(modes);
   m.attr("FIELDS") = fields;
 
+  py::dict columns;
+  for (int32_t op = 0; op < pyd::kOpCount; ++op) {
+    py::list named;
+    for (const pyd::ColumnInfo& info : pyd::op_rules(op).info) {
+      named.append(py::make_tuple(info.name, pyd::kDtypeNames[static_cast<int>(info.dtype)]));
+    }
+    columns[pyd::kOps[op].name] = py::tuple(named);
+  }
+  m.attr("COLUMNS") = columns;
+  m.attr("PSF_TRIM") = pyd::kPsfTrim;
+
+  py::class_<SpaceSlots>(m, "Slots").def(py::init<py::list, int64_t, int64_t>());
+  py::class_<pyd::Steps>(m, "Steps")
+      .def("run", &run_steps)
+      .def("program", &steps_program)
+      .def("fields", [](const py::object& self) { return steps_fields(self); })
+      .def_property_readonly("fault", &steps_fault)
+      .def_property_readonly("has_target", &pyd::Steps::has_target)
+      .def_property_readonly("dst_floats", [](const pyd::Steps& self) { return extent(self.args().dst_rows); })
+      .def_property_readonly("has_others", &pyd::Steps::has_others)
+      .def_property_readonly("step_slot", [](const py::object& self) {
+        const auto& steps = self.cast<const pyd::Steps&>();
+        return view(self, steps.step_slot().data(), steps.steps());
+      });
+  m.def("plan", &plan);
+  m.def("neutral", &neutral);
   m.def("chain", &chain);
   m.def("chain_program", &chain_program);
   m.def("psf", &psf);
+  m.def("resize_factors", &resize_factors);
+  m.def("noise_matrix", &noise_matrix);
   m.def("imresize", &imresize);
   m.def("imresize_adjoint", &imresize_adjoint);
   m.def("imresize_taps", &imresize_taps);

@@ -33,6 +33,32 @@ counters."""
 FIELDS: dict[str, tuple[tuple[str, str, bool, int, int, bool, str], ...]]
 """Of every struct of parameters: name, dtype, whether it is written, values per item (0: any number), least number of
 values, whether it may be left out, what it is."""
+COLUMNS: dict[str, tuple[tuple[str, str], ...]]
+"""Of every op its columns, in the order of its plan.cpp: name, dtype."""
+PSF_TRIM: float
+
+class Slots:
+    """The slots of a space. Each: code (None: an op in plain torch), hash of its name, whether an op in plain torch changes
+    sizes, and full name and neutral value of every column of a compiled op."""
+    def __init__(
+        self, slots: list[tuple[int | None, int, bool, list[tuple[str, float | int]]]], scale: int, target: int
+    ) -> None: ...
+
+class Steps:
+    """Tasks planned for images (csrc/chain/steps.h)."""
+    def run(self, fields: Fields) -> bool: ...
+    def program(self, has_target: bool) -> NDArray[np.uint8]: ...
+    def fields(self) -> dict[str, Any]: ...
+    @property
+    def fault(self) -> tuple[str, int, int, int] | None: ...
+    @property
+    def has_target(self) -> bool: ...
+    @property
+    def has_others(self) -> bool: ...
+    @property
+    def dst_floats(self) -> int: ...
+    @property
+    def step_slot(self) -> NDArray[np.int32]: ...
 '''
 
 
@@ -68,7 +94,9 @@ def stub(module: ModuleType) -> str:
     words = "(leaf1_ecx: int, leaf7_ebx: int, extended_ecx: int, xcr0: int) -> str"
     plain |= {"isa_of": words, "isa_lacks": words, "cpu_words": "() -> tuple[int, int, int, int]"}
     plain |= {"set_num_threads": "(threads: int) -> None", "chain": "(fields: Fields) -> bool"}
-    for name in sorted(name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("__")):
+    plain |= {"plan": "(fields: Fields) -> Steps", "neutral": "(fields: Fields) -> NDArray[np.bool_]"}
+    functions = [name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("__")]
+    for name in sorted(name for name in functions if not isinstance(getattr(module, name), type)):
         result = "bytes" if name.endswith("_program") else "None"
         lines.append(f"def {name}{plain.get(name, f'(fields: Fields) -> {result}')}: ...")
     return "\n".join(lines) + "\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ def _walk(plan: Plan, data: torch.Tensor) -> list[list[torch.Tensor]]:
             for row, image in zip(rows[native].tolist(), after):
                 trails[row].append(image)
     no_step = np.zeros(0, np.int64)
-    last = _run_steps(plan, [trail[-1] for trail in trails], no_step, round_8bit=plan.round_8bit)
+    last = _run_steps(plan, [trail[-1] for trail in trails], no_step, round_8bit=True)
     for trail, image in zip(trails, last):
         trail.append(image)
     return trails
@@ -205,27 +206,49 @@ def _fault_of(out: Any, shape: tuple[int, ...], device: torch.device) -> str:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Tasks planned for a batch of equal images on CUDA: everything that needs the host is done, and `run` only queues
-    kernels. It may be called inside a CUDA graph capture when it is given all three results to write to.
+    """Tasks planned for a batch of equal images: what needs no pixels is done, once for any number of batches.
+    `degrade_batch` is what `pydegrade.degrade_batch` does; `run` does it without allocating memory or looking at pixels,
+    and may be called inside a CUDA graph capture.
 
     Attributes:
-        program: what the kernels read.
-        shape: of the HR batch, (B, 3, H, W).
+        plan: the steps.
+        shape: of the HR batch, (B, channels, H, W).
         lr_shape: of the result.
+        device: where the images are.
         has_target: whether the pair's target differs from the HR images.
     """
 
-    program: devices.Program
+    plan: Plan
     shape: tuple[int, int, int, int]
     lr_shape: tuple[int, int, int, int]
+    device: torch.device
     has_target: bool
+
+    def degrade_batch(self, hr: torch.Tensor) -> Pair:
+        """The planned tasks on a batch: bits and errors of `pydegrade.degrade_batch`.
+
+        Args:
+            hr: float32 of `shape`, in [0, 1], on `device`.
+        """
+        _check_image(hr, "hr", self.shape[0])
+        self._check_batch("degrade_batch", hr)
+        hr = hr.contiguous()
+        program = self.program if self.device.type == "cuda" and not self.plan.torch_ops else None
+        lr, target = _run(self.plan, hr.view(-1), want_target=self.has_target, program=program)
+        return Pair(lr.view(self.lr_shape), hr if target is None else target.view(hr.shape))
+
+    @cached_property
+    def program(self) -> devices.Program:
+        """What the CUDA kernels read."""
+        if self.plan.torch_ops:
+            raise OpError(f"run: expected ops of the compiled module only, got {self.plan.torch_ops[0].op.name!r}")
+        return _record(self.plan, self.device, self.has_target)
 
     def empty(self) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Memory for `run`: LR batch, target batch (None where it is the HR batch), arena."""
-        device = self.program.device.device
-        target = torch.empty(self.shape, device=device) if self.has_target else None
-        arena = torch.empty(self.program.arena_bytes, dtype=torch.uint8, device=device)
-        return torch.empty(self.lr_shape, device=device), target, arena
+        target = torch.empty(self.shape, device=self.device) if self.has_target else None
+        arena = torch.empty(self.program.arena_bytes, dtype=torch.uint8, device=self.device)
+        return torch.empty(self.lr_shape, device=self.device), target, arena
 
     def run(
         self,
@@ -238,74 +261,114 @@ class Prepared:
         """Degrade `hr` into `lr` and `target`, on the current stream. Pixels must lie in [0, 1]; nobody looks.
 
         Args:
-            hr: float32 [B, 3, H, W], contiguous, on the device of the program.
+            hr: float32 [B, C, H, W], contiguous, on the prepared device.
             lr, target, arena: from `empty`, any number of times.
             backend: what runs the program; by default the device's own.
         """
-        if tuple(hr.shape) != self.shape or hr.dtype != torch.float32 or not hr.is_contiguous():
-            raise ValueError(
-                f"run: hr must be contiguous float32 of shape {self.shape}, got {hr.dtype} {tuple(hr.shape)}"
-            )
+        self._check_batch("run", hr)
+        if hr.dtype != torch.float32 or not hr.is_contiguous():
+            raise ValueError(f"run: hr must be contiguous float32, got {hr.dtype}")
         if tuple(lr.shape) != self.lr_shape or (target is None) == self.has_target:
             raise ValueError("run: lr, target and arena must be those of Prepared.empty")
+        if self.device.type == "cpu" and backend is None:
+            binding.run(self.plan.steps, src=hr, dst=lr, target=target, check_range=False)
+            return
+        if self.device.type == "cuda":
+            # The program was copied beside the stream that runs it now.
+            self.program.device.record_stream(torch.cuda.current_stream(self.device))
         devices.run(self.program, hr, lr, target=target, arena=arena, backend=backend)
 
+    def _check_batch(self, where: str, hr: torch.Tensor) -> None:
+        if tuple(hr.shape) != self.shape or hr.device != self.device:
+            expected = f"the prepared shape {self.shape} on {self.device}"
+            raise ValueError(f"{where}: hr must have {expected}, got {tuple(hr.shape)} on {hr.device}")
 
-def prepare(tasks: TaskBatch, height: int, width: int, device: torch.device | str = "cuda") -> Prepared:
-    """Plan tasks for HR images of one size, for many runs on any stream.
+
+def prepare(
+    tasks: TaskBatch, height: int, width: int, device: torch.device | str = "cuda", channels: int = 3
+) -> Prepared:
+    """Plan tasks for HR images of one size: for many runs, or in another thread while an earlier batch is degraded.
 
     Args:
         tasks: B tasks.
         height, width: px, multiples of the space's scale.
-        device: where the images will be.
+        device: where the images will be. On CUDA the plan is copied there, on a stream of its own, and the copy waited for.
+        channels: of the images: 1, 3 (RGB) or 4.
     Returns:
         What `degrade_batch` would do, without the images.
+    Raises:
+        TypeError, ValueError, TaskError: as `degrade_batch`; a device that is neither the CPU nor CUDA.
     """
     check_tasks("prepare", tasks)
     for name, side in (("height", height), ("width", width)):
         if not isinstance(side, (int, np.integer)) or isinstance(side, bool) or not 1 <= side < 2**24:
             raise ValueError(f"prepare: {name} must be a whole number of px >= 1, got {shown(side)}")
-    sides = np.full(len(tasks), height, np.int32), np.full(len(tasks), width, np.int32)
-    plan = make_plan(tasks, Layout.of_sizes(*sides))
-    if plan.torch_ops:
-        raise OpError(f"prepare: expected ops of the compiled module only, got {plan.torch_ops[0].op.name!r}")
-    has_target = tasks.space.target != "hr"
-    scale = tasks.space.scale
-    program = _record(_chain_fields(plan), torch.device(device), has_target)
-    if program.device.is_cuda:
-        # Runs may follow on any stream.
-        torch.cuda.current_stream(program.device.device).synchronize()
-    return Prepared(
-        program=program,
-        shape=(len(tasks), 3, height, width),
-        lr_shape=(len(tasks), 3, height // scale, width // scale),
-        has_target=has_target,
+    if channels not in (1, 3, 4):
+        raise ValueError(f"prepare: channels must be 1, 3 or 4, got {shown(channels)}")
+    where = _known_device(device)
+    batch, scale = len(tasks), tasks.space.scale
+    sides = np.full(batch, height, np.int32), np.full(batch, width, np.int32)
+    plan = make_plan(tasks, Layout.of_sizes(*sides, channels))
+    prepared = Prepared(
+        plan=plan,
+        shape=(batch, channels, height, width),
+        lr_shape=(batch, channels, height // scale, width // scale),
+        device=where,
+        has_target=tasks.space.target != "hr",
     )
+    if where.type == "cuda" and not plan.torch_ops and batch:
+        # Runs may follow on any stream, and nothing that was queued before is waited for.
+        stream = torch.cuda.Stream(where)
+        with torch.cuda.stream(stream):
+            prepared.program  # noqa: B018
+        stream.synchronize()
+    return prepared
+
+
+def _known_device(device: torch.device | str) -> torch.device:
+    """A device with its number; ValueError unless it is the CPU or CUDA."""
+    try:
+        where = torch.device(device)
+    except (RuntimeError, TypeError):
+        where = None
+    if where is None or where.type not in ("cpu", "cuda"):
+        raise ValueError(f"prepare: device must be the CPU or CUDA, got {shown(device)}")
+    if where.type == "cuda":
+        devices.backend_of(where)
+        return torch.device("cuda", torch.cuda.current_device() if where.index is None else where.index)
+    return torch.device("cpu")
 
 
 def _run(
-    plan: Plan, data: torch.Tensor, want_target: bool, backend: devices.Backend | None = None
+    plan: Plan,
+    data: torch.Tensor,
+    want_target: bool,
+    backend: devices.Backend | None = None,
+    program: devices.Program | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Packed LR and, when asked for and not `data` itself in every row, packed target.
 
-    `backend` runs the CUDA plan in place of the device's own.
+    `backend` runs the CUDA plan in place of the device's own; `program` is the plan recorded before,
+    with a target if one is wanted.
     """
     if plan.torch_ops:
         trails = _walk(plan, data)
-        if not want_target or not plan.target_step.any():
+        if not want_target or not plan.has_target:
             return pack([trail[-1] for trail in trails])[0], None
         targets = [trail[done] for trail, done in zip(trails, plan.target_step.tolist())]
         return pack([trail[-1] for trail in trails])[0], pack(targets)[0]
-    lr = data.new_empty(plan.dst.total)
-    target = torch.empty_like(data) if want_target and plan.target_step.any() else None
-    fields = _chain_fields(plan)
+    lr = data.new_empty(plan.steps.dst_floats)
+    target = torch.empty_like(data) if want_target and (plan.has_target or program is not None) else None
     if data.device.type == "cpu" and backend is None:
-        if not binding.call("chain", src=data, dst=lr, target=target, check_range=True, **fields):
+        if not binding.run(plan.steps, src=data, dst=lr, target=target, check_range=True):
             _explain_range(unpack(data, plan.src))
         return lr, target
     if os.environ.get("PYDEGRADE_SYNC") == "1":
         _explain_range(unpack(data, plan.src))
-    program = _record(fields, data.device, target is not None)
+    if program is None:
+        program = _record(plan, data.device, target is not None)
+    else:
+        program.device.record_stream(torch.cuda.current_stream(data.device))
     devices.run(program, data, lr, target=target, backend=backend)
     return lr, target
 
@@ -316,46 +379,29 @@ def _run_steps(
     """One step per image (none when `steps` is empty), through the same code as a whole chain."""
     data, src = pack(images)
     dst = Layout.of_sizes(plan.step_height[steps], plan.step_width[steps], src.channels) if len(steps) else src
-    one_each = replace(
-        plan,
-        src=src,
-        dst=dst,
-        target_step=np.zeros(len(images), np.int32),
-        step_start=np.arange(len(images) + 1, dtype=np.int64) * (1 if len(steps) else 0),
-        step_op=np.ascontiguousarray(plan.step_op[steps]),
-        step_item=np.ascontiguousarray(plan.step_item[steps]),
-        step_height=np.ascontiguousarray(plan.step_height[steps]),
-        step_width=np.ascontiguousarray(plan.step_width[steps]),
-        round_8bit=round_8bit,
-    )
+    one_each = {
+        **plan.fields,
+        "src_rows": src.fields(),
+        "dst_rows": dst.fields(),
+        "target_step": np.zeros(len(images), np.int32),
+        "step_start": np.arange(len(images) + 1, dtype=np.int64) * (1 if len(steps) else 0),
+        "step_op": np.ascontiguousarray(plan.step_op[steps]),
+        "step_item": np.ascontiguousarray(plan.step_item[steps]),
+        "step_height": np.ascontiguousarray(plan.step_height[steps]),
+        "step_width": np.ascontiguousarray(plan.step_width[steps]),
+        "round_8bit": round_8bit,
+    }
     out = data.new_empty(dst.total)
-    fields = _chain_fields(one_each)
     if data.device.type == "cpu":
-        binding.call("chain", src=data, dst=out, target=None, check_range=False, **fields)
+        binding.call("chain", src=data, dst=out, target=None, check_range=False, **one_each)
     else:
-        devices.run(_record(fields, data.device, want_target=False), data, out)
+        devices.run(devices.record("chain", data.device, has_target=False, **one_each), data, out)
     return unpack(out, dst)
 
 
-def _record(fields: dict[str, Any], device: torch.device, want_target: bool) -> devices.Program:
+def _record(plan: Plan, device: torch.device, want_target: bool) -> devices.Program:
     # The recorder only asks whether there is a target; where it lies is known when the program runs.
-    return devices.record("chain", device, has_target=want_target, **fields)
-
-
-def _chain_fields(plan: Plan) -> dict[str, Any]:
-    """`ChainArgs` of csrc/chain/chain.h without the pixels; ops that no row uses are left out."""
-    return {
-        "src_rows": plan.src.fields(),
-        "dst_rows": plan.dst.fields(),
-        "target_step": plan.target_step,
-        "step_start": plan.step_start,
-        "step_op": plan.step_op,
-        "step_item": plan.step_item,
-        "step_height": plan.step_height,
-        "step_width": plan.step_width,
-        "round_8bit": plan.round_8bit,
-        **plan.params,
-    }
+    return devices.program_of(plan.steps.program(want_target), device)
 
 
 def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tensor, Layout]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +14,23 @@ from numpy.typing import NDArray
 from .errors import OpError, TaskError
 from .native import binding
 from .native.packed import Layout
-from .native.rng import combine_slot
-from .ops.declaration import Items, Op
+from .native.rng import combine_slot, hash32
+from .ops.declaration import Op
 from .ops.registry import find
+from .tasks.space import Space
+from .tasks.space_reader import Slot
 from .tasks.task import TaskBatch
 
 
 @dataclass(frozen=True)
 class TorchItems:
-    """Uses of one op in plain torch.
+    """Uses of one slot whose op is in plain torch; item i belongs to row i.
 
     Attributes:
         op: its declaration.
-        columns: its columns, [N] each.
-        key: uint32 [N, 4], Philox words of the image combined with the slot.
-        tasks: the tasks they belong to, whose addresses messages name.
+        columns: its columns, [B] each.
+        key: uint32 [B, 4], Philox words of the image combined with the slot.
+        tasks: the tasks, whose addresses messages name.
     """
 
     op: Op
@@ -37,32 +41,90 @@ class TorchItems:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `ChainArgs` of csrc/chain/chain.h needs beside the pixels.
+    """What a chain needs beside the pixels; made by the compiled module (csrc/chain/steps.h), which keeps the arrays.
 
     Attributes:
         src, dst: layouts of the HR and LR batches.
-        target_step: int32 [B], steps done when the pair's target is taken (0: the HR image itself).
-        step_start: int64 [B + 1], row r runs steps step_start[r] .. step_start[r + 1] - 1.
-        step_op, step_height, step_width, step_slot: int32 [S], op code (-1 - k: the k-th of `torch_ops`), size after the
-            step, position of the slot in the space.
-        step_item: int64 [S], place in that op's parameters.
-        params: arrays of each op's Params struct, by op name and field; ops that no row uses are absent.
-        torch_ops: uses of ops that are not in the compiled module.
-        round_8bit: whether the result is rounded to multiples of 1/255.
+        steps: the plan itself.
+        torch_ops: uses of ops that are not in the compiled module; empty when no row uses one.
     """
 
     src: Layout
-    dst: Layout
-    target_step: NDArray[np.int32]
-    step_start: NDArray[np.int64]
-    step_op: NDArray[np.int32]
-    step_item: NDArray[np.int64]
-    step_height: NDArray[np.int32]
-    step_width: NDArray[np.int32]
-    step_slot: NDArray[np.int32]
-    params: Mapping[str, Mapping[str, NDArray[Any]]]
+    steps: binding.Steps
     torch_ops: tuple[TorchItems, ...] = ()
-    round_8bit: bool = True
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the pair's target differs from the HR image in any row."""
+        return self.steps.has_target
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """`ChainArgs` of csrc/chain/chain.h without the pixels, read-only views; ops that no row uses are left out."""
+        return self.steps.fields()
+
+    @cached_property
+    def dst(self) -> Layout:
+        rows = self.fields["dst_rows"]
+        return Layout(rows["offset"], rows["height"], rows["width"], rows["channels"])
+
+    @property
+    def target_step(self) -> NDArray[np.int32]:
+        """int32 [B], steps done when the pair's target is taken (0: the HR image itself)."""
+        return self.fields["target_step"]
+
+    @property
+    def step_start(self) -> NDArray[np.int64]:
+        """int64 [B + 1], row r runs steps step_start[r] .. step_start[r + 1] - 1."""
+        return self.fields["step_start"]
+
+    @property
+    def step_op(self) -> NDArray[np.int32]:
+        """int32 [S], op code; -1 - k: the k-th of `torch_ops`."""
+        return self.fields["step_op"]
+
+    @property
+    def step_item(self) -> NDArray[np.int64]:
+        """int64 [S], place in that op's parameters."""
+        return self.fields["step_item"]
+
+    @property
+    def step_height(self) -> NDArray[np.int32]:
+        """int32 [S], height after the step, px."""
+        return self.fields["step_height"]
+
+    @property
+    def step_width(self) -> NDArray[np.int32]:
+        """int32 [S], width after the step, px."""
+        return self.fields["step_width"]
+
+    @property
+    def step_slot(self) -> NDArray[np.int32]:
+        """int32 [S], position of the slot in the space."""
+        return self.steps.step_slot
+
+    @property
+    def params(self) -> Mapping[str, Mapping[str, NDArray[Any]]]:
+        """Arrays of each op's Params struct, by op name and field; ops that no row uses are absent."""
+        return {name: self.fields[name] for name in binding.OPS if name in self.fields}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What planning needs to know of a space.
+
+    Attributes:
+        ops: of every slot; another op of the same name may be registered later.
+        slots: the compiled module's view of them.
+        torch_slots: those whose op is in plain torch.
+    """
+
+    ops: tuple[Op, ...]
+    slots: binding.Slots
+    torch_slots: tuple[Slot, ...]
+
+
+_tables: WeakKeyDictionary[Space, _Table] = WeakKeyDictionary()
 
 
 def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
@@ -74,112 +136,80 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
     Raises:
         TaskError: a side is not a multiple of the scale, or a task does not end at the LR size.
     """
-    scale = tasks.space.scale
-    height, width = src.height.astype(np.int64), src.width.astype(np.int64)
-    _check_sizes(tasks, height, width)
-    final_height, final_width = height // scale, width // scale
-    slots = tasks.space.slots
-    ops = [find(slot.op) for slot in slots]
-    program = tasks.program.astype(np.int64)
-    batch, places = program.shape
-
-    # Which op stands where, and the columns of each op's uses: (row, place) of every use of every slot.
-    uses = [np.nonzero(program == slot) for slot in range(len(slots))]
-    columns = [_slot_columns(tasks, slots[slot].name, ops[slot], uses[slot][0]) for slot in range(len(slots))]
-    kept = np.zeros((batch, places), bool)
-    for slot, (rows, at) in enumerate(uses):
-        kept[rows, at] = ~ops[slot].neutral(columns[slot])
-
-    # Sizes, place by place. Only ops that declare a size rule change them.
-    before = np.zeros((batch, places, 2), np.int64)
-    after = np.zeros((batch, places, 2), np.int64)
-    where = [{} for _ in slots]  # type: list[dict[int, NDArray[np.int64]]]
-    for slot, (_, at) in enumerate(uses):
-        if ops[slot].out_size is not None:
-            where[slot] = {int(place): np.nonzero(at == place)[0] for place in np.unique(at)}
-    for place in range(places):
-        before[:, place, 0], before[:, place, 1] = height, width
-        for slot in range(len(slots)):
-            chosen = where[slot].get(place)
-            if chosen is None:
-                continue
-            rows = uses[slot][0][chosen]
-            values = {name: column[chosen] for name, column in columns[slot].items()}
-            new_height, new_width = _size_after(
-                ops[slot], values, height[rows], width[rows], final_height[rows], final_width[rows]
-            )
-            idle = ops[slot].nothing_at_equal_size
-            if idle is not None:
-                unchanged = (new_height == height[rows]) & (new_width == width[rows])
-                kept[rows[unchanged & idle(values)], place] = False
-            height, width = height.copy(), width.copy()
-            height[rows], width[rows] = new_height, new_width
-        after[:, place, 0], after[:, place, 1] = height, width
-    _check_result(tasks, height, width, final_height, final_width)
-
-    # Items: the kept uses of each op, slot after slot.
-    item_of = np.zeros((batch, places), np.int64)
-    params: dict[str, Mapping[str, NDArray[Any]]] = {}
-    torch_ops: list[TorchItems] = []
-    code_of: dict[str, int] = {}
-    keys = tasks.image_keys()
-    for op in {op.name: op for op in ops}.values():
-        parts = []
-        keyed = []
-        for slot, (rows, at) in enumerate(uses):
-            if slots[slot].op != op.name:
-                continue
-            chosen = np.nonzero(kept[rows, at])[0]
-            if len(chosen) == 0:
-                continue
-            if len(chosen) == len(rows):
-                part = (rows, at, columns[slot])
-            else:
-                part = (rows[chosen], at[chosen], {name: column[chosen] for name, column in columns[slot].items()})
-            parts.append(part)
-            keyed.append(combine_slot(keys[part[0]], slots[slot].name))
-        if not parts:
-            continue
-        rows = np.concatenate([part[0] for part in parts])
-        at = np.concatenate([part[1] for part in parts])
-        item_of[rows, at] = np.arange(len(rows))
-        values = (
-            parts[0][2]
-            if len(parts) == 1
-            else {column.name: np.concatenate([part[2][column.name] for part in parts]) for column in op.columns}
-        )
-        sizes_before, sizes_after = before[rows, at].astype(np.int32), after[rows, at].astype(np.int32)
-        items = Items(
-            src_height=np.ascontiguousarray(sizes_before[:, 0]),
-            src_width=np.ascontiguousarray(sizes_before[:, 1]),
-            dst_height=np.ascontiguousarray(sizes_after[:, 0]),
-            dst_width=np.ascontiguousarray(sizes_after[:, 1]),
-            key=np.ascontiguousarray(np.concatenate(keyed)),
-        )
-        if op.params is not None:
-            params[op.name], code_of[op.name] = op.params(values, items), binding.OPS[op.name]
-        else:
-            code_of[op.name] = -1 - len(torch_ops)
-            torch_ops.append(TorchItems(op, values, items.key, tasks.take(rows)))
-
-    # Steps, row after row in running order.
-    rows, at = np.nonzero(kept)
-    step_slot = program[rows, at]
-    codes = np.array([code_of.get(slot.op, 0) for slot in slots], np.int32)
-    counts = kept.sum(axis=1)
-    return Plan(
-        src=src,
-        dst=Layout.of_sizes(final_height, final_width, src.channels),
-        target_step=_target_steps(tasks, program, kept),
-        step_start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        step_op=np.ascontiguousarray(codes[step_slot]),
-        step_item=np.ascontiguousarray(item_of[rows, at]),
-        step_height=np.ascontiguousarray(after[rows, at, 0], np.int32),
-        step_width=np.ascontiguousarray(after[rows, at, 1], np.int32),
-        step_slot=step_slot.astype(np.int32),
-        params=params,
-        torch_ops=tuple(torch_ops),
+    if len(src) != len(tasks):
+        raise TaskError(f"plan: expected one image per task, got {len(src)} images and {len(tasks)} tasks")
+    table = _table(tasks.space)
+    others = [(find(slot.op), _slot_columns(tasks, slot)) for slot in table.torch_slots]
+    columns = tasks.columns if isinstance(tasks.columns, dict) else dict(tasks.columns)
+    steps = binding.plan(
+        slots=table.slots,
+        src_rows=src.fields(),
+        columns=columns,
+        program=tasks.program,
+        seed=tasks.seeds,
+        index=tasks.indices,
+        noise_index=tasks.noise_indices,
+        neutral=[np.ascontiguousarray(op.neutral(values)) for op, values in others],
+        sizes=_sizes(tasks) if others else None,
     )
+    if steps.fault is not None:
+        raise _explained(tasks, src, *steps.fault)
+    if not steps.has_others:
+        return Plan(src, steps)
+    keys = tasks.image_keys()
+    return Plan(
+        src,
+        steps,
+        tuple(
+            TorchItems(op, values, combine_slot(keys, slot.name), tasks)
+            for slot, (op, values) in zip(table.torch_slots, others)
+        ),
+    )
+
+
+def _table(space: Space) -> _Table:
+    ops = tuple([find(slot.op) for slot in space.slots])
+    table = _tables.get(space)
+    if table is not None and table.ops == ops:
+        return table
+    names = [slot.name for slot in space.slots]
+    target = -1 if space.target == "hr" else names.index(space.target)
+    slots = [
+        (
+            binding.OPS[op.name] if op.apply is None else None,
+            hash32(slot.name),
+            op.out_size is not None,
+            _columns(slot, op) if op.apply is None else [],
+        )
+        for slot, op in zip(space.slots, ops)
+    ]
+    torch_slots = tuple(slot for slot, op in zip(space.slots, ops) if op.apply is not None)
+    table = _Table(ops, binding.Slots(slots, space.scale, target), torch_slots)
+    _tables[space] = table
+    return table
+
+
+def _columns(slot: Slot, op: Op) -> list[tuple[str, float | int]]:
+    """Full name and neutral value of every column of a compiled op, in the order of its plan.cpp."""
+    return [(f"{slot.name}.{name}", op.column(name).neutral_value) for name, _ in binding.COLUMNS[op.name]]
+
+
+def _sizes(tasks: TaskBatch) -> Callable[..., Any]:
+    """Sizes after an op in plain torch, and where it then does nothing: (slot, rows, height, width, final_height,
+    final_width) -> (height, width, idles)."""
+
+    def sizes(
+        number: int, rows: NDArray[np.int64], *sides: NDArray[np.int64]
+    ) -> tuple[list[int], list[int], list[bool]]:
+        slot = tasks.space.slots[number]
+        op = find(slot.op)
+        values = {name: column[rows] for name, column in _slot_columns(tasks, slot).items()}
+        height, width = _size_after(op, values, *sides)
+        idles = (height == sides[0]) & (width == sides[1])
+        idles &= op.nothing_at_equal_size(values) if op.nothing_at_equal_size is not None else False
+        return height.tolist(), width.tolist(), idles.tolist()
+
+    return sizes
 
 
 def _size_after(
@@ -196,48 +226,23 @@ def _size_after(
     return height.astype(np.int64), width.astype(np.int64)
 
 
-def _slot_columns(tasks: TaskBatch, slot: str, op: Op, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """All columns of the slot's op for the given rows; what the space does not draw is neutral."""
-    columns: dict[str, NDArray[Any]] = {}
-    for column in op.columns:
-        drawn = tasks.columns.get(f"{slot}.{column.name}")
-        columns[column.name] = np.full(len(rows), column.neutral_value, column.dtype) if drawn is None else drawn[rows]
-    return columns
+def _slot_columns(tasks: TaskBatch, slot: Slot) -> dict[str, NDArray[Any]]:
+    """All columns of the slot's op; what the space does not draw is neutral."""
+    return {column.name: tasks.column(f"{slot.name}.{column.name}") for column in find(slot.op).columns}
 
 
-def _target_steps(tasks: TaskBatch, program: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Number of kept steps up to and including the slot whose image is the target."""
-    if tasks.space.target == "hr":
-        return np.zeros(len(tasks), np.int32)
-    slot = [slot.name for slot in tasks.space.slots].index(tasks.space.target)
-    at = np.argmax(program == slot, axis=1)
-    return np.asarray(np.take_along_axis(np.cumsum(kept, axis=1), at[:, None], axis=1)[:, 0], np.int32)
-
-
-def _check_sizes(tasks: TaskBatch, height: NDArray[np.int64], width: NDArray[np.int64]) -> None:
-    if len(height) != len(tasks):
-        raise TaskError(f"plan: expected one image per task, got {len(height)} images and {len(tasks)} tasks")
-    scale = tasks.space.scale
-    bad = np.nonzero((height % scale != 0) | (width % scale != 0) | (height < scale) | (width < scale))[0]
-    if len(bad):
-        row = int(bad[0])
-        raise TaskError(
-            f"plan: sides of an HR image must be multiples of the scale {scale}, got {height[row]}x{width[row]} at row "
-            f"{row} ({tasks.addresses[row]})"
+def _explained(tasks: TaskBatch, src: Layout, reason: str, row: int, height: int, width: int) -> TaskError:
+    """Why a task and its image do not go together."""
+    scale, where = tasks.space.scale, tasks.take([row]).addresses[0]
+    if reason == "multiple":
+        return TaskError(
+            f"plan: sides of an HR image must be multiples of the scale {scale}, got {height}x{width} at row "
+            f"{row} ({where})"
         )
-
-
-def _check_result(
-    tasks: TaskBatch,
-    height: NDArray[np.int64],
-    width: NDArray[np.int64],
-    final_height: NDArray[np.int64],
-    final_width: NDArray[np.int64],
-) -> None:
-    bad = np.nonzero((height != final_height) | (width != final_width))[0]
-    if len(bad):
-        row = int(bad[0])
-        raise TaskError(
-            f"plan: space {tasks.space.name!r} must end at the LR size {final_height[row]}x{final_width[row]}, got "
-            f"{height[row]}x{width[row]} ({tasks.addresses[row]}); end it with a resize of rule 'final'"
+    if reason == "end":
+        final = f"{src.height[row] // scale}x{src.width[row] // scale}"
+        return TaskError(
+            f"plan: space {tasks.space.name!r} must end at the LR size {final}, got "
+            f"{height}x{width} ({where}); end it with a resize of rule 'final'"
         )
+    return TaskError(f"plan: sides must stay below 2^24 px, got {height}x{width} at row {row} ({where})")

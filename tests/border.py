@@ -157,6 +157,27 @@ def chain_call(function: str) -> Call:
     )
 
 
+def plan_call() -> Call:
+    """A slot of every op for two images."""
+    slots = [
+        (code, number, False, [(f"{op}.{name}", LEGAL.get(op, {}).get(name, 0)) for name, _ in _C.COLUMNS[op]])
+        for number, (op, code) in enumerate(_C.OPS.items())
+    ]
+    columns = {f"{op}.{name}": np.ones(2, dtype) for op in OPS for name, dtype in _C.COLUMNS[op]}
+    numbers = np.arange(2)
+    fields = {
+        "slots": _C.Slots(slots, 1, -1),
+        "src_rows": rows(np.full(2, 6, np.int32), np.full(2, 7, np.int32), 3),
+        "columns": columns,
+        "program": np.tile(np.arange(len(slots), dtype=np.int8), 2),
+        "neutral": [],
+        **dict.fromkeys(("seed", "index", "noise_index"), numbers),
+    }
+    nested = [(place, name) for place in ("src_rows", "columns") for name in fields[place]]
+    typed = [place for place in nested if isinstance(at(fields, place), np.ndarray)]
+    return Call("plan", fields, (*typed, *((name,) for name in ("program", "seed", "index", "noise_index"))))
+
+
 def plain_calls() -> Iterator[Call]:
     """The functions that are no ops."""
 
@@ -181,6 +202,12 @@ def plain_calls() -> Iterator[Call]:
     names = {"hash": word(14), "draw": np.arange(14, dtype=np.uint32)}
     made = {"words": np.zeros(6, np.int32), "program": np.zeros(12, np.uint8)}
     yield call("draw_columns", seed_lo=1, seed_hi=2, indices=np.arange(3), rows=2, **space, **names, **made)
+    yield call("noise_matrix", covariance_8bit2=np.ones(12), out=np.zeros(18, np.float32))
+    sides = {"height": np.full(2, 5), "width": np.full(2, 6), "scale": np.zeros(2)}
+    yield call("resize_factors", mode=np.full(2, 6, np.int32), factor=np.full(2, 0.5), **sides)
+    for op, code in _C.OPS.items():
+        yield call("neutral", op=code, count=2, **{name: np.ones(2, dtype) for name, dtype in _C.COLUMNS[op]})
+    yield plan_call()
     yield call("poisson_tables", out=word(POISSON_WORDS))
     rule = {"mode": 6, "antialias": True, "replicate": False}
     table = {"start": np.zeros(8, np.int32), "index": np.zeros(70, np.int32), "weight": np.zeros(70)}
@@ -328,7 +355,19 @@ def fuzz(calls: int, seed: int, report: Callable[[str], None] = lambda line: Non
         except (TypeError, ValueError) as error:
             text = str(error)
             assert "\n" not in text, text
-            assert text.startswith((*OPS, "chain", "psf", "philox", "poisson", "imresize", "draw_columns")), text
+            starts = (
+                *OPS,
+                "chain",
+                "plan",
+                "columns",
+                "neutral",
+                "psf",
+                "philox",
+                "poisson",
+                "imresize",
+                "draw_columns",
+            )
+            assert text.startswith(starts), text
             outcome["refused"] += 1
         except MemoryError:
             outcome["out of memory"] += 1

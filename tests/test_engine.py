@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 import pydegrade
+from pydegrade import engine
 from pydegrade.errors import TaskError
 from pydegrade.tasks.space import preset_names
 
@@ -167,6 +169,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from tests.test_engine import digest, hr_batch
 import pydegrade
+from pydegrade import engine
 from pydegrade.tasks.space import preset_names
 print(pydegrade.isa_name())
 for space in preset_names():
@@ -250,3 +253,36 @@ def test_a_space_must_end_at_the_lr_size():
     space = pydegrade.Space.loads('[space]\nname = "open"\nscale = 4\nsource = "test"\n')
     with pytest.raises(TaskError, match="must end at the LR size 15x15, got 60x60"):
         pydegrade.degrade(hr_batch(1), pydegrade.sample(space, 0, [0]))
+
+
+@pytest.mark.parametrize("space", preset_names())
+def test_prepared_tasks_give_the_bits_of_degrade_batch(space):
+    hr, tasks = hr_batch(6, 24), pydegrade.sample(space, 4, range(6))
+    prepared = engine.prepare(tasks, 24, 24, "cpu")
+    for images in (hr, hr.flip(-1)):
+        pair, expected = prepared.degrade_batch(images), pydegrade.degrade_batch(images, tasks)
+        assert torch.equal(pair.lr, expected.lr)
+        assert torch.equal(pair.target, expected.target)
+    lr, target, _ = prepared.empty()
+    prepared.run(hr, lr, target, torch.empty(0))
+    expected = pydegrade.degrade_batch(hr, tasks)
+    assert torch.equal(lr, expected.lr)
+    assert target is None or torch.equal(target, expected.target)
+
+
+def test_prepared_tasks_refuse_what_they_were_not_prepared_for():
+    tasks = pydegrade.sample("realesrgan-x4", 0, range(2))
+    prepared = engine.prepare(tasks, 24, 24, "cpu")
+    expected = re.escape(
+        "degrade_batch: hr must have the prepared shape (2, 3, 24, 24) on cpu, got (2, 3, 24, 28) on cpu"
+    )
+    with pytest.raises(ValueError, match=expected):
+        prepared.degrade_batch(torch.zeros(2, 3, 24, 28))
+    with pytest.raises(ValueError, match="on meta"):
+        prepared.run(torch.zeros(2, 3, 24, 24, device="meta"), *prepared.empty())
+    with pytest.raises(ValueError, match="prepare: device must be the CPU or CUDA, got"):
+        engine.prepare(tasks, 24, 24, "meta")
+    with pytest.raises(ValueError, match="prepare: channels must be 1, 3 or 4, got 2"):
+        engine.prepare(tasks, 24, 24, "cpu", 2)
+    with pytest.raises(pydegrade.TaskError, match="must be multiples of the scale 4, got 26x24 at row 0"):
+        engine.prepare(tasks, 26, 24, "cpu")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from pytrain.methods.registry import METHODS, MethodEntry
 from pytrain.training import loop, trial
 from pytrain.training import run as runs
 from pytrain.training import state as states
-from pytrain.training.degrade import assemble
+from pytrain.training.degrade import PlannedStream, assemble
 from pytrain.training.distributed import World
 from pytrain.training.log import Log
 from pytrain.training.opening import build_method
@@ -449,6 +451,24 @@ def test_memory_that_runs_out_is_one_line_and_loses_nothing(photographs_dir, tmp
     assert states.saved_states(tmp_path / "parts" / "states")[0][0] == 5
     monkeypatch.undo()
     loop.fit(config, resume="auto")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+
+
+def test_a_thread_that_works_ahead_changes_no_bit(photographs_dir, tmp_path, monkeypatch):
+    """As on CUDA: tasks of the next step are drawn and planned while this one runs; resuming begins in the middle."""
+    loop.fit(configuration(photographs_dir, tmp_path / "whole"))
+    threads = set()
+    original = PsnrMethod.select
+
+    def watched(self, step, indices):
+        threads.add(threading.current_thread().name)
+        return original(self, step, indices)
+
+    monkeypatch.setattr(PsnrMethod, "select", watched)
+    monkeypatch.setattr(loop, "PlannedStream", functools.partial(PlannedStream, ahead=True))
+    loop.fit(configuration(photographs_dir, tmp_path / "parts", "run.steps=3"))
+    loop.fit(configuration(photographs_dir, tmp_path / "parts"), resume="auto")
+    assert all(name.startswith("pytrain-plan") for name in threads)
     assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
 
 

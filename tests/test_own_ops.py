@@ -162,8 +162,16 @@ def test_a_raised_version_changes_the_digest(monkeypatch):
 def test_tasks_of_own_ops_are_not_prepared_for_graphs():
     from pydegrade.engine import prepare
 
-    with pytest.raises(OpError, match="prepare: expected ops of the compiled module only, got 'vignette'"):
-        prepare(pydegrade.sample(pydegrade.Space.loads(SPACE), 0, [0]), 32, 32, "cpu")
+    hr, tasks = (
+        torch.stack([picture(32, 32, number) for number in range(2)]),
+        pydegrade.sample(pydegrade.Space.loads(SPACE), 0, [0, 1]),
+    )
+    prepared = prepare(tasks, 32, 32, "cpu")
+    pair, expected = prepared.degrade_batch(hr), pydegrade.degrade_batch(hr, tasks)
+    assert torch.equal(pair.lr, expected.lr)
+    assert torch.equal(pair.target, expected.target)
+    with pytest.raises(OpError, match="run: expected ops of the compiled module only, got 'vignette'"):
+        prepared.empty()
 
 
 ONE = Column("a", "One.", 0.0, 1.0)
@@ -176,13 +184,12 @@ ONE = Column("a", "One.", 0.0, 1.0)
         (Op("Two words", (ONE,), apply=grained), "name must be a word in lower case, got 'Two words'"),
         (Op("x", (), apply=grained), "expected at least one column, got none"),
         (Op("x", (ONE, ONE), apply=grained), "column 'a' is declared twice"),
-        (Op("x", (ONE,)), "expected either apply or params, a function, got None and None"),
         (
-            Op("x", (ONE,), params=lambda columns, items: {}),
-            "params are for the ops of csrc/ops/list.h, blur, resize, noise, jpeg, sharpen, rain; others have apply",
+            Op("x", (ONE,)),
+            "expected apply, a function; without it are the ops of csrc/ops/list.h, blur, resize, noise, jpeg, sharpen",
         ),
         (Op("x", (ONE,), apply=grained, version=0), "version must be a whole number >= 1, got 0"),
-        (Op("x", (ONE,), apply=3), "expected either apply or params, a function, got 3 and None"),
+        (Op("x", (ONE,), apply=3), "apply must be a function, got 3"),
         (Op("x", ("a",), apply=grained), "columns must be Column, got str"),
         (
             Op("x", (Column("op", "", 0, 1),), apply=grained),

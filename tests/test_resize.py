@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+import pydegrade
 from pydegrade import ops
 from pydegrade.native import binding
+from pydegrade.native.packed import Layout
 from pydegrade.ops import OPS
-from pydegrade.ops.declaration import Items
 from pydegrade.ops.resize import MODES, RULES
+from pydegrade.plan import Plan, make_plan
 
 from .devices import TensorFunction, on_device
 from .reference import resize as reference
@@ -374,37 +377,64 @@ def columns_of(mode: str, factor: float, rule: str) -> dict[str, np.ndarray]:
     }
 
 
-def out_size(mode: str, factor: float, rule: str, side: int, final: int) -> int:
-    sides = (np.array([value], np.int64) for value in (side, side, final, final))
-    height, width = OP.out_size(columns_of(mode, factor, rule), *sides)
-    assert height.dtype == np.int64
-    assert height == width
-    return int(height[0])
+SPACE = """
+[space]
+name = "resized"
+scale = 1
+source = "a test"
+
+[[slot]]
+name = "first"
+op = "resize"
+resize_factor = { uniform = [0.1, 2.0] }
+
+[[slot]]
+name = "last"
+op = "resize"
+rule = "final"
+resize_factor = { uniform = [1.0, 1.0] }
+"""
+
+
+def planned(mode: str, factor: float, rule: str, sides: list[int]) -> Plan:
+    """One resize for each side; a second one goes back to the side itself, which is the final one."""
+    tasks = pydegrade.sample(pydegrade.Space.loads(SPACE), 0, range(len(sides)))
+    columns = {f"first.{name}": np.full(len(sides), value[0]) for name, value in columns_of(mode, factor, rule).items()}
+    columns["last.rule"] = np.full(len(sides), RULES.index("final"), np.int32)
+    return make_plan(replace(tasks, columns=columns), Layout.of_sizes(np.array(sides), np.array(sides)))
+
+
+def out_sizes(mode: str, factor: float, rule: str, sides: list[int]) -> list[int]:
+    """Sides after the first resize; where it leaves the size alone it is no step, and the second one is none either."""
+    plan = planned(mode, factor, rule, sides)
+    assert (plan.step_height == plan.step_width).all()
+    assert (plan.step_slot[plan.step_start[:-1][np.diff(plan.step_start) > 0]] == 0).all()
+    return [
+        int(plan.step_height[first]) if last > first else side
+        for first, last, side in zip(plan.step_start, plan.step_start[1:], sides)
+    ]
 
 
 def test_sizes() -> None:
-    for n in range(1, 400):
-        for divisor in (2, 3, 4, 7, 8):
-            assert out_size("matlab_bicubic", 1 / divisor, "input", n, 9) == -(-n // divisor)
-            assert out_size("decimate", 1 / divisor, "input", n, 9) == -(-n // divisor)
-        stored = float(np.float32(0.37))
-        assert out_size("torch_area", 0.37, "input", n, 9) == max(int(n * stored), 1)
-    assert out_size("torch_bicubic", 1.31, "input", 128, 9) == 167
-    assert out_size("matlab_bicubic", 0.6, "input", 5, 9) == 3
-    assert out_size("torch_bicubic", 1.5, "final", 400, 101) == 151
-    assert out_size("matlab_bicubic", 0.3, "final", 400, 101) == 30
-    assert out_size("torch_bicubic", 0.015625, "final", 400, 3) == 1
+    sides = list(range(1, 400))
+    for divisor in (2, 3, 4, 7, 8):
+        assert out_sizes("matlab_bicubic", 1 / divisor, "input", sides) == [-(-n // divisor) for n in sides]
+        assert out_sizes("decimate", 1 / divisor, "input", sides) == [-(-n // divisor) for n in sides]
+    stored = float(np.float32(0.37))
+    assert out_sizes("torch_area", 0.37, "input", sides) == [max(int(n * stored), 1) for n in sides]
+    assert out_sizes("torch_bicubic", 1.31, "input", [128]) == [167]
+    assert out_sizes("matlab_bicubic", 0.6, "input", [5]) == [3]
+    assert out_sizes("torch_bicubic", 1.5, "final", [101]) == [151]
+    assert out_sizes("matlab_bicubic", 0.3, "final", [101]) == [30]
+    assert out_sizes("torch_bicubic", 0.015625, "final", [3]) == [1]
 
 
 def test_declaration() -> None:
     assert [column.name for column in OP.columns] == ["mode", "resize_factor", "rule"]
-    items = Items(*(np.array([8], np.int32) for _ in range(4)), np.zeros((1, 4), np.uint32))
 
     def scale(mode: str, factor: float, rule: str) -> float:
-        params = OP.params(columns_of(mode, factor, rule), items)
-        assert params["scale_y"].dtype == np.float64
-        assert params["mode"].dtype == np.int32
-        assert params["scale_y"] == params["scale_x"]
+        params = planned(mode, factor, rule, [64]).params["resize"]
+        assert params["scale_y"][0] == params["scale_x"][0]
         return float(params["scale_y"][0])
 
     assert scale("torch_bicubic", 0.3, "input") == float(np.float32(0.3))

@@ -58,7 +58,9 @@ namespace {
 
 class ChainRecorder {
  public:
-  explicit ChainRecorder(const ChainArgs& args) : args_(args) {}
+  explicit ChainRecorder(const ChainArgs& args) : args_(args), recorder_(likely_bytes(args)) {
+    rows_.reserve(static_cast<size_t>(args.src_rows.count));
+  }
 
   Status record(Program& program) {
     const int64_t count = args_.src_rows.count;
@@ -79,6 +81,12 @@ class ChainRecorder {
   }
 
  private:
+  // Blur kernels, and descriptors of a few hundred bytes for every step and row.
+  static int64_t likely_bytes(const ChainArgs& args) {
+    const int64_t count = args.src_rows.count, steps = count == 0 ? 0 : args.step_start[count];
+    return 4 * args.blur.weights.count + 320 * (steps + 2 * count) + 4096;
+  }
+
   struct Row {
     RowPlan plan;
     int64_t step;

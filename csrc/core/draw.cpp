@@ -1,5 +1,8 @@
 #include "core/draw.h"
 
+#include <atomic>
+#include <memory>
+
 #include "core/pool.h"
 #include "math/philox.h"
 #include "math/poisson.h"
@@ -82,13 +85,19 @@ void philox_words(int64_t count, const uint32_t* key, const uint32_t* counter, u
   }
 }
 
-void poisson_tables(uint32_t* out) {
+const uint32_t* shared_poisson_tables() {
+  // Without a lock, which a child that was forked meanwhile would wait for: who comes second throws its own away.
+  static std::atomic<uint32_t*> shared{nullptr};
+  uint32_t* found = shared.load(std::memory_order_acquire);
+  if (found != nullptr) return found;
+  auto made = std::make_unique<uint32_t[]>(kPoissonWords);
   for (int v = 0; v < 9; ++v) {
     for (int q = 0; q < 256; ++q) {
       const int row = v * 256 + q;
-      alias_table(q / 255.0 * (1 << v), out + row * kBins, out + kPoissonEntries + row);
+      alias_table(q / 255.0 * (1 << v), made.get() + row * kBins, made.get() + kPoissonEntries + row);
     }
   }
+  return shared.compare_exchange_strong(found, made.get(), std::memory_order_acq_rel) ? made.release() : found;
 }
 
 }  // namespace pyd

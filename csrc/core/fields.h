@@ -31,8 +31,9 @@ struct Count {
 constexpr Count per_item(int64_t values = 1) { return {values, 0, false}; }
 constexpr Count shared_by_items(int64_t at_least = 0) { return {0, at_least, false}; }
 
-enum class Dtype : int32_t { kInt32, kInt64, kUint32, kFloat32, kFloat64, kUint8, kUint16 };
-constexpr const char* kDtypeNames[] = {"int32", "int64", "uint32", "float32", "float64", "uint8", "uint16"};
+enum class Dtype : int32_t { kInt32, kInt64, kUint32, kFloat32, kFloat64, kUint8, kUint16, kInt8, kBool };
+constexpr const char* kDtypeNames[] = {"int32", "int64", "uint32", "float32", "float64", "uint8", "uint16", "int8", "bool"};
+constexpr int kDtypes = 9;
 
 template <typename T>
 struct DtypeOf;
@@ -66,6 +67,14 @@ template <>
 struct DtypeOf<uint16_t> {
   static constexpr Dtype value = Dtype::kUint16;
 };
+template <>
+struct DtypeOf<int8_t> {
+  static constexpr Dtype value = Dtype::kInt8;
+};
+template <>
+struct DtypeOf<bool> {
+  static constexpr Dtype value = Dtype::kBool;
+};
 
 template <typename T>
 struct IsConst {
@@ -86,6 +95,7 @@ struct FieldInfo {
 
 #define PYD_FIELD_MEMBER(T, name, count, doc) Span<T> name;
 #define PYD_FIELD_INFO(T, name, count, doc) {#name, DtypeOf<T>::value, !IsConst<T>::value, count, doc},
+#define PYD_FIELD_VISIT(T, name, count, doc) visitor(#name, count, name);
 #define PYD_FIELD_READ(T, name, count, doc) params.name = reader.template span<T>(#name, count);
 
 #define PYD_PARAMS(Params, FIELDS)                                   \
@@ -99,6 +109,10 @@ struct FieldInfo {
       params.items = reader.items();                                 \
       FIELDS(PYD_FIELD_READ)                                         \
       return params;                                                 \
+    }                                                                \
+    template <typename Visitor>                                      \
+    void visit(const Visitor& visitor) const {                       \
+      FIELDS(PYD_FIELD_VISIT)                                        \
     }                                                                \
   };
 

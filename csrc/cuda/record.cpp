@@ -12,7 +12,10 @@ int64_t aligned(int64_t bytes) { return divide_up(bytes, kAlignment) * kAlignmen
 
 }  // namespace
 
-Recorder::Recorder() : bytes_(static_cast<size_t>(aligned(sizeof(ProgramHeader)))) {}
+Recorder::Recorder(int64_t bytes) {
+  bytes_.reserve(static_cast<size_t>(bytes));
+  bytes_.resize(static_cast<size_t>(aligned(sizeof(ProgramHeader))));
+}
 
 Place Recorder::add(const void* data, int64_t bytes) {
   const int64_t offset = divide_up(static_cast<int64_t>(bytes_.size()), 16) * 16;

@@ -22,7 +22,8 @@ struct DeviceUse {
 
 class Recorder {
  public:
-  Recorder();
+  // `bytes`: about how many the program will have, so that it need not be moved while it grows.
+  explicit Recorder(int64_t bytes = 0);
 
   // Memory in the program, in the arena, in the scratch part (until the next begin_stage).
   Place add(const void* data, int64_t bytes);

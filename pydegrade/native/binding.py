@@ -6,12 +6,16 @@ import os
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import shown
 
 try:
     from .. import _C
+    from .._C import Slots as Slots
+    from .._C import Steps as Steps
 except ImportError as error:  # the source tree before a build
     raise ImportError(
         f"pydegrade's compiled module is missing ({error}); build it with `pip install .` or `make` in the source tree"
@@ -33,6 +37,11 @@ LIMITS: dict[str, int] = _C.LIMITS
 """What the arithmetic of csrc bears, by name: see _C.pyi."""
 FIELDS = _C.FIELDS
 """Of every op of csrc/ops, its fields: see _C.pyi."""
+OPS = _C.OPS
+"""Codes of all ops by name, in the order of csrc/ops/list.h."""
+COLUMNS = _C.COLUMNS
+"""Of every op of csrc/ops, its columns as its plan.cpp takes them: name and dtype."""
+PSF_TRIM = _C.PSF_TRIM
 POISSON_WORDS = next(at_least for name, _, _, _, at_least, _, _ in FIELDS["noise"] if name == "poisson_tables")
 """Of the alias tables (csrc/math/poisson.h)."""
 
@@ -90,3 +99,20 @@ def call(name: str, **fields: Any) -> Any:
 def program(name: str, **fields: Any) -> bytes:
     """The program of a function of csrc/functions.h for the CUDA backend. Fields as for `call`, without those of pixels."""
     return bytes(getattr(_C, f"{name}_program")(fields))
+
+
+def plan(**fields: Any) -> Steps:
+    """Tasks of a space planned for images (csrc/chain/steps.h). Fields as for `call`: `TaskArgs`."""
+    _C.set_num_threads(get_num_threads())
+    return _C.plan(fields)
+
+
+def run(steps: Steps, **fields: Any) -> bool:
+    """Run planned steps on the CPU: src, dst, target, check_range. False when a source pixel is NaN or outside [0, 1]."""
+    _C.set_num_threads(get_num_threads())
+    return bool(steps.run(fields))
+
+
+def neutral(op: int, **columns: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows in which an op does nothing, bool [N], from its columns [N]."""
+    return _C.neutral({"op": op, "count": len(next(iter(columns.values()))), **columns})

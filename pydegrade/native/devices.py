@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import PydegradeError
 from . import binding
@@ -83,7 +84,11 @@ class Program:
 
 def record(name: str, device: torch.device, **fields: Any) -> Program:
     """The program of an op of csrc/ops for a device. Fields as for the CPU op, without those of pixels."""
-    words = binding.program(name, **fields)
+    return program_of(binding.program(name, **fields), device)
+
+
+def program_of(words: bytes | NDArray[np.uint8], device: torch.device) -> Program:
+    """A recorded program where its device finds it; the copy is queued on the current stream."""
     host = torch.empty(len(words), dtype=torch.uint8, pin_memory=device.type == "cuda")
     host.numpy()[:] = np.frombuffer(words, np.uint8)
     header = np.frombuffer(words, np.int64, _HEADER_WORDS)

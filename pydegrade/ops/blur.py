@@ -13,7 +13,7 @@ from ..native import devices
 from ..native.given import real_array
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, Items, Op, among
+from .declaration import BoolArray, Column, Columns, Op, among
 from .library import define
 from .psf import MAX_SIZE_PX, SHAPES, blur_params
 
@@ -64,14 +64,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     }
 
 
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["shape"] == _DELTA)
-
-
-def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
-    return blur_params(columns)
-
-
 OP = Op(
     name="blur",
     columns=(
@@ -94,8 +86,6 @@ OP = Op(
         Column("blades", "Corners of a polygon.", 3, 12, neutral=6, integer=True),
     ),
     active=_active,
-    neutral=_neutral,
-    params=_params,
     switch="shape",
 )
 

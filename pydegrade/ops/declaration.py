@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..native import binding
+
 if TYPE_CHECKING:
     import torch
 
@@ -61,23 +63,6 @@ class Column:
         return (0, len(self.choices) - 1) if self.choices else (self.low, self.high)
 
 
-@dataclass(frozen=True)
-class Items:
-    """Where uses of one op stand: sizes and noise keys, [N] each, from the plan.
-
-    Attributes:
-        src_height, src_width: int32 [N], image before the step, px.
-        dst_height, dst_width: int32 [N], image after the step, px.
-        key: uint32 [N, 4], Philox words of the image, the last one combined with the slot's name (see rng.py).
-    """
-
-    src_height: IntArray
-    src_width: IntArray
-    dst_height: IntArray
-    dst_width: IntArray
-    key: NDArray[np.uint32]
-
-
 Sides = NDArray[np.int64]
 OutSize = Callable[[Columns, Sides, Sides, Sides, Sides], tuple[Sides, Sides]]
 Apply = Callable[["torch.Tensor", Mapping[str, "float | int | str"], tuple[int, int, int, int]], "torch.Tensor"]
@@ -92,15 +77,16 @@ class Op:
         columns: all parameters, in the order they are shown.
         active: given the columns, which of them have an effect, row by row (name -> bool [N]; absent = always).
         neutral: given the columns, rows in which the whole op does nothing, bool [N]; such steps are left out of a plan.
-            By default those where every column holds its neutral value.
+            By default those where every column holds its neutral value; of ops of the compiled module what their plan.cpp
+            says.
         out_size: (columns, height, width, final_height, final_width), all [N] int64 -> (height, width) after the op; None:
             the op keeps the size.
         nothing_at_equal_size: given the columns of an op with `out_size`, rows that do nothing where the size before and
             after is the same, bool [N]; None: no rows.
         version: raised when equal columns begin to give other pixels. It is part of the digest of every space that uses the
             op, so that addresses from before are refused instead of giving something else.
-        params: (columns, items) -> the arrays of its Params struct in csrc/ops, by field name; for ops of csrc/ops/list.h.
-        apply: for an op in plain torch, (image, columns, words) -> image. `image` is float32 [C, H, W], contiguous, on the
+        apply: None for ops of csrc/ops/list.h, whose plan.cpp says how parameters and sizes follow from columns; for an op
+            in plain torch, (image, columns, words) -> image. `image` is float32 [C, H, W], contiguous, on the
             device of the pixels, and must not be written to; `columns` holds numbers, and names for choices; `words` are
             the four Philox words of the image, combined with the slot's name: the only source of randomness (see
             `generator`). The result is float32 [C, H', W'] with the sides of `out_size`, finite, in or out of [0, 1].
@@ -122,7 +108,6 @@ class Op:
     out_size: OutSize | None = None
     nothing_at_equal_size: Callable[[Columns], BoolArray] | None = None
     version: int = 1
-    params: Callable[[Columns, Items], Mapping[str, NDArray[Any]]] | None = None
     apply: Apply | None = None
     library: Callable[[], str] | None = None
     concurrent: bool = False
@@ -132,7 +117,7 @@ class Op:
 
     def __post_init__(self) -> None:
         if self.neutral is None:
-            object.__setattr__(self, "neutral", self._all_neutral)
+            object.__setattr__(self, "neutral", self._compiled_neutral if self.apply is None else self._all_neutral)
 
     def column(self, name: str) -> Column:
         """The column of that short name; KeyError if the op has none."""
@@ -140,6 +125,10 @@ class Op:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    def _compiled_neutral(self, columns: Columns) -> BoolArray:
+        values = {name: np.ascontiguousarray(columns[name], dtype) for name, dtype in binding.COLUMNS[self.name]}
+        return binding.neutral(binding.OPS[self.name], **values)
 
     def _all_neutral(self, columns: Columns) -> BoolArray:
         same = [columns[column.name] == np.asarray(column.neutral_value, column.dtype) for column in self.columns]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import devices
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op
+from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Op
 from .library import define
 
 Mode = Literal["off", "libjpeg", "diffjpeg", "diffjpeg_basicsr"]
@@ -34,24 +34,10 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"quality": on, "subsampling": on & (columns["mode"] != _BASICSR)}
 
 
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["mode"] == MODES.index("off"))
-
-
 def _used(columns: Columns) -> Mapping[str, NDArray[Any]]:
     # Files have whole qualities, so libjpeg mode rounds what a space draws.
     quality = columns["quality"]
     return {"quality": np.where(columns["mode"] == _LIBJPEG, np.rint(quality), quality)}
-
-
-def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
-    quality = _used(columns)["quality"]
-    return {
-        "mode": np.ascontiguousarray(columns["mode"], np.int32),
-        "quality": np.ascontiguousarray(quality, np.float32),
-        "subsampling": np.ascontiguousarray(columns["subsampling"], np.int32),
-        "rounding": np.zeros(len(quality), np.int32),
-    }
 
 
 OP = Op(
@@ -73,8 +59,6 @@ OP = Op(
         ),
     ),
     active=_active,
-    neutral=_neutral,
-    params=_params,
     used=_used,
     switch="mode",
     switched_on="libjpeg",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from ..errors import OpError
 from ..native import binding, devices
 from ..native.packed import dense_layout
 from .arguments import check_layout, parameter_tensor
-from .declaration import Columns, Items
 
 # define/impl instead of custom_op: a third of the cost per call (pytorch#177109).
 LIBRARY = torch.library.Library("pydegrade", "DEF")
@@ -64,17 +63,6 @@ def compiled_fields(name: str) -> tuple[tuple[Any, ...], ...]:
             f"op {name!r}: must be one of csrc/ops/list.h, {', '.join(binding.OPS)}; was the module built since?"
         )
     return tuple(binding.FIELDS[name])
-
-
-def compiled_params(name: str) -> Callable[[Columns, Items], Mapping[str, NDArray[Any]]]:
-    """`Op.params` of an op whose fields are columns of the same name, and `key` where it draws random words."""
-    dtypes = {field[0]: np.dtype(field[1]) for field in compiled_fields(name)}
-
-    def params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
-        values = {**columns, "key": items.key}
-        return {field: np.ascontiguousarray(values[field], dtype) for field, dtype in dtypes.items()}
-
-    return params
 
 
 def define_compiled(

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import binding, devices, rng
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_places, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Items, Op, among
-from .eigen import symmetric_eigen3
+from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Op, among
 from .library import define
 
 Kind = Literal[
@@ -65,25 +64,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     }
 
 
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["kind"] == _OFF)
-
-
-def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
-    kind, sigma = columns["kind"], columns["sigma_8bit"] / np.float32(255)
-    matrix = None
-    if np.any(kind == _CORRELATED):
-        matrix = noise_matrix(np.stack([columns[name] for name in _COVARIANCE], axis=1))
-    params = {
-        "sigma": np.ascontiguousarray(sigma, np.float32),
-        "gain": _gains(kind, columns["poisson_gain"], columns["density"], columns["shot_gain"]),
-        **_compiled_kinds(kind, sigma, columns["gray"], matrix),
-        "key": np.ascontiguousarray(items.key, np.uint32),
-        "poisson_tables": poisson_tables() if np.any(kind == _POISSON) else None,
-    }
-    return params  # type: ignore[return-value]
-
-
 def _gains(kind: IntArray, poisson: Any, density: Any, shot: Any) -> FloatArray:
     """What the compiled kinds call gain."""
     gain = np.where(kind == _SALT_PEPPER, density, np.where(kind == _SHOT_READ, shot, poisson))
@@ -131,8 +111,6 @@ OP = Op(
         Column("shot_gain", "Shot_read: variance of the shot noise of a value of 1, 1 = full range.", 0.0, 1.0),
     ),
     active=_active,
-    neutral=_neutral,
-    params=_params,
     switch="kind",
 )
 
@@ -156,16 +134,10 @@ def noise_matrix(covariance_8bit2: NDArray[Any]) -> NDArray[np.float32]:
         signs (what numpy's multivariate_normal draws from when C is not positive semi-definite), by cyclic Jacobi
         rotations in + - * / sqrt, so that every machine gets the same bits.
     """
-    rr, rg, rb, gg, gb, bb = covariance_8bit2.astype(np.float64).T
-    values, vectors = symmetric_eigen3([[rr, rg, rb], [rg, gg, gb], [rb, gb, bb]])
-    roots = [np.sqrt(np.abs(value)) for value in values]
-    entries = [
-        (vectors[i][0] * roots[0] * vectors[j][0] + vectors[i][1] * roots[1] * vectors[j][1])
-        + vectors[i][2] * roots[2] * vectors[j][2]
-        for i in range(3)
-        for j in range(3)
-    ]
-    return np.ascontiguousarray(np.stack(entries, axis=1) / 255, np.float32)
+    covariance = np.ascontiguousarray(covariance_8bit2, np.float64)
+    out = np.empty((len(covariance), 9), np.float32)
+    binding.call("noise_matrix", covariance_8bit2=covariance, out=out)
+    return out
 
 
 # ---- Registration. Parameter tensors: kind, gray int32 [B]; sigma, gain float32 [B]; matrix float32 [B, 9]; key int32

@@ -40,8 +40,8 @@ COLUMNS = (
 MAX_SIZE_PX = binding.LIMITS["blur_size_px"]
 """Largest side of a kernel."""
 
-# Outer rings of a kernel are dropped while their weights sum to at most this, which is below float32 rounding of a blur.
-TRIM = 1e-7
+TRIM = binding.PSF_TRIM
+"""Outer rings of a kernel are dropped while their weights sum to at most this."""
 
 
 def full_kernels(columns: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float64]]:

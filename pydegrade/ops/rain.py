@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..native import rng
 from .arguments import check_images, check_places, numbers
 from .declaration import BoolArray, Column, Columns, Op
-from .library import compiled_params, define_compiled, run_compiled
+from .library import define_compiled, run_compiled
 
 # ---- Declaration
 
@@ -27,20 +27,14 @@ _COLUMNS = (
 
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
-    on = ~_neutral(columns)
+    on = (columns["streaks_per_kpx"] != 0) & (columns["brightness"] != 0)
     return {**{column.name: on for column in _COLUMNS[1:]}, "brightness": columns["streaks_per_kpx"] != 0}
-
-
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray((columns["streaks_per_kpx"] == 0) | (columns["brightness"] == 0))
 
 
 OP = Op(
     name="rain",
     columns=_COLUMNS,
     active=_active,
-    neutral=_neutral,
-    params=compiled_params("rain"),
     switch="streaks_per_kpx",
 )
 

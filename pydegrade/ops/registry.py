@@ -34,8 +34,7 @@ def register(op: Op, replace: bool = False) -> Op:
     """Make an op known to spaces, tasks, engine and commands.
 
     Args:
-        op: its declaration. Either `apply`, a function in plain torch (see `Op`), or `params`, for ops of the compiled
-            module.
+        op: its declaration; with `apply`, a function in plain torch (see `Op`), unless the compiled module has the op.
         replace: take the place of an op in plain torch of the same name, as a notebook's cell does that runs again. Spaces
             read it from then on; raise `op.version` when its pixels change, so that addresses from before are refused.
     Returns:
@@ -137,14 +136,11 @@ def _check(op: Op) -> None:
         raise OpError(f"{where}: name must be a word in lower case, got {op.name!r}")
     if not isinstance(op.version, int) or op.version < 1:
         raise OpError(f"{where}: version must be a whole number >= 1, got {op.version!r}")
-    functions = [function for function in (op.apply, op.params) if function is not None]
-    if len(functions) != 1 or not callable(functions[0]):
+    if op.apply is not None and not callable(op.apply):
+        raise OpError(f"{where}: apply must be a function, got {shown(op.apply)}")
+    if op.apply is None and op.name not in binding.OPS:
         raise OpError(
-            f"{where}: expected either apply or params, a function, got {shown(op.apply)} and {shown(op.params)}"
-        )
-    if op.params is not None and op.name not in binding.OPS:
-        raise OpError(
-            f"{where}: params are for the ops of csrc/ops/list.h, {', '.join(binding.OPS)}; others have apply"
+            f"{where}: expected apply, a function; without it are the ops of csrc/ops/list.h, {', '.join(binding.OPS)}"
         )
     if op.library is not None and not callable(op.library):
         raise OpError(f"{where}: library must be a function that gives a name and version, got {op.library!r}")
@@ -163,6 +159,8 @@ def _check(op: Op) -> None:
             raise OpError(f"{where}: column {column.name!r} is declared twice")
         seen.add(column.name)
         _check_values(f"{where}: column {column.name!r}", column)
+    if op.apply is None and [(c.name, c.dtype.name) for c in op.columns] != list(binding.COLUMNS[op.name]):
+        raise OpError(f"{where}: columns must be those of its plan.cpp, {dict(binding.COLUMNS[op.name])}")
     _check_answers(where, op)
 
 

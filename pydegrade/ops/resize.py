@@ -7,13 +7,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import shown
-from ..native import devices
+from ..native import binding, devices
 from ..native.packed import Layout, dense_layout
 from .arguments import check_images, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, IntArray, Items, Op
+from .declaration import BoolArray, Column, Columns, Op
 from .library import define
 
 Mode = Literal[
@@ -45,62 +45,13 @@ RULES = ("input", "final")
 _INPUT = RULES.index("input")
 _LOWEST_FACTOR, _HIGHEST_FACTOR = 1 / 64, 16.0
 
-_CEILS = np.array([name.startswith("matlab") or name == "decimate" for name in MODES])
-_USES_FACTOR = np.array([name.startswith("torch") for name in MODES]) | _CEILS
-
 
 # ---- Declaration
 
 
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray((columns["rule"] == _INPUT) & (columns["resize_factor"] == 1))
-
-
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
-    on = ~_neutral(columns)
+    on = (columns["rule"] != _INPUT) | (columns["resize_factor"] != 1)
     return {"mode": on, "rule": on}
-
-
-def _scaled(side: NDArray[np.int64], factor: NDArray[np.float64], ceil: BoolArray) -> NDArray[np.int64]:
-    """`side` times `factor`, rounded down, or up where `ceil`; at least 1."""
-    size = side * factor
-    # A stored 1/3 may lie above it by a rounding error of float32, which must not add a pixel.
-    up = np.ceil(size * (1 - 2.0**-23))
-    return np.maximum(np.where(ceil, up, np.floor(size)), 1).astype(np.int64)
-
-
-def _out_size(
-    columns: Columns,
-    height: NDArray[np.int64],
-    width: NDArray[np.int64],
-    final_height: NDArray[np.int64],
-    final_width: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    factor = columns["resize_factor"].astype(np.float64)
-    of_input = columns["rule"] == _INPUT
-    ceil = of_input & _CEILS[columns["mode"]]
-    return (
-        _scaled(np.where(of_input, height, final_height), factor, ceil),
-        _scaled(np.where(of_input, width, final_width), factor, ceil),
-    )
-
-
-def _by_ratio(columns: Columns) -> BoolArray:
-    """Coordinates follow the ratio of the sizes: with equal sizes nothing happens."""
-    return np.asarray(columns["rule"] != _INPUT)
-
-
-def _scales(mode: IntArray, factor: NDArray[np.float64], of_input: BoolArray) -> NDArray[np.float64]:
-    """Scale for coordinates, 0 for the ratio of the sizes. MATLAB's is 1/n where the factor is 1/n in float32."""
-    inverse = 1 / np.maximum(np.rint(1 / factor), 1)
-    is_inverse = inverse.astype(np.float32) == factor.astype(np.float32)
-    given = np.where(_CEILS[mode] & is_inverse, inverse, factor)
-    return np.where(of_input & _USES_FACTOR[mode], given, 0.0)
-
-
-def _params(columns: Columns, items: Items) -> Mapping[str, NDArray[Any]]:
-    scale = _scales(columns["mode"], columns["resize_factor"].astype(np.float64), columns["rule"] == _INPUT)
-    return {"mode": np.ascontiguousarray(columns["mode"], np.int32), "scale_y": scale, "scale_x": scale}
 
 
 OP = Op(
@@ -128,10 +79,6 @@ OP = Op(
         ),
     ),
     active=_active,
-    neutral=_neutral,
-    out_size=_out_size,
-    nothing_at_equal_size=_by_ratio,
-    params=_params,
     switch="resize_factor",
 )
 
@@ -274,9 +221,8 @@ def resize(
         scales = np.zeros(batch)
     else:
         factors = numbers("resize", "resize_factor", resize_factor, batch, _LOWEST_FACTOR, _HIGHEST_FACTOR)
-        ceil = _CEILS[modes]
-        heights = _scaled(np.full(batch, rows, np.int64), factors, ceil)
-        widths = _scaled(np.full(batch, columns, np.int64), factors, ceil)
+        heights, widths, scales = np.full(batch, rows, np.int64), np.full(batch, columns, np.int64), np.empty(batch)
+        binding.call("resize_factors", mode=modes, factor=factors, height=heights, width=widths, scale=scales)
         for row in range(1, batch):
             if (heights[row], widths[row]) != (heights[0], widths[0]):
                 raise ValueError(
@@ -286,7 +232,6 @@ def resize(
         if batch == 0:
             raise ValueError("resize: resize_factor needs at least one image, got a batch of 0; give size")
         out_height, out_width = int(heights[0]), int(widths[0])
-        scales = _scales(modes, factors, np.ones(batch, np.bool_))
     layout = dense_layout(images)
     sizes = np.full(batch, out_height, np.int32), np.full(batch, out_width, np.int32)
     per_image = (layout.offset, layout.height, layout.width, *sizes, modes, scales, scales)

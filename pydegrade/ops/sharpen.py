@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from .arguments import check_images, numbers
 from .declaration import BoolArray, Column, Columns, Op
-from .library import compiled_params, define_compiled, run_compiled
+from .library import define_compiled, run_compiled
 
 # ---- Declaration
 
@@ -18,10 +18,6 @@ from .library import compiled_params, define_compiled, run_compiled
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["weight"] != 0
     return {"radius_px": on, "threshold_8bit": on}
-
-
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["weight"] == 0)
 
 
 OP = Op(
@@ -34,8 +30,6 @@ OP = Op(
         Column("threshold_8bit", "Residuals up to this are left alone.", 0.0, 255.0, neutral=10.0),
     ),
     active=_active,
-    neutral=_neutral,
-    params=compiled_params("sharpen"),
     switch="weight",
 )
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..config.config import Config
 from ..data.source import stream
-from .degrade import degraded
+from .degrade import PlannedStream, degraded
 from .descend import UpdateRule, descend
 from .distributed import World, join
 from .meter import Meter
@@ -100,7 +100,10 @@ def train(run: Run, state: TrainState, stop: Callable[[], bool]) -> FitResult:
     interrupted = evaluated = False
 
     span = range(state.step, steps)
-    with closing(stream(run.source, span, world.rank, world.size, state.unreadable)) as batches:
+    with (
+        closing(stream(run.source, span, world.rank, world.size, state.unreadable)) as raw_batches,
+        closing(PlannedStream(raw_batches, method, world.device)) as batches,
+    ):
         clock.report()  # what opening took belongs to no step
         while state.step < steps:
             step = state.step
@@ -109,16 +112,17 @@ def train(run: Run, state: TrainState, stop: Callable[[], bool]) -> FitResult:
             if interrupted := world.any(stop()):
                 break
 
-            # Data: which crops follows from the sample numbers, and these from the step.
+            # Data and tasks: which crops follows from the sample numbers, and these from the step; the method selects a
+            # task for every sample.
             with clock.part("read"):
-                raw = next(batches)
+                planned = next(batches)
+            raw = planned.raw
             assert raw.step == step
             note_unreadable(run, state, raw.unreadable)
 
-            # Degrade every sample by the task that the method selects for it.
+            # Degrade every sample by its task.
             with clock.part("degrade"):
-                tasks = method.select(step, raw.indices)
-                batch = degraded(raw, tasks, method.hr_side_px(step), world.device)
+                batch = degraded(planned, world.device)
 
             # Prepare: labels, blended targets, the memory layout of the nets. Nets that draw while they train (drop path)
             # draw from the step's own stream.

@@ -54,8 +54,9 @@ def loops() -> list[Path]:
 def host() -> list[Path]:
     """What is compiled once, without the bindings."""
     csrc = ROOT / "csrc"
-    records = [*(csrc / "ops").glob("*/record.cpp"), csrc / "chain/record.cpp", csrc / "cuda/record.cpp"]
-    return sorted([*(csrc / "core").glob("*.cpp"), *records, csrc / "functions.cpp"])
+    ops = [*(csrc / "ops").glob("*/plan.cpp"), *(csrc / "ops").glob("*/record.cpp")]
+    chains = [csrc / "chain/steps.cpp", csrc / "chain/record.cpp", csrc / "cuda/record.cpp"]
+    return sorted([*(csrc / "core").glob("*.cpp"), *ops, *chains, csrc / "functions.cpp"])
 
 
 @functools.cache

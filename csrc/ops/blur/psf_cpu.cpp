@@ -38,11 +38,11 @@ double at_least(double value, double least) { return value > least ? value : lea
 void gaussian_line(int size, double sigma, double* line) {
   const double scale = -0.5 / (sigma * sigma);
   double sum = 0.0;
-  for (int i = 0; i < size; ++i) {
+  for (int i = 0; i <= size / 2; ++i) {
     const double x = i - size / 2;
-    line[i] = elementary_exp(scale * x * x);
-    sum += line[i];
+    line[i] = line[size - 1 - i] = elementary_exp(scale * x * x);
   }
+  for (int i = 0; i < size; ++i) sum += line[i];
   for (int i = 0; i < size; ++i) line[i] /= sum;
 }
 

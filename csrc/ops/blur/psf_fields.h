@@ -40,6 +40,9 @@ enum PsfShape : int32_t {
   X(const int32_t, blades, per_item().or_none(), "corners of a polygon, 3..12")
 PYD_PARAMS(PsfParams, PYD_PSF_FIELDS)
 
+// Outer rings of a kernel are dropped while their weights sum to at most this, below float32 rounding of a blur.
+constexpr double kPsfTrim = 1e-7;
+
 struct PsfArgs {
   PsfParams params;
   double trim;  // outer rings whose absolute weights sum to at most this are dropped

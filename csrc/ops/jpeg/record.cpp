@@ -8,12 +8,21 @@
 namespace pyd {
 namespace {
 
+// Of every entry that a table can have, 1 to 255: a division each.
+struct AllQuantisers {
+  Quantiser of[256] = {};
+  AllQuantisers() {
+    for (int32_t entry = 1; entry < 256; ++entry) of[entry] = quantiser_of(entry);
+  }
+};
+
 Place libjpeg_tables(Recorder& recorder, float quality) {
+  static const AllQuantisers quantisers;
   const int32_t percent = libjpeg_scale_percent(quality);
   Quantiser tables[2][64];
   for (int i = 0; i < 64; ++i) {
-    tables[0][i] = quantiser_of(libjpeg_table_entry(kLumaTable[i], percent));
-    tables[1][i] = quantiser_of(libjpeg_table_entry(kChromaTable[i], percent));
+    tables[0][i] = quantisers.of[libjpeg_table_entry(kLumaTable[i], percent)];
+    tables[1][i] = quantisers.of[libjpeg_table_entry(kChromaTable[i], percent)];
   }
   return recorder.add(tables, sizeof tables);
 }

@@ -8,12 +8,11 @@ from numpy.typing import ArrayLike
 
 from .arguments import check_images, numbers
 from .declaration import Column, Op
-from .library import compiled_params, define_compiled, run_compiled
+from .library import define_compiled, run_compiled
 
 OP = Op(
     name="vignette",
     columns=(Column("strength", "What the corners lose of their light; 0 leaves the image alone.", 0.0, 1.0),),
-    params=compiled_params("vignette"),
     switch="strength",
 )
 define_compiled("vignette")
