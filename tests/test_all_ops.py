@@ -54,7 +54,7 @@ def space_of(*ops: pydegrade.ops.Op) -> pydegrade.Space:
     for op in ops:
         columns = "".join(f"{column.name} = {drawn(op, column)}\n" for column in op.columns)
         text += f'[[slot]]\nname = "{op.name}1"\nop = "{op.name}"\n{columns}'
-    if any(op.out_size is not None for op in ops):
+    if any(op.out_size is not None or op.apply is None for op in ops):
         text += '[[slot]]\nname = "end"\nop = "resize"\nmode = "torch_bilinear"\nrule = "final"\n'
     return pydegrade.Space.loads(text)
 

@@ -7,15 +7,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import pydegrade
 from pydegrade import ops
 from pydegrade.native import binding
+from pydegrade.native.packed import Layout
 from pydegrade.ops import OPS
+from pydegrade.plan import make_plan
 
 from .devices import TensorFunction, on_device
 from .reference import jpeg as reference
@@ -417,6 +421,7 @@ PROBE = """
 import hashlib, json, sys
 import torch
 from pydegrade.native import binding
+from pydegrade.native.packed import Layout
 from pydegrade.ops import jpeg
 generator = torch.Generator().manual_seed(3)
 digest = hashlib.sha256()
@@ -505,6 +510,19 @@ def test_packed_layout_is_checked() -> None:
 # ---- Declaration and messages
 
 
+SPACE = """
+[space]
+name = "compressed"
+scale = 1
+source = "a test"
+
+[[slot]]
+name = "jpeg1"
+op = "jpeg"
+quality = { uniform = [1.0, 100.0] }
+"""
+
+
 def test_declaration() -> None:
     op = next(op for op in OPS if op.name == "jpeg")
     assert [column.name for column in op.columns] == ["mode", "quality", "subsampling"]
@@ -516,10 +534,14 @@ def test_declaration() -> None:
     }
     np.testing.assert_array_equal(op.neutral(columns), [True, False, False, False])
     np.testing.assert_array_equal(op.active(columns)["subsampling"], [False, True, True, False])
-    params = op.params(columns, None)
-    np.testing.assert_array_equal(params["quality"], np.array([50.5, 51, 50.6, 50.6], np.float32))
-    assert {name: array.dtype.name for name, array in params.items()} == {
-        "mode": "int32", "quality": "float32", "subsampling": "int32", "rounding": "int32"}  # fmt: skip
+    expected = np.array([50.5, 51, 50.6, 50.6], np.float32)
+    np.testing.assert_array_equal(op.used(columns)["quality"], expected)
+    tasks = pydegrade.sample(pydegrade.Space.loads(SPACE), 0, range(4))
+    tasks = replace(tasks, columns={f"jpeg1.{name}": values for name, values in columns.items()})
+    params = make_plan(tasks, Layout.of_sizes(np.full(4, 16), np.full(4, 16))).params["jpeg"]
+    np.testing.assert_array_equal(params["quality"], expected[1:])  # "off" is no step
+    np.testing.assert_array_equal(params["subsampling"], columns["subsampling"][1:])
+    assert not params["rounding"].any()
 
 
 IMAGES = torch.rand(3, 3, 8, 9)
