@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "chain/plan.h"
-#include "core/columns.h"
 #include "chain/steps.h"
+#include "core/columns.h"
 #include "core/draw.h"
 #include "core/isa.h"
 #include "core/pool.h"
