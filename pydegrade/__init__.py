@@ -13,7 +13,7 @@ from .lazy import names_of
 
 if TYPE_CHECKING:
     from . import ops
-    from .engine import Pair, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, trace
+    from .engine import Pair, Prepared, Stage, degrade, degrade_batch, degrade_list, degrade_pairs, prepare, trace
     from .errors import ImageError, KernelError, PydegradeError, SpaceError, TaskError
     from .images import metrics
     from .images.blur_down import Subsampling, blur_down
@@ -37,7 +37,17 @@ if TYPE_CHECKING:
 
 # Where each public name lives.
 _HOMES = {
-    ".engine": ("Pair", "Stage", "degrade", "degrade_batch", "degrade_list", "degrade_pairs", "trace"),
+    ".engine": (
+        "Pair",
+        "Prepared",
+        "Stage",
+        "degrade",
+        "degrade_batch",
+        "degrade_list",
+        "degrade_pairs",
+        "prepare",
+        "trace",
+    ),
     ".errors": ("ImageError", "KernelError", "PydegradeError", "SpaceError", "TaskError"),
     ".images.blur_down": ("Subsampling", "blur_down"),
     ".images.imresize": ("imresize",),
@@ -73,6 +83,7 @@ __all__ = [
     "Pair",
     "PairDataset",
     "PairStream",
+    "Prepared",
     "PydegradeError",
     "SampleNumbers",
     "Space",
@@ -96,6 +107,7 @@ __all__ = [
     "metrics",
     "named_uniform",
     "ops",
+    "prepare",
     "psnr",
     "register_distribution",
     "sample",

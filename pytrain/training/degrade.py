@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 import pydegrade
-from pydegrade import engine
 
 from ..data.batch import Batch
 from ..data.source import RawBatch
@@ -31,7 +30,7 @@ class Planned:
     raw: RawBatch
     tasks: pydegrade.TaskBatch | None
     hr_side_px: int | None
-    prepared: engine.Prepared | None
+    prepared: pydegrade.Prepared | None
 
 
 class PlannedStream:
@@ -87,7 +86,7 @@ class PlannedStream:
             _, channels, height, width = raw.images["hr"].shape
             if side is not None:
                 height, width = min(side, height), min(side, width)
-            prepared = engine.prepare(tasks, height, width, self._device, channels)
+            prepared = pydegrade.prepare(tasks, height, width, self._device, channels)
         return Planned(raw, tasks, side, prepared)
 
 
