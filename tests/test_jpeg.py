@@ -435,7 +435,7 @@ for height, width in [(1, 1), (3, 18), (21, 34), (70, 53), (16, 150)]:
                 (out * images).sum().backward()
                 digest.update(out.detach().numpy().tobytes() + leaf.grad.numpy().tobytes())
 print(json.dumps([binding.isa_name(), digest.hexdigest()]))
-"""
+""".replace("SUBSAMPLINGS", repr(SUBSAMPLINGS))
 
 
 @pytest.mark.slow

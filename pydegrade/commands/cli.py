@@ -19,8 +19,8 @@ COMMANDS = {
     "show": "pydegrade.commands.show:command",
     "spaces": "pydegrade.commands.spaces:command",
     "check": "pydegrade.commands.check:command",
-    "resize": "pydegrade.commands.resize:command",
     "import": "pydegrade.commands.import_options:command",
+    "resize": "pydegrade.commands.resize:command",
 }
 """Name -> where the command is; loaded when it is asked for."""
 
