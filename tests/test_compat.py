@@ -189,9 +189,37 @@ def test_wrong_options_are_one_line(change, words):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_projects_are_refused():
-    with pytest.raises(OptionsError, match="cannot be told"):
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: osediff.RealESRGAN_degradation(None), "opt_name must be a path or a table"),
+        (lambda: kair.degradation_bsrgan(np.zeros((64, 64, 3), np.float32), lq_patchsize="8"), "lq_patchsize must be"),
+        (lambda: kair.degradation_bsrgan(np.zeros((64, 64, 3), np.float32), lq_patchsize=0), "lq_patchsize must be"),
+        (lambda: basicsr.filter2D(torch.zeros(1, 3, 8, 8), None), "kernel must be a tensor"),
+        (lambda: basicsr.random_mixed_kernels(None, None), "must be lists of one length"),
+        (lambda: basicsr.random_mixed_kernels(["iso"], []), "must be lists of one length"),
+        (lambda: basicsr.add_jpg_compression(np.zeros((8, 8, 3)), None), "quality must be a number"),
+        (lambda: basicsr.add_jpg_compression(np.zeros((8, 8, 3)), float("nan")), "quality must be a number"),
+    ],
+)
+def test_wrong_arguments_are_one_line(call, words):
+    with pytest.raises((TypeError, ValueError), match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_projects_are_refused(tmp_path):
+    with pytest.raises(OptionsError, match=r"^options: whose options these are cannot be told"):
         imported({"a": 1})
+    path = tmp_path / "mine.yml"
+    path.write_text("a: 1\n")
+    with pytest.raises(OptionsError, match=r"^mine\.yml: whose options these are cannot be told"):
+        imported(path)
+    with pytest.raises(OptionsError, match="dialect must be a known project"):
+        imported({"a": 1}, dialect=["kair"])
+    # BSRGAN's chain would be made without one number of theirs.
+    with pytest.raises(OptionsError, match="kair: there is an option 'resize_prob'"):
+        imported(REALESRGAN, dialect="kair")
     with pytest.raises(OptionsError, match="did you mean 'osediff'"):
         imported(OSEDIFF, dialect="osedif")
     with pytest.raises(OptionsError, match=r"not by Real-ESRGAN's two stages$"):

@@ -446,12 +446,42 @@ def test_default_crop_and_length():
 
 
 @pytest.mark.parametrize(
-    "options", [{"crop_px": 30}, {"length": 0}, {"seed": -1}, {"augment": "turn"}, {"crop_px": 4000}]
+    "options",
+    [{"crop_px": 30}, {"length": 0}, {"seed": -1}, {"augment": "turn"}, {"crop_px": 4000}],
 )
 def test_wrong_options_of_datasets_are_refused(photos, options):
     with pytest.raises((PydegradeError, TypeError)) as caught:
         pairs_of(photos, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hr", [None, 3, [3], [None]])
+def test_images_are_paths(hr):
+    with pytest.raises(TypeError, match="PairDataset: hr must be a path or a list of paths"):
+        pydegrade.PairDataset(SPACE, hr, crop_px=32)
+
+
+@pytest.mark.parametrize("item", [1.5, None, "a", 2**70])
+def test_items_are_whole_numbers(photos, item):
+    with pytest.raises(TypeError, match="PairDataset: items must be whole numbers"):
+        pairs_of(photos)[item]
+
+
+@pytest.mark.parametrize("space", [None, SPACE])
+def test_numbers_draw_from_spaces_alone(space):
+    numbers = pydegrade.SampleNumbers(seed=7)
+    with pytest.raises(TypeError, match="SampleNumbers: space must be a Space"):
+        numbers.tasks(space)
+    assert numbers.position == 0
+
+
+def test_states_of_something_else_are_named():
+    degrader = pydegrade.Degrader(SPACE)
+    for state in (None, 3, {"space": "other@1"}):
+        with pytest.raises(PydegradeError, match="expected a state of") as caught:
+            degrader.set_extra_state(state)
+        assert degrader.space.digest in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 # ---- other libraries

@@ -84,6 +84,8 @@ def filter2D(img: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         img: float32 [B, C, H, W].
         kernel: [B, k, k], or [1, k, k] for all images; k odd, at most 51.
     """
+    if not isinstance(kernel, torch.Tensor) or kernel.dim() not in (2, 3):
+        raise TypeError(f"filter2D: kernel must be a tensor [B, k, k], got {shown(kernel)}")
     weights = kernel.detach().cpu()
     return blur(img, weights[0] if len(weights) == 1 else weights)
 
@@ -158,6 +160,12 @@ def random_mixed_kernels(
         noise_range: factors on the values of all but plateau kernels.
     """
     chosen, u_x, u_y, u_angle, half, u_beta = _drawn("kernel", "sigma_x", "sigma_y", "angle", "half", "beta")
+    lists = all(isinstance(given, (Sequence, np.ndarray)) for given in (kernel_list, kernel_prob))
+    if not lists or not 0 < len(kernel_list) == len(kernel_prob):
+        raise OptionsError(
+            "random_mixed_kernels: kernel_list and kernel_prob must be lists of one length, got "
+            f"{shown(kernel_list)} and {shown(kernel_prob)}"
+        )
     edges = np.cumsum(kernel_prob)
     kind = kernel_list[min(int(np.searchsorted(edges / edges[-1], chosen, side="right")), len(kernel_list) - 1)]
     family, _, turned = kind.rpartition("_") if "_" in kind else ("gaussian", "", kind)
@@ -294,6 +302,8 @@ def random_add_poisson_noise(
 def add_jpg_compression(img: NDArray[Any], quality: float = 90) -> NDArray[np.float32]:
     """An array [H, W, 3] in [0, 1], in OpenCV's order of channels, after JPEG: libjpeg-turbo's pixels."""
     batch, form = as_batch("add_jpg_compression", img)
+    if not isinstance(quality, (int, float, np.number)) or not math.isfinite(quality):
+        raise TypeError(f"add_jpg_compression: quality must be a number in [1, 100], got {shown(quality)}")
     out: NDArray[Any] = form.of(jpeg(batch.clamp(0, 1).flip(1), float(round(quality))).flip(1))
     return out.astype(np.float32)
 

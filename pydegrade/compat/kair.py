@@ -45,6 +45,8 @@ def degradation_bsrgan(
         raise PydegradeError(f"degradation_bsrgan: expected an array [H, W, 3], got {shown(img)}")
     if not isinstance(sf, (int, np.integer)) or not 1 <= sf <= 16:
         raise PydegradeError(f"degradation_bsrgan: sf must be a whole number in 1..16, got {shown(sf)}")
+    if not isinstance(lq_patchsize, (int, np.integer)) or lq_patchsize < 1:
+        raise PydegradeError(f"degradation_bsrgan: lq_patchsize must be a whole number >= 1, got {shown(lq_patchsize)}")
     height, width = (side - side % sf for side in img.shape[:2])
     if min(height, width) < lq_patchsize * sf:
         raise PydegradeError(

@@ -200,8 +200,8 @@ def imported(
         raise OptionsError(f"jpeg must be libjpeg or diffjpeg_basicsr, got {shown(jpeg)}")
     if usm not in (None, "none", "lq", "target"):
         raise OptionsError(f"usm must be none, lq or target, got {shown(usm)}")
-    spoken = dialect if dialect is not None else _dialect_of(content)
-    if spoken not in DIALECTS:
+    spoken = dialect if dialect is not None else _dialect_of(content, origin)
+    if not isinstance(spoken, str) or spoken not in DIALECTS:
         raise OptionsError(f"dialect must be a known project, got {shown(spoken)}{nearest(str(spoken), DIALECTS)}")
     reader = OptionReader(content, DIALECTS[spoken], spoken)
     title = _name(name or content.get("name") or content.get("task") or os.path.splitext(origin)[0])
@@ -228,12 +228,13 @@ def _name(value: Any) -> str:
     return (kept.lstrip("._-") or "imported")[:100]
 
 
-def _dialect_of(content: Mapping[str, Any]) -> str:
+def _dialect_of(content: Mapping[str, Any], origin: str) -> str:
     """Whose options they are, by what only that project has."""
     train = _table(content, _TRAIN)
     if "kernel_info" in content:
         raise OptionsError(
-            "options with kernel_info are those of osediff or of pasd, which enlarge differently: say which dialect"
+            f"{_plain(origin)}: options with kernel_info are those of osediff or of pasd, which enlarge differently: "
+            "say which dialect"
         )
     for name, is_it in (
         ("hypir", "data_config" in content),
@@ -246,7 +247,9 @@ def _dialect_of(content: Mapping[str, Any]) -> str:
     ):
         if is_it:
             return name
-    raise OptionsError(f"whose options these are cannot be told: say which dialect, one of {', '.join(DIALECTS)}")
+    raise OptionsError(
+        f"{_plain(origin)}: whose options these are cannot be told: say which dialect, one of {', '.join(DIALECTS)}"
+    )
 
 
 def _table(content: Any, path: Sequence[str]) -> Mapping[str, Any]:
@@ -565,6 +568,8 @@ def _kair(reader: OptionReader, name: str, scale: int | None) -> Imported:
     kind = reader.get("degradation_type", "bsrgan", "the preset's chain")
     if kind != "bsrgan":
         raise OptionsError(f"kair: degradation_type must be 'bsrgan', got {shown(kind)}; bsrgan_plus is not offered")
+    if "resize_prob" in reader.values:
+        raise OptionsError("kair: there is an option 'resize_prob', which BSRGAN does not have: name another dialect")
     factor = _scale(reader, scale)
     side = reader.number("H_size", 1, 65535, 320, "hr_px")
     if "lq_patchsize" in reader.values:

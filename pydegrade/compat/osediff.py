@@ -5,6 +5,7 @@ from pydegrade.compat.osediff import RealESRGAN_degradation   # instead of: from
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,6 +87,8 @@ class RealESRGAN_degradation:
 
 def _found(name: str | Path, module: Any) -> Path:
     """The option file: the project's paths begin beside its own module."""
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"RealESRGAN_degradation: opt_name must be a path or a table of options, got {shown(name)}")
     path = Path(name)
     if not path.is_absolute() and not path.exists() and isinstance(module, str):
         beside = Path(module).resolve().parent / path

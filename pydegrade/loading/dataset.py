@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +77,9 @@ class PairDataset(Dataset[Item]):
             raise PydegradeError(
                 f"PairDataset: crop_px must be a multiple of the scale {self.space.scale}, got {shown(crop_px)}"
             )
-        sources = [hr] if isinstance(hr, (str, os.PathLike)) else list(hr)
+        sources = [hr] if isinstance(hr, (str, os.PathLike)) else hr
+        if not isinstance(sources, Sequence) or not all(isinstance(source, (str, os.PathLike)) for source in sources):
+            raise TypeError(f"PairDataset: hr must be a path or a list of paths, got {shown(hr)}")
         side_px = crop_px or fitting_px(find_images(sources, side_px=self.space.scale), self.space)[0]
         self.images = find_images(sources, side_px=side_px)
         """What crops are cut from, and what was left out."""
@@ -119,7 +122,10 @@ class PairDataset(Dataset[Item]):
 
     def __getitems__(self, positions: Sequence[int]) -> list[Item]:
         """Several items, degraded at once; DataLoader calls this for a batch."""
-        given = np.array([int(position) for position in positions], np.int64)
+        try:
+            given = np.array([operator.index(position) for position in positions], np.int64)
+        except (TypeError, OverflowError):
+            raise TypeError(f"PairDataset: items must be whole numbers, got {shown(positions)}") from None
         outside = (given < -self.length) | (given >= self.length)
         if outside.any():
             # IndexError ends Python's loops over a sequence.

@@ -164,7 +164,8 @@ class Degrader(torch.nn.Module):
 
         Args:
             images: tensor [B, C, H, W] or [C, H, W]; NumPy array [B, H, W, C], [H, W, C] or [H, W]; uint8 or floating in
-                [0, 1]; C 1, 3 (RGB) or 4; sides multiples of the scale. Or a dictionary that holds such images.
+                [0, 1]; C 3 (RGB), or 1 or 4 where `degrade` takes them; sides multiples of the scale. Or a
+                dictionary that holds such images.
             indices: B sample numbers; None: the next ones.
             step: training step, for spaces with schedules.
         Returns:
@@ -213,9 +214,9 @@ class Degrader(torch.nn.Module):
     def set_extra_state(self, state: Any) -> None:
         """Go on from a state; PydegradeError for that of another space or seed."""
         own = f"{self.space.name}@{self.space.digest}"
-        other = state.get("space") if isinstance(state, Mapping) else None
+        other = state.get("space") if isinstance(state, Mapping) else state
         if other != own:
-            raise PydegradeError(f"Degrader: expected a state of {own[:60]}, got {shown(other)}")
+            raise PydegradeError(f"Degrader: expected a state of {shown(own)}, got {shown(other)}")
         self.numbers.load_state_dict(state)
 
     def extra_repr(self) -> str:

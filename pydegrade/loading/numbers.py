@@ -94,6 +94,8 @@ class SampleNumbers:
 
     def tasks(self, space: Space, count: int = 1, step: int = 0) -> TaskBatch:
         """The tasks of the next `count` numbers, at a training step where the space has schedules."""
+        if not isinstance(space, Space):
+            raise TypeError(f"SampleNumbers: space must be a Space, got {shown(space)}")
         at = self._counted(count)
         self.position += count
         if space.scheduled or count >= self.block:

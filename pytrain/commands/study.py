@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.shell import INTERRUPTED, TASKS, complain, say, set_option
+from pydegrade.shell import INTERRUPTED, complain, say, set_option
 
 from .options import load_config
 
@@ -24,7 +24,13 @@ def command() -> None:
 @command.command()
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
 @set_option("Change an option of CONFIG. May be repeated.")
-@click.option("--tasks", type=TASKS, default=100, show_default=True, help="How many are drawn; the paper's number.")
+@click.option(
+    "--tasks",
+    type=click.IntRange(1, 10**7),
+    default=100,
+    show_default=True,
+    help="How many are drawn; the paper's number.",
+)
 @click.option("--iterations", type=click.IntRange(1), default=1000, show_default=True, help="Steps on each task.")
 @click.option(
     "--workers",

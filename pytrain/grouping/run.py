@@ -10,7 +10,7 @@ from typing import Any
 
 from pydegrade import Space
 
-from ..config.config import Config
+from ..config.config import Config, method_name
 from ..data.source import open_source, stream
 from ..errors import ConfigError
 from ..files.checkpoint import load_model
@@ -137,7 +137,7 @@ def open_grouping(config: Config, workers: int | None = None, redo: bool = False
     """
     method = config.method
     if not isinstance(method, TgsrOptions):
-        raise ConfigError(f"method.type must be tgsr for `pytrain group`, got {type(method).__name__}")
+        raise ConfigError(f"method.type must be tgsr, whose tasks have groups, got {method_name(method)!r}")
     if not method.groups:
         raise ConfigError("method.groups must name the file that `pytrain group` is to write, got ''")
     if not config.train.pretrained:
