@@ -193,7 +193,8 @@ def main() -> None:
         "# Every op at three strengths",
         "",
         "Written by `python -m benchmarks.ops_page`. The photograph is a part of scikit-image's cat Chelsea, 304 x 152 px,",
-        "shown at its size; the sheets are lossy WebP of quality 80. docs/spaces.md has all columns with their ranges; `help(pydegrade.ops.<op>)` formulas and",
+        "shown at its size; the sheets are lossy WebP of quality 80. docs/spaces.md has all columns with their ranges;",
+        "`help(pydegrade.ops.<op>)` formulas and",
         "sources. `blur`, `resize`, `noise`, `jpeg`, `sharpen`, `rain` are compiled, for the CPU and for CUDA; the others",
         "are plain torch, and codecs and palettes make a round trip over the host.",
     ]
