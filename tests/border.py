@@ -283,7 +283,7 @@ def _mutated(values: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarr
             limits.max - 1,
         ]
     for place in places:
-        out.flat[place] = out.dtype.type(ends[rng.integers(len(ends))])
+        out.flat[place] = out.dtype.type(np.clip(ends[rng.integers(len(ends))], limits.min, limits.max))
     return out
 
 

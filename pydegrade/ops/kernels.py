@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import KernelError, shown
 from ..native.given import real_array
+from .elementary import direction
 from .psf import COLUMNS, MAX_SIZE_PX, SHAPES, full_kernels
 
 
@@ -66,7 +67,8 @@ def box(radius_px: float, angle_rad: float = 0.0, size_px: int | None = None) ->
         radius_px: 0 to 25.
         size_px: odd, 1 to 51; by default the least that holds the figure.
     """
-    reach = _number("radius_px", radius_px) * (abs(np.cos(angle_rad)) + abs(np.sin(angle_rad)))
+    along, across = _direction(angle_rad)
+    reach = _number("radius_px", radius_px) * (abs(along) + abs(across))
     return _aperture("box", reach, size_px, radius_px, angle_rad)
 
 
@@ -85,7 +87,7 @@ def polygon(
 def motion(length_px: float, angle_rad: float = 0.0, size_px: int | None = None) -> NDArray[np.float64]:
     """A line of one pixel's width through the centre, from x towards y; length_px 0 to 50; as `box`."""
     half = _number("length_px", length_px) / 2
-    along, across = sorted((abs(np.cos(angle_rad)), abs(np.sin(angle_rad))), reverse=True)
+    along, across = sorted(map(abs, _direction(angle_rad)), reverse=True)
     return _aperture("motion", half * along + 0.5 * across, size_px, half, angle_rad)
 
 
@@ -227,6 +229,12 @@ def _number(name: str, value: Any) -> float:
     if values.ndim:
         raise ValueError(f"kernels: {name} must be a number, got {shown(value)}")
     return float(values)
+
+
+def _direction(angle_rad: float) -> tuple[float, float]:
+    """Cosine and sine; of an angle that the kernel will be refused for, any."""
+    angle = _number("angle_rad", angle_rad)
+    return direction(angle) if abs(angle) <= 100 else (1.0, 0.0)
 
 
 def _kernel(

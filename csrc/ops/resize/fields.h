@@ -61,5 +61,5 @@ PYD_PARAMS(ResizeParams, PYD_RESIZE_FIELDS)
 }  // namespace pyd
 
 #define PYD_KERNELS_resize \
-  X(resize_tables, 128, 0) \
+  X(resize_tables, 128, 1) \
   X(resize, 256, 0)
