@@ -260,6 +260,7 @@ def _mutated(values: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarr
         ends = [0, 1, 2**31, 2**32 - 1]
     else:
         limits = np.iinfo(out.dtype)
+        # A value beyond the dtype's own ends is no array that could be given.
         ends = [
             0,
             1,
@@ -282,8 +283,9 @@ def _mutated(values: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarr
             limits.min,
             limits.max - 1,
         ]
+        ends = [int(np.clip(end, limits.min, limits.max)) for end in ends]
     for place in places:
-        out.flat[place] = out.dtype.type(np.clip(ends[rng.integers(len(ends))], limits.min, limits.max))
+        out.flat[place] = out.dtype.type(ends[rng.integers(len(ends))])
     return out
 
 

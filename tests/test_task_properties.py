@@ -34,7 +34,7 @@ SPACES = {
 
 
 def changes_size(tasks, slot):
-    return tasks.space.op(slot).out_size is not None
+    return tasks.space.op(slot).name == "resize"
 
 
 def sized_in_order(tasks, slots, order):
