@@ -711,25 +711,54 @@ py::object steps_fault(const pyd::Steps& steps) {
   return py::make_tuple(kReasons[fault.reason], fault.row, fault.height, fault.width);
 }
 
-// Of one op: where it does nothing, for tasks that are looked at without images. `columns` [N] by short name.
-py::array_t<bool> neutral(const py::dict& values) {
-  const Fields fields("neutral", values);
+// The rules of one op and its columns [N] by short name, for tasks that are looked at without images.
+struct OpColumns {
+  const pyd::OpRules& rules;
+  int64_t count;
+  std::vector<pyd::ColumnValues> columns;
+};
+OpColumns op_columns(const char* function, const Fields& fields) {
   const auto op = fields.number<int32_t>("op");
   const auto count = fields.number<int64_t>("count");
-  if (op < 0 || op >= pyd::kOpCount || count < 0) refuse("neutral: op or count is out of range");
-  const pyd::OpRules& rules = pyd::op_rules(op);
-  std::vector<pyd::ColumnValues> columns;
-  for (const pyd::ColumnInfo& info : rules.info) {
+  if (op < 0 || op >= pyd::kOpCount || count < 0) refuse(std::string(function) + ": op or count is out of range");
+  OpColumns found = {pyd::op_rules(op), count, {}};
+  for (const pyd::ColumnInfo& info : found.rules.info) {
     const void* const data = info.dtype == pyd::Dtype::kInt32
                                  ? static_cast<const void*>(fields.exactly<const int32_t>(info.name, count).data)
                                  : fields.exactly<const float>(info.name, count).data;
-    columns.push_back({data, 1});
+    found.columns.push_back({data, 1});
   }
+  return found;
+}
+
+// Where an op does nothing.
+py::array_t<bool> neutral(const py::dict& values) {
+  const Fields fields("neutral", values);
+  const OpColumns asked = op_columns("neutral", fields);
   fields.no_others();
-  py::array_t<bool> out(static_cast<py::ssize_t>(count));
+  py::array_t<bool> out(static_cast<py::ssize_t>(asked.count));
   bool* const to = out.mutable_data();
-  for (int64_t row = 0; row < count; ++row) to[row] = rules.is_neutral(columns.data(), row);
+  for (int64_t row = 0; row < asked.count; ++row) to[row] = asked.rules.is_neutral(asked.columns.data(), row);
   return out;
+}
+
+// Height and width after an op, of what they are before it and at the end.
+py::tuple out_size(const py::dict& values) {
+  const Fields fields("out_size", values);
+  const OpColumns asked = op_columns("out_size", fields);
+  const auto side = [&](const char* name) { return fields.exactly<const int32_t>(name, asked.count).data; };
+  const int32_t *height = side("height"), *width = side("width");
+  const int32_t *final_height = side("final_height"), *final_width = side("final_width");
+  fields.no_others();
+  if (asked.rules.size_after == nullptr) refuse("out_size: this op keeps the size");
+  py::array_t<int64_t> out_height(static_cast<py::ssize_t>(asked.count)), out_width(static_cast<py::ssize_t>(asked.count));
+  int64_t *const to_height = out_height.mutable_data(), *const to_width = out_width.mutable_data();
+  for (int64_t row = 0; row < asked.count; ++row) {
+    const pyd::Size after = asked.rules.size_after(asked.columns.data(), row, {3, height[row], width[row]},
+                                                   {3, final_height[row], final_width[row]});
+    to_height[row] = after.height, to_width[row] = after.width;
+  }
+  return py::make_tuple(out_height, out_width);
 }
 
 // What factors make of sides [N]: sides after the resize, and scales for coordinates (0: the ratio of the sizes).
@@ -969,14 +998,17 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.attr("FIELDS") = fields;
 
   py::dict columns;
+  py::list resizing;
   for (int32_t op = 0; op < pyd::kOpCount; ++op) {
     py::list named;
     for (const pyd::ColumnInfo& info : pyd::op_rules(op).info) {
       named.append(py::make_tuple(info.name, pyd::kDtypeNames[static_cast<int>(info.dtype)]));
     }
     columns[pyd::kOps[op].name] = py::tuple(named);
+    if (pyd::op_rules(op).size_after != nullptr) resizing.append(pyd::kOps[op].name);
   }
   m.attr("COLUMNS") = columns;
+  m.attr("RESIZING") = py::tuple(resizing);
   m.attr("PSF_TRIM") = pyd::kPsfTrim;
 
   py::class_<SpaceSlots>(m, "Slots").def(py::init<py::list, int64_t, int64_t>());
@@ -994,6 +1026,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       });
   m.def("plan", &plan);
   m.def("neutral", &neutral);
+  m.def("out_size", &out_size);
   m.def("chain", &chain);
   m.def("chain_program", &chain_program);
   m.def("psf", &psf);

@@ -35,6 +35,8 @@ FIELDS: dict[str, tuple[tuple[str, str, bool, int, int, bool, str], ...]]
 values, whether it may be left out, what it is."""
 COLUMNS: dict[str, tuple[tuple[str, str], ...]]
 """Of every op its columns, in the order of its plan.cpp: name, dtype."""
+RESIZING: tuple[str, ...]
+"""Ops that change the size."""
 PSF_TRIM: float
 
 class Slots:
@@ -95,6 +97,7 @@ def stub(module: ModuleType) -> str:
     plain |= {"isa_of": words, "isa_lacks": words, "cpu_words": "() -> tuple[int, int, int, int]"}
     plain |= {"set_num_threads": "(threads: int) -> None", "chain": "(fields: Fields) -> bool"}
     plain |= {"plan": "(fields: Fields) -> Steps", "neutral": "(fields: Fields) -> NDArray[np.bool_]"}
+    plain |= {"out_size": "(fields: Fields) -> tuple[NDArray[np.int64], NDArray[np.int64]]"}
     functions = [name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("__")]
     for name in sorted(name for name in functions if not isinstance(getattr(module, name), type)):
         result = "bytes" if name.endswith("_program") else "None"

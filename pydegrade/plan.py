@@ -178,7 +178,7 @@ def _table(space: Space) -> _Table:
         (
             binding.OPS[op.name] if op.apply is None else None,
             hash32(slot.name),
-            op.out_size is not None,
+            op.apply is not None and op.out_size is not None,
             _columns(slot, op) if op.apply is None else [],
         )
         for slot, op in zip(space.slots, ops)

@@ -207,6 +207,10 @@ def plain_calls() -> Iterator[Call]:
     yield call("resize_factors", mode=np.full(2, 6, np.int32), factor=np.full(2, 0.5), **sides)
     for op, code in _C.OPS.items():
         yield call("neutral", op=code, count=2, **{name: np.ones(2, dtype) for name, dtype in _C.COLUMNS[op]})
+    ends = dict.fromkeys(("height", "width", "final_height", "final_width"), np.full(2, 8, np.int32))
+    for op in _C.RESIZING:
+        columns = {name: np.ones(2, dtype) for name, dtype in _C.COLUMNS[op]}
+        yield call("out_size", op=_C.OPS[op], count=2, **ends, **columns)
     yield plan_call()
     yield call("poisson_tables", out=word(POISSON_WORDS))
     rule = {"mode": 6, "antialias": True, "replicate": False}
@@ -363,6 +367,7 @@ def fuzz(calls: int, seed: int, report: Callable[[str], None] = lambda line: Non
                 "plan",
                 "columns",
                 "neutral",
+                "out_size",
                 "psf",
                 "philox",
                 "poisson",

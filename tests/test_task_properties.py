@@ -34,7 +34,7 @@ SPACES = {
 
 
 def changes_size(tasks, slot):
-    return tasks.space.op(slot).name == "resize"
+    return tasks.space.op(slot).out_size is not None
 
 
 def sized_in_order(tasks, slots, order):
@@ -293,7 +293,7 @@ def test_an_edited_quality_is_recorded_as_it_is_used():
 def test_orders_that_do_not_end_at_the_lr_size_are_refused_when_they_are_named():
     tasks = pydegrade.sample("realesrgan-x4", 7, [3])
     runs = tasks.orders()[0]
-    sized = [slot for slot in runs if tasks.space.op(slot).name == "resize"]
+    sized = [slot for slot in runs if tasks.space.op(slot).out_size is not None]
     for order in (runs[:1], tuple(slot for slot in runs if slot != sized[-1])):
         text = ",".join(order)
         with pytest.raises(TaskError, match=r"^order: .* must end at the LR size, 100 px of the space's 400, got \d+$"):

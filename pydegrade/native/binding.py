@@ -41,6 +41,8 @@ OPS = _C.OPS
 """Codes of all ops by name, in the order of csrc/ops/list.h."""
 COLUMNS = _C.COLUMNS
 """Of every op of csrc/ops, its columns as its plan.cpp takes them: name and dtype."""
+RESIZING = _C.RESIZING
+"""Ops of csrc/ops that change the size."""
 PSF_TRIM = _C.PSF_TRIM
 POISSON_WORDS = next(at_least for name, _, _, _, at_least, _, _ in FIELDS["noise"] if name == "poisson_tables")
 """Of the alias tables (csrc/math/poisson.h)."""
@@ -116,3 +118,17 @@ def run(steps: Steps, **fields: Any) -> bool:
 def neutral(op: int, **columns: NDArray[Any]) -> NDArray[np.bool_]:
     """Rows in which an op does nothing, bool [N], from its columns [N]."""
     return _C.neutral({"op": op, "count": len(next(iter(columns.values()))), **columns})
+
+
+def out_size(
+    op: int,
+    height: NDArray[np.int64],
+    width: NDArray[np.int64],
+    final_height: NDArray[np.int64],
+    final_width: NDArray[np.int64],
+    **columns: NDArray[Any],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Height and width after an op of `RESIZING`, int64 [N], from sides before it, sides at the end, and its columns."""
+    sides = {"height": height, "width": width, "final_height": final_height, "final_width": final_width}
+    whole = {name: np.ascontiguousarray(side, np.int32) for name, side in sides.items()}
+    return _C.out_size({"op": op, "count": len(height), **whole, **columns})

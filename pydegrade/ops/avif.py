@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -23,10 +22,6 @@ SUBSAMPLINGS: tuple[Subsampling, ...] = ("444", "422", "420", "400")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["mode"] != 0
     return {"quality": on, "speed": on, "subsampling": on}
-
-
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["mode"] == 0)
 
 
 def _library() -> str:
@@ -68,7 +63,6 @@ OP = Op(
         ),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     library=_library,
     concurrent=True,

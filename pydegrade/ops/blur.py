@@ -15,22 +15,8 @@ from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
 from .declaration import BoolArray, Column, Columns, Op, among
 from .library import define
-from .psf import MAX_SIZE_PX, SHAPES, blur_params
+from .psf import MAX_SIZE_PX, SHAPES, Shape, blur_params
 
-Shape = Literal[
-    "delta",
-    "iso",
-    "aniso",
-    "generalized_iso",
-    "generalized_aniso",
-    "plateau_iso",
-    "plateau_aniso",
-    "sinc",
-    "box",
-    "disk",
-    "polygon",
-    "motion",
-]
 Border = Literal["reflect_101", "symmetric"]
 BORDERS: tuple[Border, ...] = ("reflect_101", "symmetric")
 _DELTA, _SINC = SHAPES.index("delta"), SHAPES.index("sinc")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from ..errors import OpError
@@ -30,10 +29,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("matrix", "down", "up"), on)
 
 
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["subsampling"] == 0)
-
-
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
     if image.shape[0] != 3:
         raise OpError(f"chroma: images must have 3 channels, got {image.shape[0]}")
@@ -56,7 +51,6 @@ OP = Op(
         Column("up", "Filter that makes them large again.", choices=tuple(_UP), neutral="bilinear"),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     concurrent=True,
     switch="subsampling",

@@ -77,10 +77,10 @@ class Op:
         columns: all parameters, in the order they are shown.
         active: given the columns, which of them have an effect, row by row (name -> bool [N]; absent = always).
         neutral: given the columns, rows in which the whole op does nothing, bool [N]; such steps are left out of a plan.
-            By default those where every column holds its neutral value; of ops of the compiled module what their plan.cpp
-            says.
+            By default those where the switch, or without one every column, holds its neutral value; of ops of the compiled
+            module what their plan.cpp says.
         out_size: (columns, height, width, final_height, final_width), all [N] int64 -> (height, width) after the op; None:
-            the op keeps the size.
+            the op keeps the size. Of ops of the compiled module what their plan.cpp says.
         nothing_at_equal_size: given the columns of an op with `out_size`, rows that do nothing where the size before and
             after is the same, bool [N]; None: no rows.
         version: raised when equal columns begin to give other pixels. It is part of the digest of every space that uses the
@@ -117,7 +117,9 @@ class Op:
 
     def __post_init__(self) -> None:
         if self.neutral is None:
-            object.__setattr__(self, "neutral", self._compiled_neutral if self.apply is None else self._all_neutral)
+            object.__setattr__(self, "neutral", self._compiled_neutral if self.apply is None else self._switched_off)
+        if self.apply is None and self.name in binding.RESIZING:
+            object.__setattr__(self, "out_size", self._compiled_out_size)
 
     def column(self, name: str) -> Column:
         """The column of that short name; KeyError if the op has none."""
@@ -127,11 +129,19 @@ class Op:
         raise KeyError(name)
 
     def _compiled_neutral(self, columns: Columns) -> BoolArray:
-        values = {name: np.ascontiguousarray(columns[name], dtype) for name, dtype in binding.COLUMNS[self.name]}
-        return binding.neutral(binding.OPS[self.name], **values)
+        return binding.neutral(binding.OPS[self.name], **self._compiled_columns(columns))
 
-    def _all_neutral(self, columns: Columns) -> BoolArray:
-        same = [columns[column.name] == np.asarray(column.neutral_value, column.dtype) for column in self.columns]
+    def _compiled_out_size(
+        self, columns: Columns, *sides: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return binding.out_size(binding.OPS[self.name], *sides, **self._compiled_columns(columns))
+
+    def _compiled_columns(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        return {name: np.ascontiguousarray(columns[name], dtype) for name, dtype in binding.COLUMNS[self.name]}
+
+    def _switched_off(self, columns: Columns) -> BoolArray:
+        asked = (self.column(self.switch),) if self.switch else self.columns
+        same = [columns[column.name] == np.asarray(column.neutral_value, column.dtype) for column in asked]
         return np.logical_and.reduce(same)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -16,10 +15,6 @@ from .elementary import exp
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("airlight", "depth_slope"), columns["beta"] != 0)
-
-
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["beta"] == 0)
 
 
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
@@ -39,7 +34,6 @@ OP = Op(
         Column("depth_slope", "Depth is 1 + slope at the top, 1 - slope at the bottom.", -1.0, 1.0),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     concurrent=True,
     switch="beta",

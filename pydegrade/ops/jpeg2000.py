@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -15,15 +14,11 @@ from .pillow_codec import required, through_file
 
 Mode = Literal["off", "ratio", "psnr"]
 MODES: tuple[Mode, ...] = ("off", "ratio", "psnr")
-_OFF, _RATIO, _PSNR = range(3)
+_RATIO, _PSNR = MODES.index("ratio"), MODES.index("psnr")
 
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"compression_ratio": columns["mode"] == _RATIO, "psnr_db": columns["mode"] == _PSNR}
-
-
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["mode"] == _OFF)
 
 
 def _library() -> str:
@@ -57,7 +52,6 @@ OP = Op(
         Column("psnr_db", "Mode psnr: what the encoder aims at, dB.", 15.0, 60.0, neutral=35.0),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     library=_library,
     concurrent=True,

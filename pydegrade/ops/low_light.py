@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -17,10 +16,6 @@ from .elementary import power
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"smooth_px": columns["gamma"] != 1}
-
-
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["gamma"] == 1)
 
 
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
@@ -41,7 +36,6 @@ OP = Op(
         Column("smooth_px", "Width of the Gaussian that smooths the light.", 0.0, 8.0, neutral=4.0),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     concurrent=True,
     switch="gamma",

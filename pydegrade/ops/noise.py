@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -28,18 +28,7 @@ Kind = Literal[
     "luma",
     "chroma",
 ]
-KINDS: tuple[Kind, ...] = (
-    "off",
-    "gaussian",
-    "poisson",
-    "correlated",
-    "speckle",
-    "uniform",
-    "salt_pepper",
-    "shot_read",
-    "luma",
-    "chroma",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 _OFF, _GAUSSIAN, _POISSON, _CORRELATED, _SPECKLE, _UNIFORM, _SALT_PEPPER, _SHOT_READ, _LUMA, _CHROMA = range(10)
 _BY_SIGMA = among(KINDS, ("gaussian", "speckle", "uniform", "shot_read", "luma", "chroma"))
 _GRAY_OR_COLOUR = among(KINDS, ("gaussian", "poisson", "speckle", "uniform", "salt_pepper", "shot_read"))

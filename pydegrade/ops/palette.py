@@ -28,10 +28,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("method", "dither"), columns["colors"] != 0)
 
 
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["colors"] == 0)
-
-
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
     if image.shape[0] != 3:
         raise OpError(f"palette: images must have 3 channels, got {image.shape[0]}")
@@ -55,7 +51,6 @@ OP = Op(
         Column("dither", "none, or floyd_steinberg.", choices=DITHERS, neutral="none"),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     library=lambda: f"Pillow {__version__}",
     concurrent=True,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..native import binding
 
-SHAPES = (
+Shape = Literal[
     "delta",
     "iso",
     "aniso",
@@ -23,7 +23,8 @@ SHAPES = (
     "disk",
     "polygon",
     "motion",
-)
+]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
 COLUMNS = (
     "shape",
     "size_px",

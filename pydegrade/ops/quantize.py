@@ -35,10 +35,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"dither": columns["levels"] != 256}
 
 
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["levels"] == 256)
-
-
 @cache
 def bayer(side: int) -> NDArray[np.float32]:
     """Thresholds in (-1/2, 1/2) of an ordered dither, [side, side], side a power of two."""
@@ -111,7 +107,6 @@ OP = Op(
         ),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     concurrent=True,
     switch="levels",

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import shown
 from ..native import binding, devices
@@ -44,7 +44,6 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 RULES = ("input", "final")
 _INPUT = RULES.index("input")
 _LOWEST_FACTOR, _HIGHEST_FACTOR = 1 / 64, 16.0
-_ROUNDS_UP = np.array([name.startswith("matlab") or name == "decimate" for name in MODES])
 
 
 # ---- Declaration
@@ -53,28 +52,6 @@ _ROUNDS_UP = np.array([name.startswith("matlab") or name == "decimate" for name 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = (columns["rule"] != _INPUT) | (columns["resize_factor"] != 1)
     return {"mode": on, "rule": on}
-
-
-def out_size(
-    columns: Columns,
-    height: NDArray[np.int64],
-    width: NDArray[np.int64],
-    final_height: NDArray[np.int64],
-    final_width: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sides after the op, all [N], as plans have them (csrc/ops/resize/size.h): for orders, which are judged before there
-    is an image to plan for."""
-    factor = columns["resize_factor"].astype(np.float64)
-    of_input = columns["rule"] == _INPUT
-    up = of_input & _ROUNDS_UP[columns["mode"]]
-
-    def scaled(side: NDArray[np.int64], final: NDArray[np.int64]) -> NDArray[np.int64]:
-        size = np.where(of_input, side, final) * factor
-        # A stored 1/3 may lie above it by a rounding error of float32, which must not add a pixel.
-        whole = np.where(up, np.ceil(size * (1 - 2.0**-23)), np.floor(size))
-        return np.maximum(whole, 1).astype(np.int64)
-
-    return scaled(height, final_height), scaled(width, final_width)
 
 
 OP = Op(

@@ -30,10 +30,6 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("cell_px", "angle_rad", "dot", "softness_px"), columns["inks"] != 0)
 
 
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["inks"] == 0)
-
-
 @cache
 def _circle_shares() -> torch.Tensor:
     """Sorted squares of distances from the middle of a cell with sides of 2: how much of it lies inside a circle."""
@@ -109,7 +105,6 @@ OP = Op(
         Column("softness_px", "Length of the ramp from paper to ink.", 0.0, 8.0, neutral=1.0),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     concurrent=True,
     switch="inks",

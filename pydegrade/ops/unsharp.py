@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -16,10 +15,6 @@ from .declaration import BoolArray, Column, Columns, Op
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("sigma_px", "threshold_8bit"), columns["weight"] != 0)
-
-
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["weight"] == 0)
 
 
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
@@ -41,7 +36,6 @@ OP = Op(
         Column("threshold_8bit", "Smaller residuals are left alone.", 0.0, 255.0),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     concurrent=True,
     switch="weight",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -20,10 +19,6 @@ MODES: tuple[Mode, ...] = ("off", "lossy")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["mode"] != 0
     return {"quality": on, "method": on}
-
-
-def _neutral(columns: Columns) -> BoolArray:
-    return np.asarray(columns["mode"] == 0)
 
 
 def _library() -> str:
@@ -45,7 +40,6 @@ OP = Op(
         Column("method", "Effort: 0 is fast, 6 searches longest.", 0, 6, neutral=4, integer=True),
     ),
     active=_active,
-    neutral=_neutral,
     apply=_apply,
     library=_library,
     concurrent=True,

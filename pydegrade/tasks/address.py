@@ -24,7 +24,6 @@ from ..errors import TaskError, nearest, shown
 from ..native import rng
 from ..ops.declaration import BoolArray, Column
 from ..ops.registry import find
-from ..ops.resize import out_size as resize_size
 from .rows import Rows, gated, number_text, resolved
 from .space import Space, preset_names
 
@@ -270,7 +269,7 @@ def _end_px(rows: Rows) -> NDArray[np.int64]:
     width, final = height.copy(), height // space.scale
     for place in range(rows.program.shape[1]):
         for number, slot in enumerate(space.slots):
-            out_size = resize_size if slot.op == "resize" else find(slot.op).out_size
+            out_size = find(slot.op).out_size
             here = np.nonzero(rows.program[:, place] == number)[0]
             if out_size is None or not len(here):
                 continue
