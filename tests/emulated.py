@@ -9,9 +9,10 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import count
 from pathlib import Path
+from threading import Lock
 
 from pydegrade.native import devices
 
@@ -132,6 +133,16 @@ def work(library: Path) -> dict[str, Work]:
     raise AssertionError("unreachable")
 
 
+# One emulated device has one stack of threads: programs run one after the other, as on a stream.
+_LOCK = Lock()
+
+
 def load(library: Path, seed: Callable[[], int]) -> devices.Backend:
     """The library as a backend; `seed` gives the orders of threads and blocks of each run (0: ascending)."""
-    return devices.Backend.load(library, lambda device: seed())
+    backend = devices.Backend.load(library, lambda device: seed())
+
+    def run(*arguments: object) -> int:
+        with _LOCK:
+            return int(backend.run(*arguments))
+
+    return replace(backend, run=run)

@@ -12,9 +12,9 @@ from PIL import Image
 
 import pydegrade
 from pydegrade import vectors
+from pydegrade.commands import cli as degrade_cli
 from pytrain import nets
 from pytrain.commands import cli, sweep
-from pytrain.commands import estimate as cli_estimate
 from pytrain.config.config import loads
 from pytrain.data.source import DataConfig, open_source, stream
 from pytrain.errors import CheckpointError, ConfigError
@@ -320,9 +320,8 @@ def photo(tmp_path):
 
 
 def test_estimate_prints_and_writes_what_the_predictor_says(model, photo, tmp_path):
-    done = CliRunner().invoke(
-        cli_estimate.command, [str(photo), "--model", str(model), "--json", str(tmp_path / "e.json")]
-    )
+    arguments = ["estimate", str(photo), "--model", str(model), "--json", str(tmp_path / "e.json")]
+    done = CliRunner().invoke(degrade_cli.cli, arguments)
     assert done.exit_code == 0, done.output
     (said,) = json.loads((tmp_path / "e.json").read_text()).values()
     net = load_model(model).net
@@ -367,7 +366,7 @@ def test_an_edited_vector_changes_the_result_and_a_wrong_one_says_so(model, phot
 
 def test_only_adaptive_models_take_a_vector(photo, tmp_path):
     plain = _saved(tmp_path / "plain.pth", nets.SRResNetConfig(num_features=4, num_blocks=1))
-    failed = CliRunner().invoke(cli_estimate.command, [str(photo), "--model", str(plain)])
+    failed = CliRunner().invoke(degrade_cli.cli, ["estimate", str(photo), "--model", str(plain)])
     assert "must be a dasr model, which predicts degradations, got SRResNet" in str(failed.exception)
 
 

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 import pydegrade
+from pydegrade.commands import cli
 from pydegrade.files.dataset import PHOTOGRAPHS, photographs_folder
 from pydegrade.files.pixels import to_float
 from pydegrade.files.read import read_image
 from pydegrade.files.write import write_image
 from pytrain import nets
-from pytrain.commands.pairs import command
 from pytrain.config.config import loads
 from pytrain.data.source import open_source, stream
 from pytrain.errors import CheckpointError, ConfigError, DataError
@@ -314,14 +314,14 @@ def test_eco_resumes_bit_for_bit(pairs, tmp_path, kind):
 def test_the_command_makes_pairs_and_refuses_others(clean, pairs, tmp_path):
     folder, model = pairs
     run = CliRunner()
-    arguments = ["--model", str(model), "--hr", str(clean), "--out", str(tmp_path / "out")]
-    done = run.invoke(command, arguments)
+    arguments = ["pairs", "--model", str(model), "--hr", str(clean), "--out", str(tmp_path / "out")]
+    done = run.invoke(cli.cli, arguments)
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == str(tmp_path / "out" / "manifest.json")
     content = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert content == json.loads((folder / "manifest.json").read_text())
     assert set(content["files"]) == {"a", "b", "sub/c"}
-    assert run.invoke(command, arguments).exit_code == 0
+    assert run.invoke(cli.cli, arguments).exit_code == 0
 
     for extra, message in (
         (["--recipe", "im2double"], "holds pairs of another run, recipe is 'uint8', got 'im2double'"),
@@ -329,12 +329,12 @@ def test_the_command_makes_pairs_and_refuses_others(clean, pairs, tmp_path):
         (["--shard", "2/2"], "--shard must be I/N with 0 <= I < N, got '2/2'"),
         (["--shard", "x"], "--shard must be I/N with 0 <= I < N, got 'x'"),
     ):
-        failed = run.invoke(command, [*arguments, *extra])
+        failed = run.invoke(cli.cli, [*arguments, *extra])
         assert isinstance(failed.exception, ValueError), failed.output
         assert message in str(failed.exception)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    failed = run.invoke(command, [*arguments[:-1], str(tmp_path / "full")])
+    failed = run.invoke(cli.cli, [*arguments[:-1], str(tmp_path / "full")])
     assert "must be new, empty or a folder of an earlier run" in str(failed.exception)
 
 

@@ -375,6 +375,13 @@ PYD_HD void decimate_taps(const Axis& axis, int64_t j, Taps& taps) {
   add_tap(taps, clamp_index(j * (n < 1 ? 1 : n), axis.in_px), 1.0);
 }
 
+// The weight of input i; torch rounds to float on the way.
+PYD_HD double low_pass_value(const Axis& axis, bool as_torch, double centre, double stretch, int64_t i) {
+  const double distance = static_cast<double>(i) - centre;
+  if (!as_torch) return low_pass_kernel(axis.mode, (distance + 0.5) / stretch);
+  const double rounded = static_cast<float>(distance);
+  return low_pass_kernel(axis.mode, static_cast<float>((rounded + 0.5) * static_cast<float>(1.0 / stretch)));
+}
 // The window is cut at the borders and its weights divided by their sum.
 PYD_HD void low_pass_taps(const Axis& axis, int64_t j, Taps& taps) {
   const bool as_torch = axis.mode == kTorchBilinearAa || axis.mode == kTorchBicubicAa;
@@ -388,16 +395,11 @@ PYD_HD void low_pass_taps(const Axis& axis, int64_t j, Taps& taps) {
   if (first < 0) first = 0;
   if (end > axis.in_px) end = axis.in_px;
   if (first > end - 1) first = end - 1;
-  const auto value = [&](int64_t i) {
-    const double distance = static_cast<double>(i) - centre;
-    if (!as_torch) return low_pass_kernel(axis.mode, (distance + 0.5) / stretch);
-    // Rounded to float where torch does.
-    const double rounded = static_cast<float>(distance);
-    return low_pass_kernel(axis.mode, static_cast<float>((rounded + 0.5) * static_cast<float>(1.0 / stretch)));
-  };
   double sum = 0.0;
-  for (int64_t i = first; i < end; ++i) sum += value(i);
-  for (int64_t i = first; i < end; ++i) add_tap(taps, i, value(i) / sum);
+  for (int64_t i = first; i < end; ++i) sum += low_pass_value(axis, as_torch, centre, stretch, i);
+  for (int64_t i = first; i < end; ++i) {
+    add_tap(taps, i, low_pass_value(axis, as_torch, centre, stretch, i) / sum);
+  }
 }
 
 // torch's "nearest-exact", its coordinates in float as there.
