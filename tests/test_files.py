@@ -374,6 +374,21 @@ def test_png_arrays_of_other_types_are_refused():
             encode_png(array)
 
 
+def test_png_files_are_the_same_bytes_from_every_stack():
+    """ISA-L hashes an address of its caller's stack at the beginning of a stream (files/write.py)."""
+    draw = np.random.default_rng(0)
+    images = [np.repeat(draw.integers(0, 256, (1, 4, 3), np.uint8), 4, axis=0) for _ in range(100)]
+    together = threading.Barrier(8)
+
+    def encode(_: int) -> list[bytes]:
+        together.wait()  # eight threads at once have eight stacks
+        return [encode_png(image, level=level) for level in (0, 1, 2, 3) for image in images]
+
+    with ThreadPoolExecutor(8) as pool:
+        first, *others = pool.map(encode, range(8))
+    assert all(other == first for other in others)
+
+
 # ---- one writer, one lock, one budget
 
 

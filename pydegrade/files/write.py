@@ -56,17 +56,34 @@ def encode_png(array: NDArray[Any], profile: bytes | None = None, level: int = 1
     chunks = [_chunk(b"IHDR", header)]
     if profile is not None:
         chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
-    packed = isal_zlib.compress(filtered, level)
+    packed = _deflated(filtered, level)
     del filtered
-    return b"".join([_SIGNATURE, *chunks, *_pieces(b"IDAT", packed), _chunk(b"IEND", b"")])
+    return b"".join([_SIGNATURE, *chunks, *_pieces(b"IDAT", *packed), _chunk(b"IEND", b"")])
+
+
+def _deflated(filtered: NDArray[np.uint8], level: int) -> tuple[bytes, ...]:
+    """Parts of one zlib stream.
+
+    At levels 1 and 2 ISA-L's kernel for the beginning of a stream enters the third byte into its table under the hash
+    of a register that holds the address of the caller's stack (igzip_icf_body_h1_gr_bt.asm, write_first_byte): the same
+    pixels give other bytes in another thread or process. The first bytes alone are short enough for another kernel,
+    and with them behind it the stream is no longer at its beginning.
+    """
+    values = filtered.reshape(-1)
+    stream = isal_zlib.compressobj(level)
+    first = stream.compress(values[:4]), stream.flush(isal_zlib.Z_SYNC_FLUSH)
+    return *first, stream.compress(values[4:]), stream.flush()
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return b"".join(_pieces(name, data))
 
 
-def _pieces(name: bytes, data: bytes) -> tuple[bytes, ...]:
-    return struct.pack(">I", len(data)), name, data, struct.pack(">I", isal_zlib.crc32(data, zlib.crc32(name)))
+def _pieces(name: bytes, *data: bytes) -> tuple[bytes, ...]:
+    check = zlib.crc32(name)
+    for part in data:
+        check = isal_zlib.crc32(part, check)
+    return struct.pack(">I", sum(map(len, data))), name, *data, struct.pack(">I", check)
 
 
 def encode_npy(array: NDArray[Any], profile: bytes | None = None) -> bytes:
