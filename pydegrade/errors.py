@@ -44,6 +44,10 @@ class OptionsError(PydegradeError):
     """Options of another project that cannot be read, or that no space can follow."""
 
 
+class CardError(PydegradeError):
+    """A card (`files.card`) that cannot be read, is cut off, or does not fit the images or the program that are here."""
+
+
 class OutputError(PydegradeError):
     """Something that must not, or cannot, be written where the user asked for it; said before anything is written."""
 

@@ -14,6 +14,9 @@ else:
 KeyPath = tuple[str | int, ...]
 """Keys from the root down; entries of arrays by their number: ("slot", 2, "size_px")."""
 
+LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+"""A key of very many parts, to be refused before parsing: reading it takes time with the square of their number."""
+
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BARE_VALUE = re.compile(r"[^,\]}\n#]*")

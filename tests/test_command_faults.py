@@ -448,6 +448,10 @@ FORBIDDEN = [
                     "pytrain eval --hr {tmp}/photo.png --model bicubic --scale 2 --json")),
     *(f"pytrain export {{models}}/a.safetensors {name}"
       for name in ("{tmp}/script.py", "{tmp}/model.pth", "{tmp}/new.zip", "{tmp}/file/new.pth")),
+    *(f"degrade card {{tmp}}/taken -o {name}"
+      for name in ("{tmp}/script.py", "{tmp}/cfg.toml", "{tmp}/new.txt", "{tmp}/file/new.toml", "{tmp}/taken/new.toml")),
+    "degrade sample --card {tmp}/cfg.toml --hr {photos} --out {tmp}/new",
+    "degrade verify {tmp}/cfg.toml {photos}",
     *(f"pytrain init --method psnr -o {name}" for name in ("{tmp}/script.py", "{tmp}/cfg.toml", "{tmp}/new.txt")),
     "pytrain init --method psnr --force -o {tmp}/script.py",
     "degrade resize {tmp}/photo.png {tmp}/new.jpg --scale 2",

@@ -17,6 +17,8 @@ COMMANDS = {
     "preview": "pydegrade.commands.preview:command",
     "apply": "pydegrade.commands.apply:command",
     "show": "pydegrade.commands.show:command",
+    "card": "pydegrade.commands.card:command",
+    "verify": "pydegrade.commands.verify:command",
     "spaces": "pydegrade.commands.spaces:command",
     "check": "pydegrade.commands.check:command",
     "import": "pydegrade.commands.import_options:command",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..shell.errors import BAD_INPUT, INTERRUPTED
 from ..shell.images import say_left_out
@@ -16,13 +17,19 @@ from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
 
 if TYPE_CHECKING:
     from ..files.dataset import Augment
+    from .actions.pairs import SampleRequest
+    from .actions.sample import RunOptions
 
 FORMATS = ("png", "npy", "lmdb")
 AUGMENTS = ("none", "hflip", "dihedral")
 
 
 @click.command(name="sample", short_help="Draw N tasks and write N pairs.")
-@click.option("--tasks", "count", type=TASKS, required=True, metavar="N", help="How many pairs.")
+@click.option("--tasks", "count", type=TASKS, metavar="N", help="How many pairs.  [required without --card]")
+@click.option(
+    "--card", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="CARD",
+    help="Make the set of this card (degrade card) from the images of --hr.",
+)  # fmt: skip
 @click.option("--space", "space_name", default="realesrgan-x4", show_default=True, help="Preset or TOML file.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--start", type=START, default=0, show_default=True, help="Index of the first sample.")
@@ -37,7 +44,8 @@ AUGMENTS = ("none", "hflip", "dihedral")
 @click.option("--batch", type=click.IntRange(min=1), default=48, show_default=True, help="Samples in memory at once.")
 @hr_options
 def command(
-    count: int,
+    count: int | None,
+    card: Path | None,
     space_name: str,
     seed: int,
     start: int,
@@ -66,13 +74,18 @@ def command(
       degrade sample --tasks 800 --space bsrgan-x4 --hr DIV2K_train_HR
       degrade sample --tasks 100000 --hr photos --format lmdb --hr-size 256
       degrade sample --tasks 1000000 --params-only --seed 7
+      degrade sample --card card.toml --hr DIV2K_valid_HR --out again
     """
+    if card is not None:
+        return _from_card(card, out, hr, batch, max_pixels, device)
+    if count is None:
+        raise click.MissingParameter(param_hint="'--tasks'", param_type="option")
     check_last_index(start, count)
     from ..shell.outputs import check_folder
     from ..tasks.sampler import sample
     from ..tasks.space import Space, preset_names
     from .actions.pairs import SampleRequest, kinds_of
-    from .actions.sample import RunOptions, check_format, make_pairs, write_parameters
+    from .actions.sample import RunOptions, check_format, write_parameters
     from .actions.sources import cropped_images
 
     # What may be wrong, before anything is written.
@@ -98,7 +111,55 @@ def command(
     # The pairs, and what became of them.
     crops = found.crops(seed, tasks.indices, augment)
     request = SampleRequest(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
-    done = make_pairs(out, request, RunOptions(start, file_format, augment))
+    code = _made(out, request, RunOptions(start, file_format, augment))
+    if code == 0:
+        kinds = ", ".join(kinds_of(tasks))
+        found_alone = space_name in preset_names() or usual_out
+        own = "" if found_alone else f" --space {shlex.quote(str(out))}"
+        say(f"{count} pairs ({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}{own}")
+    return code
+
+
+CARD_SAYS = ("count", "space_name", "seed", "start", "file_format", "params_only", "meta_info", "augment", "hr_size")
+"""Options whose values stand in a card."""
+
+
+def _from_card(path: Path, out: Path | None, hr: Path | None, batch: int, max_pixels: int, device: str) -> int:
+    """Make the set of a card."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        if name in CARD_SAYS and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--card: the card says what {option.opts[0]} is; give one of them")
+    from ..files.card import read_card
+    from ..shell.outputs import check_folder
+    from .actions.card import images_of_card
+    from .actions.pairs import SampleRequest
+    from .actions.sample import RunOptions, check_format
+
+    where = chosen_device(device)
+    card = read_card(path)
+    space = card.tasks.space
+    out = out or Path("out") / f"{space.name}-s{card.seed}"
+    check_folder(out, [] if hr is None else [hr])
+    check_format(card.file_format)
+    say(f"card of {len(card.tasks)} samples of {space.name}@{space.digest[:8]}, scale {space.scale}, seed {card.seed}")
+    found = images_of_card(card, hr, max_pixels)
+    say(f"HR crops of {found.side_px} px from {len(found.images.images)} images ({found.images.origin})")
+    crops = found.crops(card.seed, card.tasks.indices, card.augment)
+    request = SampleRequest(card.tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
+    code = _made(out, request, RunOptions(card.start, card.file_format, card.augment, card.addresses_digest))
+    if code == 0:
+        say(f"{len(card.tasks)} pairs; try: degrade verify {shlex.quote(str(path))} {shlex.quote(str(out))}")
+    return code
+
+
+def _made(out: Path, request: SampleRequest, options: RunOptions) -> int:
+    """Make pairs, and say what became of them; the exit code."""
+    from .actions.sample import make_pairs
+
+    count = len(request.tasks)
+    done = make_pairs(out, request, options)
     if done.made:
         say(f"{done.made} pairs in {done.seconds:.1f} s, {done.made / done.seconds:.1f} pairs/s")
     for path in done.written:
@@ -113,10 +174,4 @@ def command(
         return complain(
             f"degrade: {len(done.reasons)} of {count} samples skipped, listed in {out / 'skipped.csv'}", BAD_INPUT
         )
-    kinds = ", ".join(kinds_of(tasks))
-    found_alone = space_name in preset_names() or usual_out
-    own = "" if found_alone else f" --space {shlex.quote(str(out))}"
-    say(
-        f"{done.finished} pairs ({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}{own}"
-    )
     return 0

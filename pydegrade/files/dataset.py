@@ -49,6 +49,10 @@ PHOTOGRAPHS = (
 """Natural photographs inside the scikit-image wheel: no download, sides of at least 300 px."""
 
 
+BUNDLED_ORIGIN = "photographs of scikit-image"
+"""`HrImages.origin` where no images are given."""
+
+
 @dataclass(frozen=True)
 class HrImage:
     """One clean image.
@@ -230,7 +234,7 @@ def _candidates(
         return origin, listed, ()
     if not sources:
         folder = photographs_folder()
-        return "photographs of scikit-image", [(name, folder / name) for name in PHOTOGRAPHS], ()
+        return BUNDLED_ORIGIN, [(name, folder / name) for name in PHOTOGRAPHS], ()
     if len(sources) == 1 and not sources[0].is_file():
         found = _all_of(sources[0])
         return display_name(sources[0]), found.candidates, found.left_out

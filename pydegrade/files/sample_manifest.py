@@ -16,7 +16,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,6 +54,8 @@ class RunIdentity:
         hr_size_px: side of the crops, 0 when only parameters are written.
         format: one of FORMATS, or "none".
         augment: how crops are mirrored and turned, one of `dataset.AUGMENTS`.
+        addresses: digest of the tasks' addresses where they are not those that the space draws for consecutive numbers,
+            else "".
     """
 
     space: str
@@ -64,6 +66,11 @@ class RunIdentity:
     hr_size_px: int
     format: str
     augment: str = "hflip"
+    addresses: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says; `addresses` stands there only where it says something."""
+        return {name: value for name, value in asdict(self).items() if value != "" or name != "addresses"}
 
 
 def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str, Any]) -> None:
@@ -82,20 +89,58 @@ def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str
         raise RecordError(
             f"{display_name(folder)}: must be new, empty or a folder of an earlier run, got other files (no {RUN_FILE})"
         )
-    write_atomic(path, (json.dumps({**asdict(identity), "tasks": tasks, **facts}, indent=2) + "\n").encode())
+    write_atomic(path, (json.dumps({**identity.facts(), "tasks": tasks, **facts}, indent=2) + "\n").encode())
+
+
+def _run_facts(path: Path) -> tuple[dict[str, Any], int]:
+    """(everything that a run.json says, number of tasks).
+
+    Raises:
+        RecordError: it says nothing of a run.
+    """
+    try:
+        with open_regular(path) as stream:
+            facts = json.loads(stream.read(_RUN_FILE_BYTES))
+        return dict(facts), int(facts["tasks"])
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        reason = display_name(" ".join(f"{type(error).__name__}: {error}".split())[:120])
+        raise RecordError(f"{display_name(path)}: not a description of a run ({reason})") from None
+
+
+def read_run(folder: Path) -> tuple[RunIdentity, int, dict[str, Any]]:
+    """(identity, number of tasks, everything that its run.json says) of a folder that `degrade sample` filled.
+
+    Raises:
+        RecordError: no such folder, or a run.json that names no run.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        got = f"a folder without {RUN_FILE}" if folder.is_dir() else "a file" if folder.exists() else "nothing"
+        raise RecordError(f"{display_name(folder)}: must be a folder that degrade sample filled, got {got}")
+    facts, tasks = _run_facts(path)
+    values = {}
+    for one in fields(RunIdentity):
+        kind = int if one.name in ("seed", "start", "hr_size_px") else str
+        values[one.name] = facts.get(one.name, one.default)
+        if type(values[one.name]) is not kind:
+            raise RecordError(f"{display_name(path)}: {one.name} must be {_KIND_NAMES[kind]}")
+    identity = RunIdentity(**values)
+    if identity.format not in (*FORMATS, "none"):
+        raise RecordError(f"{display_name(path)}: format must be one of {', '.join(FORMATS)}")
+    return identity, tasks, facts
+
+
+_KIND_NAMES = {int: "a whole number", str: "a text"}
 
 
 def _check_same_run(path: Path, identity: RunIdentity, tasks: int) -> None:
     try:
-        with open_regular(path) as stream:
-            before = json.loads(stream.read(_RUN_FILE_BYTES))
-        tasks_before = int(before["tasks"])
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        reason = display_name(" ".join(f"{type(error).__name__}: {error}".split())[:120])
-        raise RecordError(f"{display_name(path)}: not a description of a run ({reason}); use another --out") from None
+        before, tasks_before = _run_facts(path)
+    except RecordError as error:
+        raise RecordError(f"{error}; use another --out") from None
     where = display_name(path.parent)
     for name, value in asdict(identity).items():
-        if before.get(name) != value:
+        if before.get(name, "" if name == "addresses" else None) != value:
             got = display_name(repr(before.get(name))[:120])
             raise RecordError(f"{where}: holds a run with {name} {got}, got {value!r}; use another --out")
     if tasks < tasks_before:
@@ -131,6 +176,11 @@ class PairStore(Protocol):
         """Write what readers of the format expect beside the images."""
 
 
+def pair_name(kind: str, index: int, file_format: str) -> str:
+    """What the image of a sample is called, below the run's folder: "lr/00000012.png", in an LMDB "lr.lmdb/00000012"."""
+    return f"{kind}.lmdb/{index:08d}" if file_format == "lmdb" else f"{kind}/{index:08d}.{file_format}"
+
+
 class FolderStore:
     """One file per image: `<folder>/<kind>/00000012.png` (or `.npy`)."""
 
@@ -141,7 +191,7 @@ class FolderStore:
             make_folder(folder / kind)
 
     def name(self, kind: str, index: int) -> str:
-        return f"{kind}/{index:08d}.{self._format}"
+        return pair_name(kind, index, self._format)
 
     def finished(self) -> set[int]:
         return set.intersection(*(self._finished(self._folder / kind) for kind in self._kinds))
@@ -236,7 +286,7 @@ class LmdbStore:
             raise write_error(path, OSError(" ".join(str(error).split()))) from None
 
     def name(self, kind: str, index: int) -> str:
-        return f"{kind}.lmdb/{index:08d}"
+        return pair_name(kind, index, "lmdb")
 
     def finished(self) -> set[int]:
         found = []

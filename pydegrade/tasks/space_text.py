@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from ..errors import SpaceError, nearest, shown
-from ..toml_lines import KeyPath, decode_error, key_lines
+from ..toml_lines import LONG_KEY, KeyPath, decode_error, key_lines
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,8 +29,6 @@ WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 _HEAD_KEYS = ("name", "base", "without", "scale", "source", "target", "hr_px")
 _TABLES = ("space", "slot", "gate", "order", "vector", "mixture")
-# A key of very many parts: reading it takes time with the square of their number.
-_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def read(source: Source) -> Document:
     text, origin = source.text, source.origin
     if len(text) > MAX_BYTES:
         raise SpaceError(f"{origin}: a space has at most {MAX_BYTES} letters, got {len(text)}")
-    if _LONG_KEY.search(text):
+    if LONG_KEY.search(text):
         raise SpaceError(f"{origin}: not a space: a key of more than 32 parts")
     try:
         data = tomllib.loads(text)

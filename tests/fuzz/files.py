@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import struct
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 from . import product, toml
 from .configs import bases
@@ -42,6 +48,8 @@ def artefacts() -> Path:
         sample = ("sample", "--tasks", "4", "--hr", "hr", "--hr-size", "16", "--space", "bicubic-x2")
         quietly("degrade", *sample, "--out", "run")
         quietly("degrade", *sample, "--out", "lmdb", "--format", "lmdb")
+        for name in ("run", "lmdb"):
+            quietly("degrade", "card", name, "--hr", "hr", "-o", f"{name}-card.toml")
         quietly("degrade", "pairs", "--hr", "hr", "--model", str(product.tiny_model()), "--out", "pairs")
         (folder / "fit.toml").write_text(_FIT)
         quietly("pytrain", "fit", "fit.toml")
@@ -60,7 +68,7 @@ _FIT = product.training_toml(run={"out": "fit"}, checkpoint={"every_steps": 1}, 
 def check(case: Case) -> None:
     kinds: tuple[Callable[[Case], None], ...] = (
         _tasks_file, _tasks_file, _tasks_file, _groups, _pairs, _run, _lmdb, _lmdb, _listing, _kernel, _address,
-        _options, _options, _state,
+        _options, _options, _state, _card, _card,
     )  # fmt: skip
     (case.folder / "in").mkdir()
     (case.folder / "in" / "a.png").write_bytes(GOOD_PNG)
@@ -325,6 +333,54 @@ def _pairs(case: Case) -> None:
     case.about(f"pairs {kind} {said}")
     _config(case, "eco_tiny", pairs="in/pairs")
     case.command("pytrain", "check", "c.toml", places=("in/pairs", "method.pairs", "c.toml", "pairs"))
+
+
+# ---- cards
+
+
+def _card(case: Case) -> None:
+    """A card, its images, or the set, with something wrong in it."""
+    run = case.random.choice(("run", "lmdb"))
+    text = (artefacts() / f"{run}-card.toml").read_text()
+    shutil.copytree(artefacts() / "hr", case.folder / "in" / "hr")
+    shutil.copytree(artefacts() / run, case.folder / "in" / "set")
+    kind = case.random.choice(("tree", "tree", "tree", "bytes", "half", "name", "set", "image"))
+    said, content = "", text.encode()
+    if kind == "tree":
+        tree = tomllib.loads(text)
+        said = "; ".join(short(toml.change(case.random, tree, [])) for _ in range(case.random.choice((1, 1, 2))))
+        content = toml.dumps(tree).encode("utf-8", "surrogatepass")
+    elif kind == "bytes":
+        content = toml.mutated_text(case.random, text)
+    elif kind == "half":
+        content = content[: case.random.randrange(len(content))]
+    elif kind == "name":
+        said = case.random.choice(
+            ("../x", "/etc/passwd", "..", "", "a/../../x", "\\u0000", "\\u001b[31m", "x" * 300, ".")
+        )
+        old = case.random.choice(("lr/00000001.png", "manifest.csv", "0.png", "lr.lmdb/00000001"))
+        content = text.replace(f'"{old}"', f'"{said}"').encode()
+    elif kind == "set":
+        victim = case.random.choice(
+            [path for path in sorted((case.folder / "in" / "set").rglob("*")) if path.is_file()]
+        )
+        victim.write_bytes(mutated(case, victim.read_bytes()))
+        said = victim.name
+    else:
+        victim = case.folder / "in" / "hr" / "1.png"
+        victim.write_bytes(mutated(case, victim.read_bytes()))
+    (case.folder / "in" / "c.toml").write_bytes(content)
+    case.about(f"card {run} {kind} {said}")
+    command = case.random.choice(("verify", "verify", "verify --pixels", "sample", "card", "apply"))
+    places = ("in/c.toml", "in/set", "in/hr")
+    if command == "sample":
+        case.command("degrade", "sample", "--card", "in/c.toml", "--hr", "in/hr", "--out", "out/run", places=places)
+    elif command == "card":
+        case.command("degrade", "card", "in/set", "--hr", "in/hr", "-o", "out/new.toml", places=places)
+    elif command == "apply":
+        case.command("degrade", "apply", "in/hr", "--task", "in/c.toml", "--out", "out/a", places=places)
+    else:
+        case.command("degrade", *command.split(), "in/c.toml", "in/set", codes=(0, 1, 2), places=places)
 
 
 # ---- a run's own folder, LMDBs, lists

@@ -51,11 +51,13 @@ class RunOptions:
         start: index of the first sample.
         file_format: one of `files.sample_manifest.FORMATS`.
         augment: how crops are mirrored.
+        addresses: see `RunIdentity.addresses`.
     """
 
     start: int
     file_format: str
     augment: Augment
+    addresses: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> Sample
     side_px, count = request.crops.side_px, len(request.tasks)
     identity = RunIdentity(
         space.name, space.digest, int(tasks.seeds[0]), options.start, request.images.digest, side_px,
-        options.file_format, options.augment,
+        options.file_format, options.augment, options.addresses,
     )  # fmt: skip
     facts = {
         **_facts(space),

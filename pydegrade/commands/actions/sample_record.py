@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +40,13 @@ class Finished:
 
     crc32: int
     source: str
+
+    def holds(self, contents: Iterable[bytes], source: str) -> bool:
+        """Whether a sample has these stored images and was cut from a photograph of that SHA-256."""
+        crc32 = 0
+        for content in contents:
+            crc32 = zlib.crc32(content, crc32)
+        return crc32 == self.crc32 and source.startswith(self.source)
 
 
 class SourceDigests:

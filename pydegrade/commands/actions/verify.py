@@ -1,0 +1,94 @@
+"""A folder compared with a card."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import ImageError
+from ...files.card import Card, Digests
+from ...files.lmdb_reader import open_lmdb
+from ...files.paths import display_name, natural_key
+from ...native import binding
+from .card import NOT_OF_THE_SET, digests_of, file_sha256, read_entry
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison found.
+
+    Attributes:
+        lines: "differs  lr/00000003.png" and so on, in the order of names.
+        equal, differ, missing, extra: numbers of files.
+    """
+
+    lines: tuple[str, ...]
+    equal: int
+    differ: int
+    missing: int
+    extra: int
+
+
+def compared(card: Card, folder: Path, pixels: bool = False) -> Compared:
+    """Every file of a card against what a folder holds, and what it holds beyond it.
+
+    Args:
+        card: from `files.card.read_card`.
+        folder: of the set.
+        pixels: images are equal where their pixels are.
+    """
+    here = set(_entries(folder))
+
+    def verdict(name: str) -> tuple[str, str]:
+        if name not in here:
+            return name, "missing"
+        return name, _difference(folder, name, card.files[name], pixels)
+
+    with ThreadPoolExecutor(max_workers=binding.get_num_threads() + 1) as pool:
+        verdicts = list(pool.map(verdict, card.files))
+    extra = [(name, "extra") for name in here - card.files.keys()]
+    found = sorted((one for one in verdicts + extra if one[1]), key=lambda one: natural_key(one[0]))
+    missing = sum(word == "missing" for _, word in found)
+    lines = tuple(f"{word.partition(' ')[0]:<8} {display_name(name)}{_behind(word)}" for name, word in found)
+    return Compared(
+        lines, len(verdicts) - (len(found) - len(extra)), len(found) - missing - len(extra), missing, len(extra)
+    )
+
+
+def _behind(word: str) -> str:
+    reason = word.partition(" ")[2]
+    return f": {display_name(reason)}" if reason else ""
+
+
+def _difference(folder: Path, name: str, said: Digests, pixels: bool) -> str:
+    """ "" for an equal file, else "differs", with a reason where there is one."""
+    try:
+        if file_sha256(folder, name) == said.sha256:
+            return ""
+        if not said.pixels:
+            return "differs"
+        if digests_of(name, read_entry(folder, name)).pixels != said.pixels:
+            return "differs"
+    except ImageError as error:
+        return f"differs {error}"
+    return "" if pixels else "differs same pixels, packed in other bytes (--pixels)"
+
+
+def _entries(folder: Path) -> Iterator[str]:
+    """Names of everything in a folder that may be part of a set: files, and values of LMDBs."""
+    for parent, folders, files in os.walk(folder):
+        place = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if place == "." else f"{place}/"
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (f"{prefix}{name}" for name in folders if Path(parent, name).is_symlink())
+        names = [name for name in files if not name.startswith(".") and prefix + name not in NOT_OF_THE_SET]
+        if place.endswith(".lmdb") and "data.mdb" in names:
+            try:
+                yield from (f"{prefix}{key}" for key in open_lmdb(Path(parent)).keys)
+                names.remove("data.mdb")
+            except ImageError:
+                pass  # no set's data.mdb; its values are missing
+        yield from (f"{prefix}{name}" for name in names)

@@ -1,0 +1,281 @@
+"""Cards: the set of a card is made again byte for byte, what differs is named, and no card reaches beyond its folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pydegrade
+from pydegrade.commands import cli
+from pydegrade.errors import CardError
+from pydegrade.files.card import card_text, read_card
+
+Result = tuple[int, str, str]
+
+SPACE = """
+[space]
+name = "ours"
+scale = 2
+source = "a test"
+[[slot]]
+name = "noise1"
+op = "noise"
+kind = "gaussian"
+sigma_8bit = { uniform = [1.0, 9.0] }
+[[slot]]
+name = "down"
+op = "resize"
+mode = "matlab_bicubic"
+rule = "final"
+"""
+
+
+@pytest.fixture
+def degrade(capsys) -> Callable[..., Result]:
+    def start(*words: object) -> Result:
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(left.value.code or 0), out, err
+
+    return start
+
+
+def quietly(*words: object) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(word) for word in words])
+    assert not left.value.code
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """hr/ (three images), run/ (five samples of a space of its own), card.toml."""
+    folder = tmp_path_factory.mktemp("cards")
+    (folder / "hr" / "sub").mkdir(parents=True)
+    for seed, name in enumerate(("one.png", "sub/two.png", "three.png")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 36 + seed, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "hr" / name)
+    (folder / "ours.toml").write_text(SPACE)
+    quietly("sample", "--tasks", 5, "--start", 3, "--seed", 7, "--space", folder / "ours.toml", "--hr", folder / "hr",
+            "--hr-size", 16, "--augment", "dihedral", "--out", folder / "run")  # fmt: skip
+    quietly("card", folder / "run", "--hr", folder / "hr", "-o", folder / "card.toml")
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path) -> Path:
+    """A copy of `made` to be changed."""
+    shutil.copytree(made, tmp_path / "set")
+    return tmp_path / "set"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_set_of_a_card_has_the_same_bytes(degrade, made, tmp_path):
+    """In a folder of images with others in it, elsewhere, without the space's file."""
+    images = tmp_path / "elsewhere"
+    shutil.copytree(made / "hr", images)
+    Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(images / "another.png")
+    done = degrade("sample", "--card", made / "card.toml", "--hr", images, "--out", tmp_path / "out")
+    assert done[0] == 0, done[2]
+    ours, theirs = content(tmp_path / "out"), content(made / "run")
+    assert {name for name in theirs if ours.get(name) != theirs[name]} == {
+        "run.json"
+    }  # which names the folder of images
+    assert ours.keys() == theirs.keys()
+    code, out, err = degrade("verify", made / "card.toml", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert "12 files equal" in out
+    # A card of it says the same again, and so does its text read and written.
+    quietly("card", tmp_path / "out", "--hr", made / "hr", "-o", tmp_path / "again.toml")
+    assert (tmp_path / "again.toml").read_bytes() == (made / "card.toml").read_bytes()
+    assert card_text(read_card(made / "card.toml")).encode() == (made / "card.toml").read_bytes()
+
+
+@pytest.mark.parametrize("file_format", ["npy", "lmdb"])
+def test_cards_of_other_formats(degrade, made, tmp_path, file_format):
+    """Of spaces that sharpen their target, from a mixture; an LMDB's values count, its pages do not."""
+    words = ("--space", "dasr-mixed", "--hr", made / "hr", "--hr-size", 16, "--format", file_format)
+    quietly("sample", "--tasks", 3, *words, "--out", tmp_path / "run")
+    quietly("card", tmp_path / "run", "--hr", made / "hr", "-o", tmp_path / "card.toml")
+    quietly("sample", "--card", tmp_path / "card.toml", "--hr", made / "hr", "--out", tmp_path / "out", "--batch", 1)
+    code, out, err = degrade("verify", tmp_path / "card.toml", tmp_path / "out")
+    assert code == 0, out + err
+    if file_format == "lmdb":
+        import lmdb
+
+        with (
+            lmdb.open(str(tmp_path / "out" / "lr.lmdb"), lock=False) as environment,
+            environment.begin(write=True) as one,
+        ):
+            one.put(b"00000001", b"other")
+            one.put(b"00000009", b"more")
+            one.delete(b"00000002")
+        code, out, err = degrade("verify", tmp_path / "card.toml", tmp_path / "out")
+        assert code == 1
+        assert out.splitlines() == [
+            "differs  lr.lmdb/00000001",
+            "missing  lr.lmdb/00000002",
+            "extra    lr.lmdb/00000009",
+        ]
+
+
+def test_photographs_of_the_package_need_no_folder(degrade, made, tmp_path):
+    quietly("sample", "--tasks", 2, "--space", "bicubic", "--hr-size", 16, "--out", tmp_path / "run")
+    quietly("card", tmp_path / "run", "-o", tmp_path / "card.toml", "--protocol", "y-uint8-border4")
+    assert read_card(tmp_path / "card.toml").protocol == "y-uint8-border4"
+    quietly("sample", "--card", tmp_path / "card.toml", "--out", tmp_path / "out")
+    assert content(tmp_path / "run") == content(tmp_path / "out")
+    code, _, err = degrade("card", made / "run", "-o", tmp_path / "no.toml")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "name their folder, --hr FOLDER" in err
+
+
+def test_tasks_changed_by_hand_are_a_card_of_their_own(degrade, made, here):
+    card = read_card(here / "card.toml")
+    changed = card.tasks.replace(**{"noise1.sigma_8bit": 5.0})
+    text = (here / "card.toml").read_text()
+    for before, after in zip(card.tasks.addresses, changed.addresses):
+        text = text.replace(f'"{before}"', f'"{after}"')
+    (here / "card.toml").write_text(text)
+    # The folder holds the run of the drawn tasks, and says so.
+    code, _, err = degrade("sample", "--card", here / "card.toml", "--hr", here / "hr", "--out", here / "run")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds a run with addresses" in err
+    quietly("sample", "--card", here / "card.toml", "--hr", here / "hr", "--out", here / "out")
+    assert pydegrade.TaskBatch.load(here / "out" / "tasks.npz").addresses == changed.addresses
+    quietly("card", here / "out", "--hr", here / "hr", "-o", here / "changed.toml")
+    assert degrade("verify", here / "changed.toml", here / "out")[0] == 0
+    assert degrade("verify", here / "card.toml", here / "out")[0] == 1
+
+
+# ---- verify
+
+
+def test_every_file_that_differs_is_missing_or_extra_is_named(degrade, here):
+    run = here / "run"
+    (run / "lr" / "00000004.png").unlink()
+    with (run / "hr" / "00000005.png").open("ab") as file:
+        file.write(b"behind its end")
+    (run / "hr" / "00000006.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (run / "lr" / "00000007.png").write_bytes((run / "lr" / "00000003.png").read_bytes())
+    (run / "notes.txt").write_text("mine")
+    (run / "hr" / "link").symlink_to(here)
+    (run / ".hidden").write_text("mine")
+    code, out, err = degrade("verify", here / "card.toml", run)
+    assert code == 1
+    lines = out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "differs  hr/00000005.png", "differs  hr/00000006.png", "extra    hr/link", "missing  lr/00000004.png",
+        "differs  lr/00000007.png", "extra    notes.txt",
+    ]  # fmt: skip
+    assert "same pixels" in lines[0]
+    assert err.strip().endswith("3 differ, 1 missing, 2 extra, 8 equal")
+    code, out, _ = degrade("verify", here / "card.toml", run, "--pixels")
+    assert (code, "00000005" in out) == (1, False)
+
+
+def test_verify_does_not_follow_a_link_out_of_the_folder(degrade, here, tmp_path):
+    victim = here / "run" / "lr" / "00000004.png"
+    shutil.move(victim, tmp_path / "outside.png")
+    victim.symlink_to(tmp_path / "outside.png")
+    code, out, _ = degrade("verify", here / "card.toml", here / "run")
+    assert (code, out.startswith("differs  lr/00000004.png: ")) == (1, True)
+    assert "must stay inside the folder" in out
+
+
+# ---- what is refused, in one line
+
+
+def changed(old: str, new: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: text.index("\n[hr]") - 7], "half a card?"),
+        (lambda text: text[: text.index("[files]") + 200].rpartition("\n")[0], "files, holds 1; a card that is cut off"),
+        (lambda text: text[: text.index("\n[hr]")], "a card has a table [hr], got none"),
+        (lambda text: "", "a card has a table [card], got none"),
+        (lambda text: "\0", "not valid TOML"),
+        (lambda text: "x = " + "[" * 3000, "nested too deeply"),
+        (changed("version = 1", "version = 2"), "must be a card of version 1, got 2"),
+        (changed("sigma_8bit = { uniform = [1", "sigma_8bit = { uniform = [2"), "expected digest"),
+        (changed('op = "noise"', 'op = "nose"'), "did you mean 'noise'?"),
+        (changed("/s7/i4", "/s8/i4"), "one seed and ascending sample numbers"),
+        (changed("/s7/i4", "/s7/i9"), "one seed and ascending sample numbers"),
+        (changed("seed = 7", "seed = 8"), "crops.seed must be that of the tasks, 7, got 8"),
+        (changed("side_px = 16", "side_px = 15"), "crops.side_px must be a multiple of the scale 2, got 15"),
+        (changed('augment = "dihedral"', 'augment = "all"'), "crops.augment must be one of none, hflip, dihedral"),
+        (changed('"lr/00000004.png"', '"../00000004.png"'), "must stay inside the folder"),
+        (changed('"lr/00000004.png"', '"/etc/passwd"'), "must stay inside the folder"),
+        (changed('"lr/00000004.png" = { sha256', '"lr/00000004.png" = { md5'), "must be a SHA-256"),
+    ],
+)  # fmt: skip
+def test_a_card_that_cannot_be_is_refused_in_one_line(degrade, here, change, message):
+    card = here / "card.toml"
+    card.write_text(change(card.read_text()))
+    for words in (
+        ("verify", card, here / "run"),
+        ("sample", "--card", card, "--hr", here / "hr", "--out", here / "out"),
+    ):
+        code, _, err = degrade(*words)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert message in err
+    assert not (here / "out").exists()
+
+
+def test_other_images_are_refused_before_anything_is_written(degrade, here):
+    words = ("sample", "--card", here / "card.toml", "--hr", here / "hr", "--out", here / "out")
+    Image.fromarray(np.zeros((40, 36, 3), np.uint8)).save(here / "hr" / "one.png")
+    for message in ("one.png: must have the card's SHA-256", "must hold all 3 images of the card, one.png is missing"):
+        code, _, err = degrade(*words)
+        assert (code, err.count("\n"), message in err) == (2, 1, True), err
+        (here / "hr" / "one.png").unlink(missing_ok=True)
+    assert not (here / "out").exists()
+
+
+def test_a_card_is_made_of_a_whole_run_alone(degrade, here):
+    words = ("card", here / "run", "--hr", here / "hr", "-o", here / "new.toml")
+    Image.fromarray(np.zeros((40, 36, 3), np.uint8)).save(here / "run" / "lr" / "00000005.png")
+    for message, then in (
+        ("sample 5 is not as it was written", lambda: (here / "run" / "run.json").write_text("{}")),
+        ("not a description of a run", lambda: shutil.rmtree(here / "run")),
+        ("does not exist", lambda: None),
+    ):
+        code, _, err = degrade(*words)
+        assert (code, err.count("\n"), message in err) == (2, 1, True), err
+        then()
+    quietly("sample", "--tasks", 2, "--params-only", "--out", here / "params")
+    code, _, err = degrade("card", here / "params", "-o", here / "new.toml")
+    assert (code, "parameters without images" in err) == (2, True)
+    assert not (here / "new.toml").exists()
+    # Nor is one that is there written over.
+    code, _, err = degrade("card", here / "params", "-o", here / "card.toml")
+    assert (code, "--force" in err) == (2, True)
+
+
+def test_what_a_card_says_is_not_asked_twice(degrade, made, tmp_path):
+    code, _, err = degrade(
+        "sample", "--card", made / "card.toml", "--hr", made / "hr", "--seed", 3, "--out", tmp_path / "o"
+    )
+    assert (code, "--seed" in err, err.count("\n")) == (2, True, 1)
+
+
+def test_a_name_that_is_no_text_has_no_card(made):
+    card = read_card(made / "card.toml")
+    with pytest.raises(CardError, match="names images by text"):
+        card_text(type(card)(**{**vars(card), "images": {"\udcff.png": "0" * 64}}))
