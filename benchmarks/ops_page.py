@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pydegrade import ops
+from pydegrade import kernels, ops
 from pydegrade.files.pixels import to_uint8
 from pydegrade.sheet import Cell, SheetRow, render_sheet
 
@@ -26,12 +26,13 @@ CELL_PX = 304, 152
 
 @dataclass(frozen=True)
 class Shown:
-    """A row: the op, what is fixed, and the column that grows, with three values."""
+    """A row: the op, what is fixed, and the column that grows, with three values; `files` for an op that takes some."""
 
     op: str
     fixed: dict[str, Any]
     column: str
     values: tuple[Any, Any, Any]
+    files: tuple[Any, ...] = ()
 
     @property
     def title(self) -> str:
@@ -76,6 +77,13 @@ FAMILIES: dict[str, tuple[str, list[Shown]]] = {
             Shown("blur", {"shape": "sinc", "size_px": 21}, "cutoff_rad", (2.0, 1.2, 0.7)),
             *_shapes("radius_px", (1.5, 3.0, 6.0), "box", "disk", "polygon", size_px=15),
             Shown("blur", {"shape": "motion", "size_px": 31, "angle_rad": 0.6}, "radius_px", (3.0, 7.0, 14.0)),
+            Shown(
+                "kernel_pool",
+                {},
+                "number",
+                (1, 2, 3),
+                (kernels.gaussian(21, 4.0, 0.8, 0.6), kernels.polygon(5.0, 5), kernels.motion(16.0, -0.6)),
+            ),
             Shown("median", {}, "size_px", (3, 5, 9)),
         ],
     ),
@@ -180,7 +188,8 @@ def degraded(row: Shown, value: Any, image: torch.Tensor) -> torch.Tensor:
         small = function(image, size, mode=value)
         # Decimation cannot enlarge.
         return function(small, tuple(image.shape[-2:]), mode="torch_nearest_exact" if value == "decimate" else value)
-    return function(image, **row.fixed, **{row.column: value})
+    files = [row.files] if row.files else []
+    return function(image, *files, **row.fixed, **{row.column: value})
 
 
 def written(value: Any) -> str:
@@ -197,6 +206,8 @@ def main() -> None:
         "`help(pydegrade.ops.<op>)` formulas and",
         "sources. `blur`, `resize`, `noise`, `jpeg`, `sharpen`, `rain` are compiled, for the CPU and for CUDA; the others",
         "are plain torch, and codecs and palettes make a round trip over the host.",
+        "",
+        "![The photograph](images/ops_photograph.png)",
     ]
     for name, (heading, rows) in FAMILIES.items():
         drawn = [
@@ -217,7 +228,6 @@ def main() -> None:
         sheet.save(ROOT / f"docs/images/ops_{name}.webp", quality=80, method=6)
         text += ["", f"## {heading}", "", f"![{heading}](images/ops_{name}.webp)"]
     Image.fromarray(to_uint8(image[0])).save(ROOT / "docs/images/ops_photograph.png")
-    text[6:6] = ["", "![The photograph](images/ops_photograph.png)"]
     (ROOT / "docs/ops.md").write_text("\n".join(text) + "\n")
 
 

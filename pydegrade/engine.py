@@ -177,11 +177,9 @@ def _apply(plan: Plan, step: int, image: torch.Tensor) -> torch.Tensor:
     items, item = plan.torch_ops[-1 - plan.step_op[step]], int(plan.step_item[step])
     op = items.op
     assert op.apply is not None
-    stored = {column.name: items.columns[column.name][item].item() for column in op.columns}
-    values = {column.name: column.choices[stored[column.name]] for column in op.columns if column.choices}
     first, second, third, fourth = items.key[item].tolist()
     try:
-        out = op.apply(image, {**stored, **values}, (first, second, third, fourth))
+        out = op.apply(image, items.values(item), (first, second, third, fourth))
     except Exception as error:
         if is_out_of_memory(error):
             raise

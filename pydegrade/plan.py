@@ -16,6 +16,7 @@ from .native import binding
 from .native.packed import Layout
 from .native.rng import combine_slot, hash32
 from .ops.declaration import Op
+from .ops.pool import KEY, Pool
 from .ops.registry import find
 from .tasks.space import Space
 from .tasks.space_reader import Slot
@@ -31,12 +32,21 @@ class TorchItems:
         columns: its columns, [B] each.
         key: uint32 [B, 4], Philox words of the image combined with the slot.
         tasks: the tasks, whose addresses messages name.
+        pools: what the slot's files hold, by component of the space.
     """
 
     op: Op
     columns: Mapping[str, NDArray[Any]]
     key: NDArray[np.uint32]
     tasks: TaskBatch
+    pools: tuple[Pool | None, ...]
+
+    def values(self, item: int) -> dict[str, Any]:
+        """What `Op.apply` is given of the columns of an item: numbers, names of choices, arrays of files."""
+        stored: dict[str, Any] = {column.name: self.columns[column.name][item].item() for column in self.op.columns}
+        stored |= {column.name: column.choices[stored[column.name]] for column in self.op.columns if column.choices}
+        pool = self.pools[int(self.tasks.component[item])]
+        return stored if pool is None else {**stored, KEY: pool.arrays}
 
 
 @dataclass(frozen=True)
@@ -161,10 +171,27 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
         src,
         steps,
         tuple(
-            TorchItems(op, values, combine_slot(keys, slot.name), tasks)
+            TorchItems(op, values, combine_slot(keys, slot.name), tasks, _pools(tasks, slot, op, values))
             for slot, (op, values) in zip(table.torch_slots, others)
         ),
     )
+
+
+def _pools(tasks: TaskBatch, slot: Slot, op: Op, columns: Mapping[str, NDArray[Any]]) -> tuple[Pool | None, ...]:
+    """What the slot's files hold in each component, with the numbers of all tasks looked at."""
+    parts = [part.slots for part in tasks.space.components] or [tasks.space.slots]
+    found = tuple([next((own.pool for own in slots if own.name == slot.name), None) for slots in parts])
+    if op.files is None:
+        return found
+    counts = np.array([0 if pool is None else len(pool) for pool in found])[tasks.component]
+    numbers = columns[op.files.number]
+    if (numbers > counts).any():
+        row = int(np.argmax(numbers > counts))
+        raise TaskError(
+            f"plan: {slot.name}.{op.files.number} must be in 0..{counts[row]}, as many as the files of the space hold, got "
+            f"{numbers[row]} at row {row} ({tasks.take([row]).addresses[0]})"
+        )
+    return found
 
 
 def _table(space: Space) -> _Table:

@@ -139,8 +139,8 @@ def op_cases() -> Iterator[tuple[str, Callable[[], str]]]:
         yield case(f"rain {streaks:g}", lambda i, n=named: ops.rain(i, **n))
 
     for op in PLAIN_OPS:
-        if op.library is not None:
-            continue  # the library decides
+        if op.library is not None or op.files is not None:
+            continue  # the library, or a file, decides
         for share in (0.2, 0.6, 0.9):
             values: dict[str, object] = {}
             for column in op.columns:

@@ -22,6 +22,7 @@ DRAWN = {
     "blur.sigma_x_px": "{ uniform = [0.2, 8.0] }",
     "blur.sigma_y_px": "{ uniform = [0.2, 8.0] }",
     "blur.cutoff_rad": "{ uniform = [0.3, 3.1] }",
+    "kernel_pool.number": "{ integers = [1, 3] }",
     "median.size_px": "{ integers = [3, 15], step = 2 }",
     "noise.cov_rr_8bit2": "200",
     "noise.cov_gg_8bit2": "300",
@@ -30,6 +31,8 @@ DRAWN = {
     "resize.resize_factor": "{ uniform = [0.3, 1.9] }",
     "resize.rule": '"input"',
 }
+POOL = [np.eye(3) / 3, np.ones((5, 5)) / 25, np.arange(49).reshape(7, 7) / 1176]
+"""What the files of a slot hold whose op takes files."""
 SIZES = [(40, 48), (33, 21), (1, 1), (17, 64), (9, 1), (1, 30), (50, 35), (24, 24), (31, 8), (16, 16)]
 
 
@@ -53,10 +56,11 @@ def space_of(*ops: pydegrade.ops.Op) -> pydegrade.Space:
     text = '[space]\nname = "every"\nscale = 1\nsource = "a test"\n'
     for op in ops:
         columns = "".join(f"{column.name} = {drawn(op, column)}\n" for column in op.columns)
-        text += f'[[slot]]\nname = "{op.name}1"\nop = "{op.name}"\n{columns}'
+        files = 'files = "pool"\n' if op.files is not None else ""
+        text += f'[[slot]]\nname = "{op.name}1"\nop = "{op.name}"\n{files}{columns}'
     if any(op.out_size is not None or op.apply is None for op in ops):
         text += '[[slot]]\nname = "end"\nop = "resize"\nmode = "torch_bilinear"\nrule = "final"\n'
-    return pydegrade.Space.loads(text)
+    return pydegrade.Space.loads(text, pools={"pool": POOL})
 
 
 def images() -> list[torch.Tensor]:

@@ -193,7 +193,7 @@ ONE = Column("a", "One.", 0.0, 1.0)
         (Op("x", ("a",), apply=grained), "columns must be Column, got str"),
         (
             Op("x", (Column("op", "", 0, 1),), apply=grained),
-            "a word other than name, op, before, after, without, got 'op'",
+            "a word other than name, op, before, after, without, files, got 'op'",
         ),
         (Op("x", (Column("a", "", 1, 0),), apply=grained), "low must be below high, got 1 and 0"),
         (Op("x", (Column("a", "", 0, 1, neutral=2.0),), apply=grained), "neutral must lie in [0, 1], got 2.0"),

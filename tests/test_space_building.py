@@ -312,6 +312,8 @@ def test_a_jpeg_with_a_quality_is_a_jpeg():
     "op", [op for op in pydegrade.ops.OPS + pydegrade.ops.PLAIN_OPS if op.switch], ids=lambda op: op.name
 )
 def test_every_op_with_any_column_acts_or_is_refused(op):
+    if op.files is not None:
+        pytest.skip("files turn it on")
     for column in op.columns:
         if column.name == op.switch:
             continue

@@ -8,6 +8,7 @@ from . import color as _color
 from . import haze as _haze
 from . import jpeg as _jpeg
 from . import jpeg2000 as _jpeg2000
+from . import kernel_pool as _kernel_pool
 from . import low_light as _low_light
 from . import median as _median
 from . import noise as _noise
@@ -29,6 +30,7 @@ from .declaration import Column, Op, generator
 from .haze import haze
 from .jpeg import jpeg
 from .jpeg2000 import jpeg2000
+from .kernel_pool import kernel_pool
 from .low_light import low_light
 from .median import median
 from .noise import noise
@@ -64,6 +66,7 @@ PLAIN_OPS: tuple[Op, ...] = tuple(
             _pixelate.OP,
             _haze.OP,
             _low_light.OP,
+            _kernel_pool.OP,
         ),
     )
 )
@@ -84,6 +87,7 @@ __all__ = [
     "haze",
     "jpeg",
     "jpeg2000",
+    "kernel_pool",
     "low_light",
     "median",
     "names",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..native import binding
+from .pool import Files
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,7 @@ class Column:
 
 Sides = NDArray[np.int64]
 OutSize = Callable[[Columns, Sides, Sides, Sides, Sides], tuple[Sides, Sides]]
-Apply = Callable[["torch.Tensor", Mapping[str, "float | int | str"], tuple[int, int, int, int]], "torch.Tensor"]
+Apply = Callable[["torch.Tensor", Mapping[str, Any], tuple[int, int, int, int]], "torch.Tensor"]
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,14 @@ class Op:
             op, so that addresses from before are refused instead of giving something else.
         apply: None for ops of csrc/ops/list.h, whose plan.cpp says how parameters and sizes follow from columns; for an op
             in plain torch, (image, columns, words) -> image. `image` is float32 [C, H, W], contiguous, on the
-            device of the pixels, and must not be written to; `columns` holds numbers, and names for choices; `words` are
+            device of the pixels, and must not be written to; `columns` holds numbers, and names for choices, and with
+            `files` the arrays of the slot's files by that name; `words` are
             the four Philox words of the image, combined with the slot's name: the only source of randomness (see
             `generator`). The result is float32 [C, H', W'] with the sides of `out_size`, finite, in or out of [0, 1].
         library: name and version of a library outside this package that decides about the pixels. They are part of the
             digest of every space that uses the op, so that an address is refused where another version would give
             something else. OpError, one line, where there is no such library.
+        files: what slots of the op take from files that they name. The content is part of the digest of the space.
         concurrent: whether `apply` may run on several images at the same time.
         used: given the columns, values of those that the op takes otherwise than they are drawn (name -> [N]): what a
             person's edit of such a column is recorded as.
@@ -110,6 +113,7 @@ class Op:
     version: int = 1
     apply: Apply | None = None
     library: Callable[[], str] | None = None
+    files: Files | None = None
     concurrent: bool = False
     used: Callable[[Columns], Mapping[str, NDArray[Any]]] | None = None
     switch: str = ""

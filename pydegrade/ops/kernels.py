@@ -6,6 +6,7 @@ meant for convolution must be turned by half a turn (`kernel[::-1, ::-1]`).
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,6 +128,13 @@ def check(kernel: ArrayLike, name: str = "kernel") -> NDArray[np.float64]:
     return values
 
 
+ENDINGS = (".npy", ".mat", ".png")
+"""Of kernel files."""
+
+_MOST_VALUES = 2**24
+"""Numbers that a file may unpack to."""
+
+
 def load(path: str | Path, variable: str | None = None) -> NDArray[np.float64]:
     """A blur kernel from a file, checked by `check`.
 
@@ -139,19 +147,29 @@ def load(path: str | Path, variable: str | None = None) -> NDArray[np.float64]:
     Raises:
         KernelError: no such file, another kind of file, no or several matrices, SciPy missing, or not a usable kernel.
     """
-    path = Path(path)
+    return check(_read(Path(path), variable), str(path))
+
+
+def load_all(path: str | Path) -> list[NDArray[np.float64]]:
+    """The kernels of a file: as `load`, and from an `.npy` of shape [N, k, k] all N of them."""
+    values = _read(Path(path), None)
+    if values.ndim != 3:
+        return [check(values, str(path))]
+    return [check(kernel, f"{path}: kernel {place + 1}") for place, kernel in enumerate(values)]
+
+
+def _read(path: Path, variable: str | None) -> NDArray[Any]:
     if not path.is_file():
         raise KernelError(f"{path}: no such file")
     match path.suffix.lower():
         case ".npy":
-            values: NDArray[Any] = _read_npy(path)
+            return _read_npy(path)
         case ".png":
-            values = _read_png(path)
+            return _read_png(path)
         case ".mat":
-            values = _read_mat(path, variable)
+            return _read_mat(path, variable)
         case other:
             raise KernelError(f"{path}: a kernel file must end in .npy, .png or .mat, got {shown(other)}")
-    return check(values, str(path))
 
 
 def _first_line(error: Exception) -> str:
@@ -163,6 +181,8 @@ def _read_npy(path: Path) -> NDArray[Any]:
         # Mapped, so that a header of any size costs nothing; copied in the machine's byte order.
         with np.errstate(over="ignore"):
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if mapped.size > _MOST_VALUES:
+            raise ValueError(f"{mapped.size} numbers")
         return np.array(mapped, mapped.dtype.newbyteorder("="))
     except Exception as error:
         # NumPy parses the header as Python: damage surfaces as tokenize.TokenError, SyntaxError, KeyError and more.
@@ -175,6 +195,8 @@ def _read_png(path: Path) -> NDArray[np.float64]:
         with Image.open(path, formats=["PNG"]) as image:
             if image.mode not in ("L", "I", "I;16"):
                 raise KernelError(f"{path}: a kernel picture must be gray, got mode {image.mode}")
+            if image.width * image.height > _MOST_VALUES:
+                raise KernelError(f"{path}: too large for a kernel, {image.width}x{image.height} px")
             values = np.asarray(image, np.float64)
     except (OSError, UnidentifiedImageError, SyntaxError):
         raise KernelError(f"{path}: not a picture that can be read") from None
@@ -185,16 +207,20 @@ def _read_png(path: Path) -> NDArray[np.float64]:
 
 def _read_mat(path: Path, variable: str | None) -> NDArray[Any]:
     try:
-        from scipy.io import loadmat
+        from scipy.io import loadmat, whosmat
     except ImportError:
         raise KernelError(f"{path}: reading .mat files needs SciPy; install it with: pip install scipy") from None
     try:
-        content = loadmat(path)
+        # Compressed numbers may unpack to any size; their shapes stand in front of them.
+        held = sum(math.prod(shape) for _, shape, _ in whosmat(path))
+        content = loadmat(path) if held <= _MOST_VALUES else None
     except NotImplementedError:
         raise KernelError(f"{path}: is of MATLAB's version 7.3; save it with save -v7, or as .npy") from None
     except Exception as error:
         # On damaged bytes SciPy raises whatever it stumbles over: any class is possible.
         raise KernelError(f"{path}: not a .mat file that can be read ({_first_line(error)})") from None
+    if content is None:
+        raise KernelError(f"{path}: too large for kernels, {held} numbers")
     found = {
         name: value
         for name, value in content.items()

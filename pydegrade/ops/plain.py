@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from ..native import binding, rng
 from .arguments import check_images, codes, numbers
 from .declaration import Op
+from .pool import KEY, Pool
 
 
 def each(
@@ -42,7 +43,12 @@ def each(
 
 
 def run(
-    op: Op, images: torch.Tensor, given: Mapping[str, Any], seed: int = 0, index: ArrayLike | None = None
+    op: Op,
+    images: torch.Tensor,
+    given: Mapping[str, Any],
+    seed: int = 0,
+    index: ArrayLike | None = None,
+    files: Pool | None = None,
 ) -> torch.Tensor:
     """`op.apply` on every image of a batch, for ops that keep the size.
 
@@ -51,6 +57,7 @@ def run(
         images: [B, C, H, W] float32 on the CPU or on CUDA.
         given: a value or B values for columns by name; the others hold their neutral value.
         seed, index: choose what is random; the image in row r uses number index[r], by default r.
+        files: for an op that takes files, what they hold.
     Returns:
         [B, C, H, W] float32.
     Raises:
@@ -69,7 +76,9 @@ def run(
             chosen = codes(op.name, column.name, value, column.choices, batch)
             columns[column.name] = [column.choices[code] for code in chosen.tolist()]
         else:
-            checked = numbers(op.name, column.name, value, batch, column.low, column.high, column.integer)
+            counts = files is not None and op.files is not None and column.name == op.files.number
+            high = len(files) if counts and files is not None else column.high
+            checked = numbers(op.name, column.name, value, batch, column.low, high, column.integer)
             columns[column.name] = checked.astype(column.dtype).tolist()
     numbers_of = rng.check_indices(np.arange(batch) if index is None else index, f"{op.name}: index")
     if len(numbers_of) != batch:
@@ -80,6 +89,8 @@ def run(
     def one(row: int) -> torch.Tensor:
         first, second, third, fourth = keys[row]
         values = {name: column[row] for name, column in columns.items()}
+        if files is not None:
+            values[KEY] = files.arrays
         return apply(sources[row].contiguous(), values, (first, second, third, fourth))
 
     made = each(one, batch, images.device, op.concurrent)

@@ -18,12 +18,13 @@ import numpy as np
 from ..errors import OpError, shown
 from ..native import binding
 from .declaration import Column, Op
+from .pool import KEY
 
 PLUGINS = "PYDEGRADE_PLUGINS"
 """Environment variable: Python files or modules, separated by os.pathsep, that register ops when they are imported."""
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = ("name", "op", "before", "after", "without")
+_RESERVED = ("name", "op", "before", "after", "without", KEY)
 """Keys of a slot that are no columns."""
 _ops: dict[str, Op] = {}
 _plugins_loaded = False

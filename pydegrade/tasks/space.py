@@ -7,17 +7,21 @@ import json
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import SpaceError, nearest, shown
 from ..native.rng import LAYOUT_VERSION
 from ..ops.declaration import Column, Op
+from ..ops.pool import KEY, Files, Pool
 from ..ops.registry import find, registrations
-from . import space_reader, space_text
+from . import pools, space_reader, space_text
 from .distributions import content
 from .space_reader import GATE_COLUMN, Gate, Order, Slot
 from .space_text import MAX_SLOTS, NAME, Document, Item, Source
@@ -67,8 +71,8 @@ class Space:
     def load(name_or_path: str | Path) -> Space:
         """A preset by name, or a TOML file by path.
 
-        The file may name presets, and files in its own folder or below, as its base and in a mixture. While these files
-        stay as they are and nothing is registered, the same space is given again.
+        The file may name presets, and files in its own folder or below, as its base, in a mixture and as kernels. While
+        these files stay as they are and nothing is registered, the same space is given again.
 
         Raises:
             TypeError: neither text nor path. SpaceError: no such preset or file, or a file that cannot be understood.
@@ -78,19 +82,38 @@ class Space:
         return _loaded(str(name_or_path))
 
     @staticmethod
-    def loads(text: str, components: Mapping[str, str] | None = None) -> Space:
-        """A space from TOML text; `components` gives the TOML of spaces that it names, the others are presets."""
+    def loads(
+        text: str,
+        components: Mapping[str, str] | None = None,
+        pools: Mapping[str, Sequence[NDArray[Any]]] | None = None,
+    ) -> Space:
+        """A space from TOML text.
+
+        Args:
+            text: the space.
+            components: the TOML of spaces that it names; the others are presets.
+            pools: what the files hold that its slots name by `files`: arrays by name, kernels for a `kernel_pool`.
+        """
         if not isinstance(text, str):
             raise TypeError(f"a space must be TOML text, got {shown(text)}")
-        return _Library(components or {}).parsed(Source(text, "space"))
+        return _Library(components, pools).parsed(Source(text, "space"))
 
     def to_toml(self) -> str:
         """A TOML text that gives this space; what came from a base stands in it.
 
         A mixture's names its components. Where some are no presets, `Space.loads` takes their texts beside it:
-        `components={part.name: part.to_toml() for part in space.components}`.
+        `components={part.name: part.to_toml() for part in space.components}`. Files of a slot are named by the hash of
+        what they hold: `pools=space.pools`.
         """
         return self.text
+
+    @cached_property
+    def pools(self) -> dict[str, tuple[NDArray[np.float32], ...]]:
+        """What the files of its slots hold, those of components included, by the names that `to_toml` has for them."""
+        own = {slot.pool.name: slot.pool.arrays for slot in self.slots if slot.pool is not None}
+        for part in self.components:
+            own |= part.pools
+        return own
 
     @cached_property
     def scheduled(self) -> bool:
@@ -152,7 +175,8 @@ class Space:
     def changed(self) -> str:
         """For messages: why a digest may differ from the one that something was made with."""
         here = f", or a library: here are {'; '.join(self.libraries)}" if self.libraries else ""
-        return f"the space has changed since, or what one of its columns does{here}"
+        files = ", or what its files hold" if self.pools else ""
+        return f"the space has changed since, or what one of its columns does{files}{here}"
 
     def __repr__(self) -> str:
         parts = f"{len(self.components)} components" if self.components else f"{len(self.slots)} slots"
@@ -228,8 +252,13 @@ class _Library:
     """Where the names in a space are looked up: given texts, presets, files beside the one that names them. Each is read
     once, and nothing may contain itself."""
 
-    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, str] | None = None,
+        given_pools: Mapping[str, Sequence[NDArray[Any]]] | None = None,
+    ) -> None:
         self.given = given or {}
+        self.pools = pools.given(given_pools or {})
         self.documents: dict[str, Document] = {}
         self.spaces: dict[str, Space] = {}
         self.open: list[str] = []
@@ -241,6 +270,12 @@ class _Library:
         if key not in self.spaces:
             self.spaces[key] = self._within(key, asked, lambda: self.parsed(source))
         return self.spaces[key]
+
+    def pool(self, item: Item, files: Files) -> Pool:
+        def seen(path: Path) -> None:
+            self.marks[os.path.abspath(path)] = _mark(path)
+
+        return pools.pool_of(item, files, self.pools, seen)
 
     def parsed(self, source: Source) -> Space:
         document = self._laid_out(source)
@@ -348,7 +383,8 @@ def _space(document: Document, library: _Library) -> Space:
 
     if document.mixture:
         return _mixture(document, library, Space(name, scale, source, target, hr_px, ()))
-    slots, gates = space_reader.slots_and_gates(document)
+    slots, gates = space_reader.slots_and_gates(document, library.pool)
+    document = pools.by_content(document, {slot.name: slot.pool.name for slot in slots if slot.pool is not None})
     order = space_reader.order_of(document, slots)
     vectors = space_reader.vectors_of(document, slots)
     if target != "hr":
@@ -450,8 +486,8 @@ def _digest(space: Space) -> str:
 
 
 def _versions(slot: Slot) -> list[dict[str, int | str]]:
-    """Versions of the slot's op and columns that are not the first, and of the library that the op runs, in a list that is
-    empty when there are none."""
+    """Versions of the slot's op and columns that are not the first, of the library that the op runs, and the hash of what
+    its files hold, in a list that is empty when there are none."""
     op = find(slot.op)
     newer: dict[str, int | str] = {
         name: op.column(name).version for name, _ in slot.columns if op.column(name).version > 1
@@ -460,4 +496,6 @@ def _versions(slot: Slot) -> list[dict[str, int | str]]:
         newer["op"] = op.version
     if op.library is not None:
         newer["library"] = op.library()
+    if slot.pool is not None:
+        newer[KEY] = slot.pool.name
     return [newer] if newer else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import OpError, SpaceError, nearest, shown
 from ..ops.declaration import Column, Op
+from ..ops.pool import KEY, Files, Pool
 from ..ops.registry import PLUGINS, find, names
 from .distribution_contract import ColumnReader, Distribution, check_weights, is_number
 from .distributions import Constant, is_scheduled
@@ -20,11 +21,13 @@ GATE_COLUMN = Column("on", "1: the slots of the gate run; 0: they do not.", 0, 1
 
 @dataclass(frozen=True)
 class Slot:
-    """One place in a space: a name, the op that fills it and the distributions of the columns that are drawn."""
+    """One place in a space: a name, the op that fills it, the distributions of the columns that are drawn, and for an op
+    that takes files what they hold."""
 
     name: str
     op: str
     columns: tuple[tuple[str, Distribution], ...] = ()
+    pool: Pool | None = None
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,11 @@ class Order:
 
 
 Ranges = Mapping[str, Mapping[str, tuple[float, float]]]
+PoolOf = Callable[[Item, Files], Pool]
+"""What the files hold that the item of a key `files` names."""
 
 
-def slots_and_gates(document: Document) -> tuple[tuple[Slot, ...], tuple[Gate, ...]]:
+def slots_and_gates(document: Document, pool_of: PoolOf) -> tuple[tuple[Slot, ...], tuple[Gate, ...]]:
     """Slots in running order and gates. Columns may depend on slots that stand before theirs, and on every gate."""
     earlier: dict[str, Column] = {}
     names = [slot.name for slot in document.slots]
@@ -65,7 +70,7 @@ def slots_and_gates(document: Document) -> tuple[tuple[Slot, ...], tuple[Gate, .
             raise table.place.error(f"gate {table.name}: a slot has this name", "name")
         gates.append(_gate(table, names, earlier))
         earlier[f"{table.name}.on"] = GATE_COLUMN
-    slots = tuple(_slot(table, earlier) for table in document.slots)
+    slots = tuple(_slot(table, earlier, pool_of) for table in document.slots)
     return slots, tuple(gates)
 
 
@@ -85,7 +90,7 @@ def _gate(table: Table, slots: list[str], earlier: Mapping[str, Column]) -> Gate
     return Gate(table.name, tuple(members.value), reader.read(table.keys["on"].value))
 
 
-def _slot(table: Table, earlier: dict[str, Column]) -> Slot:
+def _slot(table: Table, earlier: dict[str, Column], pool_of: PoolOf) -> Slot:
     name = table.name
     op_item = table.keys.get("op")
     if op_item is None:
@@ -104,15 +109,31 @@ def _slot(table: Table, earlier: dict[str, Column]) -> Slot:
             raise op_item.error(f"slot {name}: op {op.name!r}: {error}") from None
     known = [column.name for column in op.columns]
     columns: list[tuple[str, Distribution]] = []
+    pool = None
+    if op.files is not None:
+        files = table.keys.get(KEY)
+        if files is None:
+            raise table.place.error(f"slot {name}: the key {KEY!r} is missing: a file, a folder, or a list of them")
+        pool = pool_of(files, op.files)
+        which = table.keys.get(op.files.number)
+        if which is None:
+            column = op.column(op.files.number)
+            any_of_them = ColumnReader(column, name, files.error, earlier).read({"integers": [1, len(pool)]})
+            columns.append((column.name, any_of_them))
+            earlier[f"{name}.{column.name}"] = column
     for key, item in table.keys.items():
-        if key == "op":
+        if key == "op" or (key == KEY and pool is not None):
             continue
         if key not in known:
             raise item.error(f"slot {name}: unknown key {shown(key)}{nearest(key, known)}")
         reader = ColumnReader(op.column(key), name, item.error, earlier)
         columns.append((key, reader.read(item.value)))
         earlier[f"{name}.{key}"] = op.column(key)
-    slot = Slot(name, op.name, tuple(columns))
+        if pool is not None and op.files is not None and key == op.files.number:
+            most = columns[-1][1].bounds()[1]
+            if most > len(pool):
+                raise item.error(f"slot {name}: {key}: the files hold {len(pool)}, got {most:g}")
+    slot = Slot(name, op.name, tuple(columns), pool)
     if not columns or op.switch in dict(columns) or _may_act(op, dict(columns)):
         return slot
 

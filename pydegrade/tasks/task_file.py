@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import SpaceError, TaskError, shown
 from ..ops.declaration import Column
+from . import pools
 from .rows import Rows, gated, resolved
 from .space import Space
 
@@ -46,6 +47,7 @@ def save(path: str | Path, rows: Rows, numbers: Mapping[str, NDArray[np.int64]])
         "space_toml": np.array(space.to_toml()),
         "component_names": np.array([part.name for part in space.components], dtype=np.str_),
         "component_toml": np.array([part.to_toml() for part in space.components], dtype=np.str_),
+        **pools.packed(space.pools),
         **{name: numbers[name] for name in NUMBERS},
         "component": rows.component,
         "program": rows.program,
@@ -71,7 +73,7 @@ def load(path: str | Path) -> tuple[Rows, dict[str, NDArray[np.int64]]]:
         )
     text = _text(arrays, "space_toml", path)
     try:
-        space = Space.loads(text, _components(arrays, text, path))
+        space = Space.loads(text, _components(arrays, text, path), pools.unpacked(arrays))
     except SpaceError as error:
         raise TaskError(f"{path}: {error}") from None
     if meta.get("digest") != space.digest:

@@ -161,7 +161,10 @@ def _plain(case: Case) -> Call:
             low = 1 if odd else column.low
             named[column.name] = _numbers(case, batch, low, column.high, column.integer, 2 if odd else 1)
     kept = {name: value for name, value in named.items() if case.random.random() < 0.7}
-    return getattr(ops, op.name), [images], kept
+    files = (
+        [] if op.files is None else [[np.full((size, size), 1 / size**2) for size in case.numbers.choice((1, 3, 9), 3)]]
+    )
+    return getattr(ops, op.name), [images, *files], kept
 
 
 def _array(case: Case, gray_too: bool = True) -> Any:
