@@ -163,6 +163,11 @@ def _columns_of(tasks: TaskBatch, slot: str, op: Op) -> dict[str, NDArray[Any]]:
     return {column.name: tasks.column(f"{slot}.{column.name}") for column in op.columns}
 
 
+def unit_of(name: str) -> str:
+    """The unit that a column's name ends in, as it stands behind a number: " px", " rad", "/255"; "" for none."""
+    return next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
+
+
 def _number_text(name: str, value: Any) -> str:
     """A column's name and value, the unit behind the number: ("sigma_x_px", 1.2713) -> "sigma_x 1.27 px"."""
     for suffix, unit in _UNITS.items():

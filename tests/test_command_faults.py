@@ -392,6 +392,7 @@ def place(photos, models, tmp_path) -> Iterator[dict[str, Path]]:
     (tmp_path / "script.py").write_text("print('mine')\n")
     (tmp_path / "notes.png").write_text("called .png, and is none")
     (tmp_path / "notes.json").write_text("called .json, and is none")
+    (tmp_path / "page.html").write_text("<!doctype html><p>by hand\n")
     (tmp_path / "file").write_text("a file\n")
     (tmp_path / "model.pth").write_text("called .pth, and is none")
     (tmp_path / "cfg.toml").write_text("[run]\nsteps = 1\n")
@@ -452,6 +453,7 @@ FORBIDDEN = [
       for name in ("{tmp}/script.py", "{tmp}/cfg.toml", "{tmp}/new.txt", "{tmp}/file/new.toml", "{tmp}/taken/new.toml")),
     "degrade sample --card {tmp}/cfg.toml --hr {photos} --out {tmp}/new",
     "degrade verify {tmp}/cfg.toml {photos}",
+    *(f"degrade gallery {{photos}} -o {name}" for name in ("{tmp}/script.py", "{tmp}/page.html", "{tmp}/file/g.html")),
     *(f"pytrain init --method psnr -o {name}" for name in ("{tmp}/script.py", "{tmp}/cfg.toml", "{tmp}/new.txt")),
     "pytrain init --method psnr --force -o {tmp}/script.py",
     "degrade resize {tmp}/photo.png {tmp}/new.jpg --scale 2",

@@ -15,6 +15,7 @@ ENTRY_POINTS = "degrade.commands"
 COMMANDS = {
     "sample": "pydegrade.commands.sample:command",
     "preview": "pydegrade.commands.preview:command",
+    "gallery": "pydegrade.commands.gallery:command",
     "apply": "pydegrade.commands.apply:command",
     "show": "pydegrade.commands.show:command",
     "card": "pydegrade.commands.card:command",

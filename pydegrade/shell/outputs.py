@@ -43,6 +43,8 @@ _KINDS: dict[str, Callable[[bytes], bool]] = {
     ".webp": lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP",
     ".npy": lambda head: head.startswith(b"\x93NUMPY"),
     ".json": _json,
+    # Pages are made by hand, too: only one of ours may be replaced.
+    ".html": lambda head: head.startswith(b"<!doctype html><!-- degrade "),
     ".toml": lambda head: _text(head) and not head.startswith(b"#!"),
     # A zip file, or a pickle from before torch 1.6.
     ".pth": lambda head: head.startswith((b"PK\x03\x04", b"\x80\x02")),

@@ -67,8 +67,8 @@ _FIT = product.training_toml(run={"out": "fit"}, checkpoint={"every_steps": 1}, 
 
 def check(case: Case) -> None:
     kinds: tuple[Callable[[Case], None], ...] = (
-        _tasks_file, _tasks_file, _tasks_file, _groups, _pairs, _run, _lmdb, _lmdb, _listing, _kernel, _address,
-        _options, _options, _state, _card, _card,
+        _tasks_file, _tasks_file, _tasks_file, _groups, _pairs, _run, _gallery, _lmdb, _lmdb, _listing, _kernel,
+        _address, _options, _options, _state, _card, _card,
     )  # fmt: skip
     (case.folder / "in").mkdir()
     (case.folder / "in" / "a.png").write_bytes(GOOD_PNG)
@@ -424,6 +424,26 @@ def _run(case: Case) -> None:
         _same_pairs(case.out / "run")
 
 
+def _gallery(case: Case) -> None:
+    """A page of a run in which something is damaged, or called like markup."""
+    name = case.random.choice(("run", "lmdb"))
+    shutil.copytree(artefacts() / name, case.folder / "in" / "run")
+    files = sorted(path for path in (case.folder / "in" / "run").rglob("*") if path.is_file())
+    path = case.random.choice([file for file in files if file.suffix in (".csv", ".npz")] * 3 + files)
+    content = path.read_bytes()
+    how = case.random.choice(("bytes", "markup", "empty", "gone"))
+    if how == "gone":
+        path.unlink()
+    else:
+        markup = content.replace(b".png", b"</script><script>alert(1)</script>\xff\x1b[31m{{images}}.png")
+        path.write_bytes({"bytes": mutated(case, content), "markup": markup, "empty": b""}[how])
+    case.about(f"gallery of {name}: {path.name} {how}")
+    case.command("degrade", "gallery", "in/run", "-o", "out/g.html", places=("in/run",))
+    page = (case.out / "g.html").read_text(encoding="utf-8") if (case.out / "g.html").exists() else ""
+    if page.count("<script") not in (0, 3):
+        raise Failure("escape", f"{case.label}: a name became markup")
+
+
 def _same_pairs(folder: Path) -> None:
     """The pairs of a run that goes on are those of a run that was never touched."""
     import cv2
@@ -641,6 +661,8 @@ def _options(case: Case) -> None:
             "--tile", "--overlap", "--protocol", "--space")),
         *((adapt, option, ["--steps", "0"] if option != "--steps" else []) for option in ("--steps", "--rate",
             "--scale", "--seed", "--tile", "--reference")),
+        *((["degrade", "gallery", str(artefacts() / "run"), "-o", "out/g.html"], option, []) for option in ("--first",
+            "--side")),
         (["pytrain", "init", "--method", "psnr"], "--scale", []), (["pytrain", "init"], "--method", []),
     ]  # fmt: skip
     words, option, more = case.random.choice(options)

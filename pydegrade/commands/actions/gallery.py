@@ -1,0 +1,246 @@
+"""The page of `degrade gallery`: tasks, photographs' names and small images of a run, put into a template."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import json
+import re
+import shlex
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...errors import ImageError, TaskError
+from ...files.lmdb_reader import open_lmdb
+from ...files.paths import display_name, read_lines
+from ...files.pixels import Pixels
+from ...files.read import read_image, read_rgb8
+from ...files.sample_manifest import MANIFEST_FILE
+from ...native import binding
+from ...ops.declaration import Column
+from ...sheet import unit_of
+from ...shell.progress import Progress
+from ...tasks.space import preset_names
+from ...tasks.task import TaskBatch
+from .tasks import load_tasks
+
+TEMPLATE = Path(__file__).parents[2] / "pages" / "gallery.html"
+HR_SIDE_PX, LR_SIDE_PX = 192, 64
+"""Largest square that is shown: what 4000 samples of which make a page that browsers open at once."""
+HR_QUALITY = 75
+_ACTS = Column("acts", "Whether the slot does something to the image.", choices=("off", "acts"))
+
+Reader = Callable[[str, int], Pixels]
+"""(kind, sample number) -> the stored image; ImageError where there is none."""
+
+
+@dataclass(frozen=True)
+class RunSamples:
+    """Samples of a run.
+
+    Attributes:
+        run: the folder.
+        tasks: of the samples to show, N >= 1.
+        total: how many samples the run has.
+        read: their images.
+        sources: name of the photograph of each, "" where the manifest does not say.
+    """
+
+    run: Path
+    tasks: TaskBatch
+    total: int
+    read: Reader
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A page.
+
+    Attributes:
+        page: the file; empty where no sample has images.
+        count: samples on it.
+        failed: one line for each sample that has none.
+    """
+
+    page: bytes
+    count: int
+    failed: tuple[str, ...]
+
+
+def samples_of(run: Path, first: int) -> RunSamples:
+    """The first samples of a folder that `degrade sample` filled.
+
+    Raises:
+        TaskError: no such folder, or one without images. ImageError: a damaged LMDB.
+    """
+    if not run.is_dir():
+        got = "a file" if run.exists() else "nothing"
+        raise TaskError(f"RUN: must be a folder that `degrade sample` filled, got {got} at {display_name(run)}")
+    tasks = load_tasks(str(run), None)
+    shown = tasks.take(slice(0, first))
+    return RunSamples(run, shown, len(tasks), _reader(run, int(tasks.indices[0])), _sources(run, shown))
+
+
+def _reader(run: Path, index: int) -> Reader:
+    """How the images of a run are stored, as its first sample is. Names follow from numbers: no table says what to open."""
+    if (run / "lr.lmdb").is_dir():
+        return lambda kind, number: (
+            read_rgb8(
+                run / f"{kind}.lmdb" / f"{number:08d}", content=open_lmdb(run / f"{kind}.lmdb").read(f"{number:08d}")
+            ).array
+        )
+    for ending in ("png", "npy"):
+        if any((run / "lr").glob(f"*.{ending}")):
+            return lambda kind, number: read_image(run / kind / f"{number:08d}.{ending}")
+    raise TaskError(f"{display_name(run)}: must hold images of pairs, got none (a run with --params-only has none)")
+
+
+def _sources(run: Path, tasks: TaskBatch) -> tuple[str, ...]:
+    """Names of photographs, as the manifest has them."""
+    try:
+        rows = csv.DictReader(read_lines(run / MANIFEST_FILE))
+        known = {row.get("index"): row.get("source") for row in rows}
+    except (ImageError, csv.Error):
+        known = {}
+    return tuple(display_name(known.get(str(index)) or "") for index in tasks.indices.tolist())
+
+
+def gallery(samples: RunSamples, side_px: int | None = None) -> Gallery:
+    """Make the page of a run.
+
+    Args:
+        samples: of the run.
+        side_px: of the square of HR that is shown.
+    """
+    scale = samples.tasks.space.scale
+    side_px = side_px or min(HR_SIDE_PX, LR_SIDE_PX * scale)
+    progress = Progress(len(samples.tasks), unit="samples")
+    images: list[str] = []
+    failed: list[str] = []
+    usable: list[int] = []
+    with ThreadPoolExecutor(max_workers=binding.get_num_threads()) as pool:
+        make = partial(_small_pair, samples.read, max(1, side_px // scale), scale)
+        try:
+            for row, made in enumerate(pool.map(make, samples.tasks.indices.tolist())):
+                if isinstance(made, ImageError):
+                    failed.append(str(made))
+                else:
+                    images.append(made)
+                    usable.append(row)
+                progress.advance()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            progress.close()
+    if not usable:
+        return Gallery(b"", 0, tuple(failed))
+    facts = _facts(samples, np.array(usable))
+    title = html.escape(f"{facts['title']}: {samples.run.resolve().name}")
+    return Gallery(_filled(title=title, data=_json(facts), images="\n".join(images)), len(usable), tuple(failed))
+
+
+def _small_pair(read: Reader, lr_side_px: int, scale: int, number: int) -> str | ImageError:
+    """HR and LR of one sample in base64, with a space between; or why there is none."""
+    try:
+        hr, lr = read("hr", number), read("lr", number)
+    except ImageError as error:
+        return error
+    height, width = (min(side, lr_side_px) for side in lr.shape[:2])
+    top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
+    scale = max(1, hr.shape[0] // lr.shape[0])
+    hr = hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale]
+    lr = lr[top : top + height, left : left + width]
+    return f"{_webp(hr, quality=HR_QUALITY, method=2)} {_webp(lr, lossless=True, quality=50, method=2)}"
+
+
+def _webp(pixels: Pixels, **options: Any) -> str:
+    stream = BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "WEBP", **options)
+    return b64encode(stream.getvalue()).decode()
+
+
+def _facts(samples: RunSamples, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """What the page knows of some of the samples, beside their images."""
+    tasks, space = samples.tasks.take(rows), samples.tasks.space
+    sources = [samples.sources[row] for row in rows]
+    orders = [" ".join(order) for order in tasks.orders()]
+    many = f"{len(rows)} of {samples.total}" if samples.total > len(rows) else f"{len(rows)}"
+    return {
+        "title": f"{space.name}@{space.digest[:8]}",
+        "about": f"x{space.scale}, {many} samples of {display_name(samples.run)}; {space.source}",
+        "space_option": "" if space.name in preset_names() else f" --space {shlex.quote(display_name(samples.run))}",
+        "index": [str(index) for index in tasks.indices.tolist()],
+        "address": tasks.addresses,
+        **_coded("sources", "source", sources),
+        **_coded("orders", "order", orders),
+        "slots": [{"name": slot.name, "op": slot.op} for slot in space.slots],
+        "columns": [column for slot in space.slots for column in _columns(tasks, slot.name)],
+    }
+
+
+def _coded(names: str, codes: str, texts: Iterable[str]) -> dict[str, Any]:
+    """Texts that repeat, as a list of the different ones and a position for each."""
+    known: dict[str, int] = {}
+    positions = [known.setdefault(text, len(known)) for text in texts]
+    return {names: list(known), codes: positions}
+
+
+def _columns(tasks: TaskBatch, slot: str) -> list[dict[str, Any]]:
+    """A slot's columns; the first says whether it acts at all. NaN stands where a column has no effect."""
+    acts = tasks.present(slot) & ~tasks.neutral(slot)
+    found = [_column(slot, _ACTS, acts.astype(np.float32))]
+    for column in tasks.space.op(slot).columns:
+        name = f"{slot}.{column.name}"
+        values = np.where(acts & tasks.mask(name), tasks.column(name), np.nan).astype("<f4")
+        if not np.isnan(values).all() and (name in tasks.columns or column.choices):
+            found.append(_column(slot, column, values))
+    return found
+
+
+def _column(slot: str, column: Column, values: NDArray[np.float32]) -> dict[str, Any]:
+    same = bool((values == values[0]).all())
+    return {
+        "slot": slot,
+        "name": column.name,
+        "unit": unit_of(column.name),
+        "doc": column.doc,
+        "choices": list(column.choices) or None,
+        "integer": column.integer,
+        "values": b64encode(values[: 1 if same else None].astype("<f4").tobytes()).decode(),
+    }
+
+
+def _json(value: Any) -> str:
+    """JSON that holds no markup, whatever its texts are."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _filled(**texts: str) -> bytes:
+    """The template with texts in the places of their names. Only the template's own script and styles may run, named by
+    their digests, and nothing may be loaded."""
+    template = TEMPLATE.read_text(encoding="utf-8")
+    sources = {}
+    for tag in ("script", "style"):
+        (source,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
+        sources[tag] = b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    texts["policy"] = (
+        f"default-src 'none'; img-src data:; script-src 'sha256-{sources['script']}'; "
+        f"style-src 'sha256-{sources['style']}'; base-uri 'none'; form-action 'none'"
+    )
+    # Cut once: what a text holds is never a place for another.
+    parts = re.split(r"\{\{(\w+)\}\}", template)
+    return "".join(
+        part + texts.get(name, "") for part, name in zip_longest(parts[::2], parts[1::2], fillvalue="")
+    ).encode()

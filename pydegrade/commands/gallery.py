@@ -1,0 +1,55 @@
+"""`degrade gallery`: the samples of a run as one page for a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..shell.errors import BAD_INPUT
+from ..shell.options import OUT_FILE
+from ..shell.text import complain, say, warn
+
+MOST_SAMPLES = 20_000
+
+
+@click.command(name="gallery", short_help="A page to look through the samples of a run.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=OUT_FILE, help="A file .html.  [default: RUN/gallery.html]")
+@click.option(
+    "--first", type=click.IntRange(1, MOST_SAMPLES), default=4000, show_default=True, help="Samples of the run to show."
+)
+@click.option(
+    "--side", "side_px", type=click.IntRange(8, 4096), metavar="PX",
+    help="Square of HR that is shown, from the middle.  [default: 192, or 64 LR px where that is less]",
+)  # fmt: skip
+def command(run: Path, output: Path | None, first: int, side_px: int | None) -> int:
+    """Make one page of RUN, a folder that `degrade sample` filled: HR beside LR, a range for every parameter.
+
+    The page filters by ranges of parameters, sorts by any of them, and shows a sample large, with its task and its
+    address. It is one file that needs no network, no other file and no server, and loads nothing: open it in a browser.
+    LR is shown as it is, pixel by pixel; HR is compressed. Larger images show the square in their middle.
+
+    \b
+    Examples:
+      degrade gallery out/realesrgan-x4-s0
+      degrade gallery out/run -o run.html --first 500 --side 128
+    """
+    from ..shell.outputs import check_file, write_file
+    from .actions.gallery import gallery, samples_of
+
+    if output is not None:
+        check_file(output, (".html",), "-o")
+    samples = samples_of(run, first)
+    output = output or run / "gallery.html"
+    check_file(output, (".html",), "-o")
+    made = gallery(samples, side_px)
+    for line in made.failed:
+        warn(f"skipped: {line}")
+    if made.page:
+        write_file(output, made.page)
+        more = f" of {samples.total}" if samples.total > len(samples.tasks) else ""
+        say(f"{output.resolve()}: {made.count}{more} samples, {len(made.page) / 1e6:.1f} MB")
+    if made.failed:
+        return complain(f"degrade gallery: {len(made.failed)} of {len(samples.tasks)} samples skipped", BAD_INPUT)
+    return 0

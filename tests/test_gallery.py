@@ -1,0 +1,268 @@
+"""`degrade gallery`: what the page holds, that nothing in it acts or is loaded, and how it behaves in a browser."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pydegrade
+from pydegrade.commands import cli
+from pydegrade.commands.actions import gallery as page_of
+from pydegrade.files.read import read_image
+
+from .browser import CHROMIUM, Page
+
+HOSTILE = "<img src=x onerror=document.title='bad'>.png"
+COUNT = 8
+
+in_a_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get install chromium")
+
+
+def degrade(capsys: Any, *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for seed, name in enumerate((HOSTILE, "plain.png")):
+        coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+        Image.fromarray(coarse).resize((80, 80), Image.Resampling.BICUBIC).save(folder / name)
+    return folder
+
+
+def sampled(photos: Path, out: Path, *more: object) -> Path:
+    words = ["sample", "--tasks", COUNT, "--hr", photos, "--hr-size", 64, "--out", out, *more]
+    with pytest.raises(SystemExit) as left:
+        cli.main(list(map(str, words)))
+    assert not left.value.code
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sampled(photos, tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def made(run: Path) -> str:
+    """The page of the run."""
+    return page_of.gallery(page_of.samples_of(run, 4000)).page.decode()
+
+
+def blocks(page: str) -> tuple[dict[str, Any], list[list[Image.Image]]]:
+    """Facts of a page, and HR and LR of each sample."""
+    facts = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
+    images = re.search(r'<script type="text/plain" id="images">(.*?)</script>', page, re.DOTALL)
+    assert facts
+    assert images
+    pairs = [[Image.open(io.BytesIO(base64.b64decode(one))) for one in row.split(" ")] for row in images[1].split("\n")]
+    return json.loads(facts[1]), pairs
+
+
+def test_the_page_holds_every_sample_with_its_task(made, run):
+    facts, pairs = blocks(made)
+    tasks = pydegrade.TaskBatch.load(run / "tasks.npz")
+    assert facts["address"] == tasks.addresses
+    assert [facts["orders"][at].split() for at in facts["order"]] == list(map(list, tasks.orders()))
+    for row, (hr, lr) in enumerate(pairs):
+        assert np.array_equal(np.array(lr), read_image(run / f"lr/{row:08d}.png")), "LR is shown bit for bit"
+        clean = read_image(run / f"hr/{row:08d}.png").astype(float)
+        assert np.abs(np.array(hr) - clean).mean() < 12  # lossy, quality 75, of noise at 13 px: 5 here
+    for column in facts["columns"]:
+        values = np.frombuffer(base64.b64decode(column["values"]), "<f4")
+        values = np.broadcast_to(values, COUNT) if len(values) == 1 else values
+        acts = tasks.present(column["slot"]) & ~tasks.neutral(column["slot"])
+        if column["name"] == "acts":
+            assert np.array_equal(values, acts)
+        else:
+            name = f"{column['slot']}.{column['name']}"
+            expected = np.where(acts & tasks.mask(name), tasks.column(name), np.nan)
+            assert np.array_equal(values, expected.astype(np.float32), equal_nan=True)
+
+
+def test_nothing_is_loaded_and_no_name_is_markup(made):
+    assert "//" not in re.sub(r"(?m)(^|\s)// .*$", "", made.split('id="images"')[0]).replace("</", "")
+    assert "<img src=x" not in made
+    assert HOSTILE in blocks(made)[0]["sources"]
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="(.*?)"', made)[1])  # type: ignore[index]
+    assert policy.startswith("default-src 'none'; img-src data:; script-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_texts_of_a_space_are_texts(photos, tmp_path):
+    evil = '</script><script>document.title=\\"bad\\"</script>{{images}}<!--'
+    (tmp_path / "mine.toml").write_text(f'[space]\nname = "mine"\nbase = "bicubic-x4"\nsource = "{evil}"\n')
+    out = sampled(photos, tmp_path / "a<b>&{{data}}", "--space", tmp_path / "mine.toml", "--tasks", 2)
+    page = page_of.gallery(page_of.samples_of(out, 2)).page.decode()
+    facts, pairs = blocks(page)
+    assert evil.replace("\\", "") in facts["about"]
+    assert facts["space_option"].startswith(" --space '/")
+    assert len(pairs) == 2
+    assert "a&lt;b&gt;&amp;{{data}}</title>" in page
+    assert page.count("<script") == 3
+
+
+@pytest.mark.parametrize("file_format", ["npy", "lmdb"])
+def test_other_formats_give_the_same_images(made, photos, tmp_path, file_format):
+    if file_format == "lmdb":
+        pytest.importorskip("lmdb")
+    out = sampled(photos, tmp_path / "run", "--format", file_format, "--tasks", 2)
+    _, pairs = blocks(page_of.gallery(page_of.samples_of(out, 4000)).page.decode())
+    for row, expected in zip(pairs, blocks(made)[1]):
+        assert [one.tobytes() for one in row] == [one.tobytes() for one in expected]
+
+
+def test_a_square_from_the_middle_of_large_images(run):
+    _, pairs = blocks(page_of.gallery(page_of.samples_of(run, 1), side_px=32).page.decode())
+    assert [one.size for one in pairs[0]] == [(32, 32), (8, 8)]
+    assert np.array_equal(np.array(pairs[0][1]), read_image(run / "lr/00000000.png")[4:12, 4:12])
+
+
+def test_the_command(capsys, run, tmp_path):
+    code, out, _ = degrade(capsys, "gallery", run, "--first", 3)
+    assert (code, "gallery.html: 3 of 8 samples" in out) == (0, True)
+    assert degrade(capsys, "gallery", run, "--first", 2)[0] == 0, "a page of ours is replaced"
+    assert len(blocks((run / "gallery.html").read_text())[1]) == 2
+    (run / "gallery.html").unlink()
+    (tmp_path / "mine.html").write_text("<!doctype html><p>by hand")
+    code, _, err = degrade(capsys, "gallery", run, "-o", tmp_path / "mine.html")
+    assert (code, err.count("\n"), "holds something else" in err) == (2, 1, True)
+
+
+def test_what_is_no_run_is_one_line(capsys, run, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    assert degrade(capsys, "sample", "--tasks", 2, "--params-only", "--out", tmp_path / "params")[0] == 0
+    for name, said in (
+        ("file", "got a file at"), ("nowhere", "got nothing at"), ("empty", "tasks.npz"), ("params", "--params-only"),
+    ):  # fmt: skip
+        code, _, err = degrade(capsys, "gallery", tmp_path / name)
+        assert (code, err.count("\n"), said in err) == (2, 1, True), err
+        assert not (tmp_path / name / "gallery.html").exists()
+
+
+def test_one_bad_image_costs_its_sample_alone(capsys, photos, tmp_path):
+    out = sampled(photos, tmp_path / "run", "--space", "bicubic")
+    (out / "lr/00000002.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (out / "hr/00000005.png").unlink()
+    (out / "manifest.csv").write_bytes(b"\xff\x00,,")
+    code, _, err = degrade(capsys, "gallery", out)
+    assert code == 2
+    assert "lr/00000002.png: corrupt" in err
+    assert "hr/00000005.png: No such file" in err
+    assert err.endswith("degrade gallery: 2 of 8 samples skipped\n")
+    facts, pairs = blocks((out / "gallery.html").read_text())
+    assert facts["index"] == ["0", "1", "3", "4", "6", "7"]
+    assert len(pairs) == 6
+
+
+# ---- in a browser
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    opened = Page(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+def shown(page: Page) -> list[str]:
+    return page.run("[...document.querySelectorAll('.card span')].map((one) => one.textContent.split(' ')[0])")
+
+
+@in_a_browser
+@pytest.mark.slow
+def test_a_person_filters_sorts_and_looks(page, made, run, tmp_path):
+    path = tmp_path / "gallery.html"
+    path.write_text(made)
+    tasks = pydegrade.TaskBatch.load(run / "tasks.npz")
+    page.open(path.as_uri())
+    assert len(shown(page)) == COUNT
+    assert page.run("$('count').textContent") == "8 samples"
+
+    # Filter by a range, sort by another column.
+    quality = tasks.column("jpeg1.quality")
+    page.run(
+        "{ const filter = filters.find((one) => one.column.full === 'jpeg1.quality');"
+        "  const low = filter.box.querySelector('input'); low.value = Math.ceil(low.max / 2);"
+        "  low.dispatchEvent(new Event('input'));"
+        "  const sort = $('sort'); sort.value = sortable.findIndex((one) => one.full === 'jpeg2.quality');"
+        "  sort.dispatchEvent(new Event('input')); $('direction').click(); }"
+    )
+    least = quality.min() + np.ceil((quality.max() - quality.min()) / 2)
+    kept = np.nonzero(quality >= least)[0]
+    assert 0 < len(kept) < COUNT
+    best = sorted(kept, key=lambda row: (-tasks.column("jpeg2.quality")[row], row))
+    assert shown(page) == [f"#{row}" for row in best]
+    page.run("$('reset').click()")
+    assert len(shown(page)) == COUNT
+
+    # A choice, by its checkbox.
+    page.run(
+        "{ const filter = filters.find((one) => one.column.full === 'noise1.kind');"
+        "  filter.box.querySelector('input').click(); }"
+    )
+    assert 0 < len(shown(page)) < COUNT
+    page.run("$('reset').click()")
+
+    # The large view: address, slots, pixels of LR as they are stored, keys, permalink.
+    page.run("document.querySelector('.card').click()")
+    row = int(page.run("$('number').textContent")[1:])
+    assert page.run("$('address').value") == tasks.addresses[row]
+    pixels = page.run(
+        "$('lr').decode().then(() => { const canvas = document.createElement('canvas'); canvas.width = canvas.height = 16;"
+        "const draw = canvas.getContext('2d'); draw.drawImage($('lr'), 0, 0); "
+        "return [...draw.getImageData(0, 0, 16, 16).data]; })"
+    )
+    stored = read_image(run / f"lr/{row:08d}.png")
+    assert np.array_equal(np.array(pixels).reshape(16, 16, 4)[..., :3], stored)
+    slots = page.run("[...document.querySelectorAll('.slot b')].map((one) => one.firstChild.textContent.trim())")
+    assert slots[: len(tasks.orders()[row])] == list(tasks.orders()[row])
+    page.run("$('in').click()")
+    assert page.run("$('lr').style.transform") != page.run("$('hr').style.transform")
+    page.press("ArrowRight")
+    page.until(f"$('number').textContent !== '#{row}'")
+    page.run("$('close').click()")
+    page.open(path.as_uri() + "#5")
+    assert page.run("$('large').open && $('address').value") == tasks.addresses[5]
+
+    # Nothing failed, nothing but the file itself was asked for, and the photograph's name did nothing.
+    assert page.errors == page.refused == []
+    assert {url.split(":")[0] for url in page.requests} <= {"file", "data", "about"}
+    assert page.run("document.title") == f"realesrgan-x4@{tasks.space.digest[:8]}: run"
+    sources = page.run("data.index.map((_, row) => { show(row); return $('file').textContent; })")
+    assert HOSTILE in sources
+    assert page.run("document.querySelectorAll('main img:not([src^=\"data:\"])').length") == 0
+
+
+@in_a_browser
+@pytest.mark.slow
+def test_four_thousand_samples_are_in_the_page_only_where_they_are_seen(page, run, tmp_path):
+    tasks = pydegrade.sample("realesrgan-x4", 1, range(4000))
+    images = {"hr": np.zeros((8, 8, 3), np.uint8), "lr": np.zeros((2, 2, 3), np.uint8)}
+    samples = page_of.RunSamples(run, tasks, 4000, lambda kind, number: images[kind], ("",) * 4000)
+    path = tmp_path / "many.html"
+    path.write_bytes(page_of.gallery(samples).page)
+    page.open(path.as_uri())
+    assert page.run("$('count').textContent") == "4,000 samples"
+    assert 0 < page.run("document.querySelectorAll('.card').length") < 100
+    page.run("main.scrollTop = main.scrollHeight")
+    page.until("[...document.querySelectorAll('.card')].some((card) => card.textContent.startsWith('#3999'))")
+    assert page.run("document.querySelectorAll('.card').length") < 100
+    page.run("$('copy-all').click()")  # a clipboard may be refused; the page goes on
+    assert page.run("Array.from(shown, (row) => data.address[row])") == tasks.addresses
+    assert page.errors == []
