@@ -133,11 +133,12 @@ def test_a_square_from_the_middle_of_large_images(run):
 
 
 def test_the_command(capsys, run, tmp_path):
+    before = sorted(run.iterdir())
     code, out, _ = degrade(capsys, "gallery", run, "--first", 3)
-    assert (code, "gallery.html: 3 of 8 samples" in out) == (0, True)
+    assert (code, "run.html: 3 of 8 samples" in out) == (0, True)
     assert degrade(capsys, "gallery", run, "--first", 2)[0] == 0, "a page of ours is replaced"
-    assert len(blocks((run / "gallery.html").read_text())[1]) == 2
-    (run / "gallery.html").unlink()
+    assert len(blocks((run.parent / "run.html").read_text())[1]) == 2
+    assert sorted(run.iterdir()) == before
     (tmp_path / "mine.html").write_text("<!doctype html><p>by hand")
     code, _, err = degrade(capsys, "gallery", run, "-o", tmp_path / "mine.html")
     assert (code, err.count("\n"), "holds something else" in err) == (2, 1, True)
@@ -152,7 +153,7 @@ def test_what_is_no_run_is_one_line(capsys, run, tmp_path):
     ):  # fmt: skip
         code, _, err = degrade(capsys, "gallery", tmp_path / name)
         assert (code, err.count("\n"), said in err) == (2, 1, True), err
-        assert not (tmp_path / name / "gallery.html").exists()
+        assert not (tmp_path / f"{name}.html").exists()
 
 
 def test_one_bad_image_costs_its_sample_alone(capsys, photos, tmp_path):
@@ -165,7 +166,7 @@ def test_one_bad_image_costs_its_sample_alone(capsys, photos, tmp_path):
     assert "lr/00000002.png: corrupt" in err
     assert "hr/00000005.png: No such file" in err
     assert err.endswith("degrade gallery: 2 of 8 samples skipped\n")
-    facts, pairs = blocks((out / "gallery.html").read_text())
+    facts, pairs = blocks((tmp_path / "run.html").read_text())
     assert facts["index"] == ["0", "1", "3", "4", "6", "7"]
     assert len(pairs) == 6
 

@@ -15,7 +15,7 @@ MOST_SAMPLES = 20_000
 
 @click.command(name="gallery", short_help="A page to look through the samples of a run.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=OUT_FILE, help="A file .html.  [default: RUN/gallery.html]")
+@click.option("-o", "--output", type=OUT_FILE, help="A file .html.  [default: RUN.html, beside the folder]")
 @click.option(
     "--first", type=click.IntRange(1, MOST_SAMPLES), default=4000, show_default=True, help="Samples of the run to show."
 )
@@ -41,7 +41,7 @@ def command(run: Path, output: Path | None, first: int, side_px: int | None) -> 
     if output is not None:
         check_file(output, (".html",), "-o")
     samples = samples_of(run, first)
-    output = output or run / "gallery.html"
+    output = output or run.resolve().parent / f"{run.resolve().name}.html"
     check_file(output, (".html",), "-o")
     made = gallery(samples, side_px)
     for line in made.failed:
