@@ -100,6 +100,8 @@ FAMILIES: dict[str, tuple[str, list[Shown]]] = {
             *_noises("sigma_8bit", (8.0, 20.0, 40.0), "gaussian", "speckle", "uniform", "luma", "chroma"),
             Shown("noise", {"kind": "gaussian", "gray": True}, "sigma_8bit", (8.0, 20.0, 40.0)),
             *_noises("poisson_gain", (0.5, 1.5, 4.0), "poisson"),
+            Shown("film_grain", {"radius_px": 1.2}, "sigma_8bit", (6.0, 12.0, 24.0)),
+            Shown("film_grain", {"sigma_8bit": 16.0, "gray": True}, "radius_px", (0.5, 1.5, 3.0)),
             *_noises("density", (0.01, 0.05, 0.2), "salt_pepper"),
             *_noises("shot_gain", (0.002, 0.01, 0.05), "shot_read"),
             Shown(

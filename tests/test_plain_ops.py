@@ -16,6 +16,7 @@ from pydegrade.ops.quantize import bayer
 
 from .golden_pixels import picture
 from .reference import blur as blur_reference
+from .reference import noise as noise_reference
 from .reference import resize as resize_reference
 
 # float32 sums and products of a few numbers up to 1.
@@ -194,6 +195,37 @@ def test_unsharp_adds_the_residual():
                 wrong = np.abs(wide(found[row, channel]) - expected) > 5e-6
                 # Residuals within rounding of the threshold fall to either side.
                 assert np.all(np.abs(np.abs(residual[wrong]) * 255 - threshold) < 1e-3)
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.7, 2.5])
+@pytest.mark.parametrize("gray", [0, 1])
+def test_grain_is_filtered_noise_with_the_variance_of_covered_surfaces(radius, gray):
+    image = batch(1)[0] * 1.2 - 0.1
+    words = (11, 22, 2**32 - 1, 5)
+    found = ops.find("film_grain").apply(image, {"sigma_8bit": 20.0, "radius_px": radius, "gray": gray}, words)
+    ring = int(np.ceil(3 * radius))
+    value = np.clip(wide(image), 0, 1)
+    for channel in range(3):
+        field = noise_reference.normals(words, "gaussian", 0 if gray else channel, 23 + 2 * ring, 31 + 2 * ring)
+        if ring:
+            kernel = blur_reference.kernel("iso", 2 * ring + 1, radius)
+            field = blur_reference.blur(field, kernel)[ring:-ring, ring:-ring] / np.sqrt((kernel**2).sum())
+        plane = value[channel]
+        expected = np.clip(wide(image[channel]) + 20 / 255 * 2 * np.sqrt(plane * (1 - plane)) * field, 0, 1)
+        # The field is right to 5e-7 of its own size.
+        close(found[channel], expected, 5e-6)
+
+
+def test_grain_at_middle_gray_has_its_deviation_and_correlation():
+    flat = torch.full((1, 3, 256, 256), 0.5)
+    grain = (ops.film_grain(flat, 20.0, 1.5) - 0.5).double() * 255 / 20
+    # 196608 values, of which every 28 (4 pi radius^2) are worth one.
+    assert abs(grain.square().mean() - 1) < 5 * (2 * 28 / 196608) ** 0.5
+    neighbours = (grain[..., 3:] * grain[..., :-3]).mean()
+    assert abs(neighbours - np.exp(-(3**2) / (4 * 1.5**2))) < 0.06
+    assert not (grain[:, 0] * grain[:, 1]).mean().abs() > 0.06
+    ends = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2).expand(1, 3, 8, 2)
+    assert torch.equal(ops.film_grain(ends, 100.0), ends)
 
 
 # ---- Few values

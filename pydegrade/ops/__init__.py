@@ -5,6 +5,7 @@ from . import blur as _blur
 from . import channel_shift as _channel_shift
 from . import chroma as _chroma
 from . import color as _color
+from . import film_grain as _film_grain
 from . import haze as _haze
 from . import jpeg as _jpeg
 from . import jpeg2000 as _jpeg2000
@@ -27,6 +28,7 @@ from .channel_shift import channel_shift
 from .chroma import chroma
 from .color import color
 from .declaration import Column, Op, generator
+from .film_grain import film_grain
 from .haze import haze
 from .jpeg import jpeg
 from .jpeg2000 import jpeg2000
@@ -67,6 +69,7 @@ PLAIN_OPS: tuple[Op, ...] = tuple(
             _haze.OP,
             _low_light.OP,
             _kernel_pool.OP,
+            _film_grain.OP,
         ),
     )
 )
@@ -82,6 +85,7 @@ __all__ = [
     "channel_shift",
     "chroma",
     "color",
+    "film_grain",
     "find",
     "generator",
     "haze",

@@ -186,6 +186,23 @@ _PARAMETERS = "Tensor kind, Tensor sigma, Tensor gain, Tensor gray, Tensor matri
 define("noise", _PARAMETERS, _noise, save=_save, backward=_backward)
 
 
+def normals(
+    words: tuple[int, int, int, int], channels: int, height: int, width: int, device: torch.device
+) -> torch.Tensor:
+    """A field of independent normal numbers, float32 [C, H, W], to 5e-7: noise of the image whose words these are."""
+    # Box-Muller of 32 bits stays below 6.8, and a sixteenth of it around 0.5 is never clipped.
+    middle = torch.full((channels, height, width), 0.5, device=device)
+    layout = dense_layout(middle[None])
+    kind = np.array([_GAUSSIAN], np.int32)
+    per_image = (layout.offset, layout.height, layout.width)
+    gray, gain = np.zeros(1, np.int32), np.zeros(1, np.float32)
+    key = np.array([words], np.uint32).view(np.int32)
+    fields = (kind, np.full(1, 1 / 16, np.float32), gain, gray, np.zeros((1, 9), np.float32), key)
+    tensors = [parameter_tensor(middle, values) for values in (*per_image, *fields)]
+    noisy: torch.Tensor = torch.ops.pydegrade.noise(middle, *tensors[:3], channels, *tensors[3:])
+    return (noisy - 0.5) * 16.0
+
+
 # ---- Public function
 
 
