@@ -13,6 +13,7 @@ from PIL import Image
 import pydegrade
 from pydegrade.commands import cli
 from pydegrade.errors import CardError
+from pydegrade.files import to_float, to_uint8
 from pydegrade.files.card import card_text, read_card
 
 Result = tuple[int, str, str]
@@ -155,6 +156,51 @@ def test_tasks_changed_by_hand_are_a_card_of_their_own(degrade, made, here):
     quietly("card", here / "out", "--hr", here / "hr", "-o", here / "changed.toml")
     assert degrade("verify", here / "changed.toml", here / "out")[0] == 0
     assert degrade("verify", here / "card.toml", here / "out")[0] == 1
+
+
+# ---- apply: one task per image
+
+
+@pytest.mark.parametrize("source", ["card.toml", "run", "run/tasks.npz", "ours.toml"])
+def test_every_image_gets_a_task_of_its_own_and_keeps_its_name_and_size(degrade, here, source):
+    words = ("apply", here / "hr", "--tasks", here / source, "--seed", 7, "--out", here / "out")
+    quietly(*words, "--keep-names")
+    tasks = pydegrade.sample(here / "ours.toml", 7, range(3) if source == "ours.toml" else range(3, 6))
+    for name, task in zip(("one", "sub/two", "three"), tasks):
+        hr = np.array(Image.open(here / "hr" / f"{name}.png"))
+        hr = hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2]
+        lr = to_uint8(pydegrade.degrade_list([to_float(hr)], task)[0])
+        assert np.array_equal(np.array(Image.open(here / "out" / f"{name}.png")), lr)
+    again = pydegrade.TaskBatch.load(here / "out" / "tasks.csv", tasks.space)
+    assert again.addresses == tasks.addresses
+    # A second start keeps them, also with the table there.
+    before = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.png")}
+    quietly(*words, "--keep-names")
+    assert {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.png")} == before
+
+
+def test_names_that_cannot_be_kept_and_tasks_that_are_too_few_are_refused(degrade, here):
+    words = ("apply", here / "hr", "--tasks", here / "card.toml", "--keep-names", "--out", here / "out")
+    shutil.copy(here / "hr" / "one.png", here / "hr" / "one.bmp")
+    code, _, err = degrade(*words)
+    assert (code, err.count("\n"), "another image has its name" in err) == (2, 1, True)
+    for number in range(3):
+        (here / "hr" / f"more{number}.png").write_bytes((here / "hr" / "one.png").read_bytes())
+    (here / "hr" / "one.bmp").unlink()
+    code, _, err = degrade(*words)
+    assert (code, err.count("\n"), "a task for each of 6 images, got 5" in err) == (2, 1, True)
+    for wrong in ((*words, "--task", here / "run"), words[:2] + words[5:], words[:2] + words[4:]):
+        code, _, err = degrade(*wrong)
+        assert (code, err.count("\n"), "--tasks" in err) == (2, 1, True)
+    assert not (here / "out").exists()
+
+
+def test_pairs_of_whole_images_have_one_name_in_two_folders(here):
+    words = ("--tasks", "realesrgan-x2", "--keep-names", "--with-target")
+    quietly("apply", here / "hr", *words, "--out", here / "out")
+    for name in ("one.png", "sub/two.png", "three.png"):
+        low, target = (Image.open(here / "out" / folder / name) for folder in ("lr", "target"))
+        assert target.size == (low.width * 2, low.height * 2)
 
 
 # ---- verify

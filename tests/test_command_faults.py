@@ -117,6 +117,10 @@ WALKING: dict[str, tuple[list[str], list[str]]] = {
         ["degrade", "apply", "IN", "--task", "TASK", "--out", "OUT"],
         ["one.png", "sub/two.png", "three.png"],
     ),
+    "apply each": (
+        ["degrade", "apply", "IN", "--tasks", "bicubic-x4", "--keep-names", "--out", "OUT"],
+        ["one.png", "sub/two.png", "three.png"],
+    ),
     "resize": (["degrade", "resize", "IN", "OUT", "--scale", "1/2"], ["one.png", "sub/two.png", "three.png"]),
     "infer": (
         ["pytrain", "infer", "IN", "--model", "MODELS/a.safetensors", "--out", "OUT", "--device", "cpu"],
@@ -434,6 +438,7 @@ FORBIDDEN = [
     "pytrain adapt {photos}/one.png --model none --kernel bicubic --steps 1 --reference {photos}/one_1.png --out {photos}",
     # Files of another origin under the names of results.
     "degrade apply {photos} --task {task} --out {tmp}/taken",
+    "degrade apply {photos} --tasks bicubic --keep-names --out {tmp}/taken",
     "degrade resize {photos} {tmp}/taken --scale 2",
     "pytrain infer {photos} --model {models}/a.safetensors --out {tmp}/taken",
     "degrade sample --tasks 2 --hr {photos} --hr-size 16 --out {tmp}/taken",

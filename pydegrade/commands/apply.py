@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from ..shell.options import IN_PATH, OUT_FOLDER, Choice, chosen_device, device_option, force_option, max_pixels_option
+from ..shell.options import (
+    IN_PATH,
+    OUT_FOLDER,
+    SEED,
+    Choice,
+    chosen_device,
+    device_option,
+    force_option,
+    max_pixels_option,
+)
 from ..shell.text import say
 
 
@@ -15,9 +24,21 @@ from ..shell.text import say
 @click.option(
     "--task",
     "task_source",
-    required=True,
     metavar="ADDRESS|FILE|OUT",
-    help="A task's address, a tasks.npz, or its folder.",
+    help="Every image gets it: a task's address, or all of a tasks.npz, its folder or a card.",
+)
+@click.option(
+    "--tasks",
+    "tasks_source",
+    metavar="CARD|OUT|FILE|SPACE",
+    help="Every image gets one of its own: the first that a card, a folder of `degrade sample` or a tasks.npz holds, or "
+    "that a space draws.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of tasks that --tasks SPACE draws.")
+@click.option(
+    "--keep-names",
+    is_flag=True,
+    help="With --tasks: results have the names of their images, or are refused; --with-target fills lr/ and target/.",
 )
 @click.option("--out", required=True, type=OUT_FOLDER, help="Folder for the results.")
 @click.option(
@@ -32,7 +53,10 @@ from ..shell.text import say
 @device_option("cpu")
 def command(
     images: tuple[Path, ...],
-    task_source: str,
+    task_source: str | None,
+    tasks_source: str | None,
+    seed: int,
+    keep_names: bool,
     out: Path,
     space_name: str | None,
     file_format: str,
@@ -41,27 +65,41 @@ def command(
     max_pixels: int,
     device: str,
 ) -> int:
-    """Degrade IMAGES (files or folders) by one task, or by each task of a file.
+    """Degrade IMAGES (files or folders), whole: by one task, by each task of a file, or each image by its own.
 
     Sides that are not multiples of the scale are cut at the bottom and the right. Noise belongs to the task, not to the
     file: the same address on the same pixels gives the same bits as `degrade sample` wrote, on any machine.
 
-    With one task, results are OUT/NAME.png; with several, OUT/NAME/00000.png and so on, numbered like the tasks.
-    Results that are there and were made from the same task and image are kept.
+    With --tasks, and with one task, results are OUT/NAME.png; with several, OUT/NAME/00000.png and so on, numbered like
+    the tasks. --tasks goes through the images in natural order (img2 before img10), and OUT/tasks.csv says which image
+    got which. Results that are there and were made from the same task and image are kept.
 
     \b
     Examples:
       degrade apply photo.jpg --task realesrgan-x4@c2d470a8/s7/i123 --out out
       degrade apply Set14 --task out/run/tasks.npz --out degraded
+      degrade apply DIV2K_HR --tasks bsrgan-x4 --keep-names --out DIV2K_LR
+      degrade apply DIV2K_HR --tasks card.toml --keep-names --out DIV2K_LR
     """
+    if (task_source is None) == (tasks_source is None):
+        raise click.UsageError("give --task (for every image) or --tasks (one each), and not both")
+    if keep_names and tasks_source is None:
+        raise click.UsageError("--keep-names goes with --tasks, one task per image")
     from ..shell.outputs import check_folder
-    from .actions.apply import ApplyRequest, apply_tasks
-    from .actions.tasks import load_tasks
+    from .actions.apply import ApplyRequest, Naming, apply_tasks
+    from .actions.tasks import load_tasks, tasks_of_images
 
     where = chosen_device(device)
     check_folder(out, images)
-    request = ApplyRequest(load_tasks(task_source, space_name), file_format, with_target, max_pixels, where)
-    done = apply_tasks(images, out, request, force)
+    if tasks_source is not None:
+        naming = Naming(file_format, with_target, keep=keep_names)
+        items = naming.items(images)
+        tasks = tasks_of_images(tasks_source, len(items.images), seed, space_name)
+    else:
+        tasks = load_tasks(task_source or "", space_name)
+        naming = Naming(file_format, with_target, numbered=len(tasks) > 1)
+        items = naming.items(images)
+    done = apply_tasks(items, out, ApplyRequest(tasks, naming, max_pixels, where, tasks_source is not None), force)
     if done.kept:
         say(f"{done.kept} images are there already (--force makes them again)")
     say(f"{done.fates.done} of {done.fates.total} images degraded, {done.per_second:.1f} results/s")

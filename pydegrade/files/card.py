@@ -211,8 +211,16 @@ def read_card(path: Path) -> Card:
 
 
 def is_card(path: Path) -> bool:
-    """Whether a file may be a card, by its ending."""
-    return path.suffix.lower() == ".toml"
+    """Whether a .toml file begins as a card does: its first table is [card]."""
+    if path.suffix.lower() != ".toml":
+        return False
+    try:
+        with open_regular(path) as stream:
+            head = stream.read(2**16).decode("utf-8", "replace")
+    except (ImageError, OSError):
+        return False
+    tables = (line.strip() for line in head.split("\n") if line.lstrip().startswith("["))
+    return next(tables, "") == "[card]"
 
 
 def _parsed(path: Path, where: str) -> dict[str, Any]:

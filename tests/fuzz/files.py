@@ -378,7 +378,9 @@ def _card(case: Case) -> None:
     elif command == "card":
         case.command("degrade", "card", "in/set", "--hr", "in/hr", "-o", "out/new.toml", places=places)
     elif command == "apply":
-        case.command("degrade", "apply", "in/hr", "--task", "in/c.toml", "--out", "out/a", places=places)
+        case.command(
+            "degrade", "apply", "in/hr", "--tasks", "in/c.toml", "--keep-names", "--out", "out/a", places=places
+        )
     else:
         case.command("degrade", *command.split(), "in/c.toml", "in/set", codes=(0, 1, 2), places=places)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,65 @@ from numpy.typing import NDArray
 from ...errors import ImageError
 from ...files.lock import folder_lock
 from ...files.memory import MemoryBudget
+from ...files.paths import csv_cell
 from ...files.pixels import to_float, to_uint8
 from ...files.read import ImageFile, open_image
 from ...files.write import ENCODERS
-from ...shell.images import Fates, Item, each, find_items
-from ...shell.outputs import Results
+from ...shell.images import Fates, Item, Items, each, find_items
+from ...shell.outputs import Results, write_file
 from ...shell.progress import Progress
 from ...tasks.task import TaskBatch
 from .pairs import degrade_one, memory_of_one
 
 TARGET_SUFFIX = "_target"
+TASKS_CSV = "tasks.csv"
+"""Image, address and fingerprint of every result, where images have tasks of their own."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What results are called, below the folder for results.
+
+    Attributes:
+        file_format: "png" or "npy".
+        with_target: whether what a loss should compare with is written too.
+        numbered: whether an image has several tasks: NAME/00000.png and so on.
+        keep: whether a result must have its image's own name: NAME.png; with targets lr/NAME.png and target/NAME.png.
+    """
+
+    file_format: str
+    with_target: bool
+    numbered: bool = False
+    keep: bool = False
+
+    def results(self, name: str, row: int) -> list[str]:
+        """Names of the results of one task: the degraded image, then its target."""
+        if self.keep and self.with_target:
+            return [f"{folder}/{name}.{self.file_format}" for folder in ("lr", "target")]
+        stem = f"{name}/{row:05d}" if self.numbered else name
+        suffixes = ("", TARGET_SUFFIX) if self.with_target else ("",)
+        return [f"{stem}{suffix}.{self.file_format}" for suffix in suffixes]
+
+    def items(self, sources: Sequence[Path]) -> Items:
+        """The images of files and folders.
+
+        Raises:
+            ImageError: a folder without images; with `keep`, images whose results would have one name.
+        """
+        items = find_items(sources, lambda name: [f"{name}/"] if self.numbered else self.results(name, 0))
+        for item in items.images if self.keep else ():
+            own = [item.path.stem]
+            own += [
+                item.path.relative_to(source).with_suffix("").as_posix()
+                for source in sources
+                if source.is_dir() and item.path.is_relative_to(source)
+            ]
+            if item.name not in own:
+                raise ImageError(
+                    f"--keep-names: {item.path}: the result would be {item.name}.{self.file_format}, since another image "
+                    "has its name; rename one of them, or leave --keep-names out"
+                )
+        return items
 
 
 @dataclass(frozen=True)
@@ -31,27 +82,18 @@ class ApplyRequest:
     """What is done to every image.
 
     Attributes:
-        tasks: all of them, on every image.
-        file_format: "png" or "npy".
-        with_target: whether what a loss should compare with is written too.
+        tasks: all of them on every image, or the k-th on the k-th image.
+        naming: of results.
         max_pixels: limit of an image.
         device: that runs the tasks.
+        one_each: whether every image has its own task; there are at least as many tasks as images.
     """
 
     tasks: TaskBatch
-    file_format: str
-    with_target: bool
+    naming: Naming
     max_pixels: int
     device: torch.device
-
-    def stem(self, name: str, row: int) -> str:
-        """What the results of a task are called, without ending."""
-        return name if len(self.tasks) == 1 else f"{name}/{row:05d}"
-
-    def results(self, name: str, row: int) -> list[str]:
-        """Names of the results of one task: the degraded image, then its target."""
-        suffixes = ("", TARGET_SUFFIX) if self.with_target else ("",)
-        return [f"{self.stem(name, row)}{suffix}.{self.file_format}" for suffix in suffixes]
+    one_each: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,36 +111,42 @@ class Applied:
     per_second: float
 
 
-def apply_tasks(sources: Sequence[Path], out: Path, request: ApplyRequest, force: bool = False) -> Applied:
-    """Run every task on every image; results that are there and made from the same are kept.
+def apply_tasks(items: Items, out: Path, request: ApplyRequest, force: bool = False) -> Applied:
+    """Run tasks on images; results that are there and made from the same are kept. Where every image has a task of its
+    own, OUT/tasks.csv says which.
 
     Args:
-        sources: files and folders.
+        items: the images, from `Naming.items`.
         out: checked folder.
         request: what to do.
         force: make everything again, also over files of another origin.
     Raises:
         OutputError: a result would replace an input or a file of another origin.
-        ImageError: a folder without images.
     """
-    items = find_items(sources, lambda name: request.results(name, 0) if len(request.tasks) == 1 else [f"{name}/"])
-    tasks = request.tasks
+    tasks, naming = request.tasks, request.naming
+    wanted = {
+        item: range(number, number + 1) if request.one_each else range(len(tasks))
+        for number, item in enumerate(items.images)
+    }
     addresses = [f"{address} {mark:016x}" for address, mark in zip(tasks.addresses, tasks.fingerprints().tolist())]
     with folder_lock(out):
-        results = Results(out, "apply", {"format": request.file_format, "space": tasks.space.digest}, force)
-        names = [name for item in items.images for row in range(len(tasks)) for name in request.results(item.name, row)]
-        results.check(names, [item.path for item in items.images])
+        results = Results(out, "apply", {"format": naming.file_format, "space": tasks.space.digest}, force)
+        names = [name for item, rows in wanted.items() for row in rows for name in naming.results(item.name, row)]
+        results.check([*names, TASKS_CSV] if request.one_each else names, [item.path for item in items.images])
 
         def missing(item: Item) -> list[int]:
             return [
                 row
-                for row in range(len(tasks))
-                if not all(results.is_made(name, item.path, addresses[row]) for name in request.results(item.name, row))
+                for row in wanted[item]
+                if not all(results.is_made(name, item.path, addresses[row]) for name in naming.results(item.name, row))
             ]
 
+        if request.one_each:
+            results.claim(TASKS_CSV)
+            write_file(out / TASKS_CSV, _table(items, tasks).encode())
         rows_of = {item: missing(item) for item in items.images}
         pending = [item for item in items.images if rows_of[item]]
-        whole = len(items.images) * len(tasks)
+        whole = sum(map(len, wanted.values()))
         progress = Progress(whole, whole - sum(map(len, rows_of.values())))
         budget = MemoryBudget()
 
@@ -106,7 +154,7 @@ def apply_tasks(sources: Sequence[Path], out: Path, request: ApplyRequest, force
             rows = np.array(rows_of[item])
             with open_image(item.path, request.max_pixels) as file:
                 header = file.header
-                needed = memory_of_one(header.height, header.width, tasks.take(rows), request.with_target)
+                needed = memory_of_one(header.height, header.width, tasks.take(rows), naming.with_target)
                 with budget.hold(max(header.decode_bytes, needed), item.path, header.file_bytes):
                     return made(item, rows, file)
 
@@ -116,15 +164,25 @@ def apply_tasks(sources: Sequence[Path], out: Path, request: ApplyRequest, force
             for places, pairs in degrade_one(hr.to(request.device), tasks.take(rows)):
                 for place, pair in zip(places, pairs):
                     row = rows_of[item][place]
-                    for name, image in zip(request.results(item.name, row), (pair.lr, pair.target)):
+                    for name, image in zip(naming.results(item.name, row), (pair.lr, pair.target)):
                         results.write(
-                            name, ENCODERS[request.file_format](to_uint8(image), profile), item.path, addresses[row]
+                            name, ENCODERS[naming.file_format](to_uint8(image), profile), item.path, addresses[row]
                         )
                 progress.advance(len(places))
             return notes
 
         fates = each(pending, make, progress, items=items, steps=0)
     return Applied(fates, len(items.images) - len(pending), progress.per_second)
+
+
+def _table(items: Items, tasks: TaskBatch) -> str:
+    """Which image has which task, as CSV that `TaskBatch.load` reads."""
+    stream = StringIO()
+    rows = zip((csv_cell(item.name) for item in items.images), tasks.addresses, tasks.fingerprints().tolist())
+    csv.writer(stream, lineterminator="\n").writerows(
+        [("image", "address", "fingerprint"), *((name, address, f"{mark:016x}") for name, address, mark in rows)]
+    )
+    return stream.getvalue()
 
 
 def _floats(file: ImageFile, path: Path, scale: int) -> tuple[torch.Tensor, bytes | None, list[str]]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SpaceError, TaskError
+from ...files.card import is_card, read_card
+from ...tasks.sampler import sample
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 
@@ -22,7 +24,7 @@ def load_space(name: str) -> Space:
 
 
 def load_tasks(source: str, space_name: str | None) -> TaskBatch:
-    """One task from its address, all tasks of a file, or those of a folder that `degrade sample` filled.
+    """One task from its address, all tasks of a file or a card, or those of a folder that `degrade sample` filled.
 
     An address of a space that is no preset finds it in the folder where `degrade sample` writes by itself.
 
@@ -37,10 +39,33 @@ def load_tasks(source: str, space_name: str | None) -> TaskBatch:
             f"a task must be an address (space@digest/sSEED/iINDEX), a file of tasks or a folder with {TASKS}, got "
             f"{source!r}"
         )
+    if is_card(path):
+        return read_card(path).tasks
     tasks = TaskBatch.load(path, None if space_name is None else load_space(space_name))
     if len(tasks) == 0:
         raise TaskError(f"{source}: holds no task")
     return tasks
+
+
+def tasks_of_images(source: str, count: int, seed: int, space_name: str | None = None) -> TaskBatch:
+    """A task for each of `count` images.
+
+    Args:
+        source: a card, a file of tasks or the folder of `degrade sample`, whose first tasks are taken; or a space, which
+            draws them.
+        count: how many.
+        seed: of what is drawn; a source that holds tasks has seeds of its own.
+        space_name: of a table of tasks, as for `load_tasks`.
+    Raises:
+        TaskError: fewer tasks than images, or no source of tasks.
+    """
+    path = Path(source)
+    if not (path.is_dir() or path.suffix.lower() in (".npz", ".csv") or is_card(path)):
+        return sample(Space.load(source), seed, range(count))
+    tasks = load_tasks(source, space_name)
+    if len(tasks) < count:
+        raise TaskError(f"--tasks: must hold a task for each of {count} images, got {len(tasks)} of {source}")
+    return tasks.take(slice(0, count))
 
 
 def _of_address(source: str, space_name: str | None) -> TaskBatch:
