@@ -16,6 +16,8 @@ import torch
 
 from pydegrade import engine
 from pydegrade.native import devices as native_devices
+from pydegrade.ops import OPS
+from pydegrade.tasks.space import Space, preset_names
 
 from . import emulated
 
@@ -59,3 +61,9 @@ def use_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_devices, "call", call)
     monkeypatch.setattr(engine, "_run", lambda *arguments, **named: run_chain(*arguments, **named, backend=backend))
     monkeypatch.setenv("PYDEGRADE_SYNC", "1")
+
+
+def compiled_presets() -> list[str]:
+    """Presets whose ops are all of the compiled module: prepared plans and the emulator's chains know no others."""
+    compiled = {op.name for op in OPS}
+    return [name for name in preset_names() if compiled.issuperset(slot.op for slot in Space.load(name).slots)]

@@ -17,8 +17,8 @@ TASKS = 400
 SHIFTED_LR_PX = {f"mzsr-direct-x{scale}": (scale - 1) / 2 / scale for scale in (2, 3, 4)}
 # Modes whose coordinates follow a given factor, as torch's `scale_factor` and MATLAB's `scale` do; others use the sizes.
 BY_FACTOR = ("torch_bilinear", "torch_bicubic", "matlab")
-# Ops that change values and move nothing; left out, for they would blur what is measured.
-_LEVELS_ONLY = {"noise": ("kind", "off"), "jpeg": ("mode", "off"), "rain": ("streaks_per_kpx", 0.0)}
+# The others change values and move nothing; left out, for they would blur what is measured.
+_MOVE = ("blur", "resize", "sharpen", "unsharp")
 
 
 def blob(center_y: float, center_x: float, side_px: int = SIDE_PX, sigma_px: float = 9.0) -> torch.Tensor:
@@ -41,15 +41,8 @@ def reduced(center: float, scale: float) -> float:
 
 
 def without_levels(tasks: pydegrade.TaskBatch) -> pydegrade.TaskBatch:
-    changes = {}
-    for slot in tasks.space.slots:
-        if slot.op in _LEVELS_ONLY:
-            column, neutral = _LEVELS_ONLY[slot.op]
-            if f"{slot.name}.{column}" in tasks.columns:
-                stored = next(op for op in OPS if op.name == slot.op).column(column)
-                value = stored.choices.index(neutral) if stored.choices else neutral
-                changes[f"{slot.name}.{column}"] = np.full(len(tasks), value, stored.dtype)
-    return tasks.replace(**changes)
+    moving = {slot.name for slot in tasks.space.slots if slot.op in _MOVE}
+    return tasks.replace(order=[",".join(name for name in order if name in moving) for order in tasks.orders()])
 
 
 def expected_place(
@@ -74,6 +67,20 @@ def expected_place(
     return place
 
 
+def tolerance(tasks: pydegrade.TaskBatch, row: int, stages: list[pydegrade.Stage], axis: int) -> float:
+    """0.3 px of the smallest image of the chain, in px of the last one: what is enlarged afterwards is no more exact.
+
+    Picking the nearest pixel may move everything by half a pixel of the image it picks from.
+    """
+    sides = [stage.image.shape[axis] for stage in stages]
+    picked = [
+        0.5 * sides[-1] / before
+        for before, stage in zip(sides, stages[1:])
+        if f"{stage.slot}.mode" in tasks.columns and "nearest" in tasks.labels(f"{stage.slot}.mode")[row]
+    ]
+    return 0.3 * sides[-1] / min(sides) + sum(picked)
+
+
 @pytest.mark.representatives(5)
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_keeps_a_blob_in_its_place(preset):
@@ -87,7 +94,8 @@ def test_every_preset_keeps_a_blob_in_its_place(preset):
         for row, stages in enumerate(pydegrade.trace([hr] * 40, part)):
             for axis, found in zip((1, 2), centroid(stages[-1].image)):
                 off = found - expected_place(part, row, stages, center[axis - 1], axis) - shift
-                assert abs(off) < 0.3, f"{off:+.2f} LR px\n{part.describe(row)}"
+                allowed = tolerance(part, row, stages, axis)
+                assert abs(off) < allowed, f"{off:+.2f} LR px, allowed {allowed:.2f}\n{part.describe(row)}"
 
 
 MODES = next(op for op in OPS if op.name == "resize").column("mode").choices

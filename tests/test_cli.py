@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import signal
 import subprocess
@@ -17,10 +18,12 @@ from PIL import Image
 
 import pydegrade
 from pydegrade.commands import cli
+from pydegrade.errors import OpError
 from pydegrade.files import atomic
 from pydegrade.files.pixels import to_float, to_uint8
 from pydegrade.files.read import read_image
 from pydegrade.files.write import encode_png, write_image
+from pydegrade.ops import registry
 from pydegrade.shell.main import Commands
 from pydegrade.tasks import sampler
 from pydegrade.tasks.space import preset_names
@@ -396,6 +399,31 @@ def test_spaces_lists_every_preset_with_its_digest(degrade):
         space = pydegrade.Space.load(name)
         assert f"{name} " in result.out
         assert space.digest[:8] in result.out
+        assert f"\n{space.family}\n" in "\n" + result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_spaces_says_what_is_in_one(degrade):
+    result = degrade("spaces", "gfpgan", "dasr-mixed")
+    assert result.code == 0
+    assert "options/train_gfpgan_v1.yml" in result.out
+    assert "gates   shifted jittered" in result.out
+    assert "dasr-weak dasr-standard dasr-severe" in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert "did you mean 'gfpgan'" in one_line(degrade("spaces", "gfpgn"))
+
+
+def test_spaces_lists_a_preset_whose_codec_is_missing(degrade, monkeypatch):
+    def missing(*args):
+        raise OpError("this Pillow has no WebP")
+
+    # The module: the package's attribute of this name is the function.
+    monkeypatch.setattr(importlib.import_module("pydegrade.ops.webp"), "required", missing)
+    registry.note_registration()
+    result = degrade("spaces")
+    assert result.code == 0
+    assert "this Pillow has no WebP" in result.out.split("Not on this machine\n")[1]
+    assert "game-texture" in result.out
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
@@ -404,8 +432,7 @@ def test_every_command_has_help_with_an_example(degrade, name):
         result = degrade(name, option)
         assert result.code == 0
         assert result.out.startswith(f"Usage: degrade {name}")
-        if name != "spaces":
-            assert f"degrade {name} " in result.out.split("Example", 1)[1]
+        assert f"degrade {name}" in result.out.split("Example", 1)[1]
 
 
 def test_version_and_module(degrade):
@@ -452,7 +479,7 @@ def test_unknown_space_names_the_nearest(degrade, tmp_path, monkeypatch):
     for wrong, right in (
         ("realesrgan-x44", "realesrgan-x4"),
         ("realesrgan-4x", "realesrgan-x4"),
-        ("bsrgan", "bsrgan-x4"),
+        ("mzsr-bicubic-x3", "mzsr-bicubic-x2"),
     ):
         line = one_line(degrade("sample", "--tasks", 4, "--space", wrong))
         assert f"no preset named '{wrong}'; did you mean '{right}'?" in line

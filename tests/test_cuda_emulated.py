@@ -19,9 +19,9 @@ from pydegrade import engine
 from pydegrade.native import devices
 from pydegrade.native.packed import Layout, dense_layout, pack
 from pydegrade.plan import make_plan
-from pydegrade.tasks.space import preset_names
 
 from . import device_cases, emulated
+from .devices import compiled_presets
 from .test_engine import hr_batch
 
 pytestmark = pytest.mark.skipif(emulated.compiler() is None, reason="no C++ compiler for the emulator")
@@ -47,7 +47,7 @@ def run_both(tasks, data, rows, backend):
     return engine._run(plan, data, want_target), engine._run(plan, data, want_target, backend)
 
 
-@pytest.mark.parametrize("space", preset_names())
+@pytest.mark.parametrize("space", compiled_presets())
 def test_chains_give_the_bits_of_the_cpu(space, backend):
     hr, tasks = hr_batch(8, 36), pydegrade.sample(space, 3, range(8))
     expected, got = run_both(tasks, hr.reshape(-1), dense_layout(hr), backend)

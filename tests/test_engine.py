@@ -19,7 +19,7 @@ from pydegrade.errors import TaskError
 from pydegrade.tasks.space import preset_names
 
 from .children import HANG_S
-from .devices import moved
+from .devices import compiled_presets, moved
 
 COUNT = 48
 
@@ -255,7 +255,7 @@ def test_a_space_must_end_at_the_lr_size():
         pydegrade.degrade(hr_batch(1), pydegrade.sample(space, 0, [0]))
 
 
-@pytest.mark.parametrize("space", preset_names())
+@pytest.mark.parametrize("space", compiled_presets())
 def test_prepared_tasks_give_the_bits_of_degrade_batch(space):
     hr, tasks = hr_batch(6, 24), pydegrade.sample(space, 4, range(6))
     prepared = engine.prepare(tasks, 24, 24, "cpu")

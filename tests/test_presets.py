@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import kstest, uniform
 
 import pydegrade
+from pydegrade.tasks.space import preset_names
 
 COUNT = 6000
 
@@ -158,3 +159,233 @@ def test_bsrgan():
         values = tasks.column(f"noise1.cov_{name}_8bit2")[kinds == "correlated"].astype(float)
         error = np.hypot(values.std() / np.sqrt(len(values)), direct[:, i, j].std() / np.sqrt(4000))
         assert abs(values.mean() - direct[:, i, j].mean()) < 4.5 * error, name
+
+
+# ---- Presets of other projects, against the numbers of their option files.
+#
+# A row of a table is a column: (low, high, mean, share of the tasks in which it has an effect), or for names their shares.
+
+N = 4000
+
+
+def uniform_row(low, high, share=1.0):
+    return low, high, (low + high) / 2, share
+
+
+def up_down_keep(up, down, keep, low, high, unit=1.0):
+    """resize_factor: U(1, high) with probability `up`, U(low, 1) with `down`, 1 with `keep`; in parts of `unit`."""
+    return low * unit, high * unit, (up * (1 + high) / 2 + down * (low + 1) / 2 + keep) * unit, 1.0
+
+
+def kernels(slot, share, sigma, sizes, betag=4.0, betap=2.0):
+    """A blur by random_mixed_kernels, else sinc with probability 0.1; `share` of the tasks have it."""
+    low, high = sizes
+    small = np.mean([size < 13 for size in range(low, high + 1, 2)])
+    gaussians, angled = 0.9 * share, 0.9 * share * (0.25 + 0.03 + 0.03)
+    # Half of the draws below 1, half above; a lower plateau is 1 exactly.
+    beta = (0.15 * (0.75 + (1 + betag) / 2) / 2 + 0.15 * (1 + (1 + betap) / 2) / 2) / 0.3
+    return {
+        f"{slot}.shape": {"delta": 1 - share, **{name: share * p for name, p in FAMILIES.items()}},
+        f"{slot}.size_px": (low, high, (low + high) / 2, share),
+        f"{slot}.sigma_x_px": uniform_row(0.2, sigma, gaussians),
+        f"{slot}.sigma_y_px": uniform_row(0.2, sigma, angled),
+        f"{slot}.angle_rad": uniform_row(-np.pi, np.pi, angled),
+        f"{slot}.beta": (0.5, betag, beta, gaussians * 0.3),
+        f"{slot}.cutoff_rad": (
+            np.pi / 5 if small < 1 else np.pi / 3,
+            np.pi,
+            np.pi * (small * 2 / 3 + (1 - small) * 0.6),
+            0.1 * share,
+        ),
+    }
+
+
+def noises(slot, sigma, gain, share=1.0):
+    return {
+        f"{slot}.kind": {"off": 1 - share, "gaussian": share / 2, "poisson": share / 2},
+        f"{slot}.sigma_8bit": uniform_row(1, sigma, share / 2),
+        f"{slot}.poisson_gain": uniform_row(0.05, gain, share / 2),
+        f"{slot}.gray": (0, 1, 0.4, share),
+    }
+
+
+def two_rounds(
+    sigmas, betas, resize1, resize2, noise1, noise2, jpegs, blur2, unit=1.0, sizes=((7, 21),) * 3, on=1.0, all_on=1.0
+):
+    """Real-ESRGAN's options. `unit`: the LR size in parts of the space's; `on`: share of the tasks with a second round."""
+    return {
+        **kernels("blur1", all_on, sigmas[0], sizes[0], *betas),
+        "resize1.resize_factor": up_down_keep(0.2, 0.7, 0.1, *resize1),
+        **noises("noise1", *noise1, all_on),
+        "jpeg1.quality": uniform_row(*jpegs[0], all_on),
+        **kernels("blur2", blur2 * on * all_on, sigmas[1], sizes[1], *betas),
+        "resize2.resize_factor": up_down_keep(0.3, 0.4, 0.3, *resize2, unit),
+        **noises("noise2", *noise2, on * all_on),
+        "resize3.mode": THIRDS,
+        "sinc.shape": {"delta": 1 - 0.8 * all_on, "sinc": 0.8 * all_on},
+        "sinc.cutoff_rad": uniform_row(np.pi / 3, np.pi, 0.8 * all_on),
+        "sinc.size_px": (*sizes[2], sum(sizes[2]) / 2, 0.8 * all_on),
+        "jpeg2.quality": uniform_row(*jpegs[1], all_on),
+    }
+
+
+FULL = {
+    "sigmas": (3.0, 1.5), "betas": (4.0, 2.0), "resize1": (0.15, 1.5), "resize2": (0.3, 1.2), "noise1": (30, 3.0),
+    "noise2": (25, 2.5), "jpegs": ((30, 95), (30, 95)), "blur2": 0.8,
+}  # fmt: skip
+LIGHT = {
+    "sigmas": (3.0, 1.5), "betas": (4.0, 2.0), "resize1": (0.3, 1.5), "resize2": (0.6, 1.2), "noise1": (15, 2.0),
+    "noise2": (12, 1.0), "jpegs": ((60, 95), (60, 100)), "blur2": 0.5,
+}  # fmt: skip
+STABLESR = {**LIGHT, "sigmas": (1.5, 1.0), "betas": (2.0, 1.5)}
+
+
+def face(sigma, divisor, noise, quality):
+    """GFPGAN's options: blur_sigma, downsample_range, noise_range, jpeg_range, whose qualities lose their fraction."""
+    low, high = divisor
+    return {
+        "blur1.shape": {"iso": 0.5, "aniso": 0.5},
+        "blur1.size_px": (41, 41, 41, 1.0),
+        "blur1.sigma_x_px": uniform_row(*sigma),
+        "blur1.sigma_y_px": uniform_row(*sigma, 0.5),
+        "down.resize_factor": (1 / high, 1 / low, np.log(high / low) / (high - low), 1.0),
+        "noise1.sigma_8bit": uniform_row(0, noise),
+        "jpeg1.quality": uniform_row(quality[0], quality[1] - 1),
+    }
+
+
+def plus_round(n):
+    """A round of degradation_bsrgan_plus at x4."""
+    return {
+        f"blur{n}.shape": {"iso": 0.5, "aniso": 0.5},
+        f"blur{n}.size_px": (7, 25, 16, 1.0),
+        f"blur{n}.sigma_y_px": (0, np.sqrt(8), np.sqrt(8) * 2 / 3, 0.5),
+        f"resize{n}.resize_factor": up_down_keep(0.2, 0.7, 0.1, 0.125, 2.0),
+        f"noise{n}.kind": {"gaussian": 0.8, "correlated": 0.2},
+        f"noise{n}.sigma_8bit": (2, 25, 13.5, 0.8),
+        f"noise{n}.gray": (0, 1, 0.5, 0.8),
+        # vals = 10^U(2, 4) photons.
+        f"poisson{n}.shot_gain": (1e-4, 1e-2, (1e-2 - 1e-4) / np.log(100), 0.1),
+        f"speckle{n}.sigma_8bit": (2, 25, 13.5, 0.1),
+        f"jpeg{n}.quality": (30, 95, 62.5, 1.0),
+    }
+
+
+PUBLISHED = {
+    "osediff": {**two_rounds(**FULL, unit=0.25), "back.mode": THIRDS},
+    "hypir": {**two_rounds(**FULL, unit=0.25), "back.mode": {"torch_bicubic": 1.0}},
+    "diffbir-v2": {**two_rounds(**FULL, unit=0.25), "back.mode": {"torch_bicubic": 1.0}},
+    "realesrgan-light-x4": two_rounds(**LIGHT),
+    "stablesr-x4": two_rounds(**STABLESR),
+    "s3diff": {**two_rounds(**STABLESR, unit=0.25, all_on=0.99), "degraded.on": (0, 1, 0.99, 1.0)},
+    "resshift-x4": {
+        **two_rounds(**FULL, sizes=((3, 19), (3, 13), (3, 13)), on=0.5),
+        "second.on": (0, 1, 0.5, 1.0),
+    },
+    "redux-otf": {
+        "resize1.resize_factor": up_down_keep(0.2, 0.7, 0.1, 0.4, 1.5),
+        "jpeg1.quality": uniform_row(75, 95),
+        "resize2.resize_factor": up_down_keep(0.3, 0.4, 0.3, 0.6, 1.2),
+        "resize2.rule": {"input": 0.3, "final": 0.7},
+        "resize3.mode": dict.fromkeys(
+            ("torch_bilinear_aa", "torch_bicubic_aa", "torch_nearest_exact", "lanczos3"), 0.25
+        ),
+        "jpeg2.quality": uniform_row(75, 95),
+    },
+    "gfpgan": {
+        **face((0.1, 10), (0.8, 8), 20, (60, 100)),
+        "shifted.on": (0, 1, 0.3, 1.0),
+        "shift.offset_g_8bit": uniform_row(-20, 20, 0.3),
+        "gray.gray": (0, 1, 0.01, 1.0),
+        "jittered.on": (0, 1, 0.3, 1.0),
+        "jitter.brightness": uniform_row(0.5, 1.5, 0.3),
+        "jitter.contrast": uniform_row(0.5, 1.5, 0.3),
+        "jitter.saturation": uniform_row(0, 1.5, 0.3),
+        "jitter.hue_turns": uniform_row(-0.1, 0.1, 0.3),
+    },
+    "codeformer-small": face((0.1, 10), (1, 12), 15, (60, 100)),
+    "codeformer-large": face((1, 15), (4, 30), 20, (30, 80)),
+    "diffbir-face": face((0.1, 12), (1, 12), 15, (30, 100)),
+    "difface": face((0.1, 15), (0.8, 32), 20, (30, 100)),
+    "osediff-face": face((1, 15), (1, 30), 20, (30, 100)),
+    "bsrgan-plus-ordered-x4": plus_round(1) | plus_round(2),
+    "bsrgan-plus-shuffled-x4": plus_round(1) | plus_round(2),
+    "cdd11": {
+        "low.gamma": uniform_row(2, 3, 4 / 7),
+        "noise1.sigma_8bit": uniform_row(0.03 * 255, 0.08 * 255, 4 / 7),
+        "haze1.beta": uniform_row(0.35, 0.7, 4 / 7),
+        "haze1.airlight": uniform_row(0.6, 0.9, 4 / 7),
+        "rain1.length_px": uniform_row(9, 60, 4 / 7),
+    },
+    "game-texture": {"bits.levels": (8, 256, 84.4, 1.0), "jpeg1.quality": uniform_row(60, 95, 0.3)},
+    "digital-art": {
+        "halftone.inks": {"off": 0.8, "gray": 0.05, "rgb": 0.05, "cmyk": 0.1},
+        "webp1.quality": uniform_row(20, 95, 0.45),
+        "webp1.method": (0, 6, 3, 0.45),
+        "jpeg1.quality": uniform_row(30, 95, 0.4),
+    },
+}
+SCALES = {"x4": 4, "game-texture": 4, "digital-art": 4, "redux-otf": 4}
+TARGETS = {"hypir": "usm", "diffbir-v2": "usm", "stablesr-x4": "usm"}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_support_and_moments(name):
+    tasks = pydegrade.sample(name, 6, range(N))
+    for column, row in PUBLISHED[name].items():
+        slot = column.partition(".")[0]
+        present = np.ones(N, bool) if slot in tasks.space.gate_names else tasks.present(slot)
+        if isinstance(row, dict):
+            shares((tasks.take(present) if column.endswith(".mode") else tasks).labels(column), row)
+            continue
+        low, high, mean, share = row
+        # A resize that keeps the size has no effect and is a draw all the same.
+        drawn = present if column.endswith(".resize_factor") else tasks.mask(column)
+        values = tasks.column(column)[drawn].astype(float)
+        if not column.endswith(".resize_factor"):
+            assert abs(drawn.mean() - share) <= 4.5 * np.sqrt(share * (1 - share) / N), column
+        rounding = 1e-6 * max(abs(low), abs(high))
+        assert low - rounding <= values.min(), column
+        assert values.max() <= high + rounding, column
+        # Thousands of draws come near both ends.
+        assert max(values.min() - low, high - values.max()) <= 0.05 * (high - low) + rounding, column
+        assert abs(values.mean() - mean) <= 4.5 * values.std() / np.sqrt(len(values)) + rounding, column
+    space = tasks.space
+    plus = name.startswith("bsrgan-plus")
+    assert space.scale == (4 if name.endswith("-x4") else SCALES.get(name, 1))
+    assert space.target == ("usm" if plus else TARGETS.get(name, "hr"))
+
+
+def test_combinations_of_cdd11():
+    """Seven, each as often; the light falls first, the air lies over all."""
+    tasks = pydegrade.sample("cdd11", 6, range(N))
+    combinations = [",".join(order) for order in tasks.orders()]
+    shares(
+        combinations,
+        dict.fromkeys(
+            ("low,noise1", "rain1", "haze1", "low,noise1,rain1", "low,noise1,haze1", "rain1,haze1",
+             "low,noise1,rain1,haze1"),
+            1 / 7,
+        ),
+    )  # fmt: skip
+
+
+def test_bsrgan_plus_is_shuffled_in_half_of_the_tasks():
+    tasks = pydegrade.sample("bsrgan-plus-x4", 6, range(N))
+    assert abs((tasks.component == 1).mean() - 0.5) < 4.5 * 0.5 / np.sqrt(N)
+    ordered = tasks.take(tasks.component == 0)
+    assert len(set(map(tuple, ordered.program.tolist()))) == 1
+    shuffled = tasks.take(tasks.component == 1)
+    assert len(set(map(tuple, shuffled.program.tolist()))) > 0.95 * len(shuffled)
+    names = [slot.name for slot in tasks.space.slots]
+    assert all([names[slot] for slot in row if slot >= 0][-2:] == ["resize3", "jpeg2"] for row in tasks.program)
+    assert all(names[row[0]] == "usm" for row in tasks.program)
+
+
+def test_every_preset_is_in_a_family_and_says_what_it_is():
+    spaces = [pydegrade.Space.load(name) for name in preset_names()]
+    assert all(space.family and space.summary for space in spaces)
+    assert len({space.summary for space in spaces}) == len(spaces)
+    tested = {*PUBLISHED, "bsrgan-plus-x4"}
+    before = ("bicubic", "bsrgan-x4", "dasr", "ipt", "mzsr", "realesrgan-x")
+    assert {space.name for space in spaces if not space.name.startswith(before)} == tested

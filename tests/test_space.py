@@ -207,8 +207,11 @@ def test_other_messages(tmp_path):
     with pytest.raises(SpaceError, match=r"the key 'scale' is missing"):
         pydegrade.Space.loads('[space]\nname = "t"\n')
     assert pydegrade.Space.loads('[space]\nname = "t"\nscale = 1\n').source == ""
+    with pytest.raises(SpaceError, match=r"space:5: summary must be one line of at most 100 letters, got 'a\\nb'"):
+        pydegrade.Space.loads(HEAD + 'summary = "a\\nb"\n')
     with pytest.raises(
-        SpaceError, match=r"did you mean 'realesrgan-x2', 'realesrgan-x4' or 'realesrgan-x4-diffjpeg'\?"
+        SpaceError,
+        match=r"did you mean 'realesrgan-light-x4', 'realesrgan-x2', 'realesrgan-x4' or 'realesrgan-x4-diffjpeg'\?",
     ):
         pydegrade.Space.load("realesrgan")
     with pytest.raises(SpaceError, match="target must be 'hr' or the first slot, a sharpen, got 'blur1'"):
@@ -219,4 +222,5 @@ def test_digests_of_presets_are_the_stored_ones():
     # An address of a preset is a promise: what a preset says may be written in another way, never mean something else.
     stored = json.loads((Path(__file__).parent / "golden" / "space_digests.json").read_text())
     assert {name: pydegrade.Space.load(name).digest for name in stored} == stored
-    assert set(preset_names()) <= set(stored)
+    # The digest of one with a codec names the version of its library.
+    assert {name for name in preset_names() if not pydegrade.Space.load(name).libraries} == set(stored)

@@ -28,6 +28,7 @@ from .space_text import MAX_SLOTS, NAME, Document, Item, Source
 
 PRESETS = Path(__file__).parent.parent / "spaces"
 MAX_COMPONENTS = 256
+MAX_LINE = 100
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +39,7 @@ class Space:
         name: e.g. "realesrgan-x4".
         scale: the SR factor.
         source: paper, section, options file.
+        family, summary: for lists: what it belongs to and what it is, in one line each; "" where nobody says.
         target: "hr", or the sharpen slot whose result a loss compares with.
         hr_px: side of the HR crop the space was published with.
         slots: in declared order; for a mixture the union of its components' slots, without distributions.
@@ -61,6 +63,8 @@ class Space:
     components: tuple[Space, ...] = ()
     weights: tuple[float, ...] = ()
     gates: tuple[Gate, ...] = ()
+    family: str = field(default="", compare=False)
+    summary: str = field(default="", compare=False)
     text: str = field(default="", compare=False, repr=False)
     digest: str = field(default="", compare=False)
 
@@ -380,9 +384,15 @@ def _space(document: Document, library: _Library) -> Space:
         raise space_reader.head_error(document, "hr_px", message)
     target = space_reader.head_value(document, "target", str, "hr")
     source = space_reader.head_value(document, "source", str, "")
+    lines = {key: space_reader.head_value(document, key, str, "") for key in ("family", "summary")}
+    for key, line in lines.items():
+        if len(line) > MAX_LINE or not line.isprintable():
+            message = f"{key} must be one line of at most {MAX_LINE} letters, got {shown(line)}"
+            raise space_reader.head_error(document, key, message)
 
+    head = Space(name, scale, source, target, hr_px, (), **lines)
     if document.mixture:
-        return _mixture(document, library, Space(name, scale, source, target, hr_px, ()))
+        return _mixture(document, library, head)
     slots, gates = space_reader.slots_and_gates(document, library.pool)
     document = pools.by_content(document, {slot.name: slot.pool.name for slot in slots if slot.pool is not None})
     order = space_reader.order_of(document, slots)
@@ -395,7 +405,7 @@ def _space(document: Document, library: _Library) -> Space:
         if held:
             raise space_reader.head_error(document, "target", f"the target {target!r} must run always, not by a gate")
     text = document.to_toml() if document.derived else document.source.text
-    return _with_digest(Space(name, scale, source, target, hr_px, slots, order, vectors, gates=gates, text=text))
+    return _with_digest(replace(head, slots=slots, order=order, vectors=vectors, gates=gates, text=text))
 
 
 def _mixture(document: Document, library: _Library, head: Space) -> Space:

@@ -27,7 +27,7 @@ MAX_SLOTS = 100
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
-_HEAD_KEYS = ("name", "base", "without", "scale", "source", "target", "hr_px")
+_HEAD_KEYS = ("name", "base", "without", "scale", "family", "summary", "source", "target", "hr_px")
 _TABLES = ("space", "slot", "gate", "order", "vector", "mixture")
 
 

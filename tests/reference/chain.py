@@ -25,8 +25,7 @@ def run_slot(op, p, image, hr_size, scale, key):
         hr_size: (height, width) of the HR image.
         key: the image's four Philox words, the last combined with the slot.
     """
-    slots = {"blur": _blur, "resize": _resize, "noise": _noise, "jpeg": _jpeg, "sharpen": _sharpen, "rain": _rain}
-    return slots[op](p, image, hr_size, scale, key)
+    return OPS[op](p, image, hr_size, scale, key)
 
 
 def round_8bit(image):
@@ -63,6 +62,11 @@ def _noise(p, image, hr_size, scale, key):
     if p["kind"] == "gaussian":
         z = [noise_reference.normals(key, "gaussian", 0 if gray else channel, height, width) for channel in range(3)]
         return np.clip(image + np.stack(z) * p["sigma_8bit"] / 255, 0, 1)
+    if p["kind"] in ("speckle", "shot_read"):
+        z = [noise_reference.normals(key, p["kind"], 0 if gray else channel, height, width) for channel in range(3)]
+        sigma = p["sigma_8bit"] / 255
+        spread = sigma * image if p["kind"] == "speckle" else np.sqrt(p["shot_gain"] * np.maximum(image, 0) + sigma**2)
+        return np.clip(image + spread * np.stack(z), 0, 1)
     if p["kind"] == "correlated":
         c = np.array(
             [
@@ -124,3 +128,7 @@ def _sharpen(p, image, hr_size, scale, key):
     return np.stack(
         [blur_reference.sharpen(plane, p["weight"], p["radius_px"], p["threshold_8bit"]) for plane in image]
     )
+
+
+OPS = {"blur": _blur, "resize": _resize, "noise": _noise, "jpeg": _jpeg, "sharpen": _sharpen, "rain": _rain}
+"""Those of the compiled module; the others have their references in test_plain_ops.py."""
