@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib
+import io
+import itertools
 import json
 import signal
 import subprocess
@@ -18,7 +20,8 @@ from PIL import Image
 
 import pydegrade
 from pydegrade.commands import cli
-from pydegrade.errors import OpError
+from pydegrade.commands.actions import new_space
+from pydegrade.errors import OpError, SpaceError
 from pydegrade.files import atomic
 from pydegrade.files.pixels import to_float, to_uint8
 from pydegrade.files.read import read_image
@@ -725,7 +728,7 @@ def test_check_shows_what_a_space_does(degrade, tmp_path):
     assert text.startswith("realesrgan-x4  digest c2d470a8  x4  target usm  crops of 400 px")
     assert "blur1 (blur)       100.0 %" in text
     assert "dry run: 2 of 400 x 400 px degraded, 200 tasks planned" in text
-    assert max(map(len, text.splitlines()[2:])) < 160
+    assert max(map(len, text.splitlines())) <= 80
     mine = tmp_path / "mine.toml"
     mine.write_text(
         '[space]\nname = "m"\nscale = 4\nsource = "t"\nhr_px = 32\n'
@@ -743,6 +746,80 @@ def test_check_shows_what_a_space_does(degrade, tmp_path):
     assert "slot b never acts" not in done.err
     assert "b.beta is drawn but never has an effect in 50 tasks" in done.err
     assert "50 tasks of seed 0 at step 9" in done.out
+
+
+# ---- space new
+
+
+def answering(monkeypatch, *answers):
+    """A terminal at which somebody gives these answers; None is Ctrl-C."""
+    left = list(answers)
+
+    def readline(*_):
+        answer = left.pop(0)
+        if answer is None:
+            raise KeyboardInterrupt
+        return answer + "\n"
+
+    terminal = io.StringIO()
+    terminal.isatty, terminal.readline = lambda: True, readline
+    monkeypatch.setattr(sys, "stdin", terminal)
+
+
+def test_a_new_space_is_valid_commented_and_previewed(degrade, tmp_path, monkeypatch):
+    monkeypatch.setattr(new_space, "PREVIEW_TASKS", 1)
+    answering(monkeypatch, "2", "7", "2", "", "weak", "none")
+    done = degrade("space", "new", tmp_path / "mine.toml")
+    assert done.code == 0, done.err
+    space = pydegrade.Space.load(tmp_path / "mine.toml")
+    assert (space.name, space.scale) == ("mine", 2)
+    assert [slot.name for slot in space.slots] == ["blur1", "resize1", "noise1", "blur2", "down", "noise2"]
+    assert "not in the range 1<=x<=2" in done.err, "a wrong answer is asked for again"
+    text = (tmp_path / "mine.toml").read_text()
+    assert text.count("\n#") == 7
+    assert "noise weak" in text
+    assert read_image(tmp_path / "mine.png").shape[1] > 400
+
+    before = tree(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert "exists already" in one_line(degrade("space", "new", tmp_path / "mine.toml", "--defaults"))
+    (tmp_path / "other.png").write_bytes(b"mine")
+    assert "other.png exists already" in one_line(degrade("space", "new", tmp_path / "other.toml", "--defaults"))
+    assert "nobody is here" in one_line(degrade("space", "new", tmp_path / "new.toml", "--blur", "weak"))
+    (tmp_path / "other.png").unlink()
+    assert tree(tmp_path) == before
+
+
+def test_ctrl_c_leaves_no_space(degrade, tmp_path, monkeypatch):
+    answering(monkeypatch, "2", None)
+    assert degrade("space", "new", tmp_path / "mine.toml").code == 130
+    assert tree(tmp_path) == {}
+
+    # While the second of the two files is written.
+    def interrupted(path, content):
+        Path(path).write_bytes(content)
+        if Path(path).suffix == ".png":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(new_space, "preview_of", lambda space: b"sheet")
+    monkeypatch.setattr("pydegrade.shell.outputs.write_file", interrupted)
+    assert degrade("space", "new", tmp_path / "mine.toml", "--defaults").code == 130
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("stages", [1, 2])
+def test_every_answer_gives_a_space_that_runs(scale, stages):
+    for blur, noise, jpeg in itertools.product(("none", "severe"), repeat=3):
+        answers = new_space.NewSpace("mine", scale, stages, blur, noise, jpeg)
+        if (scale, stages, blur, noise, jpeg) == (1, 1, "none", "none", "none"):
+            with pytest.raises(SpaceError, match="must do something"):
+                new_space.written(answers)
+            continue
+        space, _ = new_space.written(answers)
+        side = 8 * scale
+        (lr,) = pydegrade.degrade_list([torch.rand(3, side, side)], pydegrade.sample(space, 0, [0]))
+        assert lr.shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize(

@@ -458,6 +458,8 @@ FORBIDDEN = [
       for name in ("{tmp}/script.py", "{tmp}/cfg.toml", "{tmp}/new.txt", "{tmp}/file/new.toml", "{tmp}/taken/new.toml")),
     "degrade sample --card {tmp}/cfg.toml --hr {photos} --out {tmp}/new",
     "degrade verify {tmp}/cfg.toml {photos}",
+    *(f"degrade space new {name} --defaults" for name in ("{tmp}/cfg.toml", "{tmp}/script.py", "{tmp}/file/new.toml",
+                                                          "{tmp}/notes.toml")),
     *(f"degrade gallery {{photos}} -o {name}" for name in ("{tmp}/script.py", "{tmp}/page.html", "{tmp}/file/g.html")),
     *(f"pytrain init --method psnr -o {name}" for name in ("{tmp}/script.py", "{tmp}/cfg.toml", "{tmp}/new.txt")),
     "pytrain init --method psnr --force -o {tmp}/script.py",

@@ -21,6 +21,7 @@ COMMANDS = {
     "card": "pydegrade.commands.card:command",
     "verify": "pydegrade.commands.verify:command",
     "spaces": "pydegrade.commands.spaces:command",
+    "space": "pydegrade.commands.space:command",
     "check": "pydegrade.commands.check:command",
     "import": "pydegrade.commands.import_options:command",
     "resize": "pydegrade.commands.resize:command",

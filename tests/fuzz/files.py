@@ -665,6 +665,8 @@ def _options(case: Case) -> None:
             "--scale", "--seed", "--tile", "--reference")),
         *((["degrade", "gallery", str(artefacts() / "run"), "-o", "out/g.html"], option, []) for option in ("--first",
             "--side")),
+        *((["degrade", "space", "new", "out/s.toml", "--no-preview", "--defaults"], option, []) for option in ("--scale",
+            "--stages", "--noise", "--name")),
         (["pytrain", "init", "--method", "psnr"], "--scale", []), (["pytrain", "init"], "--method", []),
     ]  # fmt: skip
     words, option, more = case.random.choice(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from ...tasks.task import TaskBatch
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 24
+_WIDTH = 80
+"""Characters of a line."""
+_INDENT = 21
+"""Characters before what is said of a column."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,13 @@ def looked_at(tasks: TaskBatch) -> Report:
                 unused.append(name)
                 continue
             text = _labels(tasks.take(rows), name) if column.choices else _numbers(tasks.column(name)[rows])
-            lines.append(f"    {column.name:<16} {text}")
+            lines.append(f"    {column.name:<{_INDENT - 5}} {text}")
     orders = Counter(tasks.orders())
     if len(orders) > 1:
         lines.append(f"running orders: {len(orders)} different; the most frequent")
         for order, count in orders.most_common(3):
-            lines.append(f"  {100 * count / len(tasks):5.1f} %  {' '.join(order)}")
+            share = f"  {100 * count / len(tasks):5.1f} %  "
+            lines += textwrap.wrap(" ".join(order), _WIDTH, initial_indent=share, subsequent_indent=" " * len(share))
     return Report(tuple(lines), tuple(idle), tuple(unused))
 
 
@@ -92,8 +98,12 @@ def _share(name: str, count: int, total: int) -> str:
 def _labels(tasks: TaskBatch, name: str) -> str:
     counts = Counter(tasks.labels(name))
     total = max(sum(counts.values()), 1)
-    shown = [f"{label} {100 * count / total:.0f} %" for label, count in counts.most_common(8)]
-    return ", ".join(shown) + (f", {len(counts) - 8} more" if len(counts) > 8 else "")
+    shown = [f"{label} {100 * count / total:.0f} %" for label, count in counts.most_common()]
+    for left_out in range(len(shown)):
+        text = ", ".join(shown[: len(shown) - left_out]) + (f", {left_out} more" if left_out else "")
+        if len(text) <= _WIDTH - _INDENT:
+            break
+    return text
 
 
 def _numbers(values: NDArray[np.float32]) -> str:
