@@ -15,7 +15,9 @@ import pydegrade
 from pydegrade.commands import cli
 from pydegrade.commands.import_options import DIALECTS as DIALECTS_OF_THE_COMMAND
 from pydegrade.compat import DIALECTS, basicsr, diffbir, hypir, imported, kair, neosr, osediff, pasd, redux
+from pydegrade.compat.chain import shrunk, toml_of
 from pydegrade.compat.files import read_options
+from pydegrade.compat.options import OptionReader, read_chain
 from pydegrade.errors import OptionsError, PydegradeError
 from pydegrade.tasks.space import preset_names
 
@@ -136,6 +138,55 @@ def test_redux():
     assert "resize_mode_list" in dict(made.report.approximated)
     hr = torch.rand(8, 3, 96, 96)
     assert pydegrade.degrade(hr, tasks.take(slice(0, 8))).shape == (8, 3, 24, 24)
+
+
+LIGHT: dict[str, Any] = {
+    **STAGES, "resize_range": [0.3, 1.5], "noise_range": [1, 15], "poisson_scale_range": [0.05, 2.0], "jpeg_range": [60, 95],
+    "second_blur_prob": 0.5, "resize_range2": [0.6, 1.2], "noise_range2": [1, 12], "poisson_scale_range2": [0.05, 1.0],
+    "jpeg_range2": [60, 100],
+}  # fmt: skip
+STABLESR = {
+    "sf": 4, "degradation": LIGHT,
+    "data": {"params": {"train": {"params": {
+        **KERNELS, "blur_sigma": [0.2, 1.5], "betag_range": [0.5, 2.0], "betap_range": [1, 1.5],
+        "blur_sigma2": [0.2, 1.0], "betag_range2": [0.5, 2.0], "betap_range2": [1, 1.5], "crop_size": 512,
+    }}}},
+}  # fmt: skip
+_FOUR = {"resize_mode_list": ["bilinear", "bicubic", "nearest-exact", "lanczos"], "resize_mode_prob": [0.25] * 4}
+REDUX_OTF: dict[str, Any] = {
+    **REDUX, "lq_usm": False, "blur_prob": 0.0, "jpeg_prob2": 1.0, "datasets": {"train": {"lq_size": 64}},
+    **{f"{key}{stage}": value for stage in ("", "2", "3") for key, value in _FOUR.items()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preset", "dialect", "options", "back"),
+    [
+        ("hypir", "hypir", {"data_config": {"train": {
+            "dataset": {"params": {**KERNELS, "out_size": 512}},
+            "batch_transform": {"params": {**BATCH, "use_sharpener": True, "stage2_scale": 4}},
+        }}}, '"torch_bicubic"'),
+        ("diffbir-v2", "diffbir", {
+            "dataset": {"train": {"params": {**KERNELS, "out_size": 512}}},
+            "batch_transform": {"params": {**BATCH, "use_sharpener": True, "stage2_scale": 4}},
+        }, '"torch_bicubic"'),
+        ("osediff", "osediff", OSEDIFF, '{ choice = ["torch_area", "torch_bilinear", "torch_bicubic"] }'),
+        ("realesrgan-light-x4", "pasd", {"scale": 4, **LIGHT, "kernel_info": KERNELS}, None),
+        ("stablesr-x4", "stablesr", STABLESR, None),
+        ("redux-otf", "redux", REDUX_OTF, None),
+    ],
+)  # fmt: skip
+def test_options_of_other_projects_are_their_presets(preset, dialect, options, back):
+    expected = pydegrade.Space.load(preset)
+    reader = OptionReader(options, DIALECTS[dialect], dialect)
+    chain = read_chain(reader, preset)
+    assert chain.hr_px == expected.hr_px
+    if back is None:
+        same_tasks(pydegrade.Space.loads(toml_of(chain)), expected)
+        return
+    made = toml_of(shrunk(chain, 4, "torch_bicubic"))
+    over = f'[space]\nname = "{preset}"\nbase = "made"\n[[slot]]\nname = "back"\nmode = {back}\n'
+    same_tasks(pydegrade.Space.loads(over, {"made": made}), expected)
 
 
 NEOSR: dict[str, Any] = {

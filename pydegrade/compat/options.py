@@ -455,13 +455,12 @@ def _blur(reader: OptionReader, stage: str, prob: str | None, sizes: str) -> Blu
 
 
 _REDUX_MODES = {
-    "bilinear": "matlab_bilinear",
-    "bicubic": "matlab_bicubic",
-    "lanczos": "matlab_lanczos3",
-    "nearest-exact": "matlab_nearest",
+    "bilinear": "torch_bilinear_aa",
+    "bicubic": "torch_bicubic_aa",
+    "lanczos": "lanczos3",
+    "nearest-exact": "torch_nearest_exact",
     "area": "torch_area",
 }
-"""Nearly the same: torch's antialiased modes weigh borders anew, MATLAB's mirror the image there."""
 
 
 def _modes(reader: OptionReader, stage: str) -> tuple[tuple[str, float], ...]:
@@ -478,10 +477,8 @@ def _modes(reader: OptionReader, stage: str) -> tuple[tuple[str, float], ...]:
         if weights in reader.values
         else [1.0] * len(names)
     )
-    if set(names) != {"area"}:
-        reader.approximated[key] = (
-            "MATLAB's antialiased resizes for torch's, which differ at borders; sizes rounded down or up"
-        )
+    if "lanczos" in names:
+        reader.approximated[key] = "Lanczos of three lobes, normalised at borders; the other modes are torch's own"
     modes: dict[str, float] = {}
     for one, weight in zip(names, given):
         modes[_REDUX_MODES[one]] = modes.get(_REDUX_MODES[one], 0.0) + weight
