@@ -317,9 +317,10 @@ PUBLISHED = {
         "haze1.airlight": uniform_row(0.6, 0.9, 4 / 7),
         "rain1.length_px": uniform_row(9, 60, 4 / 7),
     },
-    "game-texture": {"bits.levels": (8, 256, 84.4, 1.0), "jpeg1.quality": uniform_row(60, 95, 0.3)},
+    "game-texture": {"bits.levels": (8, 256, 62.8, 1.0), "jpeg1.quality": uniform_row(60, 95, 0.3)},
     "digital-art": {
         "halftone.inks": {"off": 0.8, "gray": 0.05, "rgb": 0.05, "cmyk": 0.1},
+        "halftone.cell_px": uniform_row(2, 4, 0.2),
         "webp1.quality": uniform_row(20, 95, 0.45),
         "webp1.method": (0, 6, 3, 0.45),
         "jpeg1.quality": uniform_row(30, 95, 0.4),
