@@ -43,10 +43,11 @@ def text() -> str:
     lines = [
         "# Every preset on one photograph",
         "",
-        f"Written by `python -m benchmarks.presets_page`. The first four or eight samples of seed {SEED}, of scikit-image's cat",
-        "Chelsea (Stefan van der Walt, CC0), for faces of its astronaut (NASA, public domain) enlarged by 1.75: 448 x 224 px,",
-        "shown at half their size; LR of scale 4 has 112 x 56 px and is shown twice as large. `degrade preview --space NAME`",
-        "makes a sheet of your own images, stage by stage; docs/spaces.md says where presets differ from the released code.",
+        f"Written by `python -m benchmarks.presets_page`. The first four or eight samples of seed {SEED}, of scikit-image's",
+        "cat Chelsea (Stefan van der Walt, CC0), for faces of its astronaut (NASA, public domain) enlarged by 1.75:",
+        "448 x 224 px, shown at half their size; LR of scale 4 has 112 x 56 px and is shown twice as large. `degrade preview",
+        "--space NAME` makes a sheet of your own images, stage by stage; docs/spaces.md says where presets differ from the",
+        "released code.",
     ]
     for family, spaces in families().items():
         lines += [

@@ -142,8 +142,8 @@ def test_redux():
 
 LIGHT: dict[str, Any] = {
     **STAGES, "resize_range": [0.3, 1.5], "noise_range": [1, 15], "poisson_scale_range": [0.05, 2.0],
-    "jpeg_range": [60, 95], "second_blur_prob": 0.5, "resize_range2": [0.6, 1.2], "noise_range2": [1, 12], "poisson_scale_range2": [0.05, 1.0],
-    "jpeg_range2": [60, 100],
+    "jpeg_range": [60, 95], "second_blur_prob": 0.5, "resize_range2": [0.6, 1.2], "noise_range2": [1, 12],
+    "poisson_scale_range2": [0.05, 1.0], "jpeg_range2": [60, 100],
 }  # fmt: skip
 STABLESR = {
     "sf": 4, "degradation": LIGHT,
