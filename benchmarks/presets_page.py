@@ -7,6 +7,7 @@ that the text is that of the presets.
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,13 @@ HR_PX = 448, 224
 CELL_PX = 224, 112
 SEED = 32
 """Its first samples show each of the three levels of dasr-mixed, colour jitter and halftone."""
+
+INTRODUCTION = f"""
+Written by `python -m benchmarks.presets_page`. The first four or eight samples of seed {SEED}, of scikit-image's cat Chelsea
+(Stefan van der Walt, CC0), for faces of its astronaut (NASA, public domain) enlarged by 1.75: {HR_PX[0]} x {HR_PX[1]} px,
+shown at half their size; LR of scale 4 is shown twice as large as it is. `degrade preview --space NAME` makes a sheet of
+your own images, stage by stage; docs/spaces.md says where presets differ from the released code.
+""".strip()
 
 
 def families() -> dict[str, list[pydegrade.Space]]:
@@ -43,11 +51,7 @@ def text() -> str:
     lines = [
         "# Every preset on one photograph",
         "",
-        f"Written by `python -m benchmarks.presets_page`. The first four or eight samples of seed {SEED}, of scikit-image's",
-        "cat Chelsea (Stefan van der Walt, CC0), for faces of its astronaut (NASA, public domain) enlarged by 1.75:",
-        "448 x 224 px, shown at half their size; LR of scale 4 has 112 x 56 px and is shown twice as large. `degrade preview",
-        "--space NAME` makes a sheet of your own images, stage by stage; docs/spaces.md says where presets differ from the",
-        "released code.",
+        textwrap.fill(INTRODUCTION, 124, break_long_words=False, break_on_hyphens=False),
     ]
     for family, spaces in families().items():
         lines += [
