@@ -29,8 +29,9 @@ SEED = 32
 INTRODUCTION = f"""
 Written by `python -m benchmarks.presets_page`. The first four or eight samples of seed {SEED}, of scikit-image's cat
 Chelsea (Stefan van der Walt, CC0), for faces of its astronaut (NASA, public domain) enlarged by 1.75:
-{HR_PX[0]} x {HR_PX[1]} px, shown at half their size; LR of scale 4 is shown twice as large as it is. `degrade preview --space NAME` makes a
-sheet of your own images, stage by stage; docs/spaces.md says where presets differ from the released code.
+{HR_PX[0]} x {HR_PX[1]} px, shown at half their size; LR of scale 4 is shown twice as large as it is.
+`degrade preview --space NAME` makes a sheet of your own images, stage by stage; docs/spaces.md says where presets differ
+from the released code.
 """.strip()
 
 
