@@ -19,7 +19,8 @@ from pydegrade.errors import PydegradeError, SpaceError, TaskError
 
 HEAD = '[space]\nname = "t"\nscale = 4\nsource = "test"\n'
 BLUR = '[[slot]]\nname = "blur1"\nop = "blur"\nshape = "iso"\nsize_px = 7\n'
-TWO = BLUR + BLUR.replace("blur1", "blur2")
+WIDE = BLUR + "sigma_x_px = 1.0\n"
+TWO = WIDE + WIDE.replace("blur1", "blur2")
 MIXTURE = '[mixture]\nspaces = ["dasr-weak", "dasr-severe"]\n'
 HUNDREDS = "9" * 400
 THOUSANDS = "9" * 5000
@@ -42,7 +43,7 @@ TOMLS = {
     "slots are numbers": ("slot = [1, 2]\n" + HEAD, "space:1: slot must be a list of tables"),
     "gate is a number": ("gate = 5\n" + HEAD, "space:1: gate must be a list of tables, [[gate]], got 5"),
     "order is a number": ("order = 5\n" + HEAD + TWO, "space:1: [order] must be a table, got 5"),
-    "order is empty": (HEAD + TWO + "[order]\n", "space:15: [order] is empty"),
+    "order is empty": (HEAD + TWO + "[order]\n", "space:17: [order] is empty"),
     "vector is a number": ("vector = 5\n" + HEAD + BLUR, "space:1: [vector] must be a table, got 5"),
     "a scheme is a number": (HEAD + BLUR + "[vector]\nx = 5\n", "space:11: [vector]: x must be a table of ranges, got 5"),
     "mixture is a number": ("mixture = 5\n" + HEAD, "space:1: [mixture] must be a table, got 5"),
@@ -57,21 +58,21 @@ TOMLS = {
     "a choice of lists": (HEAD + column("{ choice = [[1], {}] }"), "sigma_x_px: expected a finite number, got [1]"),
     "before is a number": (
         HEAD + TWO + '[order]\nshuffle = [["blur1"], ["blur2"]]\nbefore = 5\n',
-        "space:17: [order]: before must be a list of pairs of slots, got 5",
+        "space:19: [order]: before must be a list of pairs of slots, got 5",
     ),
     "before holds numbers": (
         HEAD + TWO + '[order]\nshuffle = [["blur1"], ["blur2"]]\nbefore = [5]\n',
-        "space:17: [order]: before must list pairs of shuffled slots, got 5",
+        "space:19: [order]: before must list pairs of shuffled slots, got 5",
     ),
     "before holds lists": (
         HEAD + TWO + '[order]\nshuffle = [["blur1"], ["blur2"]]\nbefore = [[["blur1"], ["blur2"]]]\n',
-        "space:17: [order]: before must list pairs of shuffled slots",
+        "space:19: [order]: before must list pairs of shuffled slots",
     ),
-    "choice of numbers": (HEAD + TWO + "[order]\nchoice = [[5]]\n", "space:16: [order]: unknown slot 5"),
-    "choice of lists": (HEAD + TWO + "[order]\nchoice = [[[5]]]\n", "space:16: [order]: unknown slot [5]"),
+    "choice of numbers": (HEAD + TWO + "[order]\nchoice = [[5]]\n", "space:18: [order]: unknown slot 5"),
+    "choice of lists": (HEAD + TWO + "[order]\nchoice = [[[5]]]\n", "space:18: [order]: unknown slot [5]"),
     "weights of the order": (
         HEAD + TWO + '[order]\nchoice = [["blur1"]]\nweights = { a = 1 }\n',
-        "space:17: [order]: weights must be a list of numbers",
+        "space:19: [order]: weights must be a list of numbers",
     ),
     "by a number": (HEAD + column("{ by = 5, cases = { 7 = 1.0 } }"), "by must name an earlier column, got 5"),
     "by a list": (HEAD + column("{ by = ['size_px'], default = 1.0 }"), "by must name an earlier column, got ['size_px']"),
@@ -115,8 +116,8 @@ TOMLS = {
         "schedule: at must be a whole number in [0, 2^63)",
     ),
     "400 digits in a vector": (
-        HEAD + BLUR + f'[vector.x]\n"blur1.size_px" = [0, {HUNDREDS}]\n',
-        "space:11: [vector]: x: blur1.size_px: expected [low, high]",
+        HEAD + WIDE + f'[vector.x]\n"blur1.size_px" = [0, {HUNDREDS}]\n',
+        "space:12: [vector]: x: blur1.size_px: expected [low, high]",
     ),
     "5000 digits": (HEAD + column(THOUSANDS), "space: not a space: a number with too many digits"),
     "5000 hexadecimal digits": (HEAD + column(HEX), "expected a finite number, got a number of 20000 bits"),
@@ -273,8 +274,8 @@ def test_places_that_are_no_files(tmp_path):
         with Bounds(), pytest.raises(SpaceError) as caught:
             Space.load(path)
         assert message in one_line(caught)
-    (tmp_path / "bom.toml").write_text("\ufeff" + HEAD + BLUR, encoding="utf-8")
-    assert Space.load(tmp_path / "bom.toml") == Space.loads(HEAD + BLUR)
+    (tmp_path / "bom.toml").write_text("\ufeff" + HEAD + WIDE, encoding="utf-8")
+    assert Space.load(tmp_path / "bom.toml") == Space.loads(HEAD + WIDE)
 
 
 def test_spaces_that_name_each_other(tmp_path):
@@ -296,7 +297,7 @@ def test_spaces_that_name_each_other(tmp_path):
     zero = write("in/zero.toml", HEAD + '[mixture]\nspaces = ["/dev/zero"]\n')
     for number in range(20):
         write(f"chain{number}.toml", HEAD + f'base = "chain{number + 1}.toml"\n')
-    write("wide0.toml", HEAD + BLUR)
+    write("wide0.toml", HEAD + WIDE)
     for number in range(1, 12):
         names = ", ".join([f'"wide{number - 1}.toml"'] * 4)
         write(f"wide{number}.toml", HEAD + f"[mixture]\nspaces = [{names}]\n")
@@ -429,7 +430,7 @@ NPZS = {
         ),
         "x:6: a space contains itself",
     ),
-    "another space": (lambda: with_space(HEAD + BLUR), "expected digest"),
+    "another space": (lambda: with_space(HEAD + WIDE), "expected digest"),
     "no space": (lambda: with_space(""), "the table [space] is missing"),
     "component_toml is a number": (
         lambda: npz(**{**good(), "component_toml": np.array(5)}), "component_names and component_toml must be lists"

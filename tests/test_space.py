@@ -15,6 +15,7 @@ from pydegrade.tasks.space import preset_names
 
 HEAD = '[space]\nname = "t"\nscale = 4\nsource = "test"\n'
 BLUR = '[[slot]]\nname = "blur1"\nop = "blur"\nshape = "iso"\nsize_px = 7\n'
+WIDE = BLUR + "sigma_x_px = 1.0\n"
 JPEG = '[[slot]]\nname = "jpeg1"\nop = "jpeg"\nmode = "libjpeg"\n'
 
 
@@ -44,9 +45,12 @@ def test_distributions():
     x = draw("sigma_x_px = { mixture = [1.0, { uniform = [2.0, 3.0] }], weights = [0.25, 0.75] }")
     assert abs((x == 1).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 20000)
     assert kstest(x[x != 1], uniform(2, 1).cdf).pvalue > 1e-3
-    x = draw("", name="blur1.size_px")
+    x = draw("sigma_x_px = 1.0", name="blur1.size_px")
     assert (x == 7).all()
-    text = HEAD + '[[slot]]\nname = "b"\nop = "blur"\nshape = "iso"\nsize_px = { integers = [7, 21], step = 2 }\n'
+    text = (
+        HEAD
+        + '[[slot]]\nname = "b"\nop = "blur"\nshape = "iso"\nsigma_x_px = 1\nsize_px = { integers = [7, 21], step = 2 }\n'
+    )
     x = pydegrade.sample(pydegrade.Space.loads(text), 0, range(8000)).column("b.size_px")
     values, counts = np.unique(x, return_counts=True)
     assert values.tolist() == list(range(7, 22, 2))
@@ -137,7 +141,7 @@ def test_presets_name_source_and_digest():
         assert again == space
         assert again.digest == space.digest
     # Blank lines and comments do not count, values do.
-    text = HEAD + BLUR
+    text = HEAD + WIDE
     assert pydegrade.Space.loads("# note\n\n" + text) == pydegrade.Space.loads(text)
     assert pydegrade.Space.loads(text.replace("size_px = 7", "size_px = 9")) != pydegrade.Space.loads(text)
 
@@ -179,14 +183,14 @@ def test_presets_name_source_and_digest():
         (BLUR.replace('"iso"', '["iso", "aniso"]'), '; one of several is { choice = ["iso", "aniso"] }'),
         (BLUR + "sigma_x_px = [0.2, 3]\n", "; a range is { uniform = [0.2, 3] }"),
         (BLUR.replace("= 7", "= [7, 21]"), "; a range is { integers = [7, 21], step = 2 }"),
-        (BLUR + '[[slot]]\nname = "j"\nop = "jpeg"\nquality = 3\nsubsampling = 444\n', '444; did you mean "444"?'),
+        (WIDE + '[[slot]]\nname = "j"\nop = "jpeg"\nquality = 3\nsubsampling = 444\n', '444; did you mean "444"?'),
         (BLUR.replace('op = "blur"', 'op = "blurr"'), "space:7: slot blur1: unknown op 'blurr'; did you mean 'blur'?"),
-        (BLUR + BLUR, "slot blur1: the name is used twice"),
+        (WIDE + BLUR, "slot blur1: the name is used twice"),
         (JPEG + "quality = 0\n", "quality: values must lie in [1, 100], got [0, 0]"),
         (JPEG + "quality = 101\n", "quality: values must lie in [1, 100], got [101, 101]"),
-        (BLUR + '[order]\nchoice = [["blur1"], ["blur2"]]\n', "[order]: unknown slot 'blur2'; did you mean 'blur1'?"),
+        (WIDE + '[order]\nchoice = [["blur1"], ["blur2"]]\n', "[order]: unknown slot 'blur2'; did you mean 'blur1'?"),
         (BLUR + "[ordr]\nx = 1\n", "the file: unknown key 'ordr'; did you mean 'order'?"),
-        (BLUR + '[vector.dasr33]\n"blur1.sigma" = [0, 1]\n', "unknown column 'blur1.sigma'"),
+        (WIDE + '[vector.dasr33]\n"blur1.sigma" = [0, 1]\n', "unknown column 'blur1.sigma'"),
         ("x = [", "not valid TOML"),
     ],
 )
@@ -215,7 +219,7 @@ def test_other_messages(tmp_path):
     ):
         pydegrade.Space.load("realesrgan")
     with pytest.raises(SpaceError, match="target must be 'hr' or the first slot, a sharpen, got 'blur1'"):
-        pydegrade.Space.loads(HEAD + 'target = "blur1"\n' + BLUR)
+        pydegrade.Space.loads(HEAD + 'target = "blur1"\n' + WIDE)
 
 
 def test_digests_of_presets_are_the_stored_ones():

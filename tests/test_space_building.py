@@ -19,6 +19,7 @@ from .conftest import ROOT
 
 HEAD = '[space]\nname = "t"\nscale = 4\nsource = "test"\n'
 BLUR = '[[slot]]\nname = "blur1"\nop = "blur"\nshape = "iso"\nsize_px = 7\n'
+WIDE = BLUR + "sigma_x_px = 1.0\n"
 NOISE = '[[slot]]\nname = "noise1"\nop = "noise"\nkind = "gaussian"\nsigma_8bit = { uniform = [1.0, 9.0] }\n'
 DOWN = '[[slot]]\nname = "down"\nop = "resize"\nmode = "matlab_bicubic"\nrule = "final"\n'
 JPEG = '[[slot]]\nname = "jpeg1"\nop = "jpeg"\nquality = { uniform = [30.0, 60.0], round = true }\n'
@@ -101,7 +102,7 @@ def test_bases_of_bases_and_files_beside_it(tmp_path):
         '[space]\nname = "m"\nscale = 4\nsource = "test"\n[mixture]\nspaces = ["a.toml", "b.toml"]\n'
     )
     for name in "ab":
-        (tmp_path / "sub" / f"{name}.toml").write_text(HEAD.replace('"t"', f'"{name}"') + BLUR + DOWN)
+        (tmp_path / "sub" / f"{name}.toml").write_text(HEAD.replace('"t"', f'"{name}"') + WIDE + DOWN)
     (tmp_path / "more.toml").write_text(
         '[space]\nname = "more"\nbase = "sub/mixed.toml"\n[mixture]\nweights = [0.9, 0.1]\n'
     )
@@ -251,11 +252,11 @@ def test_a_mixture_of_mixtures(tmp_path):
     tasks.save(tmp_path / "tasks.npz")
     assert TaskBatch.load(tmp_path / "tasks.npz").addresses == tasks.addresses
     with pytest.raises(SpaceError, match="two different components have the name 't'"):
-        Space.loads(HEAD + '[mixture]\nspaces = ["a", "b"]\n', {"a": HEAD + BLUR, "b": HEAD + DOWN})
+        Space.loads(HEAD + '[mixture]\nspaces = ["a", "b"]\n', {"a": HEAD + WIDE, "b": HEAD + DOWN})
 
 
 def test_the_text_of_a_mixture_of_own_spaces_comes_back_with_its_components(tmp_path):
-    given = {"a": HEAD.replace('"t"', '"a"') + DOWN, "b": HEAD.replace('"t"', '"b"') + BLUR + DOWN}
+    given = {"a": HEAD.replace('"t"', '"a"') + DOWN, "b": HEAD.replace('"t"', '"b"') + WIDE + DOWN}
     for name, text in given.items():
         (tmp_path / f"{name}-file.toml").write_text(text)
     (tmp_path / "mixed.toml").write_text(HEAD + '[mixture]\nspaces = ["a-file.toml", "b-file.toml"]\n')
@@ -328,10 +329,37 @@ def test_every_op_with_any_column_acts_or_is_refused(op):
         assert acts or f"it would never act, because {op.switch} is not given" in refusals[0], column.name
 
 
+@pytest.mark.parametrize(
+    "op", [op for op in pydegrade.ops.OPS + pydegrade.ops.PLAIN_OPS if op.files is None], ids=lambda op: op.name
+)
+def test_every_op_that_its_switch_turns_on_acts_or_is_refused(op):
+    """A kind of noise without an amount, a blur without a size or a width, a slot without a column."""
+
+    levels = torch.randint(0, 256, (1, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+
+    def refusal(slot: str) -> str:
+        text = HEAD.replace("4", "1") + f'[[slot]]\nname = "a"\nop = "{op.name}"\n{slot}' + DOWN
+        try:
+            out = pydegrade.degrade(levels / 255, pydegrade.sample(Space.loads(text), 0, [0]))
+        except SpaceError as error:
+            return str(error)
+        return "" if (out * 255).round().ne(levels).any() else "all pixels stayed as they were"
+
+    assert "slot a: it would never act" in refusal("")
+    if not op.switch:
+        return
+    switch = op.column(op.switch)
+    for value in [f'"{name}"' for name in switch.choices if name != switch.neutral] or ["3"]:
+        said = refusal(f"{op.switch} = {value}\n")
+        assert said == "" or "it would never act, because" in said, value
+        assert f"because {op.switch} " not in said
+
+
 def test_off_can_be_said():
     for text in (
         'op = "jpeg"\nmode = "off"\nquality = 50\n',
         'op = "noise"\nkind = "off"\n',
+        'op = "blur"\nshape = "delta"\nsize_px = 7\n',
         'op = "resize"\nresize_factor = 1.0\n',
     ):
         assert pydegrade.sample(Space.loads(HEAD + '[[slot]]\nname = "a"\n' + text), 0, [0]).neutral("a").all()

@@ -50,6 +50,15 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     }
 
 
+def _idle(columns: Columns) -> BoolArray:
+    """Kernels of one tap: a side of 1, or no width."""
+    shape = columns["shape"]
+    width = np.where(shape == _SINC, columns["cutoff_rad"], columns["sigma_x_px"])
+    width = np.where(_APERTURES[shape], columns["radius_px"], width)
+    width = np.where(_ELLIPTIC[shape], np.maximum(width, columns["sigma_y_px"]), width)
+    return (columns["size_px"] == 1) | (np.maximum(width, columns["shift_px"]) == 0)
+
+
 OP = Op(
     name="blur",
     columns=(
@@ -72,6 +81,7 @@ OP = Op(
         Column("blades", "Corners of a polygon.", 3, 12, neutral=6, integer=True),
     ),
     active=_active,
+    idle=_idle,
     switch="shape",
 )
 

@@ -80,6 +80,8 @@ class Op:
         neutral: given the columns, rows in which the whole op does nothing, bool [N]; such steps are left out of a plan.
             By default those where the switch, or without one every column, holds its neutral value; of ops of the compiled
             module what their plan.cpp says.
+        idle: given the columns, further rows in which the op runs and only limits the values to [0, 1], bool [N]; None: no
+            rows. A slot of a space that leaves out the columns which would change that is refused.
         out_size: (columns, height, width, final_height, final_width), all [N] int64 -> (height, width) after the op; None:
             the op keeps the size. Of ops of the compiled module what their plan.cpp says.
         nothing_at_equal_size: given the columns of an op with `out_size`, rows that do nothing where the size before and
@@ -108,6 +110,7 @@ class Op:
     columns: tuple[Column, ...]
     active: Callable[[Columns], Mapping[str, BoolArray]] = lambda columns: {}
     neutral: Callable[[Columns], BoolArray] = None  # type: ignore[assignment]
+    idle: Callable[[Columns], BoolArray] | None = None
     out_size: OutSize | None = None
     nothing_at_equal_size: Callable[[Columns], BoolArray] | None = None
     version: int = 1

@@ -53,6 +53,16 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
     }
 
 
+def _idle(columns: Columns) -> BoolArray:
+    """Noise of no amount."""
+    kind = columns["kind"]
+    amount = np.where(_BY_SIGMA[kind], columns["sigma_8bit"], 0) + np.abs(
+        _gains(kind, np.where(kind == _POISSON, columns["poisson_gain"], 0), columns["density"], columns["shot_gain"])
+    )
+    covariance = np.logical_or.reduce([columns[name] != 0 for name in _COVARIANCE])
+    return np.where(kind == _CORRELATED, ~covariance, amount == 0)
+
+
 def _gains(kind: IntArray, poisson: Any, density: Any, shot: Any) -> FloatArray:
     """What the compiled kinds call gain."""
     gain = np.where(kind == _SALT_PEPPER, density, np.where(kind == _SHOT_READ, shot, poisson))
@@ -100,6 +110,7 @@ OP = Op(
         Column("shot_gain", "Shot_read: variance of the shot noise of a value of 1, 1 = full range.", 0.0, 1.0),
     ),
     active=_active,
+    idle=_idle,
     switch="kind",
 )
 

@@ -192,10 +192,10 @@ def _check_answers(where: str, op: Op) -> None:
         found = answer("out_size", op.out_size, columns, *sides)
         if not isinstance(found, tuple) or [np.shape(side) for side in found] != [(2,), (2,)]:
             raise OpError(f"{where}: out_size must give (height, width), [N] each")
-    if op.nothing_at_equal_size is not None and not is_rows(
-        answer("nothing_at_equal_size", op.nothing_at_equal_size, columns)
-    ):
-        raise OpError(f"{where}: nothing_at_equal_size must give bool [N]")
+    for name in ("idle", "nothing_at_equal_size"):
+        function = getattr(op, name)
+        if function is not None and not is_rows(answer(name, function, columns)):
+            raise OpError(f"{where}: {name} must give bool [N]")
 
 
 def _check_values(where: str, column: Column) -> None:

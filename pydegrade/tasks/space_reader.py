@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import OpError, SpaceError, nearest, shown
 from ..ops.declaration import Column, Op
@@ -15,6 +17,9 @@ from ..ops.registry import PLUGINS, find, names
 from .distribution_contract import ColumnReader, Distribution, check_weights, is_number
 from .distributions import Constant, is_scheduled
 from .space_text import Document, Item, Table, known_keys
+
+_CORNERS = 4096
+"""Combinations of choices that are looked at; an op that has more is one of a plugin."""
 
 GATE_COLUMN = Column("on", "1: the slots of the gate run; 0: they do not.", 0, 1, neutral=1, integer=True)
 
@@ -133,37 +138,72 @@ def _slot(table: Table, earlier: dict[str, Column], pool_of: PoolOf) -> Slot:
             most = columns[-1][1].bounds()[1]
             if most > len(pool):
                 raise item.error(f"slot {name}: {key}: the files hold {len(pool)}, got {most:g}")
-    slot = Slot(name, op.name, tuple(columns), pool)
-    if not columns or op.switch in dict(columns) or _may_act(op, dict(columns)):
-        return slot
-
-    # Columns, but not the one that turns the op on.
-    switch = op.column(op.switch)
-    if op.switched_on is None:
-        example = switch.choices[1] if switch.choices else f"{switch.neutral_value:g}"
-        kind = f"such as {example!r}" if switch.choices else f"other than {example}"
-        raise table.place.error(
-            f"slot {name}: it would never act, because {op.switch} is not given and {switch.neutral!r} means off; "
-            f"give {op.switch} a value {kind}"
-        )
-    on = ColumnReader(switch, name, table.place.error, earlier).value(op.switched_on)
-    earlier[f"{name}.{op.switch}"] = switch
-    return Slot(name, op.name, (*slot.columns, (op.switch, Constant(on))))
+    given = dict(columns)
+    if op.switch and op.switch not in given and not _acts(op, given).any():
+        switch = op.column(op.switch)
+        if op.switched_on is None or not given:
+            raise _never_acts(table, op, op.switch)
+        on = ColumnReader(switch, name, table.place.error, earlier).value(op.switched_on)
+        earlier[f"{name}.{op.switch}"] = switch
+        columns.append((op.switch, Constant(on)))
+    missing = _missing(op, dict(columns))
+    if missing:
+        raise _never_acts(table, op, *missing)
+    return Slot(name, op.name, tuple(columns), pool)
 
 
-def _may_act(op: Op, given: Mapping[str, Distribution]) -> bool:
-    """Whether a slot can do something: looked at with one given column after the other at the ends of its range."""
-    if not op.switch:
-        return True
-    rows: list[dict[str, float]] = []
-    neutral = {column.name: float(column.neutral_value) for column in op.columns}
-    middle = {name: distribution.bounds()[0] for name, distribution in given.items()}
-    for name, distribution in given.items():
-        low, high = distribution.bounds()
-        values = range(int(low), int(high) + 1) if op.column(name).choices else (low, high)
-        rows += [{**neutral, **middle, name: float(value)} for value in values]
-    stacked = {column.name: np.array([row[column.name] for row in rows]).astype(column.dtype) for column in op.columns}
-    return not bool(op.neutral(stacked).all())
+def _never_acts(table: Table, op: Op, *missing: str) -> SpaceError:
+    """The refusal of a slot that leaves out what it needs."""
+
+    def wanted(name: str) -> str:
+        column = op.column(name)
+        if column.choices:
+            return f"{column.neutral!r} means off; give {name} a value such as {column.choices[1]!r}"
+        return f"{column.neutral_value} means off; give {name} a value other than {column.neutral_value:g}"
+
+    reasons = " and ".join(f"{name} is not given and {wanted(name)}" for name in missing)
+    return table.place.error(f"slot {table.name}: it would never act, because {reasons}")
+
+
+def _missing(op: Op, given: Mapping[str, Distribution]) -> list[str]:
+    """Columns in effect that a slot must give to do anything, as few as can be. None where its switch says off."""
+    switch = given.get(op.switch)
+    if switch is not None and all(bound == op.column(op.switch).neutral_value for bound in switch.bounds()):
+        return []
+    if _acts(op, given).any():
+        return []
+    rows = _corners(op, given)
+    in_effect = {**{column.name: np.ones(1, bool) for column in op.columns}, **op.active(rows)}
+    needed = [name for name, effect in in_effect.items() if name not in given and effect.any()]
+    if not _acts(op, given, needed).any():
+        return []
+    for name in needed[::-1]:
+        fewer = [other for other in needed if other != name]
+        if _acts(op, given, fewer).any():
+            needed = fewer
+    return needed
+
+
+def _acts(op: Op, given: Mapping[str, Distribution], and_also: Collection[str] = ()) -> NDArray[np.bool_]:
+    """Of every corner, whether a slot does something there."""
+    rows = _corners(op, given, and_also)
+    still = op.neutral(rows)
+    return ~(still if op.idle is None else still | op.idle(rows))
+
+
+def _corners(op: Op, given: Mapping[str, Distribution], and_also: Collection[str] = ()) -> dict[str, NDArray[Any]]:
+    """Rows of every given choice, with every given number at the end of its range that is farther from the neutral value.
+    Columns of `and_also` may hold anything, the others are neutral."""
+    values: list[Iterable[float]] = []
+    for column in op.columns:
+        neutral = float(column.neutral_value)
+        low, high = column.limits if column.name in and_also else (neutral, neutral)
+        if column.name in given:
+            low, high = given[column.name].bounds()
+        ends = [max(low, high, key=lambda end: abs(end - neutral))]
+        values.append(range(int(low), int(high) + 1) if column.choices else ends)
+    rows = np.array(list(itertools.islice(itertools.product(*values), _CORNERS)), np.float64)
+    return {column.name: rows[:, number].astype(column.dtype) for number, column in enumerate(op.columns)}
 
 
 def order_of(document: Document, slots: tuple[Slot, ...]) -> Order | None:
