@@ -27,6 +27,9 @@ DRAWN = {
     "noise.cov_rr_8bit2": "200",
     "noise.cov_gg_8bit2": "300",
     "noise.cov_bb_8bit2": "100",
+    "video.crf": "{ integers = [10, 51] }",
+    "video.preset": '{ choice = ["ultrafast", "fast", "medium"] }',
+    "video.speed": "{ integers = [6, 10] }",
     "rain.length_px": "{ uniform = [4.0, 40.0] }",
     "resize.resize_factor": "{ uniform = [0.3, 1.9] }",
     "resize.rule": '"input"',
@@ -160,8 +163,8 @@ def test_another_version_of_a_library_is_refused(op, monkeypatch, tmp_path):
         pydegrade.TaskBatch.load(tmp_path / "tasks.npz")
 
 
-# Pillow itself, which palettes need, is always there.
-@pytest.mark.parametrize("op", [op for op in LIBRARIES if op.name != "palette"], ids=lambda op: op.name)
+# Pillow itself, which palettes need, is always there; PyAV has a test of its own.
+@pytest.mark.parametrize("op", [op for op in LIBRARIES if op.name not in ("palette", "video")], ids=lambda op: op.name)
 def test_a_library_that_this_build_lacks_is_one_line(op, monkeypatch):
     from PIL import features
 

@@ -10,6 +10,7 @@ from .conftest import ROOT
 # Shown by their pictures' likes: another matrix, border or filter looks the same, a differentiable JPEG like JPEG.
 NOT_SHOWN = {
     *("blur.border", "kernel_pool.border", "resize.rule", "color.order", "chroma.matrix", "chroma.down", "chroma.up"),
+    *("video.control", "video.preset", "video.profile"),
     *("jpeg.mode", "avif.subsampling", "screentone.dot"),
 }
 

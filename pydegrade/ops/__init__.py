@@ -21,6 +21,7 @@ from . import resize as _resize
 from . import screentone as _screentone
 from . import sharpen as _sharpen
 from . import unsharp as _unsharp
+from . import video as _video
 from . import webp as _webp
 from .avif import avif
 from .blur import blur
@@ -45,6 +46,7 @@ from .resize import resize
 from .screentone import screentone
 from .sharpen import sharpen
 from .unsharp import unsharp
+from .video import video
 from .webp import webp
 
 OPS: tuple[Op, ...] = tuple(map(register, (_blur.OP, _resize.OP, _noise.OP, _jpeg.OP, _sharpen.OP, _rain.OP)))
@@ -70,6 +72,7 @@ PLAIN_OPS: tuple[Op, ...] = tuple(
             _low_light.OP,
             _kernel_pool.OP,
             _film_grain.OP,
+            _video.OP,
         ),
     )
 )
@@ -105,5 +108,6 @@ __all__ = [
     "screentone",
     "sharpen",
     "unsharp",
+    "video",
     "webp",
 ]

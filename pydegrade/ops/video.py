@@ -1,0 +1,310 @@
+"""Video codecs: the pixels of a frame that was compressed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import OpError
+from . import plain
+from .arguments import check_images, codes, numbers
+from .declaration import BoolArray, Column, Columns, Op, among
+
+Codec = Literal["off", "h264", "h265", "mpeg2", "mpeg4", "vp9", "av1"]
+Control = Literal["quality", "bitrate"]
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+]  # fmt: skip
+Profile = Literal["auto", "baseline", "main", "high"]
+CODECS: tuple[Codec, ...] = ("off", "h264", "h265", "mpeg2", "mpeg4", "vp9", "av1")
+CONTROLS: tuple[Control, ...] = ("quality", "bitrate")
+PRESETS: tuple[Preset, ...] = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
+)  # fmt: skip
+PROFILES: tuple[Profile, ...] = ("auto", "baseline", "main", "high")
+
+_LIBRARIES = {
+    "h264": ("libx264", "h264"),
+    "h265": ("libx265", "hevc"),
+    "mpeg2": ("mpeg2video", "mpeg2video"),
+    "mpeg4": ("mpeg4", "mpeg4"),
+    "vp9": ("libvpx-vp9", "vp9"),
+    "av1": ("libsvtav1", "libdav1d"),
+}
+"""FFmpeg's names of encoder and decoder."""
+
+_CRF = {"h264": (0, 51), "h265": (0, 51), "vp9": (0, 63), "av1": (1, 63)}
+"""To FFmpeg 0 means, of SVT-AV1, that none is given."""
+
+_WITH_PRESET = among(CODECS, ("h264", "h265"))
+_WITH_QSCALE = among(CODECS, ("mpeg2", "mpeg4"))
+_WITH_SPEED = among(CODECS, ("vp9", "av1"))
+_H264, _BITRATE = CODECS.index("h264"), CONTROLS.index("bitrate")
+_LEAST_PX = 16
+"""Sides below are laid out to this: x265 takes no smaller ones."""
+
+
+def _active(columns: Columns) -> Mapping[str, BoolArray]:
+    codec = columns["codec"]
+    preset, qscale, speed = _WITH_PRESET[codec], _WITH_QSCALE[codec], _WITH_SPEED[codec]
+    by_bits = (preset | qscale) & (columns["control"] == _BITRATE)
+    return {
+        "control": by_bits,
+        "crf": speed | (preset & ~by_bits),
+        "qscale": qscale & ~by_bits,
+        "bits_per_frame": by_bits,
+        "preset": preset,
+        "speed": speed,
+        "profile": (codec == _H264) & (columns["profile"] != 0),
+    }
+
+
+# ---- The libraries
+
+
+@cache
+def _pyav() -> Any:
+    """PyAV; OpError, one line, without it."""
+    try:
+        # SVT-AV1 tells its settings on the terminal otherwise.
+        os.environ.setdefault("SVT_LOG", "1")
+        import av
+    except ImportError:
+        raise OpError("PyAV is not installed; pip install 'pydegrade[video]' brings it") from None
+    return av
+
+
+@cache
+def _library() -> str:
+    av = _pyav()
+    # Distributions build FFmpeg with other encoders, and encoders for other processors round differently.
+    built = str(av._core.library_meta["libavcodec"]["configuration"])
+    build = hashlib.sha256(built.encode()).hexdigest()[:8]
+    return f"PyAV {av.__version__} with FFmpeg {av.ffmpeg_version_info} ({build}, {platform.machine()})"
+
+
+def _codec(name: str, mode: Literal["r", "w"], codec: str) -> Any:
+    av = _pyav()
+    try:
+        return av.Codec(name, mode)
+    except ValueError:  # av.codec.codec.UnknownCodecError
+        raise OpError(
+            f"video: this PyAV was built without {name}, which {codec} needs; the wheels on PyPI have it: "
+            "pip install --force-reinstall 'pydegrade[video]'"
+        ) from None
+
+
+def _by_bits(columns: Mapping[str, Any]) -> bool:
+    return columns["control"] == "bitrate" and columns["codec"] not in ("vp9", "av1")
+
+
+def _crf_fault(codec: str, crf: float) -> str:
+    """What is wrong with it; "" when nothing is."""
+    low, high = _CRF.get(codec, (0, 63))
+    return "" if low <= crf <= high else f"video: crf of {codec} must be in [{low}, {high}], got {crf:g}"
+
+
+def _options(columns: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Options of encoder and decoder: the quality, and what makes the result the same on every processor."""
+    codec, by_bits = columns["codec"], _by_bits(columns)
+    fault = "" if by_bits else _crf_fault(codec, columns["crf"])
+    if fault:
+        raise ValueError(fault)
+    quality = {} if by_bits else {"crf": str(columns["crf"])}
+    match codec:
+        case "h264":
+            profile = {} if columns["profile"] == "auto" else {"profile": columns["profile"]}
+            return {"preset": columns["preset"], "x264-params": "cpu-independent=1", **profile, **quality}, {}
+        case "h265":
+            # Without a pool of threads and with one frame at a time the order of its work is always the same.
+            alone = "log-level=none:pools=none:frame-threads=1:wpp=0"
+            return {"preset": columns["preset"], "x265-params": alone, **quality}, {}
+        case "vp9":
+            return {
+                "cpu-used": str(min(columns["speed"], 8)),
+                "deadline": "good",
+                "row-mt": "0",
+                "b": "0",
+                **quality,
+            }, {}
+        case "av1":
+            return {"preset": str(columns["speed"]), "svtav1-params": "lp=1", **quality}, {}
+        case _:
+            # The other transforms of these two differ between processors.
+            exact = {"flags": "+bitexact", "idct": "simple"}
+            scale = {} if by_bits else {"qmin": str(columns["qscale"]), "qmax": str(columns["qscale"])}
+            return {"dct": "int", **exact, **scale}, exact
+
+
+def through_codec(frames: NDArray[np.uint8], columns: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """What is left of a clip after a codec.
+
+    Args:
+        frames: [T, 3 H / 2, W], planar Y'CbCr 4:2:0 as `_to_planes` gives it.
+        columns: of the op, with a codec.
+    Returns:
+        the same shape.
+    """
+    av = _pyav()
+    names = _LIBRARIES[columns["codec"]]
+    encoder = av.CodecContext.create(_codec(names[0], "w", columns["codec"]))
+    decoder = av.CodecContext.create(_codec(names[1], "r", columns["codec"]))
+    by_bits = _by_bits(columns)
+    # Bits per second at one frame per second are bits per frame; quality is meant for the usual 25.
+    rate = Fraction(1 if by_bits else 25)
+    encoder.width, encoder.height, encoder.pix_fmt = frames.shape[2], frames.shape[1] * 2 // 3, "yuv420p"
+    encoder.time_base, encoder.framerate = 1 / rate, rate
+    if by_bits:
+        encoder.bit_rate, encoder.bit_rate_tolerance = round(columns["bits_per_frame"]), 128_000
+    encoder.options, decoder.options = _options(columns)
+    encoder.thread_count = decoder.thread_count = 1
+    found: list[NDArray[np.uint8]] = []
+
+    def take(packets: Any) -> None:
+        for packet in packets:
+            found.extend(frame.to_ndarray(format="yuv420p") for frame in decoder.decode(packet))
+
+    try:
+        for number, planes in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts = number
+            take(encoder.encode(frame))
+        take(encoder.encode(None))
+        take([None])
+    except av.FFmpegError as error:
+        reason = " ".join(str(error.strerror).split())[:200]
+        raise OpError(f"video: {names[0]} refuses {encoder.width}x{encoder.height} px: {reason}") from None
+    if len(found) != len(frames):
+        raise OpError(f"video: {names[0]} gave {len(found)} frames for {len(frames)}")
+    return np.stack(found)
+
+
+# ---- Colours
+
+
+def _to_planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB [3, H, W] with even sides -> Y'CbCr 4:2:0 [3 H / 2, W] of BT.601, 16 to 235 and 240; chroma is the mean of
+    2 x 2."""
+    red, green, blue = image.astype(np.float64)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    height, width = luma.shape
+    planes = [np.rint(16.0 + luma * (219.0 / 255.0))]
+    for colour, range_of in ((blue, 1.772), (red, 1.402)):
+        pairs = (colour - luma)[0::2] + (colour - luma)[1::2]
+        mean = (pairs[:, 0::2] + pairs[:, 1::2]) / 4.0
+        planes.append(np.rint(128.0 + mean * (224.0 / 255.0 / range_of)))
+    flat = np.concatenate([plane.ravel() for plane in planes])
+    return flat.reshape(height * 3 // 2, width).astype(np.uint8)
+
+
+def _from_planes(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Back to RGB [3, H, W]; each chroma value counts for its 2 x 2 px."""
+    height, width = planes.shape[0] * 2 // 3, planes.shape[1]
+    flat = planes.ravel().astype(np.float64)
+    luma = (flat[: height * width].reshape(height, width) - 16.0) * (255.0 / 219.0)
+    quarter = height * width // 4
+    cb, cr = (
+        (flat[begin : begin + quarter].reshape(height // 2, width // 2) - 128.0).repeat(2, 0).repeat(2, 1)
+        for begin in (height * width, height * width + quarter)
+    )
+    red = luma + cr * (1.402 * 255.0 / 224.0)
+    blue = luma + cb * (1.772 * 255.0 / 224.0)
+    green = (luma - 0.299 * red - 0.114 * blue) / 0.587
+    return np.clip(np.rint(np.stack([red, green, blue])), 0.0, 255.0).astype(np.uint8)
+
+
+def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
+    if columns["codec"] == "off":
+        return image
+    if image.shape[0] != 3:
+        raise OpError(f"video: images must have 3 channels, got {image.shape[0]}")
+    levels = (torch.nan_to_num(image, nan=0.0).clamp(0.0, 1.0) * 255).round().to(torch.uint8).cpu().numpy()
+    height, width = levels.shape[1:]
+    more = [max(_LEAST_PX, side + side % 2) - side for side in (height, width)]
+    laid_out = np.pad(levels, ((0, 0), (0, more[0]), (0, more[1])), "edge")
+    planes = through_codec(_to_planes(laid_out)[None], columns)[0]
+    values = np.ascontiguousarray(_from_planes(planes)[:, :height, :width], np.float32) / np.float32(255)
+    return torch.from_numpy(values).to(image.device)
+
+
+OP = Op(
+    name="video",
+    columns=(
+        Column("codec", "Of a clip of this one frame.", choices=CODECS, neutral="off"),
+        Column(
+            "control",
+            "quality: crf, of mpeg2 and mpeg4 qscale; bitrate (not of vp9 and av1): bits_per_frame.",
+            choices=CONTROLS,
+            neutral="quality",
+        ),
+        Column("crf", "Of h264 and h265 to 51; of vp9, and of av1 from 1.", 0, 63, neutral=28, integer=True),
+        Column("qscale", "Of mpeg2 and mpeg4: 1 is fine, 31 coarse.", 1, 31, neutral=8, integer=True),
+        Column("bits_per_frame", "What the encoder aims at along a clip.", 1e3, 1e7, neutral=1e5),
+        Column("preset", "Effort of h264 and h265.", choices=PRESETS, neutral="medium"),
+        Column("speed", "Effort of vp9 (to 8) and av1: 0 searches longest.", 0, 10, neutral=6, integer=True),
+        Column("profile", "Of h264.", choices=PROFILES, neutral="auto"),
+    ),
+    active=_active,
+    apply=_apply,
+    library=_library,
+    concurrent=True,
+    switch="codec",
+)
+
+
+def video(
+    images: torch.Tensor,
+    codec: Codec | Sequence[Codec] = "h264",
+    *,
+    crf: int | ArrayLike | torch.Tensor = 28,
+    qscale: int | ArrayLike | torch.Tensor = 8,
+    bits_per_frame: float | ArrayLike | torch.Tensor = 1e5,
+    control: Control | Sequence[Control] = "quality",
+    preset: Preset | Sequence[Preset] = "medium",
+    speed: int | ArrayLike | torch.Tensor = 6,
+    profile: Profile | Sequence[Profile] = "auto",
+) -> torch.Tensor:
+    """What is left of each image after a video codec, as the only frame of its clip, by FFmpeg through PyAV.
+
+    h264 is x264, h265 x265, vp9 libvpx, av1 SVT-AV1 read by dav1d; mpeg2 and mpeg4 are FFmpeg's own. Everything happens in
+    this process. Values are clipped and rounded to 8 bits, half to even, and become Y'CbCr of BT.601 in 16 to 235, chroma
+    the mean of 2 x 2 px; on the way back each chroma value counts for its 2 x 2 px. Odd sides, and those below 16 px, are
+    laid out with the last row and column. Images run beside each other, each on one thread (x265 and SVT-AV1 keep threads
+    of their own, whose number does not count). On CUDA the pixels make a round trip over the host. No gradient.
+
+    Args:
+        images: [B, 3, H, W] float32 on the CPU or on CUDA, RGB in [0, 1].
+        codec: "h264", "h265", "mpeg2", "mpeg4", "vp9", "av1" or "off", one or B.
+        crf: whole number or [B]: 0 to 51 of h264 and h265, 0 to 63 of vp9, 1 to 63 of av1.
+        qscale: whole number or [B], 1 to 31, of mpeg2 and mpeg4.
+        bits_per_frame: number or [B], 1e3 to 1e7, where control is "bitrate" (not of vp9 and av1). mpeg2 and mpeg4 come
+            to it along a clip: of a single frame it decides nothing.
+        control: "quality" (crf or qscale) or "bitrate", one or B.
+        preset: of h264 and h265, "ultrafast" to "veryslow", one or B.
+        speed: whole number or [B], 0 (best) to 10, of vp9 and av1; vp9 ends at 8.
+        profile: of h264, "auto", "baseline", "main" or "high", one or B.
+    Returns:
+        [B, 3, H, W] float32, multiples of 1/255 in [0, 1].
+    Raises:
+        TypeError, ValueError: the message gives the first bad row. OpError: no PyAV, or without this codec.
+    Source: ITU-T H.264, H.265, H.262; ISO 14496-2; VP9 and AV1 bitstream specifications. APISR (Wang et al. 2024) draws
+        crf 23 to 38 of h264, 28 to 42 of h265 and qscale 8 to 31; RealBasicVSR (Chan et al. 2022) 1e4 to 1e5 bits.
+    """
+    check_images("video", images)
+    chosen = codes("video", "codec", codec, CODECS, len(images))
+    crfs = numbers("video", "crf", crf, len(images), 0, 63, integer=True)
+    for row, (code, value) in enumerate(zip(chosen.tolist(), crfs.tolist())):
+        fault = _crf_fault(CODECS[code], value)
+        if fault:
+            raise ValueError(f"{fault} at row {row}")
+    given = {"codec": codec, "control": control, "crf": crf, "qscale": qscale, "bits_per_frame": bits_per_frame}
+    return plain.run(OP, images, {**given, "preset": preset, "speed": speed, "profile": profile})

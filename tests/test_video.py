@@ -1,0 +1,165 @@
+"""Video codecs: judged by PyAV, called as its users call it, with files of a container."""
+
+from __future__ import annotations
+
+import io
+import sys
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+import pydegrade
+from pydegrade import ops
+from pydegrade.errors import OpError, SpaceError
+
+from .golden_pixels import picture
+
+HEAD = '[space]\nname = "v"\nscale = 1\n[[slot]]\nname = "v"\nop = "video"\n'
+video = import_module("pydegrade.ops.video")
+CODECS = ("h264", "h265", "mpeg2", "mpeg4", "vp9", "av1")
+
+
+def planes_of(image: torch.Tensor) -> np.ndarray:
+    """Y'CbCr 4:2:0 of an image with even sides: BT.601, from its matrix."""
+    levels = np.rint(np.clip(image.double().numpy(), 0, 1) * 255)
+    matrix = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
+    y, cb, cr = np.einsum("dc,chw->dhw", matrix, levels)
+    height, width = y.shape
+    small = [plane.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)) for plane in (cb, cr)]
+    flat = [np.rint(16 + y * 219 / 255).ravel(), *(np.rint(128 + plane * 224 / 255).ravel() for plane in small)]
+    return np.concatenate(flat).reshape(height * 3 // 2, width).astype(np.uint8)
+
+
+def through_file(frame, encoder, options, out_format):
+    """The frame of a Matroska file that holds it alone."""
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream = container.add_stream(encoder, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+        stream.thread_count = 1
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file) as container:
+        return next(container.decode(video=0)).to_ndarray(format=out_format)
+
+
+FILES = {
+    "h264": ("libx264", {"crf": "33", "preset": "fast", "x264-params": "cpu-independent=1"}),
+    "h265": ("libx265", {"crf": "33", "preset": "fast", "x265-params": "log-level=none:pools=none:frame-threads=1"}),
+    "mpeg2": ("mpeg2video", {"qmin": "9", "qmax": "9", "flags": "+bitexact", "dct": "int", "idct": "simple"}),
+    "mpeg4": ("mpeg4", {"qmin": "9", "qmax": "9", "flags": "+bitexact", "dct": "int", "idct": "simple"}),
+    "vp9": ("libvpx-vp9", {"crf": "33", "b": "0", "cpu-used": "8"}),
+    "av1": ("libsvtav1", {"crf": "33", "preset": "9", "svtav1-params": "lp=1"}),
+}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_pixels_are_those_of_the_file(codec):
+    import av
+
+    image = picture(48, 66, 2)
+    planes = planes_of(image)
+    encoder, options = FILES[codec]
+    expected = through_file(av.VideoFrame.from_ndarray(planes, format="yuv420p"), encoder, options, "yuv420p")
+    columns = {column.name: column.neutral for column in video.OP.columns}
+    columns |= {"codec": codec, "crf": 33, "qscale": 9, "preset": "fast", "speed": 9, "profile": "auto"}
+    found = video.through_codec(planes[None], columns)[0]
+    # A decoder that is not told otherwise uses the transform of its processor, which may round the other way.
+    assert np.abs(found.astype(int) - expected).max() <= (1 if codec.startswith("mpeg") else 0)
+    out = ops.video(image[None], codec, crf=33, qscale=9, preset="fast", speed=9)
+    assert np.array_equal(planes_of(image), video._to_planes((image * 255).round().to(torch.uint8).numpy()))
+    assert np.array_equal(out[0].numpy(), video._from_planes(found).astype(np.float32) / 255)
+
+
+def test_colours_cost_no_more_than_by_the_conversion_of_pyav():
+    import av
+
+    image = picture(48, 66, 2)
+    rgb = (image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    encoder, options = FILES["h264"]
+    theirs = through_file(av.VideoFrame.from_ndarray(rgb, format="rgb24"), encoder, options, "rgb24")
+    ours = ops.video(image[None], crf=33, preset="fast")[0].permute(1, 2, 0).numpy() * 255
+    error, other = (np.square(found - rgb.astype(np.float64)).mean() for found in (ours, theirs))
+    assert 0.7 * other < error < 1.1 * other
+
+
+def test_worse_settings_lose_more_and_a_rate_is_aimed_at():
+    image = picture(64, 64, 1)[None]
+
+    def error(**given):
+        return (ops.video(image, **given) - image).square().mean()
+
+    for codec, name, values in (
+        ("h264", "crf", (20, 35, 51)),
+        ("mpeg2", "qscale", (2, 12, 31)),
+        ("av1", "crf", (20, 63)),
+    ):
+        losses = [error(codec=codec, speed=10, **{name: value}) for value in values]
+        assert losses == sorted(losses)
+        assert losses[0] < losses[-1]
+    for codec in ("h264", "h265"):
+        low, high = (error(codec=codec, control="bitrate", bits_per_frame=bits) for bits in (2e3, 2e5))
+        assert low > high
+    assert torch.equal(ops.video(image, "vp9", control="bitrate", speed=8), ops.video(image, "vp9", speed=8))
+    assert not torch.equal(ops.video(image, profile="baseline"), ops.video(image, profile="high"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 9), (3, 40)])
+def test_odd_and_small_sides_are_laid_out_with_the_last_row_and_column(size):
+    image = picture(*size, 3)
+    height, width = (max(16, side + side % 2) for side in size)
+    y, x = np.minimum(np.arange(height), size[0] - 1), np.minimum(np.arange(width), size[1] - 1)
+    whole = ops.video(image[:, y][:, :, x][None].repeat(6, 1, 1, 1), CODECS, speed=10)
+    assert torch.equal(ops.video(image[None].repeat(6, 1, 1, 1), CODECS, speed=10), whole[..., : size[0], : size[1]])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda i: ops.video(i, ["h264", "h265"], crf=[51, 52]), r"crf of h265 must be in \[0, 51\], got 52 at row 1"),
+        (lambda i: ops.video(i, "av1", crf=0), r"video: crf of av1 must be in \[1, 63\], got 0 at row 0"),
+        (lambda i: ops.video(i, "vp9", crf=64), r"video: crf must be in \[0, 63\], got 64"),
+        (lambda i: ops.video(i, "mpeg4", qscale=0), r"video: qscale must be in \[1, 31\], got 0"),
+        (lambda i: ops.video(i, "xvid"), "video: codec must be one of 'off', 'h264', .*got 'xvid'"),
+        (lambda i: ops.video(i[:, :1]), "video: images must have 3 channels, got 1"),
+        (
+            lambda i: ops.video(i[:1, :, :1, :1].expand(1, 3, 20000, 16), "mpeg2"),
+            "video: mpeg2video refuses 16x20000 px",
+        ),
+    ],
+)
+def test_wrong_values_are_one_line(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call(torch.zeros(2, 3, 8, 8))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_crf_of_a_space_that_the_codec_lacks_names_the_task():
+    space = pydegrade.Space.loads(f'{HEAD}codec = "h264"\ncrf = 60\n')
+    with pytest.raises(OpError, match=r"op 'video' \(v@\w+/s0/i0\): apply failed: .*crf of h264 .* got 60"):
+        pydegrade.degrade(torch.zeros(1, 3, 8, 8), pydegrade.sample(space, 0, [0]))
+
+
+def test_without_pyav_or_a_codec_one_line_says_what_brings_it(monkeypatch):
+    import av
+
+    def without(*arguments):
+        raise av.codec.codec.UnknownCodecError("libsvtav1")
+
+    monkeypatch.setattr(av, "Codec", without)
+    with pytest.raises(OpError, match=r"built without libsvtav1, which av1 needs; .*pydegrade\[video\]"):
+        ops.video(torch.zeros(1, 3, 8, 8), "av1")
+    for cached in (video._pyav, video._library):
+        cached.cache_clear()
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(SpaceError, match=r"space:\d+: slot v: op 'video': PyAV is not installed; .*pydegrade\[video\]"):
+        pydegrade.Space.loads(f'{HEAD}codec = "h264"\n')
+    monkeypatch.undo()
+    for cached in (video._pyav, video._library):
+        cached.cache_clear()
+    pydegrade.Space.loads(f'{HEAD}codec = "h264"\n')
