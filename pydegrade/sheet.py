@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from .engine import Stage
 from .files.pixels import Pixels, to_uint8
-from .ops.declaration import Op
-from .ops.registry import find
 from .tasks.task import TaskBatch
 
 MARGIN_PX = 20
@@ -140,27 +137,19 @@ def running_slots(tasks: TaskBatch, row: int) -> list[str]:
     slots = tasks.space.slots
     one = tasks.take([row])
     names = [slots[slot].name for slot in tasks.program[row].tolist() if slot >= 0]
-    ops = {slot.name: find(slot.op) for slot in slots}
-    return [name for name in names if not ops[name].neutral(_columns_of(one, name, ops[name]))[0]]
+    return [name for name in names if not one.neutral(name)[0]]
 
 
 def slot_captions(tasks: TaskBatch, row: int, slot: str) -> tuple[str, ...]:
     """Parameters of one slot of a task that have an effect, one short text each: "iso", "sigma_x 1.27 px"."""
     one = tasks.take([row])
-    op = next(find(item.op) for item in tasks.space.slots if item.name == slot)
-    values = _columns_of(one, slot, op)
-    active = op.active(values)
+    masks = one.masks(slot)
     texts = []
-    for column in op.columns:
-        value = values[column.name][0]
-        if column.name in active and not active[column.name][0]:
-            continue
-        texts.append(column.choices[value] if column.choices else _number_text(column.name, value))
+    for column in tasks.space.op(slot).columns:
+        if masks[column.name][0]:
+            value = one.column(f"{slot}.{column.name}")[0]
+            texts.append(column.choices[value] if column.choices else _number_text(column.name, value))
     return tuple(texts)
-
-
-def _columns_of(tasks: TaskBatch, slot: str, op: Op) -> dict[str, NDArray[Any]]:
-    return {column.name: tasks.column(f"{slot}.{column.name}") for column in op.columns}
 
 
 def unit_of(name: str) -> str:

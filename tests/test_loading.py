@@ -82,6 +82,26 @@ def saved(state):
     return file
 
 
+def test_a_refused_batch_uses_no_numbers(hr):
+    degrader = pydegrade.Degrader("realesrgan-x4", seed=3)
+    addresses = pydegrade.sample("realesrgan-x4", 3, range(len(hr))).addresses
+    for images in (hr[..., :-1], hr + 2, {"hq": hr}):
+        with pytest.raises((PydegradeError, ValueError)):
+            degrader(images)
+        assert (degrader.numbers.position, degrader.tasks) == (0, None)
+    degrader(hr)
+    assert degrader.tasks.addresses == addresses
+
+
+@pytest.mark.parametrize("state", [{}, {"weight": torch.zeros(1)}, None, 5])
+def test_a_state_dict_of_something_else_is_one_line(state):
+    with pytest.raises(
+        PydegradeError, match=r"^Degrader: expected a state_dict with '_extra_state' alone, got"
+    ) as caught:
+        pydegrade.Degrader("bicubic-x4").load_state_dict(state)
+    assert "\n" not in str(caught.value)
+
+
 def test_dictionaries_keep_their_keys(hr):
     degrader = pydegrade.Degrader(SPACE, with_target=True, hr_key="gt", lr_key="lq", address_key="task", index_key="n")
     batch = {"gt": hr, "name": list("abcd"), "n": torch.tensor([3, 2, 1, 0])}

@@ -13,6 +13,7 @@ import torch
 import pydegrade
 from pydegrade import TaskBatch
 from pydegrade.errors import SpaceError, TaskError
+from pydegrade.sheet import slot_captions
 from pydegrade.tasks.space import preset_names
 
 
@@ -77,6 +78,20 @@ def test_noise_numbers_change_the_field_only():
     one, two = pydegrade.degrade(hr, tasks.with_noise([5, 6]))
     assert torch.equal(one, pydegrade.degrade(hr[:1], tasks.take([0]))[0])
     assert not torch.equal(one, two)
+
+
+def test_an_account_and_a_caption_list_the_same_columns():
+    """All that have an effect, also those that a space leaves at their neutral value."""
+    slots = ("screentone", 'inks = "cmyk"'), ("haze", "beta = 1"), ("noise", 'kind = "poisson"\npoisson_gain = 2')
+    text = '[space]\nname = "t"\nscale = 1\n' + "".join(
+        f'[[slot]]\nname = "{op}1"\nop = "{op}"\n{columns}\n' for op, columns in slots
+    )
+    tasks = pydegrade.sample(pydegrade.Space.loads(text), 0, [0])
+    for (op, _), line in zip(slots, tasks.describe(0).splitlines()[-3:], strict=True):
+        acting = [name for name, effect in tasks.masks(f"{op}1").items() if effect[0]]
+        assert [part.split()[0] for part in line.split(": ")[1].split(", ")] == acting
+        assert len(slot_captions(tasks, 0, f"{op}1")) == len(acting)
+    assert "cell_px 6" in tasks.describe(0)
 
 
 def test_describe_and_csv(tmp_path):

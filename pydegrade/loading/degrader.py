@@ -198,14 +198,28 @@ class Degrader(torch.nn.Module):
 
     def _degraded(self, images: Images, indices: ArrayLike | None, step: int) -> tuple[Degraded, Form]:
         hr, form = as_batch("Degrader", images)
-        self.tasks = self.draw(len(hr), indices, step)
-        return degraded(hr, self.tasks, self.back, self.crop_px), form
+        tasks = self.draw(len(hr), indices, step)
+        try:
+            made = degraded(hr, tasks, self.back, self.crop_px)
+        except Exception:
+            # A batch that is refused has used no numbers.
+            if indices is None:
+                self.numbers.position -= len(hr)
+            raise
+        self.tasks = tasks
+        return made, form
 
     def draw(self, count: int, indices: ArrayLike | None = None, step: int = 0) -> TaskBatch:
         """The tasks that the next `count` images get, or those of given sample numbers."""
         if indices is None:
             return self.numbers.tasks(self.space, count, step)
         return sample(self.space, self.numbers._seed, indices, step=step)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """torch's; PydegradeError, one line, for what is not the `state_dict` of a Degrader."""
+        if not isinstance(state_dict, Mapping) or (strict and list(state_dict) != ["_extra_state"]):
+            raise PydegradeError(f"Degrader: expected a state_dict with '_extra_state' alone, got {shown(state_dict)}")
+        return super().load_state_dict(state_dict, strict, assign)
 
     def get_extra_state(self) -> dict[str, Any]:
         """What `state_dict` holds: space, seed and position, plain values."""

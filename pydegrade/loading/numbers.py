@@ -73,11 +73,9 @@ class SampleNumbers:
     def __init__(
         self, seed: int | None = 0, block: int = 256, *, rank: int | None = None, world: int | None = None
     ) -> None:
-        if seed is not None and not rng.check_seed(seed) < 2**62:
-            raise PydegradeError(f"SampleNumbers: seed must be in [0, 2^62), got {seed}")
         if not isinstance(block, int) or isinstance(block, bool) or not 1 <= block <= rng.MAX_INDICES:
             raise ValueError(f"SampleNumbers: block must be a whole number >= 1, got {shown(block)}")
-        self.seed = seed
+        self.seed = None if seed is None else rng.check_seed(seed, 62)
         self.block = block
         self.position = 0
         """Numbers handed out by this process so far; in a worker, in its stream."""
@@ -96,8 +94,11 @@ class SampleNumbers:
         """The tasks of the next `count` numbers, at a training step where the space has schedules."""
         if not isinstance(space, Space):
             raise TypeError(f"SampleNumbers: space must be a Space, got {shown(space)}")
-        at = self._counted(count)
+        tasks = self._tasks(space, self._counted(count), count, step)
         self.position += count
+        return tasks
+
+    def _tasks(self, space: Space, at: int, count: int, step: int) -> TaskBatch:
         if space.scheduled or count >= self.block:
             numbers = self._numbers(at, count)
             return sample(space, numbers.seed, numbers.indices, step=step)

@@ -47,12 +47,12 @@ def hash64(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
 
 
-def check_seed(seed: int) -> int:
-    """The seed as an int; TypeError or PydegradeError unless it is a whole number in [0, 2^63)."""
+def check_seed(seed: int, bits: int = 63) -> int:
+    """The seed as an int; TypeError or PydegradeError unless it is a whole number in [0, 2^bits)."""
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"seed must be a whole number, got {shown(seed)}")
-    if not 0 <= int(seed) < 2**63:
-        raise PydegradeError(f"seed must be in [0, 2^63), got {shown(int(seed))}")
+    if not 0 <= int(seed) < 2**bits:
+        raise PydegradeError(f"seed must be in [0, 2^{bits}), got {shown(int(seed))}")
     return int(seed)
 
 
@@ -92,9 +92,7 @@ def stream_seed(seed: int, name: str) -> int:
     Returns:
         whole number in [2^62, 2^63): 2^62 plus 62 bits of the SHA-256 of "name/seed". An address holds it like any seed.
     """
-    if not check_seed(seed) < 2**62:
-        raise PydegradeError(f"stream_seed: seed must be in [0, 2^62), got {seed}")
-    digest = hashlib.sha256(f"{name}/{seed}".encode()).digest()
+    digest = hashlib.sha256(f"{name}/{check_seed(seed, 62)}".encode()).digest()
     return 2**62 + (int.from_bytes(digest[:8], "little") >> 2)
 
 

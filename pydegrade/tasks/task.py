@@ -216,10 +216,7 @@ class TaskBatch(Rows):
                 lines.append(f"  {slot:<12} off")
                 continue
             parts = [
-                f"{column.name} {task.labels(f'{slot}.{column.name}')[0]}"
-                for column in op.columns
-                if bool(task.mask(f"{slot}.{column.name}")[0])
-                and (f"{slot}.{column.name}" in task.columns or column.choices)
+                f"{name} {task.labels(f'{slot}.{name}')[0]}" for name, effect in task.masks(slot).items() if effect[0]
             ]
             lines.append(f"  {slot:<12} {op.name}: {', '.join(parts)}")
         return "\n".join(lines)
