@@ -15,6 +15,7 @@ from pydegrade.commands import cli
 from pydegrade.errors import CardError
 from pydegrade.files import to_float, to_uint8
 from pydegrade.files.card import card_text, read_card
+from pydegrade.ops import kernels
 
 Result = tuple[int, str, str]
 
@@ -127,6 +128,23 @@ def test_cards_of_other_formats(degrade, made, tmp_path, file_format):
             "missing  lr.lmdb/00000002",
             "extra    lr.lmdb/00000009",
         ]
+
+
+def test_kernels_that_a_space_takes_from_files_are_in_its_card(degrade, made, here):
+    np.save(here / "kernels.npy", np.stack([kernels.gaussian(5, 1.0), kernels.gaussian(5, 2.0)]))
+    slot = '[[slot]]\nname = "k"\nop = "kernel_pool"\nfiles = "kernels.npy"\n'
+    (here / "ours.toml").write_text(SPACE.replace("[[slot]]", slot + "[[slot]]", 1))
+    words = ("--hr", here / "hr", "--hr-size", 16, "--out", here / "blurred")
+    quietly("sample", "--tasks", 3, "--space", here / "ours.toml", *words)
+    quietly("card", here / "blurred", "--hr", here / "hr", "-o", here / "new.toml")
+    (here / "kernels.npy").unlink()
+    quietly("sample", "--card", here / "new.toml", "--hr", here / "hr", "--out", here / "again")
+    assert content(here / "blurred") == content(here / "again")
+    text = (here / "new.toml").read_text()
+    for old, new in (('float32 = "', 'float32 = "%'), ("shapes = [[5, 5]", "shapes = [[5, 6]"), ("= [[5", "= [[-5")):
+        (here / "bad.toml").write_text(text.replace(old, new))
+        code, _, err = degrade("verify", here / "bad.toml", here / "again")
+        assert (text != (here / "bad.toml").read_text(), code, err.count("\n")) == (True, 2, 1), err
 
 
 def test_photographs_of_the_package_need_no_folder(degrade, made, tmp_path):

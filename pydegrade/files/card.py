@@ -7,18 +7,21 @@ the reader gives.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 
 from ..errors import CardError, ImageError, SpaceError, TaskError, shown
+from ..tasks import pools
 from ..tasks.space import Space
 from ..tasks.task import TaskBatch
 from ..toml_lines import LONG_KEY, decode_error
@@ -135,6 +138,12 @@ def card_text(card: Card) -> str:
     if space.components:
         lines.append("\n[space.components]\n")
         lines += [f"{_text(part.name)} = {_paragraph(part.to_toml())}\n" for part in space.components]
+    for name, arrays in space.pools.items():
+        shapes = [list(array.shape) for array in arrays]
+        lines.append(
+            f"\n# What files of the space hold: float32, little-endian, in base64.\n[space.pools.{_text(name)}]\n"
+        )
+        lines.append(f"shapes = {shapes}\nfloat32 = {_text(_base64(arrays))}\n")
     lines.append("\n[tasks]\naddresses = [\n")
     lines += [f"    {_text(address)},\n" for address in card.tasks.addresses]
     lines.append("]\n\n# Clean images, by name and SHA-256, in the order in which crops number them.\n[hr]\n")
@@ -147,6 +156,10 @@ def card_text(card: Card) -> str:
     if len(text.encode("utf-8", "surrogateescape")) > MAX_BYTES:
         raise CardError(f"a card has at most {MAX_BYTES:,} bytes, which {len(card.tasks):,} samples exceed")
     return text
+
+
+def _base64(arrays: Sequence[NDArray[np.float32]]) -> str:
+    return base64.b64encode(b"".join(array.astype("<f4").tobytes() for array in arrays)).decode()
 
 
 def _paragraph(text: str) -> str:
@@ -282,7 +295,7 @@ def _space(data: Mapping[str, Any], head: Mapping[str, Any], where: str) -> Spac
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise CardError(f"{where}: space.components must be texts by name, got {shown(texts)}")
     try:
-        space = Space.loads(_value(table, "toml", str, f"{where}: space."), texts)
+        space = Space.loads(_value(table, "toml", str, f"{where}: space."), texts, _pools(table, where))
     except SpaceError as error:
         raise CardError(f"{where}: {error}") from None
     digest = _value(head, "digest", str, f"{where}: card.")
@@ -293,6 +306,19 @@ def _space(data: Mapping[str, Any], head: Mapping[str, Any], where: str) -> Spac
             + (f" (made with {display_name(made[:200])})" if made else "")
         )
     return space
+
+
+def _pools(table: Mapping[str, Any], where: str) -> dict[str, list[NDArray[np.float32]]]:
+    """What files of the space hold, by name; that it fits the name is looked at where the space is read."""
+    members: dict[str, NDArray[Any]] = {}
+    found = table.get("pools", {})
+    try:
+        for name, one in found.items():
+            members[pools.VALUES + name] = np.frombuffer(base64.b64decode(one["float32"], validate=True), "<f4")
+            members[pools.SHAPES + name] = np.array(one["shapes"], np.int32)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        raise CardError(f"{where}: space.pools must hold shapes and float32 values in base64 by name") from None
+    return pools.unpacked(members)
 
 
 def _tasks(data: Mapping[str, Any], head: Mapping[str, Any], space: Space, where: str) -> TaskBatch:

@@ -19,7 +19,7 @@ MOST = 65535
 """Arrays of one slot."""
 
 _BY_CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
-_VALUES, _SHAPES = "pool:", "pool_shapes:"
+VALUES, SHAPES = "pool:", "pool_shapes:"
 """Members of a task file, each with the pool's name behind it."""
 
 
@@ -115,8 +115,8 @@ def packed(pools: Mapping[str, Sequence[NDArray[np.float32]]]) -> dict[str, NDAr
     """Members of a task file: of each pool all values one after the other, and int32 [N, 2] shapes."""
     members: dict[str, NDArray[Any]] = {}
     for name, arrays in pools.items():
-        members[_VALUES + name] = np.concatenate([values.ravel() for values in arrays])
-        members[_SHAPES + name] = np.array([values.shape for values in arrays], np.int32)
+        members[VALUES + name] = np.concatenate([values.ravel() for values in arrays])
+        members[SHAPES + name] = np.array([values.shape for values in arrays], np.int32)
     return members
 
 
@@ -128,10 +128,10 @@ def unpacked(members: Mapping[str, NDArray[Any]]) -> dict[str, list[NDArray[np.f
     """
     pools = {}
     for key, values in members.items():
-        if not key.startswith(_VALUES):
+        if not key.startswith(VALUES):
             continue
-        name = key.removeprefix(_VALUES)
-        shapes = members.get(_SHAPES + name)
+        name = key.removeprefix(VALUES)
+        shapes = members.get(SHAPES + name)
         good = (
             shapes is not None
             and shapes.dtype == np.int32
