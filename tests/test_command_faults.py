@@ -460,6 +460,7 @@ FORBIDDEN = [
     "degrade verify {tmp}/cfg.toml {photos}",
     *(f"degrade space new {name} --defaults" for name in ("{tmp}/cfg.toml", "{tmp}/script.py", "{tmp}/file/new.toml",
                                                           "{tmp}/notes.toml")),
+    *(f"degrade merge {out} {{photos}} {{tmp}}/taken" for out in ("{tmp}/new", "{tmp}/file", "{photos}", "{photos}/out")),
     *(f"degrade gallery {{photos}} -o {name}" for name in ("{tmp}/script.py", "{tmp}/page.html", "{tmp}/file/g.html")),
     *(f"pytrain init --method psnr -o {name}" for name in ("{tmp}/script.py", "{tmp}/cfg.toml", "{tmp}/new.txt")),
     "pytrain init --method psnr --force -o {tmp}/script.py",

@@ -18,6 +18,7 @@ COMMANDS = {
     "gallery": "pydegrade.commands.gallery:command",
     "apply": "pydegrade.commands.apply:command",
     "show": "pydegrade.commands.show:command",
+    "merge": "pydegrade.commands.merge:command",
     "card": "pydegrade.commands.card:command",
     "verify": "pydegrade.commands.verify:command",
     "spaces": "pydegrade.commands.spaces:command",

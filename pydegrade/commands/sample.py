@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from ..shell.errors import BAD_INPUT, INTERRUPTED
 from ..shell.images import say_left_out
 from ..shell.options import SEED, START, TASKS, Choice, check_last_index, chosen_device
+from ..shell.shards import SHARD_HELP, parse_shard
 from ..shell.text import complain, say, warn
 from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
 
@@ -41,6 +42,7 @@ AUGMENTS = ("none", "hflip", "dihedral")
     "--augment", type=Choice(AUGMENTS), default="hflip", show_default=True,
     help="How crops are mirrored: left to right, or all eight symmetries of the square.",
 )  # fmt: skip
+@click.option("--shard", metavar="I/N|auto", help=f"Make samples I, I + N, ... alone, in OUT-I-of-N. {SHARD_HELP}")
 @click.option("--batch", type=click.IntRange(min=1), default=48, show_default=True, help="Samples in memory at once.")
 @hr_options
 def command(
@@ -54,6 +56,7 @@ def command(
     params_only: bool,
     meta_info: Path | None,
     augment: Augment,
+    shard: str | None,
     batch: int,
     hr: Path | None,
     hr_size: int | None,
@@ -68,6 +71,9 @@ def command(
     Sample i depends on the space, the seed, i and the list of images; on nothing else. The command can be interrupted
     and run again: finished samples stay as they are. With a larger N it continues where it ended.
 
+    Many processes, here or on many machines, make one run by --shard: each starts the same line with its own I, and
+    `degrade merge` makes the folder that one process would have left.
+
     \b
     Examples:
       degrade sample --tasks 4000
@@ -75,9 +81,13 @@ def command(
       degrade sample --tasks 100000 --hr photos --format lmdb --hr-size 256
       degrade sample --tasks 1000000 --params-only --seed 7
       degrade sample --card card.toml --hr DIV2K_valid_HR --out again
+      degrade sample --tasks 1000000 --hr photos --out run --shard 3/64
     """
+    place = None if shard is None else parse_shard(shard)
+    if place is not None and params_only:
+        raise click.UsageError("--shard: --params-only makes no images to be shared out")
     if card is not None:
-        return _from_card(card, out, hr, batch, max_pixels, device)
+        return _from_card(card, out, place, hr, batch, max_pixels, device)
     if count is None:
         raise click.MissingParameter(param_hint="'--tasks'", param_type="option")
     check_last_index(start, count)
@@ -85,7 +95,7 @@ def command(
     from ..tasks.sampler import sample
     from ..tasks.space import Space, preset_names
     from .actions.pairs import SampleRequest, kinds_of
-    from .actions.sample import RunOptions, check_format, write_parameters
+    from .actions.sample import RunOptions, Shard, check_format, write_parameters
     from .actions.sources import cropped_images
 
     # What may be wrong, before anything is written.
@@ -93,10 +103,13 @@ def command(
     space = Space.load(space_name)
     usual_out = out is None
     out = out or Path("out") / f"{space.name}-s{seed}"
+    part = None if place is None else Shard.of(place, count)
+    if part is not None:
+        out = part.folder(out)
     check_folder(out, [] if hr is None else [hr])
     tasks = sample(space, seed, range(start, start + count))
     say(f"space {space.name}@{space.digest[:8]}, scale {space.scale}, seed {seed}, samples {start} to "
-        f"{start + count - 1}")  # fmt: skip
+        f"{start + count - 1}{'' if part is None else f', shard {part}'}")  # fmt: skip
     if params_only:
         for path in write_parameters(out, tasks):
             say(f"  {path.resolve()}")
@@ -109,10 +122,13 @@ def command(
     say(f"HR crops of {found.side_px} px from {len(found.images.images)} images ({found.images.origin})")
 
     # The pairs, and what became of them.
+    tasks = tasks if part is None else tasks.take(part.rows)
     crops = found.crops(seed, tasks.indices, augment)
     request = SampleRequest(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
-    code = _made(out, request, RunOptions(start, file_format, augment))
-    if code == 0:
+    code = _made(out, request, RunOptions(start, file_format, augment, shard=part))
+    if code == 0 and part is not None:
+        say(f"{len(tasks)} of {count} pairs; all {part.count} shards together: degrade merge OUT SHARD...")
+    elif code == 0:
         kinds = ", ".join(kinds_of(tasks))
         found_alone = space_name in preset_names() or usual_out
         own = "" if found_alone else f" --space {shlex.quote(str(out))}"
@@ -124,7 +140,15 @@ CARD_SAYS = ("count", "space_name", "seed", "start", "file_format", "params_only
 """Options whose values stand in a card."""
 
 
-def _from_card(path: Path, out: Path | None, hr: Path | None, batch: int, max_pixels: int, device: str) -> int:
+def _from_card(
+    path: Path,
+    out: Path | None,
+    place: tuple[int, int] | None,
+    hr: Path | None,
+    batch: int,
+    max_pixels: int,
+    device: str,
+) -> int:
     """Make the set of a card."""
     context = click.get_current_context()
     for option in context.command.params:
@@ -135,22 +159,26 @@ def _from_card(path: Path, out: Path | None, hr: Path | None, batch: int, max_pi
     from ..shell.outputs import check_folder
     from .actions.card import images_of_card
     from .actions.pairs import SampleRequest
-    from .actions.sample import RunOptions, check_format
+    from .actions.sample import RunOptions, Shard, check_format
 
     where = chosen_device(device)
     card = read_card(path)
     space = card.tasks.space
     out = out or Path("out") / f"{space.name}-s{card.seed}"
+    part = None if place is None else Shard.of(place, len(card.tasks))
+    if part is not None:
+        out = part.folder(out)
     check_folder(out, [] if hr is None else [hr])
     check_format(card.file_format)
     say(f"card of {len(card.tasks)} samples of {space.name}@{space.digest[:8]}, scale {space.scale}, seed {card.seed}")
     found = images_of_card(card, hr, max_pixels)
     say(f"HR crops of {found.side_px} px from {len(found.images.images)} images ({found.images.origin})")
-    crops = found.crops(card.seed, card.tasks.indices, card.augment)
-    request = SampleRequest(card.tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
-    code = _made(out, request, RunOptions(card.start, card.file_format, card.augment, card.addresses_digest))
-    if code == 0:
-        say(f"{len(card.tasks)} pairs; try: degrade verify {shlex.quote(str(path))} {shlex.quote(str(out))}")
+    tasks = card.tasks if part is None else card.tasks.take(part.rows)
+    crops = found.crops(card.seed, tasks.indices, card.augment)
+    request = SampleRequest(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
+    code = _made(out, request, RunOptions(card.start, card.file_format, card.augment, card.addresses_digest, part))
+    if code == 0 and part is None:
+        say(f"{len(tasks)} pairs; try: degrade verify {shlex.quote(str(path))} {shlex.quote(str(out))}")
     return code
 
 

@@ -15,21 +15,20 @@ from ..shell.text import complain, say
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--pixels", is_flag=True, help="Compare pixels of images; how a PNG packs them may differ.")
 def command(card: Path, folder: Path, pixels: bool) -> int:
-    """Compare FOLDER with CARD: name every file that differs, is missing, or is extra.
+    """Compare FOLDER with CARD, a card or a SHA256SUMS: name every file that differs, is missing, or is extra.
 
     The exit code is 0 where all is equal, 1 where something differs, 2 where CARD cannot be read. Hidden files, run.json
-    (versions and folders of a machine) and sheet.png are no part of a set.
+    (versions and folders of a machine), SHA256SUMS and sheet.png are no part of a set.
 
     \b
     Examples:
       degrade verify card.toml out/again
       degrade verify card.toml out/again --pixels
+      degrade verify out/run/SHA256SUMS out/run
     """
-    from ..files.card import read_card
-    from .actions.verify import compared
+    from .actions.verify import compared, listed
 
-    known = read_card(card)
-    found = compared(known, folder, pixels)
+    found = compared(listed(card), folder, pixels)
     for line in found.lines:
         say(line)
     if found.lines:

@@ -8,12 +8,12 @@ the finished samples, written anew at the end of every run.
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.util
 import json
 import os
 import re
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -28,7 +28,7 @@ from ..tasks.task import TaskBatch
 from .atomic import append, make_folder, replacing, write_atomic, write_error
 from .dataset import Crops, HrImages
 from .lmdb_reader import LmdbReader
-from .paths import csv_cell, display_name, open_regular
+from .paths import csv_cell, display_name, open_regular, read_lines
 from .pixels import Pixels
 from .write import ENCODERS, encode_npy, encode_png
 
@@ -56,6 +56,7 @@ class RunIdentity:
         augment: how crops are mirrored and turned, one of `dataset.AUGMENTS`.
         addresses: digest of the tasks' addresses where they are not those that the space draws for consecutive numbers,
             else "".
+        shard: "I/N" of a run of which this folder holds samples I, I + N, ...; "" of a whole one.
     """
 
     space: str
@@ -67,10 +68,14 @@ class RunIdentity:
     format: str
     augment: str = "hflip"
     addresses: str = ""
+    shard: str = ""
 
     def facts(self) -> dict[str, Any]:
-        """What run.json says; `addresses` stands there only where it says something."""
-        return {name: value for name, value in asdict(self).items() if value != "" or name != "addresses"}
+        """What run.json says; `addresses` and `shard` stand there only where they say something."""
+        return {name: value for name, value in asdict(self).items() if value != "" or name not in _OPTIONAL}
+
+
+_OPTIONAL = ("addresses", "shard")
 
 
 def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str, Any]) -> None:
@@ -140,7 +145,7 @@ def _check_same_run(path: Path, identity: RunIdentity, tasks: int) -> None:
         raise RecordError(f"{error}; use another --out") from None
     where = display_name(path.parent)
     for name, value in asdict(identity).items():
-        if before.get(name, "" if name == "addresses" else None) != value:
+        if before.get(name, "" if name in _OPTIONAL else None) != value:
             got = display_name(repr(before.get(name))[:120])
             raise RecordError(f"{where}: holds a run with {name} {got}, got {value!r}; use another --out")
     if tasks < tasks_before:
@@ -159,11 +164,14 @@ class PairStore(Protocol):
     def finished(self) -> set[int]:
         """Samples of which all images are stored."""
 
-    def put(self, index: int, images: Mapping[str, Pixels]) -> int:
-        """Encode the images of one sample, by kind, and store them (at the latest at the next `flush`); their `crc32`."""
+    def put(self, index: int, images: Mapping[str, Pixels]) -> tuple[str, ...]:
+        """Encode the images of one sample, by kind, and store them (at the latest at the next `flush`); their `sha256`."""
 
-    def crc32(self, index: int) -> int:
-        """CRC-32 over the stored images of a finished sample, in the order of kinds. Any thread may call.
+    def put_encoded(self, index: int, contents: Sequence[bytes]) -> tuple[str, ...]:
+        """`put` of images that are encoded already, in the order of kinds."""
+
+    def sha256(self, index: int) -> tuple[str, ...]:
+        """SHA-256 of the stored images of a finished sample, in the order of kinds. Any thread may call.
 
         Raises:
             ImageError: one of them cannot be read.
@@ -204,14 +212,16 @@ class FolderStore:
             if path.suffix == suffix and _NUMBER.fullmatch(path.stem) and _is_whole(path)
         }
 
-    def put(self, index: int, images: Mapping[str, Pixels]) -> int:
-        encoded = {kind: self._encode(images[kind]) for kind in self._kinds}
-        for kind, content in encoded.items():
-            write_atomic(self._folder / self.name(kind, index), content)
-        return _crc32(encoded.values())
+    def put(self, index: int, images: Mapping[str, Pixels]) -> tuple[str, ...]:
+        return self.put_encoded(index, [self._encode(images[kind]) for kind in self._kinds])
 
-    def crc32(self, index: int) -> int:
-        return _crc32(self._content(kind, index) for kind in self._kinds)
+    def put_encoded(self, index: int, contents: Sequence[bytes]) -> tuple[str, ...]:
+        for kind, content in zip(self._kinds, contents):
+            write_atomic(self._folder / self.name(kind, index), content)
+        return sha256_of(contents)
+
+    def sha256(self, index: int) -> tuple[str, ...]:
+        return sha256_of(self._content(kind, index) for kind in self._kinds)
 
     def _content(self, kind: str, index: int) -> bytes:
         with open_regular(self._folder / self.name(kind, index)) as stream:
@@ -224,11 +234,9 @@ class FolderStore:
         pass
 
 
-def _crc32(contents: Iterable[bytes]) -> int:
-    crc32 = 0
-    for content in contents:
-        crc32 = zlib.crc32(content, crc32)
-    return crc32
+def sha256_of(contents: Iterable[bytes]) -> tuple[str, ...]:
+    """SHA-256 of each, 64 hex digits."""
+    return tuple(hashlib.sha256(content).hexdigest() for content in contents)
 
 
 def _is_whole(path: Path) -> bool:
@@ -242,6 +250,15 @@ def _is_whole(path: Path) -> bool:
             return head == b"\x89PNG\r\n\x1a\n" and stream.read(12)[4:8] == b"IEND"
     except (ImageError, OSError):
         return False
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file of any size, 64 hex digits. Errors as `open_regular`."""
+    sha = hashlib.sha256()
+    with open_regular(path) as stream:
+        while block := stream.read(2**20):
+            sha.update(block)
+    return sha.hexdigest()
 
 
 _LMDB_LEAST_BYTES = 2 * 4096
@@ -296,14 +313,16 @@ class LmdbStore:
             found.append({int(key) for key in keys if _NUMBER.fullmatch(key)})
         return set.intersection(*found)
 
-    def put(self, index: int, images: Mapping[str, Pixels]) -> int:
-        key = f"{index:08d}".encode()
-        encoded = [(kind, key, encode_png(images[kind], level=self.PNG_LEVEL)) for kind in self._kinds]
-        with self._lock:
-            self._waiting += encoded
-        return _crc32(value for _, _, value in encoded)
+    def put(self, index: int, images: Mapping[str, Pixels]) -> tuple[str, ...]:
+        return self.put_encoded(index, [encode_png(images[kind], level=self.PNG_LEVEL) for kind in self._kinds])
 
-    def crc32(self, index: int) -> int:
+    def put_encoded(self, index: int, contents: Sequence[bytes]) -> tuple[str, ...]:
+        key = f"{index:08d}".encode()
+        with self._lock:
+            self._waiting += [(kind, key, content) for kind, content in zip(self._kinds, contents)]
+        return sha256_of(contents)
+
+    def sha256(self, index: int) -> tuple[str, ...]:
         key = f"{index:08d}".encode()
         values = []
         for kind in self._kinds:
@@ -313,7 +332,7 @@ class LmdbStore:
             if value is None:
                 raise ImageError(f"{display_name(path)}: does not hold {index:08d}")
             values.append(bytes(value))
-        return _crc32(values)
+        return sha256_of(values)
 
     def flush(self) -> None:
         with self._lock:
@@ -443,11 +462,16 @@ def write_tables(folder: Path, samples: Samples, reasons: Mapping[int, str]) -> 
         The files written.
     """
     write_manifest(folder, samples)
-    written = [folder / MANIFEST_FILE, folder / "tasks.npz"]
+    return [folder / MANIFEST_FILE, *write_task_tables(folder, samples.tasks, reasons)]
+
+
+def write_task_tables(folder: Path, tasks: TaskBatch, reasons: Mapping[int, str]) -> list[Path]:
+    """`write_tables` without the manifest."""
+    written = [folder / "tasks.npz"]
     with replacing(folder / "tasks.npz") as temporary:
-        samples.tasks.save(temporary)
-    if "dasr33" in samples.tasks.space.vectors:
-        values, mask = samples.tasks.vector("dasr33")
+        tasks.save(temporary)
+    if "dasr33" in tasks.space.vectors:
+        values, mask = tasks.vector("dasr33")
         for name, array in (("dasr33.npy", values), ("dasr33_mask.npy", mask)):
             write_atomic(folder / name, encode_npy(array))
             written.append(folder / name)
@@ -462,3 +486,48 @@ def write_tables(folder: Path, samples: Samples, reasons: Mapping[int, str]) -> 
     else:
         skipped.unlink(missing_ok=True)
     return written
+
+
+# ---- sums
+
+
+SUMS_FILE = "SHA256SUMS"
+TABLES = (MANIFEST_FILE, "tasks.npz", "dasr33.npy", "dasr33_mask.npy", "skipped.csv")
+_SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def write_sums(folder: Path, file_format: str, kinds: Sequence[str], samples: Mapping[int, Sequence[str]]) -> None:
+    """SHA256SUMS of a run: a line for each image and each table, as the program sha256sum writes and checks them. Values of
+    an LMDB stand there by their keys.
+
+    Args:
+        folder: of the run, tables written.
+        file_format: one of FORMATS.
+        kinds: names of the images of a sample.
+        samples: sample number -> SHA-256 of its images, in the order of kinds.
+    """
+    tables = [*TABLES, *(f"{kind}.lmdb/meta_info.txt" for kind in kinds if file_format == "lmdb")]
+    with replacing(folder / SUMS_FILE) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        for index, sums in sorted(samples.items()):
+            file.writelines(f"{one}  {pair_name(kind, index, file_format)}\n" for kind, one in zip(kinds, sums))
+        for name in tables:
+            if (folder / name).is_file():
+                file.write(f"{sha256_of_file(folder / name)}  {name}\n")
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """Name -> SHA-256 of a list that `write_sums` or the program sha256sum wrote.
+
+    Raises:
+        ImageError: not there, or a line that is none of such a list.
+    """
+    sums = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        found = _SUM.fullmatch(line)
+        if found is None:
+            shown = display_name(repr(line[:60]))
+            raise ImageError(f"{display_name(path)}:{number}: must be a SHA-256 and a name, got {shown}")
+        sums[found[2]] = found[1]
+    if not sums:
+        raise ImageError(f"{display_name(path)}: must list at least one file, got none")
+    return sums

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from .outputs import PICTURE_ENDINGS, Results, check_file, check_folder, encode_picture, write_file
     from .progress import Progress
+    from .shards import SHARD_HELP, parse_shard
     from .text import complain, say
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "OUT_FOLDER",
     "PICTURE_ENDINGS",
     "SEED",
+    "SHARD_HELP",
     "TASKS",
     "Choice",
     "Command",
@@ -60,6 +62,7 @@ __all__ = [
     "find_items",
     "force_option",
     "max_pixels_option",
+    "parse_shard",
     "run",
     "say",
     "set_option",
@@ -109,6 +112,10 @@ __getattr__ = names_of(
             "write_file",
         ),
         ".progress": ("Progress",),
+        ".shards": (
+            "SHARD_HELP",
+            "parse_shard",
+        ),
         ".text": (
             "complain",
             "say",

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pydegrade.errors import OutputError
 from pydegrade.shell import (
     IN_PATH,
     OUT_FOLDER,
+    SHARD_HELP,
     Choice,
     chosen_device,
     device_option,
     max_pixels_option,
+    parse_shard,
     say,
 )
 
@@ -39,7 +39,7 @@ RECIPES = ("uint8", "im2double")
     "--tile", "tile_px", type=click.IntRange(min=48), help="Side of the teacher's tiles in LR px.  [default: whole]"
 )
 @click.option(
-    "--shard", metavar="I/N", help="Make images I, I + N, ...; 0 <= I < N. Under torchrun: one shard a process."
+    "--shard", metavar="I/N|auto", help=f"Make images I, I + N, ... {SHARD_HELP} Under torchrun auto by itself."
 )
 @max_pixels_option()
 @device_option("cpu")
@@ -86,10 +86,8 @@ def command(
 
 
 def _place(shard: str | None) -> tuple[int, int]:
-    """(number, count) of this process' shard."""
-    if shard is None:
-        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
-    if match is None or int(match[1]) >= int(match[2]):
-        raise OutputError(f"--shard must be I/N with 0 <= I < N, got {shard[:60]!r}")
-    return int(match[1]), int(match[2])
+    """(number, count) of this process' shard; a process of torchrun need not be told."""
+    if shard is not None:
+        return parse_shard(shard)
+    ranks = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE") if name in os.environ}
+    return parse_shard("auto", ranks) if ranks else (0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import io
 import json
 import os
@@ -50,6 +51,8 @@ def artefacts() -> Path:
         quietly("degrade", *sample, "--out", "lmdb", "--format", "lmdb")
         for name in ("run", "lmdb"):
             quietly("degrade", "card", name, "--hr", "hr", "-o", f"{name}-card.toml")
+        for number in range(2):
+            quietly("degrade", *sample, "--out", "shard", "--shard", f"{number}/2")
         quietly("degrade", "pairs", "--hr", "hr", "--model", str(product.tiny_model()), "--out", "pairs")
         (folder / "fit.toml").write_text(_FIT)
         quietly("pytrain", "fit", "fit.toml")
@@ -68,7 +71,7 @@ _FIT = product.training_toml(run={"out": "fit"}, checkpoint={"every_steps": 1}, 
 def check(case: Case) -> None:
     kinds: tuple[Callable[[Case], None], ...] = (
         _tasks_file, _tasks_file, _tasks_file, _groups, _pairs, _run, _gallery, _lmdb, _lmdb, _listing, _kernel,
-        _address, _options, _options, _state, _card, _card,
+        _address, _options, _options, _state, _card, _card, _shards,
     )  # fmt: skip
     (case.folder / "in").mkdir()
     (case.folder / "in" / "a.png").write_bytes(GOOD_PNG)
@@ -383,6 +386,32 @@ def _card(case: Case) -> None:
         )
     else:
         case.command("degrade", *command.split(), "in/c.toml", "in/set", codes=(0, 1, 2), places=places)
+
+
+def _shards(case: Case) -> None:
+    """Two shards of a run, one with something wrong in it."""
+    for number in range(2):
+        shutil.copytree(artefacts() / f"shard-{number}-of-2", case.folder / "in" / str(number))
+    victims = [path for path in sorted((case.folder / "in" / "1").rglob("*")) if path.is_file()]
+    victim = case.random.choice([path for path in victims if path.suffix != ".png"] + victims)
+    said = ""
+    if victim.suffix == ".json":
+        text, said = changed_json(case, victim.read_text())
+        victim.write_text(text, encoding="utf-8", errors="surrogatepass")
+    else:
+        victim.write_bytes(mutated(case, victim.read_bytes()))
+    if case.random.random() < 0.4:  # a list of sums that fits what is there
+        sums = case.folder / "in" / "1" / "SHA256SUMS"
+        lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(sums.parent).as_posix()}"
+                 for path in victims if path not in (sums,) and not path.name.startswith(".")]  # fmt: skip
+        sums.write_text("\n".join(lines))
+        said += " with its sum"
+    case.about(f"shard: {victim.name} {said}")
+    places = ("in/0", "in/1", "shards")
+    if case.random.random() < 0.2:
+        case.command("degrade", "verify", "in/1/SHA256SUMS", "in/1", codes=(0, 1, 2), places=places)
+    else:
+        case.command("degrade", "merge", "out/m", "in/0", "in/1", places=(*places, "out/m"))
 
 
 # ---- a run's own folder, LMDBs, lists

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from . import product
-from .harness import Case, Done, Failure, check_words, in_child, snapshot
+from .harness import Case, Done, Failure, check_words, in_child, quietly, snapshot
 from .images import GOOD, png
 
 FAULTS = (
@@ -124,6 +124,7 @@ SCENARIOS: dict[str, Scenario] = {
         results=lmdb_too,
     ),
     "sample params": Scenario(("degrade", "sample", "--tasks", "6", "--params-only", "--out", "out/r")),
+    "merge": Scenario(("degrade", "merge", "out/r", "in/s-0-of-2", "in/s-1-of-2")),
     "resize": Scenario(("degrade", "resize", "in/hr", "out/r", "--scale", "1/2")),
     "pairs": Scenario(("degrade", "pairs", "--hr", "in/hr", "--model", "in/tiny.safetensors", "--out", "out/r")),
     "apply": Scenario(("degrade", "apply", "in/hr", "--task", "in/tasks.npz", "--with-target", "--out", "out/r")),
@@ -181,6 +182,9 @@ def inputs() -> Path:
         net = nets.build(nets.SRResNetConfig(scale=4, num_features=8, num_blocks=1))
         safetensors.torch.save_file(net.state_dict(), source / "x4.safetensors")
         pydegrade.sample("realesrgan-x2", 1, range(3)).save(source / "tasks.npz")
+        words = ("sample", "--tasks", "6", "--hr", str(source / "hr"), "--hr-size", "16", "--space", "bicubic-x2")
+        for number in range(2):
+            quietly("degrade", *words, "--out", str(source / "s"), "--shard", f"{number}/2")
 
     in_child(work)
     (source / "fit.toml").write_text(_FIT)

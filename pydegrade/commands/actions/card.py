@@ -15,20 +15,19 @@ from ...files.dataset import BUNDLED_ORIGIN, Augment, HrImage, HrImages, find_im
 from ...files.lmdb_reader import is_lmdb, open_lmdb
 from ...files.paths import display_name, open_regular, path_inside
 from ...files.read import MAX_PIXELS, read_picture
-from ...files.sample_manifest import pair_name, read_run
+from ...files.sample_manifest import SUMS_FILE, pair_name, read_run, sha256_of, sha256_of_file
 from ...native import binding
 from ...tasks.task import TaskBatch
 from .pairs import kinds_of
-from .sample_record import read_samples
+from .sample_record import Finished, read_samples
 from .sources import CroppedImages, cropped_images
 from .tasks import TASKS
 
-BLOCK_BYTES = 2**20
 TABLES = ("manifest.csv", TASKS, "dasr33.npy", "dasr33_mask.npy")
 """Tables of a run that follow from what a card says. run.json names the machine's versions and folders, sheet.png is for
 people: neither is part of the set."""
 
-NOT_OF_THE_SET = ("run.json", "sheet.png")
+NOT_OF_THE_SET = ("run.json", "sheet.png", SUMS_FILE)
 PACKAGES = ("pydegrade", "numpy", "torch", "pillow", "isal")
 
 
@@ -50,6 +49,8 @@ def card_of_run(
     where = display_name(run)
     if identity.format == "none":
         raise CardError(f"{where}: holds parameters without images; a card is of pairs")
+    if identity.shard:
+        raise CardError(f"{where}: holds shard {identity.shard} alone; degrade merge makes a whole run")
     tasks = TaskBatch.load(run / TASKS) if (run / TASKS).is_file() else None
     if tasks is None or len(tasks) != count:
         raise CardError(
@@ -88,7 +89,7 @@ def _files_of_run(run: Path, tasks: TaskBatch, file_format: str, source_of: list
         names = [pair_name(kind, index, file_format) for kind in kinds]
         contents = [read_entry(run, name) for name in names]
         said = record.get(index)
-        if said is None or not said.holds(contents, source_of[row]):
+        if said is None or said != Finished(sha256_of(contents), source_of[row]):
             raise CardError(
                 f"{display_name(run)}: sample {index} is not as it was written, or its photograph has changed; the same "
                 "`degrade sample` makes it anew"
@@ -144,19 +145,11 @@ def file_sha256(folder: Path, name: str) -> str:
     path = path_inside(folder, name)
     if _is_value(path):
         return hashlib.sha256(read_entry(folder, name)).hexdigest()
-    return _stream_sha256(path)
+    return sha256_of_file(path)
 
 
 def _is_value(path: Path) -> bool:
     return path.parent.suffix == ".lmdb" and path.suffix == ""
-
-
-def _stream_sha256(path: Path) -> str:
-    sha = hashlib.sha256()
-    with open_regular(path) as stream:
-        while block := stream.read(BLOCK_BYTES):
-            sha.update(block)
-    return sha.hexdigest()
 
 
 def digests_of(name: str, content: bytes) -> Digests:
@@ -174,7 +167,7 @@ def image_sha256(image: HrImage) -> str:
     """SHA-256 of the file of a clean image, or of its value in an LMDB."""
     if image.key:
         return hashlib.sha256(open_lmdb(image.path).read(image.key)).hexdigest()
-    return _stream_sha256(image.path)
+    return sha256_of_file(image.path)
 
 
 # ---- what a card asks for

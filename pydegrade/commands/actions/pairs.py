@@ -102,8 +102,8 @@ def write_pairs(
         images = {"hr": hr, "lr": to_uint8(pair.lr)}
         if "target" in kinds:
             images["target"] = to_uint8(pair.target)
-        crc32 = store.put(int(request.tasks.indices[row]), images)
-        return Finished(crc32, digests.known(int(request.crops.image[row])))
+        sha256 = store.put(int(request.tasks.indices[row]), images)
+        return Finished(sha256, digests.known(int(request.crops.image[row])))
 
     def settle(rows: NDArray[np.int64], written: list[Future[Finished]]) -> None:
         made = {int(request.tasks.indices[row]): future.result() for row, future in zip(rows, written)}

@@ -21,6 +21,7 @@ from ...files.dataset import Augment, CropReader
 from ...files.lock import folder_lock
 from ...files.pixels import Pixels, to_float, to_uint8
 from ...files.sample_manifest import (
+    SUMS_FILE,
     PairStore,
     RunIdentity,
     Samples,
@@ -28,6 +29,7 @@ from ...files.sample_manifest import (
     open_run,
     open_store,
     write_manifest,
+    write_sums,
     write_tables,
 )
 from ...files.write import write_image
@@ -44,6 +46,45 @@ SHEET_PAIRS = 24
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of a run: its samples number, number + count, ...
+
+    Attributes:
+        number: in [0, count).
+        count: how many parts.
+        tasks: of the whole run, at least `count`.
+    """
+
+    number: int
+    count: int
+    tasks: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @staticmethod
+    def of(place: tuple[int, int], tasks: int) -> Shard:
+        """The shard of (number, count).
+
+        Raises:
+            OutputError: one of them would be empty.
+        """
+        if place[1] > tasks:
+            raise OutputError(f"--shard: {tasks} samples make at most {tasks} shards, got {place[1]}")
+        return Shard(*place, tasks)
+
+    @property
+    def rows(self) -> slice:
+        """Of the whole run's tasks."""
+        return slice(self.number, None, self.count)
+
+    def folder(self, out: Path) -> Path:
+        """Where it goes: OUT-I-of-N, beside OUT."""
+        place = out if out.name not in ("", "..") else out.resolve()
+        return place.with_name(f"{place.name}-{self.number}-of-{self.count}")
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """What identifies a run beside its tasks and images.
 
@@ -52,12 +93,14 @@ class RunOptions:
         file_format: one of `files.sample_manifest.FORMATS`.
         augment: how crops are mirrored.
         addresses: see `RunIdentity.addresses`.
+        shard: where the tasks are those of one part of the run.
     """
 
     start: int
     file_format: str
     augment: Augment
     addresses: str = ""
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +156,7 @@ def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> Sample
     side_px, count = request.crops.side_px, len(request.tasks)
     identity = RunIdentity(
         space.name, space.digest, int(tasks.seeds[0]), options.start, request.images.digest, side_px,
-        options.file_format, options.augment, options.addresses,
+        options.file_format, options.augment, options.addresses, "" if options.shard is None else str(options.shard),
     )  # fmt: skip
     facts = {
         **_facts(space),
@@ -122,10 +165,10 @@ def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> Sample
         "images_per_sample": list(kinds),
     }
     with folder_lock(out):
-        open_run(out, identity, count, facts)
+        open_run(out, identity, count if options.shard is None else options.shard.tasks, facts)
         store = open_store(out, kinds, options.file_format, raw_bytes=3 * side_px**2 * len(kinds) * count)
         samples = Samples(tasks, request.crops, request.images, {kind: partial(store.name, kind) for kind in kinds})
-        return _filled(out, request, store, samples)
+        return _filled(out, request, store, samples, options.file_format)
 
 
 def _facts(space: Space) -> dict[str, Any]:
@@ -134,7 +177,7 @@ def _facts(space: Space) -> dict[str, Any]:
     return {"scale": space.scale, "source": space.source, "versions": versions}
 
 
-def _filled(out: Path, request: SampleRequest, store: PairStore, samples: Samples) -> SampleOutcome:
+def _filled(out: Path, request: SampleRequest, store: PairStore, samples: Samples, file_format: str) -> SampleOutcome:
     count = len(request.tasks)
     digests = SourceDigests(request.images)
     record = read_samples(out)
@@ -171,6 +214,8 @@ def _filled(out: Path, request: SampleRequest, store: PairStore, samples: Sample
     write_samples(out, record)
     reasons = {int(request.tasks.indices[row]): reason for row, reason in outcome.skipped.items()}
     written = write_tables(out, samples.take(done), reasons)
+    write_sums(out, file_format, list(samples.names), {index: one.sha256 for index, one in record.items()})
+    written.append(out / SUMS_FILE)
     sheet = _sheet(request, done[:SHEET_PAIRS])
     if sheet is not None:
         write_image(out / "sheet.png", sheet, level=3)
@@ -190,7 +235,13 @@ def _sheet(request: SampleRequest, rows: NDArray[np.int64]) -> Pixels | None:
         return None
     tasks = request.tasks.take(np.array(list(hr)))
     lr = [to_uint8(pair.lr) for pair in degrade_pairs([to_float(pixels) for pixels in hr.values()], tasks)]
+    return sheet_of(tasks, list(hr.values()), lr, int(request.tasks.indices[0]))
+
+
+def sheet_of(tasks: TaskBatch, hr: list[Pixels], lr: list[Pixels], first: int) -> Pixels:
+    """Contact sheet of a run: its first samples, HR beside LR; `first` is the number of the run's first sample."""
     space = f"{tasks.space.name}@{tasks.space.digest[:8]}"
-    heading = f"{space}, seed {tasks.seeds[0]}: HR and LR of samples {tasks.indices[0]} and on"
-    rows_of_pairs = pair_rows(tasks, list(hr.values()), lr)
-    return render_sheet(rows_of_pairs, heading, cell_width_px=PAIR_WIDTH_PX, cell_height_px=PAIR_WIDTH_PX // 2)
+    heading = f"{space}, seed {tasks.seeds[0]}: HR and LR of samples {first} and on"
+    return render_sheet(
+        pair_rows(tasks, hr, lr), heading, cell_width_px=PAIR_WIDTH_PX, cell_height_px=PAIR_WIDTH_PX // 2
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,10 +22,8 @@ from ...files.atomic import append, write_atomic
 from ...files.dataset import Crops, HrImages
 from ...files.lmdb_reader import open_lmdb
 from ...files.paths import display_name, open_regular
-from ...files.sample_manifest import PairStore
+from ...files.sample_manifest import PairStore, sha256_of_file
 from ...shell.outputs import RECORD_FILE
-
-BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -34,19 +31,12 @@ class Finished:
     """One finished sample.
 
     Attributes:
-        crc32: over its stored images.
-        source: digest of its photograph.
+        sha256: of its stored images, in the order of kinds.
+        source: SHA-256 of its photograph.
     """
 
-    crc32: int
+    sha256: tuple[str, ...]
     source: str
-
-    def holds(self, contents: Iterable[bytes], source: str) -> bool:
-        """Whether a sample has these stored images and was cut from a photograph of that SHA-256."""
-        crc32 = 0
-        for content in contents:
-            crc32 = zlib.crc32(content, crc32)
-        return crc32 == self.crc32 and source.startswith(self.source)
 
 
 class SourceDigests:
@@ -58,7 +48,7 @@ class SourceDigests:
         self._lock = threading.Lock()
 
     def of(self, position: int) -> str:
-        """16 hex digits of the content of an image.
+        """SHA-256 of the content of an image.
 
         Raises:
             ImageError: it cannot be read, or has changed since it was first asked for.
@@ -83,12 +73,8 @@ class SourceDigests:
     def _computed(self, position: int) -> str:
         image = self._images[position]
         if image.key:
-            return hashlib.sha256(open_lmdb(image.path).read(image.key)).hexdigest()[:16]
-        sha = hashlib.sha256()
-        with open_regular(image.path) as stream:
-            while block := stream.read(BLOCK_BYTES):
-                sha.update(block)
-        return sha.hexdigest()[:16]
+            return hashlib.sha256(open_lmdb(image.path).read(image.key)).hexdigest()
+        return sha256_of_file(image.path)
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -107,11 +93,11 @@ def read_samples(folder: Path) -> dict[int, Finished]:
     for line in lines:
         try:
             values = json.loads(line)
-            index, crc32, source = values["index"], values["crc32"], values["source"]
+            index, sha256, source = values["index"], values["sha256"], values["source"]
         except (ValueError, TypeError, KeyError, RecursionError):
             continue
-        if type(index) is int and type(crc32) is int and isinstance(source, str):
-            found[index] = Finished(crc32, source)
+        if type(index) is int and isinstance(sha256, list) and all(isinstance(one, str) for one in [*sha256, source]):
+            found[index] = Finished(tuple(sha256), source)
     return found
 
 
@@ -153,7 +139,7 @@ def still_finished(
     def holds(row: int) -> bool:
         said = record[int(indices[row])]
         try:
-            return digests.of(int(crops.image[row])) == said.source and store.crc32(int(indices[row])) == said.crc32
+            return digests.of(int(crops.image[row])) == said.source and store.sha256(int(indices[row])) == said.sha256
         except (ImageError, OSError):
             return False
 

@@ -1,17 +1,18 @@
-"""A folder compared with a card."""
+"""A folder compared with a card, or with its SHA256SUMS."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ImageError
-from ...files.card import Card, Digests
+from ...files.card import Digests, read_card
 from ...files.lmdb_reader import open_lmdb
 from ...files.paths import display_name, natural_key
+from ...files.sample_manifest import SUMS_FILE, read_sums
 from ...native import binding
 from .card import NOT_OF_THE_SET, digests_of, file_sha256, read_entry
 
@@ -32,11 +33,22 @@ class Compared:
     extra: int
 
 
-def compared(card: Card, folder: Path, pixels: bool = False) -> Compared:
-    """Every file of a card against what a folder holds, and what it holds beyond it.
+def listed(path: Path) -> Mapping[str, Digests]:
+    """What a card, or a SHA256SUMS, says about files.
+
+    Raises:
+        CardError, ImageError: it is neither.
+    """
+    if path.name == SUMS_FILE:
+        return {name: Digests(sha256) for name, sha256 in read_sums(path).items()}
+    return read_card(path).files
+
+
+def compared(files: Mapping[str, Digests], folder: Path, pixels: bool = False) -> Compared:
+    """Every file of a set against what a folder holds, and what it holds beyond it.
 
     Args:
-        card: from `files.card.read_card`.
+        files: from `listed`.
         folder: of the set.
         pixels: images are equal where their pixels are.
     """
@@ -45,11 +57,11 @@ def compared(card: Card, folder: Path, pixels: bool = False) -> Compared:
     def verdict(name: str) -> tuple[str, str]:
         if name not in here:
             return name, "missing"
-        return name, _difference(folder, name, card.files[name], pixels)
+        return name, _difference(folder, name, files[name], pixels)
 
     with ThreadPoolExecutor(max_workers=binding.get_num_threads() + 1) as pool:
-        verdicts = list(pool.map(verdict, card.files))
-    extra = [(name, "extra") for name in here - card.files.keys()]
+        verdicts = list(pool.map(verdict, files))
+    extra = [(name, "extra") for name in here - files.keys()]
     found = sorted((one for one in verdicts + extra if one[1]), key=lambda one: natural_key(one[0]))
     missing = sum(word == "missing" for _, word in found)
     lines = tuple(f"{word.partition(' ')[0]:<8} {display_name(name)}{_behind(word)}" for name, word in found)
@@ -79,12 +91,12 @@ def _difference(folder: Path, name: str, said: Digests, pixels: bool) -> str:
 
 def _entries(folder: Path) -> Iterator[str]:
     """Names of everything in a folder that may be part of a set: files, and values of LMDBs."""
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, inside in os.walk(folder):
         place = Path(parent).relative_to(folder).as_posix()
         prefix = "" if place == "." else f"{place}/"
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (f"{prefix}{name}" for name in folders if Path(parent, name).is_symlink())
-        names = [name for name in files if not name.startswith(".") and prefix + name not in NOT_OF_THE_SET]
+        names = [name for name in inside if not name.startswith(".") and prefix + name not in NOT_OF_THE_SET]
         if place.endswith(".lmdb") and "data.mdb" in names:
             try:
                 yield from (f"{prefix}{key}" for key in open_lmdb(Path(parent)).keys)

@@ -1,0 +1,212 @@
+"""Shards: parts of a run made apart and merged are the run of one process, byte for byte; what does not belong together is
+refused in one line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pydegrade.commands import cli
+from pydegrade.errors import OutputError
+from pydegrade.shell import parse_shard
+
+from .test_cards import SPACE
+
+TASKS = 7
+
+Result = tuple[int, str, str]
+
+
+@pytest.fixture
+def degrade(capsys) -> Callable[..., Result]:
+    def start(*words: object) -> Result:
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(left.value.code or 0), out, err
+
+    return start
+
+
+def quietly(*words: object) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(word) for word in words])
+    assert not left.value.code
+
+
+def line(folder: Path, *more: object) -> tuple[object, ...]:
+    source = ("--space", folder / "ours.toml", "--hr", folder / "hr", "--hr-size", 16)
+    return ("sample", "--tasks", TASKS, "--start", 2, *source, *more)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """hr/, run/ of one process, run-I-of-N/ of one, two and seven."""
+    folder = tmp_path_factory.mktemp("shards")
+    (folder / "hr").mkdir()
+    (folder / "ours.toml").write_text(SPACE)
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 256, (30, 30 + seed, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "hr" / f"{seed}.png")
+    quietly(*line(folder, "--out", folder / "run"))
+    for count in (1, 2, 7):
+        for number in range(count):
+            quietly(*line(folder, "--out", folder / "run", "--shard", f"{number}/{count}"))
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file, hidden ones too."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_merged_shards_are_the_run_of_one_process_byte_for_byte(made, tmp_path, count):
+    shards = [made / f"run-{number}-of-{count}" for number in range(count)]
+    for _ in range(2):  # the second time over the first
+        quietly("merge", tmp_path / "out", *reversed(shards))
+        assert content(tmp_path / "out") == content(made / "run")
+    assert sum(len(list((shard / "lr").iterdir())) for shard in shards) == TASKS
+
+
+def test_a_merged_run_goes_on_as_one_process_would(made, tmp_path):
+    quietly("merge", tmp_path / "out", made / "run-0-of-2", made / "run-1-of-2")
+    for out in (tmp_path / "out", tmp_path / "whole"):
+        quietly(*line(made, "--out", out, "--tasks", TASKS + 2))
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_shards_of_a_card_and_of_an_lmdb(degrade, made, tmp_path):
+    quietly(*line(made, "--out", tmp_path / "run", "--format", "lmdb", "--space", "realesrgan-x2", "--tasks", 3))
+    quietly("card", tmp_path / "run", "--hr", made / "hr", "-o", tmp_path / "card.toml")
+    for number in range(2):
+        quietly("sample", "--card", tmp_path / "card.toml", "--hr", made / "hr", "--shard", f"{number}/2",
+                "--out", tmp_path / "again")  # fmt: skip
+    quietly("merge", tmp_path / "merged", tmp_path / "again-0-of-2", tmp_path / "again-1-of-2")
+    assert degrade("verify", tmp_path / "card.toml", tmp_path / "merged")[0] == 0
+    ours, theirs = content(tmp_path / "merged"), content(tmp_path / "run")
+    assert {name for name in theirs if ours.get(name) != theirs[name]} <= {f"{kind}.lmdb/data.mdb" for kind in
+                                                                          ("hr", "lr", "target")}  # fmt: skip
+    code, _, err = degrade("card", tmp_path / "again-0-of-2", "--hr", made / "hr", "-o", tmp_path / "no.toml")
+    assert (code, "holds shard 0/2 alone" in err) == (2, True)
+
+
+def test_sums_are_those_of_the_program_and_verify_reads_them(degrade, made, tmp_path):
+    code, out, _ = degrade("verify", made / "run" / "SHA256SUMS", made / "run")
+    assert (code, out.startswith(f"{2 * TASKS + 2} files equal")) == (0, True)
+    lines = (made / "run" / "SHA256SUMS").read_text().splitlines()
+    assert lines[0][64:] == "  hr/00000002.png"
+    shutil.copytree(made / "run", tmp_path / "run")
+    (tmp_path / "run" / "hr" / "00000003.png").write_bytes(b"x")
+    (tmp_path / "run" / "SHA256SUMS").write_text("\n".join([*lines, f"{'0' * 64}  ../../outside"]))
+    code, out, _ = degrade("verify", tmp_path / "run" / "SHA256SUMS", tmp_path / "run")
+    assert (code, out.splitlines()) == (1, ["missing  ../../outside", "differs  hr/00000003.png"])
+    (tmp_path / "run" / "SHA256SUMS").write_text("half a line\n")
+    code, _, err = degrade("verify", tmp_path / "run" / "SHA256SUMS", tmp_path / "run")
+    assert (code, err.count("\n"), "SHA256SUMS:1: must be a SHA-256 and a name" in err) == (2, 1, True)
+
+
+def test_a_damaged_file_costs_its_sample_which_sample_makes(degrade, made, tmp_path):
+    shutil.copytree(made / "run-1-of-2", tmp_path / "bad")
+    (tmp_path / "bad" / "lr" / "00000003.png").write_bytes(b"x")
+    (tmp_path / "bad" / "hr" / "00000005.png").unlink()
+    code, _, err = degrade("merge", tmp_path / "out", made / "run-0-of-2", tmp_path / "bad")
+    assert code == 2
+    assert err.count("warning: ") == 2
+    assert "00000003.png: is not as SHA256SUMS says" in err
+    assert err.splitlines()[-1].startswith(f"degrade merge: 2 of {TASKS} samples skipped, listed in")
+    quietly(*line(made, "--out", tmp_path / "out"))
+    assert content(tmp_path / "out") == content(made / "run")
+
+
+def test_skipped_samples_of_shards_are_those_of_the_run(degrade, made, tmp_path):
+    shutil.copytree(made / "hr", tmp_path / "hr")
+    shutil.copy(made / "ours.toml", tmp_path / "ours.toml")
+    whole = (tmp_path / "hr" / "1.png").read_bytes()
+    (tmp_path / "hr" / "1.png").write_bytes(whole[:900] + bytes(100) + whole[1000:])
+    for more in ((), ("--shard", "0/2"), ("--shard", "1/2")):
+        assert degrade(*line(tmp_path, "--out", tmp_path / "run", *more))[0] in (0, 2)
+    assert (tmp_path / "run" / "skipped.csv").exists()
+    assert degrade("merge", tmp_path / "out", tmp_path / "run-0-of-2", tmp_path / "run-1-of-2")[0] == 2
+    assert content(tmp_path / "out") == content(tmp_path / "run")
+
+
+# ---- what is refused, in one line
+
+
+def test_shards_that_make_no_run_are_refused_in_one_line(degrade, made, tmp_path):
+    zero, one = made / "run-0-of-2", made / "run-1-of-2"
+    quietly(*line(made, "--out", tmp_path / "other", "--seed", 9, "--shard", "1/2"))
+    quietly(*line(made, "--out", tmp_path / "more", "--tasks", 9, "--shard", "1/2"))
+    for name, change in (
+        ("unfinished", lambda folder: (folder / "SHA256SUMS").unlink()),
+        ("tampered", lambda folder: (folder / "manifest.csv").write_text("index\n")),
+        ("unrecorded", lambda folder: (folder / ".pydegrade.jsonl").unlink()),
+    ):
+        shutil.copytree(one, tmp_path / name)
+        change(tmp_path / name)
+    for shards, message in (
+        ([zero], "all 2 shards of a run make a whole one, missing: 1/2"),
+        ([made / "run-3-of-7"], "missing: 0/7, 1/7, 2/7, 4/7, 5/7, 6/7"),
+        ([zero, zero, one], "both are shard 0/2"),
+        ([zero, made / "run-1-of-7"], "whose number of shards is 2, got 7"),
+        ([zero, tmp_path / "other-1-of-2"], "whose seed is 0, got 9"),
+        ([zero, tmp_path / "more-1-of-2"], "whose number of tasks is 7, got 9"),
+        ([made / "run"], "got a whole run"),
+        ([made / "hr"], "must be a folder that degrade sample filled"),
+        ([zero, tmp_path / "unfinished"], "must be a finished shard"),
+        ([zero, tmp_path / "tampered"], "manifest.csv is not as SHA256SUMS says"),
+        ([zero, tmp_path / "unrecorded"], "must be finished, got 0 of 3 samples"),
+    ):
+        code, _, err = degrade("merge", tmp_path / "out", *shards)
+        assert (code, err.count("\n"), message in err) == (2, 1, True), err
+    assert not (tmp_path / "out").exists()
+    for out in (zero, zero / "below", made / "run"):  # over a shard, and over another folder of results
+        code, _, err = degrade("merge", out, zero, one)
+        assert (code, err.count("\n")) == ((0, 0) if out == made / "run" else (2, 1)), err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("2/2", "0 <= I < N"), ("x", "0 <= I < N"), ("auto", "got neither"), ("0/8", "7 samples make at most 7 shards")],
+)
+def test_places_that_are_none_are_refused_in_one_line(degrade, made, tmp_path, monkeypatch, text, message):
+    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    code, _, err = degrade(*line(made, "--out", tmp_path / "out", "--shard", text))
+    assert (code, err.count("\n"), message in err) == (2, 1, True), err
+    assert list(tmp_path.iterdir()) == []
+
+
+SLURM = {"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "3",
+         "SLURM_ARRAY_TASK_STEP": "2"}  # fmt: skip
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "3"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        (SLURM, (3, 4)),
+        ({"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "4"}, (0, 4)),
+        (TORCHRUN, (1, 3)),
+        (SLURM | TORCHRUN, (10, 12)),
+        (SLURM | {"SLURM_ARRAY_TASK_ID": "8"}, "one of 4 numbers from 3 on, 2 apart, got 8"),
+        (SLURM | {"SLURM_ARRAY_TASK_ID": "11"}, "one of 4 numbers from 3 on, 2 apart, got 11"),
+        (SLURM | {"SLURM_ARRAY_TASK_COUNT": "many"}, "SLURM_ARRAY_TASK_COUNT must be a whole number, got 'many'"),
+        ({"RANK": "3", "WORLD_SIZE": "3"}, "RANK must be below WORLD_SIZE, got 3 and 3"),
+        ({"RANK": "3"}, "WORLD_SIZE must be a whole number, got ''"),
+    ],
+)
+def test_auto_is_the_place_in_an_array_and_among_ranks(environment, place):
+    if isinstance(place, str):
+        with pytest.raises(OutputError, match=place):
+            parse_shard("auto", environment)
+    else:
+        assert parse_shard("auto", environment) == place
+        assert parse_shard(f"{place[0]}/{place[1]}", {}) == place
