@@ -90,6 +90,7 @@ def photos(tmp_path_factory):
 # ---- sample
 
 
+@pytest.mark.representatives(8)
 @pytest.mark.parametrize("space", preset_names())
 def test_sample_writes_what_the_python_functions_return(degrade, photos, tmp_path, space):
     out = tmp_path / "run"
@@ -280,6 +281,7 @@ def test_interrupt_says_what_is_done_and_leaves_valid_tables(degrade, photos, tm
 # ---- apply
 
 
+@pytest.mark.representatives(8)
 @pytest.mark.parametrize("space", preset_names())
 def test_apply_rebuilds_the_bits_of_sample(degrade, photos, tmp_path, space):
     run = tmp_path / "run"

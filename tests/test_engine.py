@@ -89,6 +89,7 @@ def test_result_is_eight_bit_and_in_range(space, device):
     assert (levels - levels.round()).abs().max() < 2e-5
 
 
+@pytest.mark.representatives(12)
 @pytest.mark.parametrize("space", preset_names())
 def test_different_sizes_together_equal_each_alone(space, photographs, device):
     images = cropped(photographs, space, device)
@@ -112,6 +113,7 @@ def test_target_of_rows_that_are_not_sharpened_is_the_image(device):
     assert torch.equal(none.lr[1], mixed.lr[1])
 
 
+@pytest.mark.representatives(12)
 @pytest.mark.parametrize("space", preset_names())
 def test_trace_ends_at_the_result(space, photographs, device):
     images = cropped(photographs, space, device)

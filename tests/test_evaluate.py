@@ -235,6 +235,7 @@ class Perfect(nn.Module):
         return self.known[lr.numpy().tobytes()][None]
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize("space", sharpened_spaces())
 def test_sets_of_sharpened_spaces_are_made_of_what_they_are_compared_with(space: str) -> None:
     scale = Space.load(space).scale
