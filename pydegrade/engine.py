@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -184,11 +186,11 @@ def _apply(plan: Plan, step: int, image: torch.Tensor) -> torch.Tensor:
         if is_out_of_memory(error):
             raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise OpError(f"op {op.name!r} ({items.tasks.take([item]).addresses[0]}): apply failed: {reason}") from error
+        raise OpError(f"{plan.place(step)}: op {op.name!r}: apply failed: {reason}") from error
     shape = (image.shape[0], int(plan.step_height[step]), int(plan.step_width[step]))
     fault = _fault_of(out, shape, image.device)
     if fault:
-        raise OpError(f"op {op.name!r} ({items.tasks.take([item]).addresses[0]}): apply must return {fault}")
+        raise OpError(f"{plan.place(step)}: op {op.name!r}: apply must return {fault}")
     return out.detach().contiguous()
 
 
@@ -358,7 +360,9 @@ def _run(
     lr = data.new_empty(plan.steps.dst_floats)
     target = torch.empty_like(data) if want_target and (plan.has_target or program is not None) else None
     if data.device.type == "cpu" and backend is None:
-        if not binding.run(plan.steps, src=data, dst=lr, target=target, check_range=True):
+        with _named(plan):
+            in_range = binding.run(plan.steps, src=data, dst=lr, target=target, check_range=True)
+        if not in_range:
             _explain_range(unpack(data, plan.src))
         return lr, target
     if os.environ.get("PYDEGRADE_SYNC") == "1":
@@ -390,16 +394,37 @@ def _run_steps(
         "round_8bit": round_8bit,
     }
     out = data.new_empty(dst.total)
-    if data.device.type == "cpu":
-        binding.call("chain", src=data, dst=out, target=None, check_range=False, **one_each)
-    else:
-        devices.run(devices.record("chain", data.device, has_target=False, **one_each), data, out)
+    with _named(plan, steps):
+        if data.device.type == "cpu":
+            binding.call("chain", src=data, dst=out, target=None, check_range=False, **one_each)
+        else:
+            devices.run(devices.record("chain", data.device, has_target=False, **one_each), data, out)
     return unpack(out, dst)
 
 
 def _record(plan: Plan, device: torch.device, want_target: bool) -> devices.Program:
     # The recorder only asks whether there is a target; where it lies is known when the program runs.
-    return devices.program_of(plan.steps.program(want_target), device)
+    with _named(plan):
+        program = plan.steps.program(want_target)
+    return devices.program_of(program, device)
+
+
+_FAULT = re.compile(r"chain: (.*) in row (\d+), step (\d+)")
+"""What the compiled module says of a step that it refuses; steps count from the row's first."""
+
+
+@contextmanager
+def _named(plan: Plan, steps: np.ndarray[Any, np.dtype[np.int64]] | None = None) -> Iterator[None]:
+    """Refusals of steps, with slot and address. `steps`: those that run, one in each row; None: all."""
+    try:
+        yield
+    except ValueError as error:
+        found = _FAULT.fullmatch(str(error))
+        if found is None:
+            raise
+        row, step = int(found[2]), int(found[3])
+        at = int(plan.step_start[row]) + step if steps is None else int(steps[row])
+        raise ValueError(f"degrade: {plan.place(at)}: {found[1]}") from None
 
 
 def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tensor, Layout]:

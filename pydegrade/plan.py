@@ -56,11 +56,13 @@ class Plan:
     Attributes:
         src, dst: layouts of the HR and LR batches.
         steps: the plan itself.
+        tasks: what it was made from; messages name their slots and addresses.
         torch_ops: uses of ops that are not in the compiled module; empty when no row uses one.
     """
 
     src: Layout
     steps: binding.Steps
+    tasks: TaskBatch
     torch_ops: tuple[TorchItems, ...] = ()
 
     @property
@@ -112,6 +114,12 @@ class Plan:
     def step_slot(self) -> NDArray[np.int32]:
         """int32 [S], position of the slot in the space."""
         return self.steps.step_slot
+
+    def place(self, step: int) -> str:
+        """Slot and task of a step, for messages."""
+        row = int(np.searchsorted(self.step_start, step, "right")) - 1
+        slot = self.tasks.space.slots[int(self.step_slot[step])].name
+        return f"slot {slot} ({self.tasks.take([row]).addresses[0]})"
 
     @property
     def params(self) -> Mapping[str, Mapping[str, NDArray[Any]]]:
@@ -165,11 +173,12 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
     if steps.fault is not None:
         raise _explained(tasks, src, *steps.fault)
     if not steps.has_others:
-        return Plan(src, steps)
+        return Plan(src, steps, tasks)
     keys = tasks.image_keys()
     return Plan(
         src,
         steps,
+        tasks,
         tuple(
             TorchItems(op, values, combine_slot(keys, slot.name), tasks, _pools(tasks, slot, op, values))
             for slot, (op, values) in zip(table.torch_slots, others)

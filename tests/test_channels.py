@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import pydegrade
+from pydegrade.errors import OpError
 from pydegrade.files.pixels import to_float
 from pydegrade.files.read import luma, read_picture
 from pytrain import nets
@@ -211,3 +212,20 @@ def test_gray_sets_are_measured_from_0_to_255_and_say_so(folder):
     assert abs(result.sets[0].scores[0].values[0] - 10 * np.log10(255**2 / error)) < 0.01
     with pytest.raises(Exception, match="net must take the 1 channels of the sets, got 3"):
         evaluate(Halved(3), sets, config)
+
+
+def test_an_op_that_refuses_an_image_is_named_by_slot_and_address():
+    """In plain torch (webp) or not, alone in the chain or beside others."""
+    head = '[space]\nname = "t"\nscale = 1\n'
+    ops = {"jpeg": "quality = 50", "webp": "quality = 50", "noise": 'kind = "chroma"\nsigma_8bit = 9'}
+    tables = {op: f'[[slot]]\nname = "{op}7"\nop = "{op}"\n{columns}\n' for op, columns in ops.items()}
+    sharpen = '[[slot]]\nname = "first"\nop = "sharpen"\nweight = 1\n'
+    texts = {op: head + sharpen + table for op, table in tables.items()}
+    texts["noise"] = head + sharpen + tables["noise"] + tables["webp"]
+    for op, text in texts.items():
+        tasks = pydegrade.sample(pydegrade.Space.loads(text), 3, [4, 5])
+        for channels in (1, 4):
+            with pytest.raises((ValueError, OpError)) as caught:
+                pydegrade.degrade(torch.rand(2, channels, 8, 8), tasks)
+            assert f"slot {op}7 ({tasks.addresses[0]}): " in str(caught.value)
+            assert "\n" not in str(caught.value)

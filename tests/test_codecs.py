@@ -103,5 +103,5 @@ def test_images_without_colour_are_refused():
     with pytest.raises(OpError, match="webp: images must have 3 channels, got 1"):
         ops.webp(torch.zeros(2, 1, 8, 8))
     space = pydegrade.Space.loads('[space]\nname="a"\nscale=1\nsource="t"\n[[slot]]\nname="w"\nop="webp"\nquality=50\n')
-    with pytest.raises(OpError, match=r"op 'webp' \(a@.*\): apply failed: OpError: webp: images must have 3 channels"):
+    with pytest.raises(OpError, match=r"slot \w+ \(a@.*\): op 'webp': .* images must have 3 channels"):
         pydegrade.degrade(torch.zeros(1, 4, 8, 8), pydegrade.sample(space, 0, [0]))

@@ -231,7 +231,7 @@ def test_an_answer_that_was_not_declared_is_refused_with_the_address(answer, mes
     )
     with pytest.raises(OpError, match=re.escape(message)) as caught:
         pydegrade.degrade(picture(16, 16)[None], pydegrade.sample(space, 0, [7]))
-    assert "op 'odd' (odd@" in str(caught.value)
+    assert "slot odd1 (odd@" in str(caught.value)
     assert "/s0/i7)" in str(caught.value)
 
 
@@ -419,7 +419,7 @@ def test_what_fails_inside_an_op_names_op_and_address():
         '[space]\nname = "broken"\nscale = 1\nsource = "test"\n[[slot]]\nname = "b1"\nop = "broken"\na = 0.5\n'
     )
     with pytest.raises(
-        OpError, match=r"^op 'broken' \(broken@.*/s0/i7\): apply failed: ZeroDivisionError: by nothing$"
+        OpError, match=r"^slot \w+ \(broken@.*/s0/i7\): op 'broken': apply failed: ZeroDivisionError: by nothing$"
     ):
         pydegrade.degrade(picture(16, 16)[None], pydegrade.sample(space, 0, [7]))
 

@@ -418,7 +418,7 @@ def test_streams_share_no_task_with_their_seed():
     assert TaskBatch.from_addresses(tasks.addresses).addresses == tasks.addresses
     # The same seed on every machine and in every release.
     assert pydegrade.stream_seed(0, "scored") == SCORED_0
-    with pytest.raises(pydegrade.PydegradeError, match=r"stream_seed: seed must be in \[0, 2\^62\)"):
+    with pytest.raises(pydegrade.PydegradeError, match=r"^seed must be in \[0, 2\^62\)"):
         pydegrade.stream_seed(2**62, "scored")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -35,6 +36,11 @@ HOSTILE: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+def hostile(random: Random) -> Any:
+    """A value that nothing else holds: documents are changed in place, and a list must not come to hold itself."""
+    return deepcopy(random.choice(HOSTILE))
+
+
 def nodes(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Paths of every value in a document."""
     found = [path] if path else []
@@ -54,14 +60,14 @@ def change(random: Random, tree: dict[str, Any], others: list[Any]) -> str:
     """Change a document in one place; what was done."""
     paths = nodes(tree)
     if not paths:
-        tree["space"] = random.choice(HOSTILE)
+        tree["space"] = hostile(random)
         return "space"
     path = random.choice(paths)
     inside, key = get(tree, path[:-1]), path[-1]
     place = ".".join(map(str, path))
     kind = random.randrange(10)
     if kind <= 4:
-        inside[key] = random.choice(HOSTILE)
+        inside[key] = hostile(random)
         return f"{place} = {inside[key]!r}"
     if kind == 5:
         del inside[key]
@@ -75,7 +81,7 @@ def change(random: Random, tree: dict[str, Any], others: list[Any]) -> str:
         return f"{place} renamed {name!r}"
     if kind == 8 and others:
         other = random.choice(others)
-        inside[key] = get(other, random.choice(nodes(other)))
+        inside[key] = deepcopy(get(other, random.choice(nodes(other))))
         return f"{place} = a part of another document"
     value = inside[key]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -87,9 +93,9 @@ def change(random: Random, tree: dict[str, Any], others: list[Any]) -> str:
         inside[key] = random.choice((value.upper(), value + "x", value[:-1], value * 50, value + "\n"))
         return f"{place} = {inside[key]!r}"
     if isinstance(value, list) and value:
-        value.append(random.choice((value[0], random.choice(HOSTILE))))
+        value.append(random.choice((value[0], hostile(random))))
         return f"{place} longer"
-    inside[key] = random.choice(HOSTILE)
+    inside[key] = hostile(random)
     return f"{place} = {inside[key]!r}"
 
 
