@@ -42,6 +42,22 @@ def each(
         return list(pool.map(on_stream, range(count)))
 
 
+def columns_of(op: Op, given: Mapping[str, Any], batch: int, files: Pool | None = None) -> dict[str, list[Any]]:
+    """Values of all columns of an op as `Op.apply` takes them, B each, checked; what is not given is neutral."""
+    columns: dict[str, list[Any]] = {}
+    for column in op.columns:
+        value = given.get(column.name, column.neutral)
+        if column.choices:
+            chosen = codes(op.name, column.name, value, column.choices, batch)
+            columns[column.name] = [column.choices[code] for code in chosen.tolist()]
+        else:
+            counts = files is not None and op.files is not None and column.name == op.files.number
+            high = len(files) if counts and files is not None else column.high
+            checked = numbers(op.name, column.name, value, batch, column.low, high, column.integer)
+            columns[column.name] = checked.astype(column.dtype).tolist()
+    return columns
+
+
 def run(
     op: Op,
     images: torch.Tensor,
@@ -69,17 +85,7 @@ def run(
         op.library()
     check_images(op.name, images)
     batch = len(images)
-    columns: dict[str, list[Any]] = {}
-    for column in op.columns:
-        value = given.get(column.name, column.neutral)
-        if column.choices:
-            chosen = codes(op.name, column.name, value, column.choices, batch)
-            columns[column.name] = [column.choices[code] for code in chosen.tolist()]
-        else:
-            counts = files is not None and op.files is not None and column.name == op.files.number
-            high = len(files) if counts and files is not None else column.high
-            checked = numbers(op.name, column.name, value, batch, column.low, high, column.integer)
-            columns[column.name] = checked.astype(column.dtype).tolist()
+    columns = columns_of(op, given, batch, files)
     numbers_of = rng.check_indices(np.arange(batch) if index is None else index, f"{op.name}: index")
     if len(numbers_of) != batch:
         raise ValueError(f"{op.name}: index must have {batch} numbers, got {len(numbers_of)}")

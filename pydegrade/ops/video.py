@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import OpError
+from ..errors import OpError, shown
 from . import plain
 from .arguments import check_images, codes, numbers
 from .declaration import BoolArray, Column, Columns, Op, among
@@ -49,8 +49,9 @@ _WITH_PRESET = among(CODECS, ("h264", "h265"))
 _WITH_QSCALE = among(CODECS, ("mpeg2", "mpeg4"))
 _WITH_SPEED = among(CODECS, ("vp9", "av1"))
 _H264, _BITRATE = CODECS.index("h264"), CONTROLS.index("bitrate")
-_LEAST_PX = 16
-"""Sides below are laid out to this: x265 takes no smaller ones."""
+_LEAST_PX = {"h265": 64}
+"""Sides below are laid out to this, those of other codecs to 16. x265 takes no fewer than 16 px, and several frames of
+fewer than about 48 px make it free memory that is not its own."""
 
 
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
@@ -223,17 +224,21 @@ def _from_planes(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
-    if columns["codec"] == "off":
-        return image
-    if image.shape[0] != 3:
-        raise OpError(f"video: images must have 3 channels, got {image.shape[0]}")
-    levels = (torch.nan_to_num(image, nan=0.0).clamp(0.0, 1.0) * 255).round().to(torch.uint8).cpu().numpy()
-    height, width = levels.shape[1:]
-    more = [max(_LEAST_PX, side + side % 2) - side for side in (height, width)]
-    laid_out = np.pad(levels, ((0, 0), (0, more[0]), (0, more[1])), "edge")
-    planes = through_codec(_to_planes(laid_out)[None], columns)[0]
-    values = np.ascontiguousarray(_from_planes(planes)[:, :height, :width], np.float32) / np.float32(255)
-    return torch.from_numpy(values).to(image.device)
+    return image if columns["codec"] == "off" else _through(image[None], columns)[0]
+
+
+def _through(images: torch.Tensor, columns: Mapping[str, Any]) -> torch.Tensor:
+    """The frames of a clip, [T, 3, H, W], after a codec."""
+    if images.shape[1] != 3:
+        raise OpError(f"video: images must have 3 channels, got {images.shape[1]}")
+    levels = (torch.nan_to_num(images, nan=0.0).clamp(0.0, 1.0) * 255).round().to(torch.uint8).cpu().numpy()
+    height, width = levels.shape[2:]
+    least = _LEAST_PX.get(columns["codec"], 16)
+    more = [max(least, side + side % 2) - side for side in (height, width)]
+    laid_out = np.pad(levels, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), "edge")
+    planes = through_codec(np.stack([_to_planes(frame) for frame in laid_out]), columns)
+    decoded = np.stack([_from_planes(frame)[:, :height, :width] for frame in planes])
+    return torch.from_numpy(decoded.astype(np.float32) / np.float32(255)).to(images.device)
 
 
 OP = Op(
@@ -272,14 +277,16 @@ def video(
     preset: Preset | Sequence[Preset] = "medium",
     speed: int | ArrayLike | torch.Tensor = 6,
     profile: Profile | Sequence[Profile] = "auto",
+    clip: bool = False,
 ) -> torch.Tensor:
     """What is left of each image after a video codec, as the only frame of its clip, by FFmpeg through PyAV.
 
     h264 is x264, h265 x265, vp9 libvpx, av1 SVT-AV1 read by dav1d; mpeg2 and mpeg4 are FFmpeg's own. Everything happens in
     this process. Values are clipped and rounded to 8 bits, half to even, and become Y'CbCr of BT.601 in 16 to 235, chroma
-    the mean of 2 x 2 px; on the way back each chroma value counts for its 2 x 2 px. Odd sides, and those below 16 px, are
-    laid out with the last row and column. Images run beside each other, each on one thread (x265 and SVT-AV1 keep threads
-    of their own, whose number does not count). On CUDA the pixels make a round trip over the host. No gradient.
+    the mean of 2 x 2 px; on the way back each chroma value counts for its 2 x 2 px. Odd sides, and those below 16 px (of
+    h265 64 px), are laid out with the last row and column. Images run beside each other, each on one thread (x265 and
+    SVT-AV1 keep threads of their own, whose number does not count). On CUDA the pixels make a round trip over the host. No
+    gradient.
 
     Args:
         images: [B, 3, H, W] float32 on the CPU or on CUDA, RGB in [0, 1].
@@ -292,6 +299,7 @@ def video(
         preset: of h264 and h265, "ultrafast" to "veryslow", one or B.
         speed: whole number or [B], 0 (best) to 10, of vp9 and av1; vp9 ends at 8.
         profile: of h264, "auto", "baseline", "main" or "high", one or B.
+        clip: the images are the frames of one clip, in their order, and each parameter has one value.
     Returns:
         [B, 3, H, W] float32, multiples of 1/255 in [0, 1].
     Raises:
@@ -300,11 +308,29 @@ def video(
         crf 23 to 38 of h264, 28 to 42 of h265 and qscale 8 to 31; RealBasicVSR (Chan et al. 2022) 1e4 to 1e5 bits.
     """
     check_images("video", images)
+    given = {"codec": codec, "control": control, "crf": crf, "qscale": qscale, "bits_per_frame": bits_per_frame}
+    given |= {"preset": preset, "speed": speed, "profile": profile}
+    if clip:
+        for name, value in given.items():
+            if not isinstance(value, (str, int, float, np.number)):
+                raise ValueError(f"video: {name} of a clip must be one value, got {shown(value)}")
+        return _clip(images, given)
     chosen = codes("video", "codec", codec, CODECS, len(images))
     crfs = numbers("video", "crf", crf, len(images), 0, 63, integer=True)
     for row, (code, value) in enumerate(zip(chosen.tolist(), crfs.tolist())):
         fault = _crf_fault(CODECS[code], value)
         if fault:
             raise ValueError(f"{fault} at row {row}")
-    given = {"codec": codec, "control": control, "crf": crf, "qscale": qscale, "bits_per_frame": bits_per_frame}
-    return plain.run(OP, images, {**given, "preset": preset, "speed": speed, "profile": profile})
+    return plain.run(OP, images, given)
+
+
+def _clip(images: torch.Tensor, given: Mapping[str, Any]) -> torch.Tensor:
+    """The batch as one clip, with parameters checked as those of one image."""
+    if not len(images):
+        return images.clone()
+    columns = plain.columns_of(OP, given, 1)
+    values = {name: column[0] for name, column in columns.items()}
+    fault = "" if _by_bits(values) else _crf_fault(values["codec"], values["crf"])
+    if fault:
+        raise ValueError(fault)
+    return images.clone() if values["codec"] == "off" else _through(images.detach(), values)
