@@ -14,6 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
 )
@@ -96,6 +99,22 @@ class Page:
         while not self.run(expression):
             assert time.monotonic() - started_s < LIMIT_S, f"never came true: {expression}; {self.errors}"
             time.sleep(0.01)
+
+    def give_file(self, selector: str, path: Path) -> None:
+        """Choose a file in an <input type="file">, as dropping one does."""
+        found = self._send("Runtime.evaluate", expression=f"document.querySelector({selector!r})")["result"]
+        self._send("DOM.setFileInputFiles", files=[str(path)], objectId=found["objectId"])
+
+    def pixels(self, selector: str) -> NDArray[np.uint8]:
+        """What an <img> shows, uint8 [H, W, 3]."""
+        width, height, values = self.run(
+            f"(async () => {{ const image = document.querySelector({selector!r}); await image.decode();"
+            "const [width, height] = [image.naturalWidth, image.naturalHeight];"
+            "const canvas = Object.assign(document.createElement('canvas'), {width, height});"
+            "const draw = canvas.getContext('2d'); draw.drawImage(image, 0, 0);"
+            "return [width, height, [...draw.getImageData(0, 0, width, height).data]]; })()"
+        )
+        return np.array(values, np.uint8).reshape(height, width, 4)[..., :3]
 
     def press(self, key: str) -> None:
         """A key, as a person would."""

@@ -16,6 +16,7 @@ COMMANDS = {
     "sample": "pydegrade.commands.sample:command",
     "preview": "pydegrade.commands.preview:command",
     "gallery": "pydegrade.commands.gallery:command",
+    "explore": "pydegrade.commands.explore:command",
     "apply": "pydegrade.commands.apply:command",
     "show": "pydegrade.commands.show:command",
     "merge": "pydegrade.commands.merge:command",
