@@ -96,7 +96,7 @@ def main() -> None:
         image = photograph(family)
         clean = SheetRow("HR", (Cell(to_uint8(image)),))
         # A family of few presets has room for more of each.
-        rows = [row for space in spaces for row in rows_of(space, image, 8 if len(spaces) <= 2 else 4)]
+        rows = [row for space in spaces for row in rows_of(space, image, 8 if len(spaces) <= 3 else 4)]
         sheet = Image.fromarray(render_sheet([clean, *rows], "", *CELL_PX))
         assert sheet.width <= 1000, sheet.width
         sheet.save(ROOT / "docs/images" / picture_of(family), quality=75, method=6)

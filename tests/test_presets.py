@@ -317,6 +317,27 @@ PUBLISHED = {
         "haze1.airlight": uniform_row(0.6, 0.9, 4 / 7),
         "rain1.length_px": uniform_row(9, 60, 4 / 7),
     },
+    "apisr-anime-x4": {
+        **kernels("blur1", 1.0, 3.0, (7, 21)),
+        "resize1.resize_factor": up_down_keep(0.2, 0.7, 0.1, 0.1, 1.2),
+        **noises("noise1", 30, 3.0),
+        "jpeg1.quality": uniform_row(20, 95, 0.4),
+        "webp1.quality": uniform_row(20, 95, 0.6),
+        "webp1.method": (0, 6, 3, 0.6),
+        **kernels("blur2", 0.8, 1.5, (7, 21)),
+        "resize2.resize_factor": up_down_keep(0.2, 0.7, 0.1, 0.15, 1.2),
+        **noises("noise2", 25, 2.5),
+        "resize3.mode": THIRDS,
+        "jpeg2.quality": uniform_row(20, 95, 0.06),
+        "webp2.quality": uniform_row(20, 95, 0.1),
+        "avif2.quality": uniform_row(20, 95, 0.1),
+        "video2.codec": {"off": 0.26, "mpeg2": 0.12, "mpeg4": 0.12, "h264": 0.3, "h265": 0.2},
+        "video2.qscale": uniform_row(8, 31, 0.24),
+        # h264 23 to 38, h265 28 to 42.
+        "video2.crf": (23, 42, (0.3 * 30.5 + 0.2 * 35) / 0.5, 0.5),
+        # Of these two alone; the others have the neutral one, medium.
+        "video2.preset": {"slow": 0.025, "medium": 0.675, "fast": 0.15, "faster": 0.1, "superfast": 0.05},
+    },
     "game-texture": {"bits.levels": (8, 256, 62.8, 1.0), "jpeg1.quality": uniform_row(60, 95, 0.3)},
     "digital-art": {
         "halftone.inks": {"off": 0.8, "gray": 0.05, "rgb": 0.05, "cmyk": 0.1},
@@ -369,6 +390,16 @@ def test_combinations_of_cdd11():
             1 / 7,
         ),
     )  # fmt: skip
+
+
+def test_resizes_of_apisr_stand_at_random_places():
+    orders = pydegrade.sample("apisr-anime-x4", 6, range(N)).orders()
+    for resize, blur, noise in (("resize1", "blur1", "noise1"), ("resize2", "blur2", "noise2")):
+        places = [
+            (order.index(resize) > order.index(blur)) + (order.index(resize) > order.index(noise)) for order in orders
+        ]
+        shares(list(map(str, places)), {"0": 1 / 3, "1": 1 / 3, "2": 1 / 3})
+    assert len(set(map(tuple, orders))) == 9
 
 
 def test_bsrgan_plus_is_shuffled_in_half_of_the_tasks():
