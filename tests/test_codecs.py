@@ -99,6 +99,12 @@ def test_wrong_values_are_one_line(call, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["webp", "avif", "jpeg2000", "palette"])
+def test_images_without_memory_give_the_shape(name):
+    out = getattr(ops, name)(torch.zeros(2, 3, 8, 9, device="meta"))
+    assert (out.device.type, out.shape) == ("meta", (2, 3, 8, 9))
+
+
 def test_images_without_colour_are_refused():
     with pytest.raises(OpError, match="webp: images must have 3 channels, got 1"):
         ops.webp(torch.zeros(2, 1, 8, 8))

@@ -75,7 +75,7 @@ def run(
         seed, index: choose what is random; the image in row r uses number index[r], by default r.
         files: for an op that takes files, what they hold.
     Returns:
-        [B, C, H, W] float32.
+        [B, C, H, W] float32; without memory where the images have none.
     Raises:
         TypeError, ValueError: the message gives op, column and the first bad row.
     """
@@ -99,5 +99,7 @@ def run(
             values[KEY] = files.arrays
         return apply(sources[row].contiguous(), values, (first, second, third, fourth))
 
+    if images.is_meta:
+        return torch.empty_like(images)
     made = each(one, batch, images.device, op.concurrent)
     return torch.stack(made) if made else torch.empty_like(images)

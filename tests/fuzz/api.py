@@ -159,7 +159,9 @@ def _plain(case: Case) -> Call:
         else:
             odd = column.name == "size_px"
             low = 1 if odd else column.low
-            named[column.name] = _numbers(case, batch, low, column.high, column.integer, 2 if odd else 1)
+            of_files = op.files is not None and column.name == op.files.number
+            high = 3 if of_files else column.high
+            named[column.name] = _numbers(case, batch, low, high, column.integer, 2 if odd else 1)
     kept = {name: value for name, value in named.items() if case.random.random() < 0.7}
     files = (
         [] if op.files is None else [[np.full((size, size), 1 / size**2) for size in case.numbers.choice((1, 3, 9), 3)]]
@@ -227,7 +229,7 @@ def _kernel(case: Case) -> Call:
 
 
 def _sample(case: Case) -> Call:
-    indices = case.random.choice((range(3), [1, 5], np.arange(4), torch.arange(2), 7, []))
+    indices = case.random.choice((range(3), [1, 5], np.arange(4), torch.arange(2), [7], []))
     return pydegrade.sample, [case.random.choice(PRESETS), case.random.randrange(2**63), indices], {}
 
 
