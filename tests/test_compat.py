@@ -61,6 +61,41 @@ def same_tasks(space, preset):
         assert np.allclose(one.column(name), other.column(name), rtol=1e-6), name
 
 
+@pytest.mark.parametrize(
+    ("dialect", "options", "others"),
+    [
+        ("realesrgan", "REALESRGAN", {"name"}),
+        ("osediff", "OSEDIFF", set()),
+        ("pasd", "OSEDIFF", set()),
+        ("redux", "REDUX_OTF", set()),
+        ("stablesr", "STABLESR", set()),
+        ("neosr", "NEOSR", {"name", "model_type", "datasets.train.batch_size"}),
+        ("kair", "KAIR", {"task", "datasets.train.dataset_type"}),
+    ],
+)
+def test_every_option_is_accounted_for(dialect, options, others):
+    """Mapped, nearly mapped, not mapped or never read; what is left over is about something else, and counted."""
+
+    def leaves(table, *path):
+        for key, value in table.items():
+            yield from leaves(value, *path, key) if isinstance(value, dict) else [".".join((*path, key))]
+
+    report = imported(globals()[options], dialect=dialect).report
+    named = [
+        key for part in (report.mapped, report.approximated, report.unsupported, report.ignored) for key, _ in part
+    ]
+    assert len(named) == len(set(named))
+    tables = {key for key in leaves(globals()[options]) if not key.startswith("network_")}
+    assert tables - set(named) == others
+    assert set(named) <= tables
+    assert report.others == len(others)
+
+
+def test_a_crop_that_is_no_number_is_refused():
+    with pytest.raises(OptionsError, match=r"^gt_size: must be a number in \[1, 65535\], got '256'"):
+        imported({**REALESRGAN, "gt_size": "256"})
+
+
 def test_published_options_are_the_preset():
     made = imported(REALESRGAN)
     assert (made.report.dialect, made.report.usm, made.report.back, made.report.crop_px) == (

@@ -99,24 +99,23 @@ _FIXED_SIZES = "kernels of 7 to 21 px are fixed in the code"
 _SIZES = {"blur_kernel_size": _FIXED_SIZES, "blur_kernel_size2": _FIXED_SIZES}
 _TRAIN = ("datasets", "train")
 
+
+def _params_file(projects: str, enlarged: str, back: str) -> Dialect:
+    """Projects that keep their degradation in a params_realesrgan.yml."""
+    return Dialect(
+        f"{projects} (.yml): LR enlarged {enlarged}",
+        ((), ("kernel_info",)),
+        back=back,
+        scale=4,
+        hr_px=512,
+        ignored={**_SIZES, "scale": "4 is fixed in the code"},
+    )
+
+
 DIALECTS: Mapping[str, Dialect] = {
     "realesrgan": Dialect("Real-ESRGAN, BasicSR (.yml)", ((), _TRAIN), usm="target", ignored=_SIZES),
-    "osediff": Dialect(
-        "OSEDiff, PiSA-SR (.yml): LR enlarged in a random mode",
-        ((), ("kernel_info",)),
-        back="random",
-        scale=4,
-        hr_px=512,
-        ignored={**_SIZES, "scale": "4 is fixed in the code"},
-    ),
-    "pasd": Dialect(
-        "PASD, FaithDiff, DLoRAL (.yml): LR enlarged bicubically",
-        ((), ("kernel_info",)),
-        back="torch_bicubic",
-        scale=4,
-        hr_px=512,
-        ignored={**_SIZES, "scale": "4 is fixed in the code"},
-    ),
+    "osediff": _params_file("OSEDiff, PiSA-SR", "in a random mode", "random"),
+    "pasd": _params_file("PASD, FaithDiff, DLoRAL", "bicubically", "torch_bicubic"),
     "hypir": Dialect(
         "HYPIR (.yaml)",
         (("data_config", "train", "dataset", "params"), ("data_config", "train", "batch_transform", "params")),
@@ -133,10 +132,9 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     "stablesr": Dialect(
         "StableSR (.yaml)",
-        (("data", "params", "train", "params"), ("degradation",)),
+        ((), ("data", "params", "train", "params"), ("degradation",)),
         usm="target",
         back="torch_bicubic",
-        scale=4,
         hr_px=512,
         ignored=_SIZES,
     ),
@@ -389,8 +387,8 @@ def _scale(reader: OptionReader, scale: int | None) -> int:
         return value
     if reader.dialect.scale is not None:
         return reader.dialect.scale
-    key = "stage2_scale" if reader.spoken in ("hypir", "diffbir") else "scale"
-    value = reader.get(key, None, "scale")
+    key = {"hypir": "stage2_scale", "diffbir": "stage2_scale", "stablesr": "sf"}.get(reader.spoken, "scale")
+    value = reader.get(key, 4 if key == "sf" else None, "scale")
     if not _is_number(value) or value != int(value) or not 1 <= value <= 16:
         raise reader.fail(key, "a whole number in 1..16; give scale for another one")
     if value == 1:
@@ -419,11 +417,11 @@ def _hr_px(reader: OptionReader, scale: int) -> int:
     elif reader.spoken == "neosr":
         reader.crop_px = scale * int(reader.number("patch_size", 1, 65535, 64, "crop of LR after degrading"))
     elif reader.spoken == "realesrgan":
-        content: Any = reader.content.get("gt_size")
-        if _is_number(content):
-            reader.crop_px = int(content)
-            reader.mapped["gt_size"] = "crop of HR after degrading"
-            reader.places["gt_size"] = "gt_size"
+        reader.values.pop("gt_size", None)
+        reader.places["gt_size"] = "gt_size"
+        if reader.content.get("gt_size") is not None:
+            reader.values["gt_size"] = reader.content["gt_size"]
+            reader.crop_px = int(reader.number("gt_size", 1, 65535, note="crop of HR after degrading"))
     return max(scale, int(side) // scale * scale)
 
 
@@ -549,6 +547,8 @@ def _rest(reader: OptionReader) -> None:
             reader.unsupported[key] = f"{why}: not in this chain"
         elif key in reader.values:
             reader.mapped[key] = "0: nothing to do"
+    if reader.spoken == "redux":
+        reader.get("high_order_degradation", True, "two stages")
     for key in ("queue_size",):
         if key in reader.values:
             reader.unsupported[key] = "a pool that mixes batches; not needed, every image has its own task"
