@@ -173,7 +173,8 @@ FAMILIES: dict[str, tuple[str, list[Shown]]] = {
                 ("lanczos3", "mitchell", "catmull_rom"),
                 ("hermite", "b_spline", "decimate"),
             )
-        ],
+        ]
+        + [Shown("dpid", {"resize_factor": 0.25}, "detail", (0.5, 1.0, 2.0))],
     ),
 }
 
@@ -195,6 +196,9 @@ def degraded(row: Shown, value: Any, image: torch.Tensor) -> torch.Tensor:
         # Decimation cannot enlarge.
         return function(small, tuple(image.shape[-2:]), mode="torch_nearest_exact" if value == "decimate" else value)
     files = [row.files] if row.files else []
+    if row.op == "dpid":
+        small = function(image, **row.fixed, **{row.column: value})
+        return ops.resize(small, tuple(image.shape[-2:]), mode="torch_nearest_exact")
     return function(image, *files, **row.fixed, **{row.column: value})
 
 

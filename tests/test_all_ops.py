@@ -30,6 +30,7 @@ DRAWN = {
     "video.crf": "{ integers = [10, 51] }",
     "video.preset": '{ choice = ["ultrafast", "fast", "medium"] }',
     "video.speed": "{ integers = [6, 10] }",
+    "dpid.resize_factor": "{ uniform = [0.1, 0.9] }",
     "rain.length_px": "{ uniform = [4.0, 40.0] }",
     "resize.resize_factor": "{ uniform = [0.3, 1.9] }",
     "resize.rule": '"input"',

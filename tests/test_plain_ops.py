@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import pydegrade
 from pydegrade import ops
 from pydegrade.ops import elementary
 from pydegrade.ops.color import ORDERS
@@ -226,6 +227,71 @@ def test_grain_at_middle_gray_has_its_deviation_and_correlation():
     assert not (grain[:, 0] * grain[:, 1]).mean().abs() > 0.06
     ends = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2).expand(1, 3, 8, 2)
     assert torch.equal(ops.film_grain(ends, 100.0), ends)
+
+
+# ---- Sizes
+
+
+@pytest.mark.parametrize(("sides", "factor"), [((12, 18), 0.5), ((23, 31), 0.3), ((9, 1), 0.7), ((5, 4), 1 / 64)])
+@pytest.mark.parametrize("detail", [0.5, 1.0, 3.0])
+def test_dpid_weighs_pixels_by_their_distance(sides, factor, detail):
+    images = batch(2, *sides)
+    height, width = (max(1, int(side * np.float32(factor))) for side in sides)
+    found = ops.dpid(images, factor, detail)
+    assert found.shape == (2, 3, height, width)
+    for row in range(2):
+        covered = {}
+        for y, x in np.ndindex(height, width):
+            y0, y1, x0, x1 = (edge * side / count for edge, side, count in (
+                (y, sides[0], height), (y + 1, sides[0], height), (x, sides[1], width), (x + 1, sides[1], width)
+            ))  # fmt: skip
+            covered[y, x] = [
+                (wide(images[row, :, j, i]), (min(j + 1, y1) - max(j, y0)) * (min(i + 1, x1) - max(i, x0)))
+                for j in range(int(y0), int(np.ceil(y1 - 1e-9)))
+                for i in range(int(x0), int(np.ceil(x1 - 1e-9)))
+            ]
+        mean = {at: sum(p * a for p, a in those) / sum(a for _, a in those) for at, those in covered.items()}
+        for (y, x), those in covered.items():
+            near = [
+                (mean[y + j, x + i], (2 - abs(j)) * (2 - abs(i)))
+                for j in (-1, 0, 1)
+                for i in (-1, 0, 1)
+                if (y + j, x + i) in mean
+            ]
+            guide = sum(p * w for p, w in near) / sum(w for _, w in near)
+            weights = [a * np.sqrt(np.mean((p - guide) ** 2)) ** detail for p, a in those]
+            expected = sum(p * w for (p, _), w in zip(those, weights)) / sum(weights)
+            # A difference to the guide is right to an ulp of 1, and its power is what counts.
+            assert np.abs(wide(found[row, :, y, x]) - expected).max() < 1e-4
+    flat = torch.full((1, 3, 16, 12), 0.3)
+    close(ops.dpid(flat, 0.25), np.full((1, 3, 4, 3), np.float32(0.3)))
+    assert ops.dpid(flat[:0], 0.25).shape == (0, 3, 4, 3)
+
+
+def test_a_resize_between_two_gammas_is_one_of_light():
+    text = """[space]
+name = "light"
+scale = 2
+[[slot]]
+name = "to_light"
+op = "color"
+gamma = 0.45454545
+[[slot]]
+name = "down"
+op = "resize"
+rule = "final"
+mode = "torch_area"
+[[slot]]
+name = "from_light"
+op = "color"
+gamma = 2.2
+"""
+    image = batch(1, 16, 24)
+    found = pydegrade.degrade(image, pydegrade.sample(pydegrade.Space.loads(text), 0, [0]))
+    light = wide(image) ** 2.2
+    expected = light.reshape(1, 3, 8, 2, 12, 2).mean(axis=(3, 5)) ** (1 / 2.2)
+    # Rounded to 8 bits.
+    close(found, expected, 0.51 / 255)
 
 
 # ---- Few values

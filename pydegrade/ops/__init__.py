@@ -5,6 +5,7 @@ from . import blur as _blur
 from . import channel_shift as _channel_shift
 from . import chroma as _chroma
 from . import color as _color
+from . import dpid as _dpid
 from . import film_grain as _film_grain
 from . import haze as _haze
 from . import jpeg as _jpeg
@@ -29,6 +30,7 @@ from .channel_shift import channel_shift
 from .chroma import chroma
 from .color import color
 from .declaration import Column, Op, generator
+from .dpid import dpid
 from .film_grain import film_grain
 from .haze import haze
 from .jpeg import jpeg
@@ -73,6 +75,7 @@ PLAIN_OPS: tuple[Op, ...] = tuple(
             _kernel_pool.OP,
             _film_grain.OP,
             _video.OP,
+            _dpid.OP,
         ),
     )
 )
@@ -88,6 +91,7 @@ __all__ = [
     "channel_shift",
     "chroma",
     "color",
+    "dpid",
     "film_grain",
     "find",
     "generator",
