@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -219,6 +220,41 @@ def test_pairs_of_whole_images_have_one_name_in_two_folders(here):
     for name in ("one.png", "sub/two.png", "three.png"):
         low, target = (Image.open(here / "out" / folder / name) for folder in ("lr", "target"))
         assert target.size == (low.width * 2, low.height * 2)
+
+
+# ---- pytrain eval --card
+
+
+def test_models_are_measured_on_the_set_of_a_card_by_its_protocol(capsys, made, here):
+    from pytrain.commands import cli as pytrain
+
+    def evaluate(*words: object) -> Result:
+        with pytest.raises(SystemExit) as left:
+            pytrain.main(["eval", "--model", "bicubic", *map(str, words)])
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    quietly("card", here / "run", "--hr", here / "hr", "-o", here / "ours.card.toml", "--protocol", "rgb-uint8-border1")
+    capsys.readouterr()
+    words = ("--card", here / "ours.card.toml", "--hr", here / "run")
+    code, out, err = evaluate(*words, "--json", here / "card.json")
+    assert code == 0, err
+    assert "rgb-uint8-border1 against hr" in out
+    options = ("--scale", 2, "--protocol", "rgb-uint8-border1", "--json", here / "plain.json")
+    assert evaluate("--hr", here / "run" / "hr", "--lr", here / "run" / "lr", *options)[0] == 0
+    ours, plain = (json.loads((here / name).read_text())[0]["sets"][0] for name in ("card.json", "plain.json"))
+    assert ours["measured"] == plain["measured"]
+    assert ours["name"].startswith("ours.card@")
+    (here / "run" / "lr" / "00000004.png").unlink()
+    for wrong, message in (
+        (words, "missing  lr/00000004.png (1 such)"),
+        ((*words, "--scale", 2), "leave out --lr, --space and --scale"),
+        ((*words, "--reference", "target"), "needs a space with a sharpened target"),
+        (words[:2], "the one folder that degrade sample --card made, got 0"),
+        (("--card", here / "ours.toml", *words[2:]), "a card has a table [card], got none"),
+    ):
+        code, _, err = evaluate(*wrong)
+        assert (code, err.count("\n"), message in err) == (2, 1, True), err
 
 
 # ---- verify

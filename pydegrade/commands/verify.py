@@ -26,9 +26,9 @@ def command(card: Path, folder: Path, pixels: bool) -> int:
       degrade verify card.toml out/again --pixels
       degrade verify out/run/SHA256SUMS out/run
     """
-    from .actions.verify import compared, listed
+    from ..files.verify import compare, listed
 
-    found = compared(listed(card), folder, pixels)
+    found = compare(listed(card), folder, pixels)
     for line in found.lines:
         say(line)
     if found.lines:

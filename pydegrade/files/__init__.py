@@ -10,6 +10,7 @@ from ..lazy import names_of
 
 if TYPE_CHECKING:
     from .atomic import replacing, write_error
+    from .card import read_card
     from .dataset import (
         Augment,
         CropReader,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .paths import display_name, path_inside, read_lines, unique_names
     from .pixels import Pixels, to_float, to_uint8
     from .read import MAX_PIXELS, open_image, read_image, read_picture, read_rgb8
+    from .verify import compare
     from .write import encode_png, write_image
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "HrImages",
     "MemoryBudget",
     "Pixels",
+    "compare",
     "decode",
     "decode_as_stored",
     "display_name",
@@ -50,6 +53,7 @@ __all__ = [
     "listed_names",
     "open_image",
     "path_inside",
+    "read_card",
     "read_image",
     "read_lines",
     "read_picture",
@@ -69,6 +73,7 @@ __getattr__ = names_of(
             "replacing",
             "write_error",
         ),
+        ".card": ("read_card",),
         ".dataset": (
             "Augment",
             "CropReader",
@@ -102,6 +107,7 @@ __getattr__ = names_of(
             "read_picture",
             "read_rgb8",
         ),
+        ".verify": ("compare",),
         ".write": (
             "encode_png",
             "write_image",

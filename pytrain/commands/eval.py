@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     "[default: bicubic, and the best model of CONFIG's run]",
 )  # fmt: skip
 @click.option("--hr", multiple=True, type=click.Path(path_type=Path), help="Without CONFIG: a set of clean images.")
+@click.option(
+    "--card", type=click.Path(path_type=Path), metavar="CARD",
+    help="Without CONFIG: --hr is the folder that `degrade sample --card CARD` made. It is compared with the card first, "
+    "and the card's protocol holds.",
+)  # fmt: skip
 @click.option("--lr", type=click.Path(path_type=Path), help="Without CONFIG: the low-resolution partners of --hr.")
 @click.option(
     "--space", "spaces", multiple=True, metavar="NAME",
@@ -54,6 +59,7 @@ def command(
     overrides: tuple[str, ...],
     models: tuple[str, ...],
     hr: tuple[Path, ...],
+    card: Path | None,
     lr: Path | None,
     spaces: tuple[str, ...],
     reference: Reference,
@@ -79,6 +85,7 @@ def command(
       pytrain eval --hr Set5 --model edsr.pth --model bicubic
       pytrain eval --hr Set5 --model x4.pth --space realesrgan-x4 --json s.json
       pytrain eval --hr Set5 --model x4.pth --metric lpips --metric niqe
+      pytrain eval --card card.toml --hr out/test --model x4.pth
     """
     from pydegrade.shell import check_file, write_file
 
@@ -91,17 +98,20 @@ def command(
             raise ConfigError("eval: --set changes options of CONFIG, got no CONFIG")
         if not models:
             raise ConfigError("eval: --model must name a model file or bicubic, got none")
-    elif hr or lr or spaces or scale:
-        raise ConfigError("eval: CONFIG names the sets; leave out --hr, --lr, --space and --scale")
+    elif hr or lr or spaces or scale or card:
+        raise ConfigError("eval: CONFIG names the sets; leave out --hr, --card, --lr, --space and --scale")
+    if card is not None and (lr or spaces or scale):
+        raise ConfigError("eval: --card says what LR is; leave out --lr, --space and --scale")
     from ..evaluation.results import table
-    from .actions.eval import described_sets, measure, of_config
+    from .actions.eval import described_sets, measure, of_card, of_config
 
     where = chosen_device(device)
-    request = (
-        described_sets(hr, lr, spaces, seed, reference, models, scale)
-        if config_path is None
-        else of_config(load_config(config_path, overrides), models, str(config_path))
-    )
+    if card is not None:
+        request = of_card(card, hr, reference, models)
+    elif config_path is None:
+        request = described_sets(hr, lr, spaces, seed, reference, models, scale)
+    else:
+        request = of_config(load_config(config_path, overrides), models, str(config_path))
     results = measure(request.changed(protocols, tile_px, overlap_px, metrics), where, folder)
     say(table(results, per_image).removesuffix("\n"))
     if json_path is not None:

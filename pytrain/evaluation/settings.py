@@ -37,7 +37,8 @@ class EvalSetConfig:
     exclude: Texts = option((), "all but these images, by name")
     reference: Reference = option(
         "hr",
-        "what lr is made from and compared with: hr, or target, the sharpened image of spaces that train on one",
+        "what lr is made from and compared with: hr, or target, the sharpened image of spaces that train on one; where lr "
+        "is read, what the images of hr are",
     )
     seed: int = option(0, "of the tasks drawn from space: image i gets task i", ge=0, lt=MOST_SEEDS)
     crop_px: int = option(
@@ -62,7 +63,7 @@ class EvalSetConfig:
             raise ConfigError(f"evaluate.sets.space must be empty where lr names a folder, got {self.space!r}")
         if self.lr and len(self.hr) != 1:
             raise ConfigError(f"evaluate.sets.hr must be one folder or .lmdb where lr is given, got {list(self.hr)}")
-        if self.reference == "target" and not self.space:
+        if self.reference == "target" and not (self.space or self.lr):
             raise ConfigError("evaluate.sets.reference must be 'hr' where no space makes lr, got 'target'")
 
 

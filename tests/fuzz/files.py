@@ -374,12 +374,14 @@ def _card(case: Case) -> None:
         victim.write_bytes(mutated(case, victim.read_bytes()))
     (case.folder / "in" / "c.toml").write_bytes(content)
     case.about(f"card {run} {kind} {said}")
-    command = case.random.choice(("verify", "verify", "verify --pixels", "sample", "card", "apply"))
+    command = case.random.choice(("verify", "verify", "verify --pixels", "sample", "card", "apply", "eval"))
     places = ("in/c.toml", "in/set", "in/hr")
     if command == "sample":
         case.command("degrade", "sample", "--card", "in/c.toml", "--hr", "in/hr", "--out", "out/run", places=places)
     elif command == "card":
         case.command("degrade", "card", "in/set", "--hr", "in/hr", "-o", "out/new.toml", places=places)
+    elif command == "eval":
+        case.command("pytrain", "eval", "--card", "in/c.toml", "--hr", "in/set", "--model", "bicubic", places=places)
     elif command == "apply":
         case.command(
             "degrade", "apply", "in/hr", "--tasks", "in/c.toml", "--keep-names", "--out", "out/a", places=places

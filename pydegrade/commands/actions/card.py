@@ -10,12 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...errors import CardError, ImageError
-from ...files.card import Card, Digests, check_numbered, pixels_sha256
+from ...files.card import Card, Digests, check_numbered
 from ...files.dataset import BUNDLED_ORIGIN, Augment, HrImage, HrImages, find_images
 from ...files.lmdb_reader import is_lmdb, open_lmdb
-from ...files.paths import display_name, open_regular, path_inside
-from ...files.read import MAX_PIXELS, read_picture
-from ...files.sample_manifest import SUMS_FILE, pair_name, read_run, sha256_of, sha256_of_file
+from ...files.paths import display_name
+from ...files.read import MAX_PIXELS
+from ...files.sample_manifest import pair_name, read_run, sha256_of, sha256_of_file
+from ...files.verify import digests_of, read_entry
+from ...images.metrics import Protocol
 from ...native import binding
 from ...tasks.task import TaskBatch
 from .pairs import kinds_of
@@ -24,10 +26,8 @@ from .sources import CroppedImages, cropped_images
 from .tasks import TASKS
 
 TABLES = ("manifest.csv", TASKS, "dasr33.npy", "dasr33_mask.npy")
-"""Tables of a run that follow from what a card says. run.json names the machine's versions and folders, sheet.png is for
-people: neither is part of the set."""
+"""Tables of a run that follow from what a card says."""
 
-NOT_OF_THE_SET = ("run.json", "sheet.png", SUMS_FILE)
 PACKAGES = ("pydegrade", "numpy", "torch", "pillow", "isal")
 
 
@@ -70,6 +70,8 @@ def card_of_run(
     images = dict(zip((one.name for one in found.images.images), _each(image_sha256, found.images.images)))
     if len(images) != len(found.images.images):
         raise CardError(f"{where}: every image must have a name of its own")
+    if protocol:
+        _check_protocol(protocol, tasks.space.scale)
     augment: Augment = identity.augment  # type: ignore[assignment]
     crops = found.crops(identity.seed, tasks.indices, augment)
     source_of = [list(images.values())[image] for image in crops.image.tolist()]
@@ -78,6 +80,14 @@ def card_of_run(
     if made.addresses_digest != identity.addresses:
         raise CardError(f"{where}: run.json and {TASKS} must be of one run, got other tasks")
     return made
+
+
+def _check_protocol(name: str, scale: int) -> None:
+    """CardError unless `pytrain eval` knows the protocol; without "-borderN" the border is the scale."""
+    try:
+        Protocol.parse(name if "-border" in name else f"{name}-border{scale}")
+    except ValueError as error:
+        raise CardError(f"--protocol: {error}") from None
 
 
 def _files_of_run(run: Path, tasks: TaskBatch, file_format: str, source_of: list[str]) -> dict[str, Digests]:
@@ -122,45 +132,6 @@ def _versions(tasks: TaskBatch) -> dict[str, str]:
         name, _, number = library.rpartition(" ")
         found[name or library] = number
     return found
-
-
-# ---- what files hold
-
-
-def read_entry(folder: Path, name: str) -> bytes:
-    """A file of a set, or the value of an LMDB in it ("lr.lmdb/00000012").
-
-    Raises:
-        ImageError: not there, not to be read, or outside of the folder.
-    """
-    path = path_inside(folder, name)
-    if _is_value(path):
-        return open_lmdb(path.parent).read(path.name)
-    with open_regular(path) as stream:
-        return stream.read()
-
-
-def file_sha256(folder: Path, name: str) -> str:
-    """SHA-256 of `read_entry`. Arguments and errors as there."""
-    path = path_inside(folder, name)
-    if _is_value(path):
-        return hashlib.sha256(read_entry(folder, name)).hexdigest()
-    return sha256_of_file(path)
-
-
-def _is_value(path: Path) -> bool:
-    return path.parent.suffix == ".lmdb" and path.suffix == ""
-
-
-def digests_of(name: str, content: bytes) -> Digests:
-    """Digests of a file's content; of its pixels where it is a PNG.
-
-    Raises:
-        ImageError: pixels that cannot be decoded.
-    """
-    is_png = content[:8] == b"\x89PNG\r\n\x1a\n"
-    pixels = pixels_sha256(read_picture(name, content=content).array) if is_png else ""
-    return Digests(hashlib.sha256(content).hexdigest(), pixels)
 
 
 def image_sha256(image: HrImage) -> str:

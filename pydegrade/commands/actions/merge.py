@@ -34,13 +34,13 @@ from ...files.sample_manifest import (
     write_sums,
     write_task_tables,
 )
+from ...files.verify import read_entry
 from ...files.write import write_image
 from ...native import binding
 from ...shell.outputs import RECORD_FILE
 from ...shell.progress import Progress
 from ...tasks.sampler import sample
 from ...tasks.task import TaskBatch
-from .card import read_entry
 from .pairs import kinds_of
 from .sample import SHEET_PAIRS, sheet_of
 from .sample_record import Finished, append_samples, read_samples, write_samples

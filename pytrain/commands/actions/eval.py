@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 
 import torch
 
-from pydegrade.files import folder_lock
+from pydegrade.files import compare, folder_lock, read_card
 from pydegrade.shell import Progress, Results, check_folder
 
 from ...config.config import Config
-from ...errors import ConfigError
+from ...errors import ConfigError, DataError
 from ...evaluation.evaluate import evaluate
 from ...evaluation.results import EvalResult
 from ...evaluation.sets import open_sets
@@ -93,6 +94,44 @@ def described_sets(
             for space in kinds
         )
     return EvalRequest(tuple(models), EvaluateConfig(sets=sets), scale)
+
+
+def of_card(path: Path, folders: Sequence[Path], reference: Reference, models: Sequence[str]) -> EvalRequest:
+    """The evaluation on the set of a card, by the card's protocol.
+
+    Args:
+        path: the card.
+        folders: the one folder of the set, as `degrade sample --card` makes it.
+        reference: "hr", or "target" where the set has one.
+        models: files and baselines.
+    Raises:
+        ConfigError: no such folder, or a card of arrays. DataError: files that are not those of the card.
+    """
+    if len(folders) != 1 or not folders[0].is_dir():
+        raise ConfigError(
+            f"eval: --card needs --hr, the one folder that degrade sample --card made, got {len(folders)}"
+        )
+    card, folder = read_card(path), folders[0]
+    if card.file_format == "npy":
+        raise ConfigError(f"{path}: a set of npy files cannot be measured; make it as png or lmdb")
+    if reference == "target" and card.tasks.space.target == "hr":
+        raise ConfigError(
+            f"{path}: --reference target needs a space with a sharpened target, got {card.tasks.space.name}"
+        )
+    found = compare(card.files, folder, pixels=True)
+    if found.lines:
+        raise DataError(
+            f"{folder}: is not the set of {path}: {found.lines[0]} ({len(found.lines)} such); degrade verify"
+        )
+    ending = ".lmdb" if card.file_format == "lmdb" else ""
+    name = f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    measured = EvalSetConfig(
+        name, (str(folder / f"{reference}{ending}"),), lr=str(folder / f"lr{ending}"), reference=reference
+    )
+    settings = EvaluateConfig(sets=(measured,))
+    if card.protocol:
+        settings = replace(settings, protocols=(card.protocol,))
+    return EvalRequest(tuple(models), settings, card.tasks.space.scale)
 
 
 def best_model(config: Config) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import ImageError
-from ...files.card import Digests, read_card
-from ...files.lmdb_reader import open_lmdb
-from ...files.paths import display_name, natural_key
-from ...files.sample_manifest import SUMS_FILE, read_sums
-from ...native import binding
-from .card import NOT_OF_THE_SET, digests_of, file_sha256, read_entry
+from ..errors import ImageError
+from ..native import binding
+from .card import Digests, pixels_sha256, read_card
+from .lmdb_reader import open_lmdb
+from .paths import display_name, natural_key, open_regular, path_inside
+from .read import read_picture
+from .sample_manifest import SUMS_FILE, read_sums, sha256_of_file
+
+NOT_OF_THE_SET = ("run.json", "sheet.png", SUMS_FILE)
+"""Files of a run that are no part of the set: folders and versions of a machine, a picture for people, sums of the rest."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def listed(path: Path) -> Mapping[str, Digests]:
     return read_card(path).files
 
 
-def compared(files: Mapping[str, Digests], folder: Path, pixels: bool = False) -> Compared:
+def compare(files: Mapping[str, Digests], folder: Path, pixels: bool = False) -> Compared:
     """Every file of a set against what a folder holds, and what it holds beyond it.
 
     Args:
@@ -104,3 +108,42 @@ def _entries(folder: Path) -> Iterator[str]:
             except ImageError:
                 pass  # no set's data.mdb; its values are missing
         yield from (f"{prefix}{name}" for name in names)
+
+
+# ---- what files hold
+
+
+def read_entry(folder: Path, name: str) -> bytes:
+    """A file of a set, or the value of an LMDB in it ("lr.lmdb/00000012").
+
+    Raises:
+        ImageError: not there, not to be read, or outside of the folder.
+    """
+    path = path_inside(folder, name)
+    if _is_value(path):
+        return open_lmdb(path.parent).read(path.name)
+    with open_regular(path) as stream:
+        return stream.read()
+
+
+def file_sha256(folder: Path, name: str) -> str:
+    """SHA-256 of `read_entry`. Arguments and errors as there."""
+    path = path_inside(folder, name)
+    if _is_value(path):
+        return hashlib.sha256(read_entry(folder, name)).hexdigest()
+    return sha256_of_file(path)
+
+
+def _is_value(path: Path) -> bool:
+    return path.parent.suffix == ".lmdb" and path.suffix == ""
+
+
+def digests_of(name: str, content: bytes) -> Digests:
+    """Digests of a file's content; of its pixels where it is a PNG.
+
+    Raises:
+        ImageError: pixels that cannot be decoded.
+    """
+    is_png = content[:8] == b"\x89PNG\r\n\x1a\n"
+    pixels = pixels_sha256(read_picture(name, content=content).array) if is_png else ""
+    return Digests(hashlib.sha256(content).hexdigest(), pixels)
