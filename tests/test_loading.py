@@ -300,6 +300,63 @@ def pairs_of(photos, **options):
     return pydegrade.PairDataset(SPACE, photos, **{"length": 12, "crop_px": 32, "seed": 3, **options})
 
 
+def test_several_lr_images_of_one_hr(photos):
+    plain = pairs_of(photos)
+    more = {"lr_severe": "dasr-severe", "lr_again": pydegrade.Space.load(SPACE)}
+    pairs = pairs_of(photos, more=more, with_hr=True, with_address=True)
+    items = pairs.__getitems__([4, 7])
+    for item, number in zip(items, (4, 7)):
+        assert torch.equal(item["lr"], plain[number]["lr"])
+        assert item["address"].endswith(f"/s3/i{number}")
+        for name in more:
+            seed = pydegrade.stream_seed(3, name)
+            assert item[f"{name}_address"].endswith(f"/s{seed}/i{number}")
+            tasks = pydegrade.TaskBatch.from_addresses([item[f"{name}_address"]])
+            assert torch.equal(item[name], pydegrade.degrade(item["hr"][None], tasks)[0])
+        assert not torch.equal(item["lr_again"], item["lr"])
+
+
+def test_several_crops_of_one_task(photos):
+    pairs = pairs_of(photos, crops=3, augment="none", with_hr=True, with_address=True, more={"lr_2": SPACE})
+    (batch,) = pairs.stream(2, start=2, steps=1)
+    assert {name: tuple(batch[name].shape) for name in ("lr", "target", "hr", "lr_2")} == {
+        "lr": (2, 3, 3, 8, 8), "target": (2, 3, 3, 32, 32), "hr": (2, 3, 3, 32, 32), "lr_2": (2, 3, 3, 8, 8),
+    }  # fmt: skip
+    images = [np.asarray(pydegrade.files.read_image(path)) for path in sorted(photos.iterdir())]
+    for row, number in enumerate((4, 5)):
+        plain = pairs_of(photos, augment="none")[number]
+        assert torch.equal(batch["lr"][row, 0], plain["lr"])
+        # All of one image: each square is one of its windows.
+        squares = (batch["hr"][row] * 255).round().numpy().astype(np.uint8)
+        windows = [np.lib.stride_tricks.sliding_window_view(image, (32, 32, 3))[:, :, 0] for image in images]
+        holds = [
+            [(w[..., 0, :, :] == square.transpose(1, 2, 0)[0]).all((2, 3)).any() for square in squares] for w in windows
+        ]
+        assert sorted(map(sum, holds)) == [0, 0, 0, 0, 3]
+        assert len({square.tobytes() for square in squares}) == 3
+        # One task, and noise fields of their own.
+        task = pydegrade.TaskBatch.from_addresses([batch["address"][row]])
+        for crop in range(3):
+            same = task.with_noise(number + crop * 2**56)
+            assert torch.equal(batch["lr"][row, crop], pydegrade.degrade(batch["hr"][row, crop][None], same)[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crops": 0}, "crops must be a whole number in [1, 64], got 0"),
+        ({"crops": True}, "crops must be a whole number in [1, 64], got True"),
+        ({"more": {"lr": SPACE}}, "more: a name must be a word other than lr, target, index, hr, address, got 'lr'"),
+        ({"more": {"a b": SPACE}}, "got 'a b'"),
+        ({"more": {"large": "mzsr-direct-x3"}}, "crop_px must be a multiple of the scale 3 of 'large', got 32"),
+        ({"more": {"large": "codeformer-larg"}}, "did you mean 'codeformer-large'?"),
+    ],
+)
+def test_wrong_views_are_one_line(photos, options, message):
+    with pytest.raises(PydegradeError, match=re.escape(message)):
+        pairs_of(photos, **options)
+
+
 def test_items_are_functions_of_their_number(photos):
     pairs = pairs_of(photos, with_hr=True, with_address=True)
     items = [pairs[position] for position in range(12)]

@@ -338,6 +338,7 @@ def draw_crops(
     augment: Augment = "hflip",
     step_px: int = 1,
     attempt: int = 0,
+    place: int = 0,
 ) -> Crops:
     """Which square of which image each sample is: pure in (seed, index), uniform over images, then over positions.
 
@@ -350,11 +351,13 @@ def draw_crops(
         step_px: tops and lefts are multiples of this, so that a smaller image can be cut at the same place.
         attempt: 0 is the sample; 1, 2, ... are independent draws for the same number, for whoever could not read the image
             of the one before.
+        place: 0 is the sample; 1, 2, ... are other squares of the same image, mirrored alike.
     """
     if augment not in AUGMENTS:
         raise ImageError(f"draw_crops: augment must be one of {', '.join(AUGMENTS)}, got {augment!r}")
     index = np.asarray(indices, np.int64).reshape(-1)
-    draws = [(f"data.{name}", attempt) for name in ("image", "crop_top", "crop_left", "hflip", "vflip", "transpose")]
+    top_left = [f"{name}.{place}" if place else name for name in ("crop_top", "crop_left")]
+    draws = [(f"data.{name}", attempt) for name in ("image", *top_left, "hflip", "vflip", "transpose")]
     uniform = rng.uniforms(rng.check_seed(seed), rng.check_indices(index), draws)
     image = _whole(uniform[:, 0], len(images.images))
     positions = (images.sides_px[image] - side_px) // step_px + 1

@@ -16,14 +16,19 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ..engine import degrade_batch
 from ..errors import ImageError, PydegradeError, shown
-from ..files.dataset import Augment, CropReader, draw_crops, find_images, fitting_px
+from ..files.dataset import Augment, CropReader, Crops, draw_crops, find_images, fitting_px
 from ..native import rng
 from ..tasks.sampler import sample
 from ..tasks.space import Space
+from ..tasks.task import TaskBatch
 from .numbers import check_rank, training_rank
 
 MOST_ATTEMPTS = 64
 """Draws of another image for a sample whose image cannot be read; after them most images are gone."""
+
+MOST_CROPS = 64
+_NOISE_OF_CROPS = 2**56
+"""Crop c of sample number i has the noise field of number i + c times this."""
 
 Item = dict[str, Any]
 
@@ -51,6 +56,12 @@ class PairDataset(Dataset[Item]):
             hold. Smaller images are left out.
         augment: "none", "hflip" or "dihedral".
         with_hr, with_address: also give the HR crop, and the address of the task.
+        more: further LR images of the same HR crops, a space for each name: {"lr_large": "codeformer-large"}. Their tasks
+            are those of the sample numbers at `stream_seed(seed, name)`, so that they share nothing with "lr"; their
+            addresses stand under "lr_large_address".
+        crops: squares of the same image for each sample, 1 to 64, mirrored alike and degraded by one task, each with a
+            noise field of its own. With more than one "lr", "target", "hr" and those of `more` are [crops, 3, ...], and
+            addresses are those of the first crop.
         cache_mb: memory for decoded images, of each process.
         step: training step, for spaces with schedules; `PairStream` has its own.
     Raises:
@@ -70,9 +81,16 @@ class PairDataset(Dataset[Item]):
         with_address: bool = False,
         cache_mb: int = 256,
         step: int = 0,
+        more: Mapping[str, Space | str | Path] | None = None,
+        crops: int = 1,
     ) -> None:
         self.space = space if isinstance(space, Space) else Space.load(space)
         self.seed = rng.check_seed(seed)
+        self.more = _more_spaces(more or {}, self.seed)
+        """Space and seed of further LR images, by name."""
+        if not _whole(crops, 1) or crops > MOST_CROPS:
+            raise PydegradeError(f"PairDataset: crops must be a whole number in [1, {MOST_CROPS}], got {shown(crops)}")
+        self.crops = int(crops)
         if crop_px is not None and (not _whole(crop_px, 1) or crop_px % self.space.scale):
             raise PydegradeError(
                 f"PairDataset: crop_px must be a multiple of the scale {self.space.scale}, got {shown(crop_px)}"
@@ -81,6 +99,11 @@ class PairDataset(Dataset[Item]):
         if not isinstance(sources, Sequence) or not all(isinstance(source, (str, os.PathLike)) for source in sources):
             raise TypeError(f"PairDataset: hr must be a path or a list of paths, got {shown(hr)}")
         side_px = crop_px or fitting_px(find_images(sources, side_px=self.space.scale), self.space)[0]
+        for name, (other, _) in self.more.items():
+            if side_px % other.scale:
+                raise PydegradeError(
+                    f"PairDataset: crop_px must be a multiple of the scale {other.scale} of {name!r}, got {side_px}"
+                )
         self.images = find_images(sources, side_px=side_px)
         """What crops are cut from, and what was left out."""
         self.crop_px = side_px
@@ -143,36 +166,56 @@ class PairDataset(Dataset[Item]):
             ImageError: MOST_ATTEMPTS images in a row cannot be read.
         """
         tasks = sample(self.space, self.seed, numbers, step=step)
-        hr = torch.from_numpy(self._crops(tasks.indices)) / 255
-        pair = degrade_batch(hr, tasks)
-        batch: Item = {"lr": pair.lr, "target": pair.target, "index": torch.from_numpy(tasks.indices)}
-        if self.with_hr:
-            batch["hr"] = hr
-        if self.with_address:
-            batch["address"] = tasks.addresses
-        return batch
+        hr = torch.from_numpy(self._cut(tasks.indices)) / 255
+        pair = degrade_batch(hr, self._of_crops(tasks))
+        images = {"lr": pair.lr, "target": pair.target, **({"hr": hr} if self.with_hr else {})}
+        addresses = {"address": tasks.addresses} if self.with_address else {}
+        for name, (space, seed) in self.more.items():
+            others = sample(space, seed, numbers, step=step)
+            images[name] = degrade_batch(hr, self._of_crops(others)).lr
+            if self.with_address:
+                addresses[f"{name}_address"] = others.addresses
+        if self.crops > 1:
+            images = {name: made.unflatten(0, (len(tasks), self.crops)) for name, made in images.items()}
+        return {**images, "index": torch.from_numpy(tasks.indices), **addresses}
 
-    def _crops(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """uint8 [B, 3, side, side]."""
+    def _of_crops(self, tasks: TaskBatch) -> TaskBatch:
+        """Each task once for every crop of its sample, with other noise fields for all crops but the first."""
+        if self.crops == 1:
+            return tasks
+        rows, crop = np.divmod(np.arange(len(tasks) * self.crops), self.crops)
+        many = tasks.take(rows)
+        # Sample numbers are below 2^63, and so is the sum's lower part.
+        return many.with_noise((many.noise_indices + crop * _NOISE_OF_CROPS) & (2**63 - 1))
+
+    def _cut(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """uint8 [B * crops, 3, side, side]."""
         side = self.crop_px
-        out = np.empty((len(numbers), 3, side, side), np.uint8)
-        crops = draw_crops(self.images, self.seed, numbers, side, self.augment)
+        out = np.empty((len(numbers), self.crops, 3, side, side), np.uint8)
+        drawn = self._drawn(numbers)
         for row in range(len(numbers)):
-            crop, at = crops, row
+            places, at = drawn, row
             for attempt in range(1, MOST_ATTEMPTS + 1):
-                image = int(crop.image[at])
+                image = int(places[0].image[at])
                 if image not in self._warned:
                     try:
-                        np.copyto(out[row], self._opened().view(crop, at).transpose(2, 0, 1))
+                        for place, crop in enumerate(places):
+                            np.copyto(out[row, place], self._opened().view(crop, at).transpose(2, 0, 1))
                         break
                     except ImageError as error:
                         self._warned.add(image)
                         warnings.warn(f"left out: {error}", stacklevel=2)
-                crop = draw_crops(self.images, self.seed, numbers[row : row + 1], side, self.augment, attempt=attempt)
-                at = 0
+                places, at = self._drawn(numbers[row : row + 1], attempt), 0
             else:
                 raise ImageError(f"{self.images.origin}: {MOST_ATTEMPTS} images in a row cannot be read")
-        return out
+        return out.reshape(-1, 3, side, side)
+
+    def _drawn(self, numbers: NDArray[np.int64], attempt: int = 0) -> list[Crops]:
+        """The squares of some samples, one entry for each of their crops."""
+        return [
+            draw_crops(self.images, self.seed, numbers, self.crop_px, self.augment, attempt=attempt, place=place)
+            for place in range(self.crops)
+        ]
 
     def _opened(self) -> CropReader:
         """The reader of this process: a worker that was forked must not use its parent's locks and files."""
@@ -255,6 +298,24 @@ class PairStream(IterableDataset[Item]):
             raise PydegradeError(f"PairStream: step must be a whole number >= 0, got {shown(step)}")
         # Any other process's next step is the first of all workers together.
         self._next, self._of_worker = step, bool(state.get("of_worker")) and get_worker_info() is not None
+
+
+_NAMES = ("lr", "target", "index", "hr", "address")
+"""Of what an item holds anyway."""
+
+
+def _more_spaces(more: Mapping[str, Space | str | Path], seed: int) -> dict[str, tuple[Space, int]]:
+    """Spaces and seeds of further LR images, by name."""
+    if not isinstance(more, Mapping):
+        raise TypeError(f"PairDataset: more must be a table of names and spaces, got {shown(more)}")
+    found: dict[str, tuple[Space, int]] = {}
+    for name, space in more.items():
+        if not isinstance(name, str) or not name.isidentifier() or name in _NAMES or name.endswith("_address"):
+            raise PydegradeError(
+                f"PairDataset: more: a name must be a word other than {', '.join(_NAMES)}, got {shown(name)}"
+            )
+        found[name] = space if isinstance(space, Space) else Space.load(space), rng.stream_seed(seed, name)
+    return found
 
 
 def _whole(value: Any, low: int) -> bool:
