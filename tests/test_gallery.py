@@ -18,7 +18,10 @@ from PIL import Image
 import pydegrade
 from pydegrade.commands import cli
 from pydegrade.commands.actions import gallery as page_of
+from pydegrade.commands.actions import gallery_samples
+from pydegrade.files.pixels import to_float, to_uint8
 from pydegrade.files.read import read_image
+from pydegrade.images.metrics import psnr
 
 from .browser import CHROMIUM, Page
 
@@ -26,6 +29,10 @@ HOSTILE = "<img src=x onerror=document.title='bad'>.png"
 COUNT = 8
 
 in_a_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get install chromium")
+
+
+def samples_of(origin: Path, first: int = 4000, hr: Path | None = None) -> gallery_samples.ShownSamples:
+    return gallery_samples.samples_of(origin, first, hr, None, 10**6)
 
 
 def degrade(capsys: Any, *arguments: object) -> tuple[int, str, str]:
@@ -60,7 +67,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(run: Path) -> str:
     """The page of the run."""
-    return page_of.gallery(page_of.samples_of(run, 4000)).page.decode()
+    return page_of.gallery(samples_of(run)).page.decode()
 
 
 def blocks(page: str) -> tuple[dict[str, Any], list[list[Image.Image]]]:
@@ -85,6 +92,11 @@ def test_the_page_holds_every_sample_with_its_task(made, run):
     for column in facts["columns"]:
         values = np.frombuffer(base64.b64decode(column["values"]), "<f4")
         values = np.broadcast_to(values, COUNT) if len(values) == 1 else values
+        if column["name"] == "psnr_db":
+            hr, lr = (read_image(run / f"{kind}/00000003.png") for kind in ("hr", "lr"))
+            expected = psnr(lr, pydegrade.imresize(hr, 0.25), "rgb-uint8-border0")
+            assert values[3] == pytest.approx(expected.value, abs=1e-3)
+            continue
         acts = tasks.present(column["slot"]) & ~tasks.neutral(column["slot"])
         if column["name"] == "acts":
             assert np.array_equal(values, acts)
@@ -107,7 +119,7 @@ def test_texts_of_a_space_are_texts(photos, tmp_path):
     evil = '</script><script>document.title=\\"bad\\"</script>{{images}}<!--'
     (tmp_path / "mine.toml").write_text(f'[space]\nname = "mine"\nbase = "bicubic-x4"\nsource = "{evil}"\n')
     out = sampled(photos, tmp_path / "a<b>&{{data}}", "--space", tmp_path / "mine.toml", "--tasks", 2)
-    page = page_of.gallery(page_of.samples_of(out, 2)).page.decode()
+    page = page_of.gallery(samples_of(out, 2)).page.decode()
     facts, pairs = blocks(page)
     assert evil.replace("\\", "") in facts["about"]
     assert facts["space_option"].startswith(" --space '/")
@@ -121,13 +133,13 @@ def test_other_formats_give_the_same_images(made, photos, tmp_path, file_format)
     if file_format == "lmdb":
         pytest.importorskip("lmdb")
     out = sampled(photos, tmp_path / "run", "--format", file_format, "--tasks", 2)
-    _, pairs = blocks(page_of.gallery(page_of.samples_of(out, 4000)).page.decode())
+    _, pairs = blocks(page_of.gallery(samples_of(out)).page.decode())
     for row, expected in zip(pairs, blocks(made)[1]):
         assert [one.tobytes() for one in row] == [one.tobytes() for one in expected]
 
 
 def test_a_square_from_the_middle_of_large_images(run):
-    _, pairs = blocks(page_of.gallery(page_of.samples_of(run, 1), side_px=32).page.decode())
+    _, pairs = blocks(page_of.gallery(samples_of(run, 1), side_px=32).page.decode())
     assert [one.size for one in pairs[0]] == [(32, 32), (8, 8)]
     assert np.array_equal(np.array(pairs[0][1]), read_image(run / "lr/00000000.png")[4:12, 4:12])
 
@@ -147,13 +159,45 @@ def test_the_command(capsys, run, tmp_path):
 def test_what_is_no_run_is_one_line(capsys, run, tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
-    assert degrade(capsys, "sample", "--tasks", 2, "--params-only", "--out", tmp_path / "params")[0] == 0
+    (tmp_path / "cfg.toml").write_text("[run]\nsteps = 1\n")
+    (tmp_path / "g.toml").write_text('[[group]]\nname = "G1"\naddresses = ["realesrgan-x4@c2d470a8/s0/x"]\n')
+    (tmp_path / "h.toml").write_text('[[group]]\nname = "G1"\naddresses = [5]\n')
     for name, said in (
-        ("file", "got a file at"), ("nowhere", "got nothing at"), ("empty", "tasks.npz"), ("params", "--params-only"),
+        ("file", "not a readable task file"),
+            ("nowhere", "got nothing at"), ("empty", "tasks.npz"), ("cfg.toml", "not a file of groups"),
+        ("g.toml", "g.toml: "), ("h.toml", "h.toml: "),
     ):  # fmt: skip
         code, _, err = degrade(capsys, "gallery", tmp_path / name)
         assert (code, err.count("\n"), said in err) == (2, 1, True), err
         assert not (tmp_path / f"{name}.html").exists()
+
+
+def test_tasks_without_images_are_run_on_the_crops_that_sample_cuts(capsys, made, photos, tmp_path):
+    words = ["sample", "--tasks", COUNT, "--params-only", "--out", tmp_path / "params"]
+    assert degrade(capsys, *words)[0] == 0
+    samples = samples_of(tmp_path / "params", 2, photos)
+    _, pairs = blocks(page_of.gallery(samples).page.decode())
+    for row, (_, lr) in enumerate(pairs):
+        hr, expected = samples.read(row)
+        assert np.array_equal(np.array(lr), expected[:48, :48])
+        (again,) = pydegrade.degrade_list([to_float(hr)], samples.tasks.take([row]))
+        assert np.array_equal(to_uint8(again), expected)
+
+
+def test_groups_are_shown_with_their_scores(photos, tmp_path):
+    tasks = pydegrade.sample("bicubic", 0, range(3))
+    groups = ""
+    for name, rows, gains in (("<b>G1", [2, 0], [0.5, 0.25]), ("G2", [1], [0.125])):
+        addresses = [tasks.addresses[row] for row in rows]
+        groups += f'[[group]]\nname = "{name}"\naddresses = {addresses}\ngain = {gains}\nnote = ["x"]\n'
+    (tmp_path / "groups.toml").write_text(groups)
+    facts, pairs = blocks(page_of.gallery(samples_of(tmp_path / "groups.toml", hr=photos)).page.decode())
+    assert facts["address"] == [tasks.addresses[row] for row in (2, 0, 1)]
+    assert len(pairs) == 3
+    scores = {column["name"]: column for column in facts["columns"] if not column["slot"]}
+    assert list(scores) == ["psnr_db", "group", "gain"]
+    assert scores["group"]["choices"] == ["<b>G1", "G2"]
+    assert np.frombuffer(base64.b64decode(scores["gain"]["values"]), "<f4").tolist() == [0.5, 0.25, 0.125]
 
 
 def test_one_bad_image_costs_its_sample_alone(capsys, photos, tmp_path):
@@ -226,7 +270,8 @@ def test_a_person_filters_sorts_and_looks(page, made, run, tmp_path):
     assert page.run("$('address').value") == tasks.addresses[row]
     assert np.array_equal(page.pixels("#lr"), read_image(run / f"lr/{row:08d}.png"))
     slots = page.run("[...document.querySelectorAll('.slot b')].map((one) => one.firstChild.textContent.trim())")
-    assert slots[: len(tasks.orders()[row])] == list(tasks.orders()[row])
+    assert slots[0] == "scores"
+    assert slots[1 : 1 + len(tasks.orders()[row])] == list(tasks.orders()[row])
     page.run("$('in').click()")
     assert page.run("$('lr').style.transform") != page.run("$('hr').style.transform")
     page.press("ArrowRight")
@@ -248,8 +293,8 @@ def test_a_person_filters_sorts_and_looks(page, made, run, tmp_path):
 @pytest.mark.slow
 def test_four_thousand_samples_are_in_the_page_only_where_they_are_seen(page, run, tmp_path):
     tasks = pydegrade.sample("realesrgan-x4", 1, range(4000))
-    images = {"hr": np.zeros((8, 8, 3), np.uint8), "lr": np.zeros((2, 2, 3), np.uint8)}
-    samples = page_of.RunSamples(run, tasks, 4000, lambda kind, number: images[kind], ("",) * 4000)
+    images = np.zeros((8, 8, 3), np.uint8), np.zeros((2, 2, 3), np.uint8)
+    samples = gallery_samples.ShownSamples(run, tasks, 4000, lambda row: images, ("",) * 4000)
     path = tmp_path / "many.html"
     path.write_bytes(page_of.gallery(samples).page)
     page.open(path.as_uri())

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..shell.errors import BAD_INPUT
-from ..shell.options import OUT_FILE
+from ..shell.options import OUT_FILE, max_pixels_option
 from ..shell.text import complain, say, warn
 
 MOST_SAMPLES = 20_000
@@ -23,8 +23,24 @@ MOST_SAMPLES = 20_000
     "--side", "side_px", type=click.IntRange(8, 4096), metavar="PX",
     help="Square of HR that is shown, from the middle.  [default: 192, or 64 LR px where that is less]",
 )  # fmt: skip
-def command(run: Path, output: Path | None, first: int, side_px: int | None) -> int:
+@click.option(
+    "--hr", type=click.Path(path_type=Path), help="Clean images for tasks without.  [default: scikit-image's]"
+)
+@click.option("--space", "space_name", help="TOML file, where tasks are of a space of your own.")
+@max_pixels_option()
+def command(
+    run: Path,
+    output: Path | None,
+    first: int,
+    side_px: int | None,
+    hr: Path | None,
+    space_name: str | None,
+    max_pixels: int,
+) -> int:
     """Make one page of RUN, a folder that `degrade sample` filled: HR beside LR, a range for every parameter.
+
+    RUN may also be a folder or a file of tasks without images, or the groups of `pytrain group` (.toml): their tasks are
+    run for the page, and the file's scores are sorted by like parameters.
 
     The page filters by ranges of parameters, sorts by any of them, and shows a sample large, with its task and its
     address. It is one file that needs no network, no other file and no server, and loads nothing: open it in a browser.
@@ -34,13 +50,15 @@ def command(run: Path, output: Path | None, first: int, side_px: int | None) -> 
     Examples:
       degrade gallery out/realesrgan-x4-s0
       degrade gallery out/run -o run.html --first 500 --side 128
+      degrade gallery groups.toml --hr DIV2K_valid_HR
     """
     from ..shell.outputs import check_file, write_file
-    from .actions.gallery import gallery, samples_of
+    from .actions.gallery import gallery
+    from .actions.gallery_samples import samples_of
 
     if output is not None:
         check_file(output, (".html",), "-o")
-    samples = samples_of(run, first)
+    samples = samples_of(run, first, hr, space_name, max_pixels)
     output = output or run.resolve().parent / f"{run.resolve().name}.html"
     check_file(output, (".html",), "-o")
     made = gallery(samples, side_px)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import html
 import json
 import re
 import shlex
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,47 +21,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...errors import ImageError, TaskError
-from ...files.lmdb_reader import open_lmdb
-from ...files.paths import display_name, read_lines
+from ...errors import PydegradeError
+from ...files.paths import display_name
 from ...files.pixels import Pixels
-from ...files.read import read_image, read_rgb8
-from ...files.sample_manifest import MANIFEST_FILE
+from ...images.imresize import imresize
+from ...images.metrics import psnr
 from ...native import binding
 from ...ops.declaration import Column
 from ...sheet import unit_of
 from ...shell.progress import Progress
 from ...tasks.space import preset_names
 from ...tasks.task import TaskBatch
-from .tasks import load_tasks
+from .gallery_samples import Reader, Scores, ShownSamples
 
 TEMPLATE = Path(__file__).parents[2] / "pages" / "gallery.html"
 HR_SIDE_PX, LR_SIDE_PX = 192, 64
 """Largest square that is shown: what 4000 samples of which make a page that browsers open at once."""
 HR_QUALITY = 75
+MOST_PSNR_DB = 100.0
+PSNR_COLUMN = Column("psnr_db", f"PSNR of LR against HR made smaller by bicubic alone, at most {MOST_PSNR_DB:g}.")
 _ACTS = Column("acts", "Whether the slot does something to the image.", choices=("off", "acts"))
-
-Reader = Callable[[str, int], Pixels]
-"""(kind, sample number) -> the stored image; ImageError where there is none."""
-
-
-@dataclass(frozen=True)
-class RunSamples:
-    """Samples of a run.
-
-    Attributes:
-        run: the folder.
-        tasks: of the samples to show, N >= 1.
-        total: how many samples the run has.
-        read: their images.
-        sources: name of the photograph of each, "" where the manifest does not say.
-    """
-
-    run: Path
-    tasks: TaskBatch
-    total: int
-    read: Reader
-    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -80,49 +58,11 @@ class Gallery:
     failed: tuple[str, ...]
 
 
-def samples_of(run: Path, first: int) -> RunSamples:
-    """The first samples of a folder that `degrade sample` filled.
-
-    Raises:
-        TaskError: no such folder, or one without images. ImageError: a damaged LMDB.
-    """
-    if not run.is_dir():
-        got = "a file" if run.exists() else "nothing"
-        raise TaskError(f"RUN: must be a folder that `degrade sample` filled, got {got} at {display_name(run)}")
-    tasks = load_tasks(str(run), None)
-    shown = tasks.take(slice(0, first))
-    return RunSamples(run, shown, len(tasks), _reader(run, int(tasks.indices[0])), _sources(run, shown))
-
-
-def _reader(run: Path, index: int) -> Reader:
-    """How the images of a run are stored, as its first sample is. Names follow from numbers: no table says what to open."""
-    if (run / "lr.lmdb").is_dir():
-        return lambda kind, number: (
-            read_rgb8(
-                run / f"{kind}.lmdb" / f"{number:08d}", content=open_lmdb(run / f"{kind}.lmdb").read(f"{number:08d}")
-            ).array
-        )
-    for ending in ("png", "npy"):
-        if any((run / "lr").glob(f"*.{ending}")):
-            return lambda kind, number: read_image(run / kind / f"{number:08d}.{ending}")
-    raise TaskError(f"{display_name(run)}: must hold images of pairs, got none (a run with --params-only has none)")
-
-
-def _sources(run: Path, tasks: TaskBatch) -> tuple[str, ...]:
-    """Names of photographs, as the manifest has them."""
-    try:
-        rows = csv.DictReader(read_lines(run / MANIFEST_FILE))
-        known = {row.get("index"): row.get("source") for row in rows}
-    except (ImageError, csv.Error):
-        known = {}
-    return tuple(display_name(known.get(str(index)) or "") for index in tasks.indices.tolist())
-
-
-def gallery(samples: RunSamples, side_px: int | None = None) -> Gallery:
-    """Make the page of a run.
+def gallery(samples: ShownSamples, side_px: int | None = None) -> Gallery:
+    """Make the page.
 
     Args:
-        samples: of the run.
+        samples: to show.
         side_px: of the square of HR that is shown.
     """
     scale = samples.tasks.space.scale
@@ -131,14 +71,16 @@ def gallery(samples: RunSamples, side_px: int | None = None) -> Gallery:
     images: list[str] = []
     failed: list[str] = []
     usable: list[int] = []
+    changes: list[float] = []
     with ThreadPoolExecutor(max_workers=binding.get_num_threads()) as pool:
         make = partial(_small_pair, samples.read, max(1, side_px // scale), scale)
         try:
-            for row, made in enumerate(pool.map(make, samples.tasks.indices.tolist())):
-                if isinstance(made, ImageError):
+            for row, made in enumerate(pool.map(make, range(len(samples.tasks)))):
+                if isinstance(made, PydegradeError):
                     failed.append(str(made))
                 else:
-                    images.append(made)
+                    images.append(made[0])
+                    changes.append(made[1])
                     usable.append(row)
                 progress.advance()
         finally:
@@ -146,23 +88,29 @@ def gallery(samples: RunSamples, side_px: int | None = None) -> Gallery:
             progress.close()
     if not usable:
         return Gallery(b"", 0, tuple(failed))
-    facts = _facts(samples, np.array(usable))
-    title = html.escape(f"{facts['title']}: {samples.run.resolve().name}")
+    facts = _facts(samples, np.array(usable), np.array(changes))
+    title = html.escape(f"{facts['title']}: {display_name(samples.origin.resolve().name)}")
     return Gallery(_filled(title=title, data=_json(facts), images="\n".join(images)), len(usable), tuple(failed))
 
 
-def _small_pair(read: Reader, lr_side_px: int, scale: int, number: int) -> str | ImageError:
-    """HR and LR of one sample in base64, with a space between; or why there is none."""
+def _small_pair(read: Reader, lr_side_px: int, scale: int, row: int) -> tuple[str, float] | PydegradeError:
+    """HR and LR of one sample in base64, with a space between, and PSNR_COLUMN; or why there is none."""
     try:
-        hr, lr = read("hr", number), read("lr", number)
-    except ImageError as error:
+        hr, lr = read(row)
+    except PydegradeError as error:
         return error
+    changed = _psnr_db(hr, lr)
     height, width = (min(side, lr_side_px) for side in lr.shape[:2])
     top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
     scale = max(1, hr.shape[0] // lr.shape[0])
     hr = hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale]
     lr = lr[top : top + height, left : left + width]
-    return f"{_webp(hr, quality=HR_QUALITY, method=2)} {_webp(lr, lossless=True, quality=50, method=2)}"
+    return f"{_webp(hr, quality=HR_QUALITY, method=2)} {_webp(lr, lossless=True, quality=50, method=2)}", changed
+
+
+def _psnr_db(hr: Pixels, lr: Pixels) -> float:
+    small = hr if hr.shape == lr.shape else imresize(hr, size=lr.shape[:2])
+    return min(MOST_PSNR_DB, psnr(lr, small, "rgb-uint8-border0").value)
 
 
 def _webp(pixels: Pixels, **options: Any) -> str:
@@ -171,7 +119,7 @@ def _webp(pixels: Pixels, **options: Any) -> str:
     return b64encode(stream.getvalue()).decode()
 
 
-def _facts(samples: RunSamples, rows: NDArray[np.int64]) -> dict[str, Any]:
+def _facts(samples: ShownSamples, rows: NDArray[np.int64], psnr_db: NDArray[np.float64]) -> dict[str, Any]:
     """What the page knows of some of the samples, beside their images."""
     tasks, space = samples.tasks.take(rows), samples.tasks.space
     sources = [samples.sources[row] for row in rows]
@@ -179,14 +127,17 @@ def _facts(samples: RunSamples, rows: NDArray[np.int64]) -> dict[str, Any]:
     many = f"{len(rows)} of {samples.total}" if samples.total > len(rows) else f"{len(rows)}"
     return {
         "title": f"{space.name}@{space.digest[:8]}",
-        "about": f"x{space.scale}, {many} samples of {display_name(samples.run)}; {space.source}",
-        "space_option": "" if space.name in preset_names() else f" --space {shlex.quote(display_name(samples.run))}",
+        "about": f"x{space.scale}, {many} samples of {display_name(samples.origin)}; {space.source}",
+        "space_option": "" if space.name in preset_names() else f" --space {shlex.quote(display_name(samples.origin))}",
         "index": [str(index) for index in tasks.indices.tolist()],
         "address": tasks.addresses,
         **_coded("sources", "source", sources),
         **_coded("orders", "order", orders),
         "slots": [{"name": slot.name, "op": slot.op} for slot in space.slots],
-        "columns": [column for slot in space.slots for column in _columns(tasks, slot.name)],
+        "columns": [
+            *_scores(samples.scores, rows, psnr_db),
+            *(column for slot in space.slots for column in _columns(tasks, slot.name)),
+        ],
     }
 
 
@@ -195,6 +146,18 @@ def _coded(names: str, codes: str, texts: Iterable[str]) -> dict[str, Any]:
     known: dict[str, int] = {}
     positions = [known.setdefault(text, len(known)) for text in texts]
     return {names: list(known), codes: positions}
+
+
+def _scores(scores: Scores, rows: NDArray[np.int64], psnr_db: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Columns of no slot: what was measured here, and what the file says."""
+    found = [_column("", PSNR_COLUMN, psnr_db.astype(np.float32))]
+    if scores.groups:
+        names = tuple(dict.fromkeys(scores.groups))
+        group = Column("group", "Of the file.", choices=names)
+        found.append(_column("", group, np.array([names.index(scores.groups[row]) for row in rows], np.float32)))
+    for name, values in scores.values.items():
+        found.append(_column("", Column(name, "Of the file."), np.array(values, np.float32)[rows]))
+    return found
 
 
 def _columns(tasks: TaskBatch, slot: str) -> list[dict[str, Any]]:
