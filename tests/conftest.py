@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +44,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for number, item in enumerate(group):
             if number not in quick:
                 item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """No test leaves a file open for the next: a process keeps the reader of every LMDB that it has read."""
+    module = sys.modules.get("pydegrade.files.lmdb_reader")
+    if module is not None:
+        module._readers.clear()
 
 
 @pytest.fixture(scope="session")

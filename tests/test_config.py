@@ -21,6 +21,8 @@ from pytrain.methods.registry import METHODS
 from pytrain.nets import NETS
 from pytrain.options import as_json, option, options, options_of, records_in
 
+from .conftest import ROOT
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -737,3 +739,18 @@ def test_files_of_the_first_version_are_read_and_resumed_without_a_word():
     assert loaded.optimizer.learning_rates == {"generator": 1e-4}
     assert config.changed_settings(tomllib.loads(FIRST), loaded) == []
     assert config.loads(config.to_toml(loaded)) == loaded
+
+
+def test_groups_are_chosen_on_other_images_than_scores_are_reported_for():
+    """In the shipped configurations that name images at all."""
+    chosen = 0
+    for path in sorted((ROOT / "configs").glob("*.toml")):
+        table = tomllib.loads(path.read_text())
+        grouping = table.get("method", {}).get("grouping")
+        if grouping is None:
+            continue
+        reported = [name for one in table.get("evaluate", {}).get("sets", []) for name in one.get("hr", [])]
+        found_on = grouping.get("validation_hr", table["data"].get("hr", []))
+        assert not {*found_on} & {*reported}, path.name
+        chosen += bool(reported)
+    assert chosen
