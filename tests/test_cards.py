@@ -177,6 +177,31 @@ def test_tasks_changed_by_hand_are_a_card_of_their_own(degrade, made, here):
     assert degrade("verify", here / "card.toml", here / "out")[0] == 1
 
 
+def test_a_card_of_tasks_is_a_recipe_for_a_set_that_is_still_to_be_made(degrade, here):
+    """Of tasks that were chosen and changed, which no option of `degrade sample` draws."""
+    tasks = pydegrade.sample(here / "ours.toml", 7, [2, 5, 11]).replace(**{"noise1.sigma_8bit": [1.0, 4.0, 9.0]})
+    tasks.save(here / "chosen.npz")
+    recipe = here / "recipe.toml"
+    quietly("card", here / "chosen.npz", "--hr", here / "hr", "--hr-size", 16, "--augment", "none", "-o", recipe)
+    quietly("sample", "--card", recipe, "--hr", here / "hr", "--out", here / "out")
+    assert pydegrade.TaskBatch.load(here / "out" / "tasks.npz").addresses == tasks.addresses
+    assert sorted(path.name for path in (here / "out" / "lr").iterdir()) == [f"{n:08d}.png" for n in (2, 5, 11)]
+    quietly("card", here / "out", "--hr", here / "hr", "-o", here / "made.toml")
+    assert degrade("verify", here / "made.toml", here / "out")[0] == 0
+    for words, message in (
+        (("verify", recipe, here / "out"), "names no files"),
+        (("card", here / "out", "--augment", "none", "-o", here / "no.toml"), "go with TASKS"),
+        (("card", here / "hr" / "one.png", "-o", here / "no.toml"), "not a readable task file"),
+    ):
+        code, _, err = degrade(*words)
+        assert (code, err.count("\n"), message in err) == (2, 1, True), err
+    # Shards of it hold the tasks that were chosen, too.
+    for number in range(2):
+        quietly("sample", "--card", recipe, "--hr", here / "hr", "--out", here / "s", "--shard", f"{number}/2")
+    quietly("merge", here / "merged", here / "s-0-of-2", here / "s-1-of-2")
+    assert content(here / "merged") == content(here / "out")
+
+
 # ---- apply: one task per image
 
 

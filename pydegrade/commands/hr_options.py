@@ -8,6 +8,7 @@ import click
 
 from ..shell.options import Command, device_option, max_pixels_option
 
+AUGMENTS = ("none", "hflip", "dihedral")
 BUNDLED_HR_SIZE_PX = 192
 """Side of crops from scikit-image's photographs: the smallest is 300 px high, and a first run should be quick."""
 

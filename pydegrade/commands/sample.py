@@ -14,7 +14,7 @@ from ..shell.images import say_left_out
 from ..shell.options import SEED, START, TASKS, Choice, check_last_index, chosen_device
 from ..shell.shards import SHARD_HELP, parse_shard
 from ..shell.text import complain, say, warn
-from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
+from .hr_options import AUGMENTS, BUNDLED_HR_SIZE_PX, hr_options
 
 if TYPE_CHECKING:
     from ..files.dataset import Augment
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .actions.sample import RunOptions
 
 FORMATS = ("png", "npy", "lmdb")
-AUGMENTS = ("none", "hflip", "dihedral")
 
 
 @click.command(name="sample", short_help="Draw N tasks and write N pairs.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .paths import display_name, path_inside, read_lines, unique_names
     from .pixels import Pixels, to_float, to_uint8
     from .read import MAX_PIXELS, open_image, read_image, read_picture, read_rgb8
-    from .verify import compare
+    from .verify import compare, listed
     from .write import encode_png, write_image
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "find_images",
     "folder_lock",
     "key_of",
+    "listed",
     "listed_names",
     "open_image",
     "path_inside",
@@ -107,7 +108,10 @@ __getattr__ = names_of(
             "read_picture",
             "read_rgb8",
         ),
-        ".verify": ("compare",),
+        ".verify": (
+            "compare",
+            "listed",
+        ),
         ".write": (
             "encode_png",
             "write_image",

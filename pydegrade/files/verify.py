@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ImageError
+from ..errors import CardError, ImageError
 from ..native import binding
 from .card import Digests, pixels_sha256, read_card
 from .lmdb_reader import open_lmdb
@@ -41,11 +41,14 @@ def listed(path: Path) -> Mapping[str, Digests]:
     """What a card, or a SHA256SUMS, says about files.
 
     Raises:
-        CardError, ImageError: it is neither.
+        CardError, ImageError: it is neither, or a card that names no files.
     """
     if path.name == SUMS_FILE:
         return {name: Digests(sha256) for name, sha256 in read_sums(path).items()}
-    return read_card(path).files
+    files = read_card(path).files
+    if not files:
+        raise CardError(f"{display_name(path)}: names no files; make its set, and a card of that")
+    return files
 
 
 def compare(files: Mapping[str, Digests], folder: Path, pixels: bool = False) -> Compared:

@@ -727,6 +727,7 @@ def run_folder(case: Case, source: str, odd: Sequence[str], command: str | None 
         "resize",
         "apply",
         "apply",
+        "apply each",
         "sample",
         "infer",
         "infer",
@@ -742,6 +743,8 @@ def run_folder(case: Case, source: str, odd: Sequence[str], command: str | None 
         done = case.command("degrade", "resize", source, "out", "--scale", "1/2")
     elif command == "apply":
         done = case.command("degrade", "apply", source, "--task", product.task_address(), "--out", "out")
+    elif command == "apply each":
+        done = case.command("degrade", "apply", source, "--tasks", "bicubic-x2", "--out", "out")
     elif command == "infer":
         done = case.command("pytrain", "infer", source, "--model", model, "--out", "out", "--device", "cpu")
     elif command == "sample":
@@ -766,7 +769,7 @@ def run_folder(case: Case, source: str, odd: Sequence[str], command: str | None 
             "pytrain", "eval", "--hr", source, "--model", "bicubic", "--scale", 2, "--json", "out/scores.json"
         )
     results = {os.fsdecode(name): None for name in snapshot_names(case.out)}
-    if command in ("resize", "apply", "infer", "pairs"):
+    if command in ("resize", "apply", "apply each", "infer", "pairs"):
         for name in NAMES:
             if not _has_result(results, Path(name).stem):
                 raise Failure("lost", f"{command}: {name} was not made: {done.err[-300:]!r}")

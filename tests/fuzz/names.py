@@ -65,6 +65,8 @@ COMMANDS = (
     "fit check",
     "file",
     "folder",
+    "apply each",
+    "card",
 )
 CASES = len(STEMS) * len(COMMANDS)
 
@@ -96,6 +98,13 @@ def check(case: Case) -> None:
         done = case.command("degrade", "resize", "in", "out", "--scale", "1/2", codes=codes)
     elif command == "apply":
         done = case.command("degrade", "apply", "in", "--task", product.task_address(), "--out", "out", codes=codes)
+    elif command == "apply each":
+        keep = () if len(name) > 200 else ("--keep-names",)  # names are cut there, which is no keeping
+        options = ("--tasks", "bicubic-x2", *keep, "--out", "out")
+        done = case.command("degrade", "apply", "in", *options, codes=codes)
+    elif command == "card":
+        _card(case, name)
+        return
     elif command == "infer":
         options = ("--model", model, "--out", "out", "--device", "cpu")
         done = case.command("pytrain", "infer", "in", *options, codes=codes)
@@ -128,6 +137,21 @@ def check(case: Case) -> None:
 
 
 _CONFIG = product.training_toml(run={"name": "x"}, data={"hr": "in"})
+
+
+def _card(case: Case, name: bytes) -> None:
+    """A card of a run, and the run made again from it; names that are no text have no card."""
+    options = ("--tasks", 9, "--hr", "in", "--hr-size", 8, "--space", "bicubic-x2", "--out", "out/run")
+    case.command("degrade", "sample", *options, codes=(0,))
+    try:
+        name.decode()
+        codes = (0,)
+    except UnicodeDecodeError:
+        codes = (2,)
+    done = case.command("degrade", "card", "out/run", "--hr", "in", "-o", "out/c.toml", codes=codes)
+    if done.code == 0:
+        case.command("degrade", "sample", "--card", "out/c.toml", "--hr", "in", "--out", "out/again", codes=(0,))
+        case.command("degrade", "verify", "out/c.toml", "out/again", codes=(0,))
 
 
 def _single(case: Case, odd: bytes) -> None:

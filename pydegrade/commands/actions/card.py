@@ -23,7 +23,7 @@ from ...tasks.task import TaskBatch
 from .pairs import kinds_of
 from .sample_record import Finished, read_samples
 from .sources import CroppedImages, cropped_images
-from .tasks import TASKS
+from .tasks import TASKS, load_tasks
 
 TABLES = ("manifest.csv", TASKS, "dasr33.npy", "dasr33_mask.npy")
 """Tables of a run that follow from what a card says."""
@@ -80,6 +80,37 @@ def card_of_run(
     if made.addresses_digest != identity.addresses:
         raise CardError(f"{where}: run.json and {TASKS} must be of one run, got other tasks")
     return made
+
+
+def card_of_tasks(
+    source: Path,
+    hr: Path | None,
+    hr_size_px: int | None,
+    bundled_px: int,
+    augment: Augment = "hflip",
+    meta_info: Path | None = None,
+    protocol: str = "",
+    max_pixels: int = MAX_PIXELS,
+) -> Card:
+    """The card of a set that is still to be made: it names no files.
+
+    Args:
+        source: file of tasks, with one seed and ascending sample numbers.
+        hr, meta_info, protocol, max_pixels: as for `card_of_run`.
+        hr_size_px, bundled_px: side of the crops, as for `cropped_images`.
+        augment: how crops are mirrored.
+    Raises:
+        CardError, TaskError, ImageError: tasks or images that are none.
+    """
+    tasks = load_tasks(str(source), None)
+    check_numbered(tasks, display_name(source))
+    if hr is not None and not hr.is_dir():
+        raise CardError(f"--hr: a card names the images of a folder or an LMDB, got {display_name(hr)}")
+    if protocol:
+        _check_protocol(protocol, tasks.space.scale)
+    found = cropped_images(hr, hr_size_px, tasks.space, bundled_px, max_pixels, meta_info)
+    images = dict(zip((one.name for one in found.images.images), _each(image_sha256, found.images.images)))
+    return Card(tasks, found.side_px, augment, "png", images, {}, _versions(tasks), protocol)
 
 
 def _check_protocol(name: str, scale: int) -> None:
