@@ -62,6 +62,25 @@ def test_each_image_is_blurred_by_one_of_the_kernels(folder):
     assert all(torch.equal(stages[1].image, one) for stages, one in zip(found, direct))
 
 
+def test_a_kernel_as_kernelgan_leaves_it_is_aligned_with_every_nth_pixel(tmp_path):
+    from scipy.io import savemat
+    from scipy.ndimage import center_of_mass, shift
+
+    found = kernels.gaussian(13, 2.0, 0.9, 0.7)
+    # KernelGAN's util.py: the centre of mass half of (n - 1) px to the lower right, in zeros that hold it.
+    moved = shift(np.pad(found, 3), 6 + 1.5 - np.array(center_of_mass(found)))
+    savemat(tmp_path / "a_kernel_x4.mat", {"Kernel": moved})
+    down = '[[slot]]\nname = "down"\nop = "resize"\nmode = "decimate"\nrule = "final"\n'
+    (tmp_path / "own.toml").write_text(f'{HEAD.replace("= 1", "= 4")}{SLOT}files = "a_kernel_x4.mat"\n{down}')
+    y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    ramps = torch.stack([x, y, (x + y) / 2])[None] / 100
+    lr = pydegrade.degrade(ramps, pydegrade.sample(Space.load(tmp_path / "own.toml"), 0, [0]))
+    middle = slice(4, -4)
+    expected = ramps.reshape(1, 3, 24, 4, 24, 4).mean(dim=(3, 5))
+    # Rounded to 8 bits; a shift of a px would be 0.01.
+    assert (lr - expected)[..., middle, middle].abs().max() < 0.0025
+
+
 def test_an_address_with_other_kernels_is_refused_and_task_files_bring_theirs(folder, tmp_path):
     space = Space.load(folder / "own.toml")
     tasks = pydegrade.sample(space, 0, range(4))
@@ -71,7 +90,9 @@ def test_an_address_with_other_kernels_is_refused_and_task_files_bring_theirs(fo
     again = Space.loads(space.to_toml(), pools=space.pools)
     assert again == space
     mixture = HEAD.replace("own", "both") + '[mixture]\nspaces = ["own.toml", "bicubic-x1.toml"]\n'
-    (folder / "bicubic-x1.toml").write_text(HEAD.replace("own", "x1") + '[[slot]]\nname = "b"\nop = "blur"\n')
+    (folder / "bicubic-x1.toml").write_text(
+        HEAD.replace("own", "x1") + '[[slot]]\nname = "b"\nop = "median"\nsize_px = 3\n'
+    )
     (folder / "both.toml").write_text(mixture)
     mixed = pydegrade.sample(Space.load(folder / "both.toml"), 0, range(12))
     assert set(mixed.component) == {0, 1}
