@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import html
 import os
 import shutil
@@ -29,7 +30,8 @@ _PERMALINK = "(address) => { history.replaceState(null, '', '?task=' + encodeURI
 
 
 def launch(space: Space, space_name: str, first: TaskBatch, photo: Path | None, port: int, opened: bool) -> Any:
-    """Build the page and serve it to this machine alone; returns Gradio's Blocks, whose server runs in a thread.
+    """Build the page and serve it to this machine alone; returns Gradio's Blocks, whose server runs in a thread. What is
+    uploaded is removed when the process ends.
 
     Args:
         space: whose tasks are explored.
@@ -46,6 +48,7 @@ def launch(space: Space, space_name: str, first: TaskBatch, photo: Path | None, 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     uploads = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="pydegrade-explore-")
+    atexit.register(shutil.rmtree, uploads, ignore_errors=True)
     import gradio
     from starlette.middleware import Middleware
 
@@ -67,7 +70,6 @@ def launch(space: Space, space_name: str, first: TaskBatch, photo: Path | None, 
             theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         )
     except OSError as error:
-        shutil.rmtree(uploads, ignore_errors=True)
         raise PydegradeError(f"--port: {' '.join(str(error).split())[:200]}") from None
     return blocks
 
@@ -227,10 +229,7 @@ def _view(seen: explore.Shown) -> str:
 
 
 def wait_and_close(blocks: Any) -> None:
-    """Serve until Ctrl-C; what was uploaded is removed."""
-    try:
-        with suppress(KeyboardInterrupt):
-            blocks.block_thread()
-    finally:
-        blocks.close(verbose=False)
-        shutil.rmtree(os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+    """Serve until Ctrl-C."""
+    with suppress(KeyboardInterrupt):
+        blocks.block_thread()
+    blocks.close(verbose=False)
