@@ -241,7 +241,7 @@ def test_neosr_and_kair():
     made = imported(KAIR)
     same_tasks(made.space, pydegrade.Space.load("bsrgan-x4"))
     assert [key for key, _ in made.report.ignored] == ["datasets.train.shuffle_prob"]
-    with pytest.raises(OptionsError, match="bsrgan_plus is not offered"):
+    with pytest.raises(OptionsError, match="of bsrgan_plus there is the preset bsrgan-plus-x4"):
         imported({"scale": 4, "datasets": {"train": {"degradation_type": "bsrgan_plus"}}})
 
 

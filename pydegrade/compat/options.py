@@ -564,7 +564,8 @@ def _kair(reader: OptionReader, name: str, scale: int | None) -> Imported:
     """BSRGAN's chain at any scale."""
     kind = reader.get("degradation_type", "bsrgan", "the preset's chain")
     if kind != "bsrgan":
-        raise OptionsError(f"kair: degradation_type must be 'bsrgan', got {shown(kind)}; bsrgan_plus is not offered")
+        plus = "; of bsrgan_plus there is the preset bsrgan-plus-x4" if kind == "bsrgan_plus" else ""
+        raise OptionsError(f"kair: degradation_type must be 'bsrgan', got {shown(kind)}{plus}")
     if "resize_prob" in reader.values:
         raise OptionsError("kair: there is an option 'resize_prob', which BSRGAN does not have: name another dialect")
     factor = _scale(reader, scale)
