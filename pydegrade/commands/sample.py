@@ -65,7 +65,8 @@ def command(
     """Draw N tasks and write N pairs.
 
     The folder gets hr/ (clean crops), lr/ (the same, degraded), target/ (sharpened crops, only for spaces whose
-    training target is sharpened), tasks.npz, manifest.csv (one row per sample), dasr33.npy, run.json and sheet.png.
+    training target is sharpened), tasks.npz, manifest.csv (one row per sample), dasr33.npy, run.json, SHA256SUMS and
+    sheet.png.
 
     Sample i depends on the space, the seed, i and the list of images; on nothing else. The command can be interrupted
     and run again: finished samples stay as they are. With a larger N it continues where it ended.
