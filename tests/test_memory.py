@@ -86,6 +86,16 @@ def files() -> dict[str, bytes]:
                         planarconfig=planar if channels > 1 else None,
                         extrasamples=["assocalpha"] if channels == 4 else None,
                     )
+        # Differences between neighbours, and tiles: small ones, and one that is larger than the image.
+        for name, layout in {
+            "strip": {"rowsperstrip": SIDE},
+            "tiles": {"tile": (256, 256)},
+            "tile": {"tile": (1216, 1216)},
+        }.items():
+            for predictor in (False, True):
+                made[f"{np.dtype(dtype)}-{name}-{predictor}.tif"] = in_tiff(
+                    ramp(3, dtype), compression="zlib", predictor=predictor, photometric="rgb", **layout
+                )
     made["lossless.webp"] = saved(ramp(4), "WEBP", lossless=True)
     made["lossy.webp"] = saved(ramp(3), "WEBP")
     made["rgb.bmp"], made["rgb.tga"], made["gray.gif"] = (
