@@ -219,10 +219,13 @@ def upscale_array(
             results.append(run(alpha))
 
     # Back to the array's type.
-    whole = torch.cat(results, 1)[0]
+    # The result is the largest there is: its copies are made in place.
+    whole = torch.cat(results, 1)[0] if len(results) > 1 else results[0][0]
+    del results
     check_finite(whole)
-    out = whole.clamp(0, 1).permute(1, 2, 0)
+    out = whole.clamp(0, 1)
+    del whole
     if array.dtype.kind == "u":
-        out = (out * peak + 0.5).floor()
-    result = out.numpy().astype(array.dtype)
+        out.mul_(peak).add_(0.5).floor_()
+    result = out.permute(1, 2, 0).numpy().astype(array.dtype)
     return result[..., 0] if array.ndim == 2 else result
