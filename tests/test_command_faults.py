@@ -458,6 +458,7 @@ FORBIDDEN = [
       for name in ("{tmp}/script.py", "{tmp}/cfg.toml", "{tmp}/new.txt", "{tmp}/file/new.toml", "{tmp}/taken/new.toml")),
     "degrade sample --card {tmp}/cfg.toml --hr {photos} --out {tmp}/new",
     "degrade verify {tmp}/cfg.toml {photos}",
+    *(f"degrade pack {{tmp}}/taken {out}" for out in ("{tmp}/new", "{tmp}/file", "{tmp}/taken", "{tmp}/taken/out")),
     *(f"degrade space new {name} --defaults" for name in ("{tmp}/cfg.toml", "{tmp}/script.py", "{tmp}/file/new.toml",
                                                           "{tmp}/notes.toml")),
     *(f"degrade merge {out} {{photos}} {{tmp}}/taken" for out in ("{tmp}/new", "{tmp}/file", "{photos}", "{photos}/out")),

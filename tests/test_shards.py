@@ -3,7 +3,9 @@ refused in one line."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +137,59 @@ def test_skipped_samples_of_shards_are_those_of_the_run(degrade, made, tmp_path)
     assert (tmp_path / "run" / "skipped.csv").exists()
     assert degrade("merge", tmp_path / "out", tmp_path / "run-0-of-2", tmp_path / "run-1-of-2")[0] == 2
     assert content(tmp_path / "out") == content(tmp_path / "run")
+
+
+# ---- tars
+
+
+def test_a_run_and_its_shards_are_packed_into_tars_of_whole_samples(degrade, made, tmp_path):
+    for _ in range(2):
+        quietly("pack", made / "run", tmp_path / "tars", "--samples", 3)
+        assert sorted(path.name for path in (tmp_path / "tars").glob("*.tar")) == [
+            f"pairs-00000{n}.tar" for n in range(3)
+        ]
+    with tarfile.open(tmp_path / "tars" / "pairs-000002.tar") as tar:
+        assert tar.getnames() == ["00000008.hr.png", "00000008.lr.png", "00000008.json"]
+        hr, lr, task = (tar.extractfile(member).read() for member in tar)
+    assert hr == (made / "run" / "hr" / "00000008.png").read_bytes()
+    assert lr == (made / "run" / "lr" / "00000008.png").read_bytes()
+    assert json.loads(task)["address"].endswith("/s0/i8")
+
+    # What is there is kept, a damaged one is made anew, to the same bytes; shards go into one folder.
+    first, second = (tmp_path / "tars" / f"pairs-00000{n}.tar" for n in range(2))
+    whole, before = first.read_bytes(), second.stat().st_mtime_ns
+    first.write_bytes(whole[:-1000])
+    quietly("pack", made / "run", tmp_path / "tars", "--samples", 3)
+    assert (first.read_bytes(), second.stat().st_mtime_ns) == (whole, before)
+    for number in range(2):
+        quietly("pack", made / f"run-{number}-of-2", tmp_path / "both")
+    assert sorted(path.name for path in (tmp_path / "both").glob("*.tar")) == [
+        "pairs-0-000000.tar",
+        "pairs-1-000000.tar",
+    ]
+
+
+def test_a_damaged_sample_costs_its_tar_alone(degrade, made, tmp_path):
+    shutil.copytree(made / "run", tmp_path / "run")
+    (tmp_path / "run" / "lr" / "00000006.png").write_bytes(b"x")
+    code, _, err = degrade("pack", tmp_path / "run", tmp_path / "tars", "--samples", 3)
+    assert (code, err.count("\n")) == (2, 2)
+    assert "pairs-000001.tar: " in err
+    assert "sample 6 is not as it was written" in err
+    assert sorted(path.name for path in (tmp_path / "tars").glob("*.tar")) == ["pairs-000000.tar", "pairs-000002.tar"]
+    (tmp_path / "tars" / "pairs-000001.tar").write_bytes(b"mine")
+    shutil.copytree(made / "run-0-of-2", tmp_path / "evil")
+    run_json = tmp_path / "evil" / "run.json"
+    run_json.write_text(run_json.read_text().replace('"0/2"', '"../../evil/2"'))
+    for words, message in (
+        ((tmp_path / "run", tmp_path / "tars", "--samples", 3), "not from this command"),
+        ((tmp_path / "evil", tmp_path / "new"), "shard must be I/N"),
+        ((made / "hr", tmp_path / "new"), "must be a folder that degrade sample filled"),
+        ((made / "run", made / "run" / "tars"), "must lie outside"),
+    ):
+        code, _, err = degrade("pack", *words)
+        assert (code, err.count("\n"), message in err) == (2, 1, True), err
+    assert (tmp_path / "tars" / "pairs-000001.tar").read_bytes() == b"mine"
 
 
 # ---- what is refused, in one line

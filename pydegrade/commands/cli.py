@@ -20,6 +20,7 @@ COMMANDS = {
     "apply": "pydegrade.commands.apply:command",
     "show": "pydegrade.commands.show:command",
     "merge": "pydegrade.commands.merge:command",
+    "pack": "pydegrade.commands.pack:command",
     "card": "pydegrade.commands.card:command",
     "verify": "pydegrade.commands.verify:command",
     "spaces": "pydegrade.commands.spaces:command",

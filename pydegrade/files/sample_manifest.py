@@ -130,11 +130,14 @@ def read_run(folder: Path) -> tuple[RunIdentity, int, dict[str, Any]]:
         if type(values[one.name]) is not kind:
             raise RecordError(f"{display_name(path)}: {one.name} must be {_KIND_NAMES[kind]}")
     identity = RunIdentity(**values)
+    if not _SHARD.fullmatch(identity.shard):
+        raise RecordError(f"{display_name(path)}: shard must be I/N, got {display_name(identity.shard[:60])!r}")
     if identity.format not in (*FORMATS, "none"):
         raise RecordError(f"{display_name(path)}: format must be one of {', '.join(FORMATS)}")
     return identity, tasks, facts
 
 
+_SHARD = re.compile(r"|[0-9]{1,6}/[0-9]{1,6}")
 _KIND_NAMES = {int: "a whole number", str: "a text"}
 
 

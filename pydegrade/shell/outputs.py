@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError, WriteError
-from ..files.atomic import append, write_atomic
+from ..files.atomic import append, replacing, write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -275,6 +275,14 @@ class Results:
         made = Made(self.command, self._source(path, part), hashlib.sha256(content).hexdigest())
         self._note(name, made)
         write_file(self.folder / name, content)
+
+    @contextmanager
+    def filling(self, name: str, path: Path, part: str = "") -> Iterator[Path]:
+        """`write` of a result that may not fit into memory: around the filling of a temporary file, which then gets its
+        name. An error leaves nothing. Arguments and errors as `write`."""
+        with replacing(self.folder / name) as temporary:
+            yield temporary
+            self._note(name, Made(self.command, self._source(path, part), file_sha256(temporary)))
 
     def _note(self, name: str, made: Made) -> None:
         line = json.dumps({"name": name, **vars(made)}) + "\n"

@@ -410,7 +410,10 @@ def _shards(case: Case) -> None:
         said += " with its sum"
     case.about(f"shard: {victim.name} {said}")
     places = ("in/0", "in/1", "shards")
-    if case.random.random() < 0.2:
+    kind = case.random.random()
+    if kind < 0.2:
+        case.command("degrade", "pack", "in/1", "out/t", "--samples", 1, places=(*places, "out/t", "tars"))
+    elif kind < 0.4:
         case.command("degrade", "verify", "in/1/SHA256SUMS", "in/1", codes=(0, 1, 2), places=places)
     else:
         case.command("degrade", "merge", "out/m", "in/0", "in/1", places=(*places, "out/m"))

@@ -1,0 +1,119 @@
+"""Runs of `degrade sample` as tar files in webdataset's layout: the members of a sample stand together, under one key."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import ImageError, OutputError
+from ...files.lock import folder_lock
+from ...files.paths import display_name
+from ...files.sample_manifest import SUMS_FILE, pair_name, read_run, sha256_of
+from ...files.verify import read_entry
+from ...shell.outputs import Results
+from ...shell.progress import Progress
+from ...tasks.task import TaskBatch
+from .pairs import kinds_of
+from .sample_record import Finished, read_samples
+from .tasks import TASKS, task_object
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What became of a run.
+
+    Attributes:
+        total: tars that it makes.
+        made, kept: of this start, and of earlier ones.
+        damaged: one line for each tar that a damaged sample kept from being made.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    total: int
+    made: int
+    kept: int
+    damaged: tuple[str, ...]
+    interrupted: bool
+
+
+def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
+    """Write the finished samples of a run as tars, in order, a sample at a time.
+
+    Args:
+        run: folder or shard.
+        out: checked folder.
+        samples: per tar.
+        force: make tars again that are there, also over files of another origin.
+    Raises:
+        OutputError, RecordError: a folder that holds no pairs, or a result over a file of another origin.
+    """
+    identity, _, _ = read_run(run)
+    where = display_name(run)
+    if identity.format == "none" or not ((run / TASKS).is_file() and (run / SUMS_FILE).is_file()):
+        raise OutputError(f"{where}: must hold pairs and their tables; `degrade sample` ends a run that was killed")
+    tasks, record = TaskBatch.load(run / TASKS), read_samples(run)
+    prefix = f"pairs-{identity.shard.partition('/')[0]}" if identity.shard else "pairs"
+    starts = range(0, len(tasks), samples)
+    names = {f"{prefix}-{number:06d}.tar": slice(start, start + samples) for number, start in enumerate(starts)}
+    made = kept = 0
+    damaged: list[str] = []
+    interrupted = False
+    with folder_lock(out, prefix):
+        results = Results(out, "pack", {"samples": samples}, force, f".pydegrade-{prefix}.jsonl")
+        results.check(names, [])
+        progress = Progress(len(tasks), 0, "samples")
+        try:
+            for name, rows in names.items():
+                part = tasks.take(rows)
+                if results.is_made(name, run / SUMS_FILE, name):
+                    kept += 1
+                    progress.advance(len(part))
+                    continue
+                try:
+                    with (
+                        results.filling(name, run / SUMS_FILE, name) as temporary,
+                        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
+                    ):
+                        for row in range(len(part)):
+                            for member, content in _members(run, part, row, identity.format, record):
+                                _add(tar, member, content)
+                            progress.advance()
+                    made += 1
+                except ImageError as error:
+                    damaged.append(f"{name}: {error}")
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            progress.close()
+    return Packed(len(names), made, kept, tuple(damaged), interrupted)
+
+
+def _members(
+    run: Path, tasks: TaskBatch, row: int, file_format: str, record: dict[int, Finished]
+) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a sample's members.
+
+    Raises:
+        ImageError: an image that is not as it was written.
+    """
+    index = int(tasks.indices[row])
+    kinds = kinds_of(tasks)
+    names = [pair_name(kind, index, file_format) for kind in kinds]
+    contents = [read_entry(run, name) for name in names]
+    if index not in record or record[index].sha256 != sha256_of(contents):
+        raise ImageError(f"{display_name(run)}: sample {index} is not as it was written")
+    ending = "png" if file_format == "lmdb" else file_format
+    for kind, content in zip(kinds, contents):
+        yield f"{index:08d}.{kind}.{ending}", content
+    yield f"{index:08d}.json", json.dumps(task_object(tasks, row)).encode()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """A member without time and owner, which would tell one start from another."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), 0o644
+    tar.addfile(member, io.BytesIO(content))
