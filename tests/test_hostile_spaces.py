@@ -16,10 +16,12 @@ import pytest
 import pydegrade
 from pydegrade import Space, TaskBatch
 from pydegrade.errors import PydegradeError, SpaceError, TaskError
+from pydegrade.tasks.space import PRESETS
 
 HEAD = '[space]\nname = "t"\nscale = 4\nsource = "test"\n'
 BLUR = '[[slot]]\nname = "blur1"\nop = "blur"\nshape = "iso"\nsize_px = 7\n'
 WIDE = BLUR + "sigma_x_px = 1.0\n"
+BY_LINE = 1 + (PRESETS / "bsrgan-x4.toml").read_text().split("sigma_x_px")[0].count("\n")
 TWO = WIDE + WIDE.replace("blur1", "blur2")
 MIXTURE = '[mixture]\nspaces = ["dasr-weak", "dasr-severe"]\n'
 HUNDREDS = "9" * 400
@@ -203,7 +205,7 @@ TOMLS = {
     ),
     "a slot that others need": (
         HEAD + 'base = "bsrgan-x4"\nwithout = ["down1"]\n',
-        "space: with what its base gives: bsrgan-x4.toml:20: slot blur1: sigma_x_px: by must name an earlier column",
+        f"space: with what its base gives: bsrgan-x4.toml:{BY_LINE}: slot blur1: sigma_x_px: by must name an earlier",
     ),
     "mixture with slots": (HEAD + BLUR + MIXTURE, "space:5: a mixture has no [[slot]]; its components do"),
     # Schedules.
