@@ -79,13 +79,16 @@ def shown(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'sigma_x_px'?"` when a known name is close to `name`, else the list of known names."""
+    """`"; did you mean 'sigma_x_px'?"` when a known name is close to `name`, else the list of known names.
+
+    A list longer than a paragraph is cut to those that are most alike.
+    """
     names = list(known)
     longer = [other for other in names if other.startswith(f"{name}-")]
     if name and 2 <= len(longer) <= 5:  # the beginning of several: "realesrgan"
         return f"; did you mean {', '.join(map(repr, longer[:-1]))} or {longer[-1]!r}?"
     if len(name) > 100:  # a comparison takes time with the square of the length
-        return f"; known: {', '.join(names)}"
+        return f"; known: {_listed(names, names)}"
     # Among equals the one with the same letters: "realesrgan-4x" is "realesrgan-x4" and not "realesrgan-x2".
     alike = [
         (difflib.SequenceMatcher(None, name, other).ratio(), (Counter(name) & Counter(other)).total())
@@ -93,7 +96,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
     ]
     if names and max(alike)[0] >= 0.6:
         return f"; did you mean {names[alike.index(max(alike))]!r}?"
-    return f"; known: {', '.join(names)}"
+    by_likeness = sorted(range(len(names)), key=lambda number: alike[number], reverse=True)
+    return f"; known: {_listed(names, [names[number] for number in by_likeness])}"
+
+
+_LIST_CHARACTERS = 360
+
+
+def _listed(names: list[str], ranked: list[str]) -> str:
+    """All names, or as many as fit a paragraph, the first of `ranked`, in the order of `names`."""
+    length = 0
+    kept = set()
+    for name in ranked:
+        length += len(name) + 2
+        if length > _LIST_CHARACTERS:
+            break
+        kept.add(name)
+    shown = [name for name in names if name in kept]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(shown) < len(names) else "")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

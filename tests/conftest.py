@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+# Workers of pytest-xdist have a processor each, and so have what they start: threads of torch that wait for each other on a
+# processor that others use take a hundred times as long. Set before torch is loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch

@@ -51,6 +51,7 @@ def test_the_son_is_the_image_under_its_own_kernel(down, scale):
     np.testing.assert_allclose(plain[0].permute(1, 2, 0).numpy(), wanted, atol=1e-7)  # float32 rounding
 
 
+@pytest.mark.slow
 def test_steps_are_plain_gradient_descent_at_the_published_rates():
     net, image = network(), picture(24, 28)
     before = {key: value.clone() for key, value in net.state_dict().items()}
@@ -109,6 +110,7 @@ def test_tiles_give_the_gradient_of_the_whole_image():
         torch.testing.assert_close(whole, parts, rtol=1e-10, atol=1e-13)  # float64 sums in another order
 
 
+@pytest.mark.slow
 def test_zssr_starts_as_bicubic_learns_and_repeats():
     image = picture(30, 37)
     config = nets.MZSRConfig(num_features=8, num_layers=3)
@@ -173,6 +175,7 @@ def test_the_command_writes_results_and_scores(files, capsys):
     assert (code, len(out.splitlines())) == (0, 2), err
 
 
+@pytest.mark.slow
 def test_an_estimated_kernel_is_printed_used_and_kept(tmp_path, capsys):
     write_image(
         tmp_path / "lr.png", pydegrade.blur_down(data.coffee()[:160, :200], kernels.gaussian(15, 1.8, 0.9, 0.6), 2)

@@ -85,6 +85,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 def test_the_same_bits_in_every_batch_order_and_number_of_threads_and_from_addresses_and_files(op, threads, tmp_path):
     space = space_of(op)

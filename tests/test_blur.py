@@ -296,6 +296,7 @@ def test_adjoint(blur, height, width, size, shape, border):
     assert abs(left - right) < 1e-5 * max(1.0, abs(left))  # float32 sums of a few hundred terms each
 
 
+@pytest.mark.slow
 def test_opcheck():
     images = torch.rand(2, 3, 8, 9, requires_grad=True)
     params = blur_params(columns([PARAMETERS[2], PARAMETERS[3]]))

@@ -464,7 +464,7 @@ def test_values_that_json_cannot_hold_are_refused(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["state", ".pth", ".safetensors"])
 def test_a_full_disk_leaves_the_previous_file(tmp_path, kind):
     """The size limit of a process stands in for the disk: writes beyond it fail half way."""

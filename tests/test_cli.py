@@ -90,7 +90,7 @@ def photos(tmp_path_factory):
 # ---- sample
 
 
-@pytest.mark.representatives(8)
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("space", preset_names())
 def test_sample_writes_what_the_python_functions_return(degrade, photos, tmp_path, space):
     out = tmp_path / "run"
@@ -241,7 +241,7 @@ with replacing({str(path)!r}) as temporary:
     assert len(set(path.parent.iterdir()) - before) == 1
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 def test_kill_in_the_middle_then_resume_equals_an_uninterrupted_run(degrade, photos, tmp_path, uninterrupted):
     out = tmp_path / "run"
     arguments = [*LONG, "--hr", photos, "--out", out]
@@ -263,6 +263,7 @@ def test_kill_in_the_middle_then_resume_equals_an_uninterrupted_run(degrade, pho
     assert tree(out) == uninterrupted
 
 
+@pytest.mark.slow
 def test_interrupt_says_what_is_done_and_leaves_valid_tables(degrade, photos, tmp_path, uninterrupted):
     out = tmp_path / "run"
     arguments = [*LONG, "--hr", photos, "--out", out]
@@ -609,6 +610,7 @@ def test_huge_photographs_need_a_word(degrade, photos, tmp_path):
     assert degrade(*arguments, "--max-megapixels", 0.02).code == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_failure_and_keeps_what_is_done(degrade, photos, tmp_path, monkeypatch):
     arguments = ("sample", "--tasks", 20, "--hr", photos, "--out", tmp_path / "out", *SAMPLE)
     write = atomic.os.replace
@@ -845,6 +847,7 @@ def test_check_refuses_a_space_that_cannot_run(degrade, text, message, tmp_path)
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_lmdb_that_a_full_disk_left_empty_is_begun_anew(degrade, tmp_path):
     arguments = ("sample", "--tasks", "3", "--format", "lmdb", "--out", tmp_path / "out")
     assert degrade(*arguments).code == 0

@@ -95,6 +95,7 @@ every_steps = 2
 # ---- From a configuration to a model
 
 
+@pytest.mark.slow
 def test_check_opens_everything_and_prints_the_resolved_configuration(pytrain, project):
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     result = pytrain("check", project / "cfg.toml", "--set", "data.batch=4")
@@ -159,6 +160,7 @@ def test_fit_eval_infer_and_export(pytrain, project):
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_a_run_can_be_drawn(pytrain, project):
     from benchmarks import plot_training
 
@@ -184,7 +186,7 @@ def test_fit_refuses_a_folder_with_a_run_and_resume_continues_it(pytrain, projec
     assert [record["step"] for record in read_log(project / "out" / "log.jsonl") if record["kind"] == "step"][-1] == 8
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 def test_ctrl_c_saves_and_leaves_with_130(project):
     command = [sys.executable, "-m", "pytrain", "fit", str(project / "cfg.toml"), "--set", "run.steps=100000"]
     command += ["--set", "log.every_steps=1"]
@@ -238,6 +240,7 @@ WRONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.representatives(6)
 @pytest.mark.parametrize(("arguments", "line"), WRONG, ids=[" ".join(entry[0])[:40] for entry in WRONG])
 def test_bad_input_is_one_line_and_exit_code_2(pytrain, project, arguments, line):
     result = pytrain(*(argument.replace("{p}", str(project)) for argument in arguments))
@@ -367,6 +370,7 @@ def test_init_writes_quickstarts(pytrain, tmp_path):
     assert pytrain("init").code == pytrain("init", "--quickstart", "quickstart", "--method", "psnr").code == 2
 
 
+@pytest.mark.slow
 def test_methods_lists_all_of_them(pytrain):
     result = pytrain("methods")
     assert result.code == 0
@@ -381,6 +385,7 @@ def test_the_schema_in_configs_is_this_version_s(pytrain):
     assert json.loads(text) == describe.schema()
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_shipped_configurations_load_and_build(path):
     text = path.read_text(encoding="utf-8")
@@ -457,6 +462,7 @@ def test_the_memory_of_shapes_is_that_of_real_tensors(project):
     assert "1 image at once" in memory.estimate(halves, method, real).describe()
 
 
+@pytest.mark.slow
 def test_memory_of_methods_with_several_networks(tmp_path):
     loaded = config.load(ROOT / "configs" / "realesrgan_x4plus.toml", ["method.perceptual_weight=0", "data.batch=4"])
     method = build_method(loaded)

@@ -193,6 +193,7 @@ def too_large(folder: Path) -> None:
 KINDS = {kind.__name__: kind for kind in (truncated, empty, text, a_folder, a_dangling_link, a_pipe, too_large)}
 
 
+@pytest.mark.representatives(6)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", WALKING)
 def test_one_bad_file_is_named_and_the_others_are_done(run, photos, models, tmp_path, name, kind):
@@ -214,6 +215,7 @@ def test_one_bad_file_is_named_and_the_others_are_done(run, photos, models, tmp_
         assert left == results(tmp_path / "good")
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("name", WALKING)
 def test_an_image_that_vanishes_or_is_too_large_for_the_memory_has_its_own_fate(
     run, photos, models, tmp_path, monkeypatch, name
@@ -238,6 +240,7 @@ def test_an_image_that_vanishes_or_is_too_large_for_the_memory_has_its_own_fate(
     assert set(two) <= set(results(tmp_path / "out"))
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("name", WALKING)
 def test_a_folder_that_cannot_be_opened_is_named_and_the_others_are_done(
     run, photos, models, tmp_path, monkeypatch, name
@@ -285,6 +288,7 @@ def test_images_in_work_share_one_budget_of_memory(run, tmp_path, monkeypatch):
     assert most == [1], "two of these do not fit into 0.6 megabytes"
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("name", WALKING)
 def test_an_image_that_does_not_fit_the_memory_is_refused_by_name_and_the_others_are_done(
     run, photos, models, tmp_path, name
@@ -298,6 +302,7 @@ def test_an_image_that_does_not_fit_the_memory_is_refused_by_name_and_the_others
     assert set(WALKING[name][1]) <= set(results(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_a_header_that_asks_for_more_memory_than_there_is_is_a_damaged_file(run, photos, models, tmp_path, monkeypatch):
     """Decoders may look at sizes that a damaged file names before anything here has seen them."""
     from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
@@ -334,6 +339,7 @@ def test_a_failing_disk_ends_what_would_be_tied_to_a_shorter_list(run, photos, m
     assert done.code == 0, done.err
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("name", ["sample", "preview"])
 def test_files_that_crops_are_not_drawn_from_are_named_and_no_failure(run, photos, models, tmp_path, name):
     """Every sample that was asked for is made: from the images that there are (docs/files.md)."""
@@ -478,6 +484,7 @@ FORBIDDEN = [
 ]  # fmt: skip
 
 
+@pytest.mark.representatives(8)
 @pytest.mark.parametrize("line", FORBIDDEN)
 def test_nothing_that_exists_is_written_over(run, place, line):
     task = (place["models"] / "task.txt").read_text()
@@ -485,6 +492,7 @@ def test_nothing_that_exists_is_written_over(run, place, line):
     assert (done.code, done.err.strip().count("\n")) == (2, 0), done.err
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize(("ending", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("JPEG", "JPEG")])
 def test_the_ending_of_a_sheet_decides_its_format(run, photos, tmp_path, ending, kind):
     target = tmp_path / f"new/sheet.{ending}"
@@ -497,6 +505,7 @@ def test_the_ending_of_a_sheet_decides_its_format(run, photos, tmp_path, ending,
 # ---- results carry what made them
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("name", RECORDING)
 def test_results_are_kept_only_where_they_were_made_from_the_same(run, photos, models, tmp_path, name):
     out = tmp_path / "out"
@@ -535,6 +544,7 @@ def test_results_are_kept_only_where_they_were_made_from_the_same(run, photos, m
     assert all("three.bmp" in one or one == "manifest.json" for one in changed)
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -590,6 +600,7 @@ def test_a_record_that_is_damaged_costs_no_more_than_what_it_says(run, photos, m
         assert all(json.loads(line)["name"] in whole for line in record.read_text().splitlines())
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("broken", [b"", b"garbage", "half"])
 @pytest.mark.parametrize("file_format", ["png", "npy"])
 def test_sample_notices_garbage_under_a_finished_name(run, photos, tmp_path, broken, file_format):
@@ -656,6 +667,7 @@ def test_a_failed_start_leaves_nothing_behind(run, photos, models, tmp_path, mon
 LOCKING = {**{name: WALKING[name][0] for name in ("sample", *RECORDING)}}
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("name", LOCKING)
 def test_a_second_process_in_one_folder_is_refused(run, photos, models, tmp_path, name):
     words = words_of(name, photos, tmp_path / "out", models)
@@ -679,6 +691,7 @@ def test_a_second_process_in_one_folder_is_refused(run, photos, models, tmp_path
     assert run(*words).code == 0
 
 
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("number", [28, 30, 122])  # full, read-only, over quota
 @pytest.mark.parametrize("name", WALKING)
 def test_a_full_or_read_only_disk_is_a_failure(run, photos, models, tmp_path, monkeypatch, name, number):

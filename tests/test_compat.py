@@ -317,6 +317,7 @@ def test_unknown_projects_are_refused(tmp_path):
 # ---- files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
@@ -423,6 +424,7 @@ def test_degrade_process(module, tmp_path, monkeypatch):
     assert lq.shape == (1, 3, 16, 16)
 
 
+@pytest.mark.slow
 def test_workers_share_no_task():
     torch.manual_seed(0)
     data = Items(osediff.RealESRGAN_degradation(OSEDIFF))

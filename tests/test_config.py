@@ -396,6 +396,7 @@ def test_the_digest_holds_what_determines_the_weights_and_nothing_else():
 # ---- Files to start from, and the schema
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("method", METHODS)
 def test_init_writes_every_option_with_its_help_and_the_file_loads(method):
     needed = needed_files(method)

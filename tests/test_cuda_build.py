@@ -86,6 +86,7 @@ def test_registers_spills_and_stack():
             assert used["registers"] <= BUDGET[kernel][architecture], where
 
 
+@pytest.mark.slow
 def test_arithmetic_is_ieee_and_nothing_is_fused():
     """In PTX an operation with `.rn` is rounded by itself; one without may be fused with its neighbour by the assembler."""
     text = compiled("ptx", "-arch=compute_90")[0].read_text()
@@ -106,6 +107,7 @@ def cuobjdump() -> str:
     return str(found)
 
 
+@pytest.mark.slow
 def test_machine_code():
     tool = cuobjdump()
     binary, _ = compiled("cubin", "-arch=sm_90")

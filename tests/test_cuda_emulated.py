@@ -34,7 +34,7 @@ def backend() -> devices.Backend:
     return emulated.load(emulated.build(), lambda: next(seeds))
 
 
-@pytest.mark.representatives(12)
+@pytest.mark.representatives(5)
 @pytest.mark.parametrize("case", list(device_cases.all_cases()), ids=lambda case: case.label.replace(" ", "-"))
 def test_kernels_give_the_bits_of_the_cpu(case, backend):
     for _ in range(2):
@@ -47,6 +47,7 @@ def run_both(tasks, data, rows, backend):
     return engine._run(plan, data, want_target), engine._run(plan, data, want_target, backend)
 
 
+@pytest.mark.representatives(6)
 @pytest.mark.parametrize("space", compiled_presets())
 def test_chains_give_the_bits_of_the_cpu(space, backend):
     hr, tasks = hr_batch(8, 36), pydegrade.sample(space, 3, range(8))
@@ -168,6 +169,7 @@ def test_no_undefined_behaviour_under_sanitizers():
     assert "runtime error" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_gpu_check_rehearses(capsys):
     """The measuring part of benchmarks/gpu_check.sh, on the emulator: it runs, and finds all bits equal."""
     assert gpu_check.main(["--rehearse"]) == 0
@@ -252,7 +254,7 @@ def plain_objects():
     return emulated.build(("-O0",)).parent
 
 
-@pytest.mark.representatives(8)
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("defect", defects(), ids=lambda defect: re.sub(r"[^\w.:]+", "-", defect[0]))
 def test_planted_defect_is_found(defect, cases_by_op, plain_objects):
     _, file, text, finder = defect

@@ -131,6 +131,7 @@ def test_augment_gives_each_symmetry_of_the_same_square(tmp_path):
             assert np.array_equal(batch.images["hr"][row].numpy(), np.stack(planes))
 
 
+@pytest.mark.slow
 def test_workers_processes_and_resuming_change_no_byte(tmp_path):
     folder = write_folder(tmp_path / "hr")
     thread = collect(open_folder(folder), range(8))

@@ -70,6 +70,7 @@ def test_draws_are_those_of_the_distributions(name):
         check(pydegrade.sample(space, seed, numbers, steps), columns, program, expected[2])
 
 
+@pytest.mark.representatives(8)
 @pytest.mark.parametrize("name", ALL)
 def test_blocks_orders_and_threads_do_not_matter(name):
     space = ALL[name]

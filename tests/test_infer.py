@@ -327,7 +327,7 @@ def test_onnx_runs_at_other_sizes_with_equal_results(tmp_path, config):
     np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=export.TOLERANCE * wanted.abs().max().item())
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 def test_onnx_that_differs_is_not_written(tmp_path, monkeypatch):
     config = SRVGGConfig(2, 4, 1)
     monkeypatch.setattr(export, "_compare", lambda *arguments: (True, 0.5))

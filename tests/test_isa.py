@@ -73,7 +73,7 @@ def test_this_processor_is_what_its_system_says():
         assert done.stdout.split() == [expected, str(level <= _C.isa_of(*here))], done.stderr
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 def test_a_processor_without_v2_gets_one_line():
     code = """
 import sys, types

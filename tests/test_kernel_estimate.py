@@ -53,6 +53,7 @@ def test_bicubic_subsampling_is_taken_out():
     assert worse > 0.3
 
 
+@pytest.mark.slow
 def test_photographs_come_near_their_kernel():
     """Content has a spectrum of its own, which no image of one size can be rid of; so bounds on the mean, not on each."""
     errors = []

@@ -114,6 +114,7 @@ DROP_PATH = (
 ECO_LIKE = ("optimizer.type=lamb", "train.precision=bf16", "train.skip_above=1.0", "train.ema_decay=0")
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("overrides", [(), GAN, DROP_PATH, ECO_LIKE])
 def test_resume_gives_the_bits_of_an_uninterrupted_run(photographs_dir, tmp_path, overrides):
     whole = configuration(photographs_dir, tmp_path / "whole", *overrides)
@@ -202,7 +203,7 @@ def test_kill_and_resume_gives_the_bits_of_an_uninterrupted_run(photographs_dir,
     assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed"))
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(photographs_dir, tmp_path, number):
     config = write_config(tmp_path / "c.toml", photographs_dir, tmp_path / "out", "steps = 8 => steps = 100000",

@@ -309,7 +309,7 @@ def test_plugins_that_cannot_be_loaded_are_one_line(tmp_path):
         assert len(run.stderr.splitlines()) == 1
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["import my_ops", "pydegrade.ops.registry.load_plugins()", "pass"])
 def test_a_plugin_that_a_script_imports_too_is_loaded_once(tmp_path, first):
     code, space = example()
@@ -359,7 +359,7 @@ def test_an_op_that_writes_to_its_image_spoils_no_other(monkeypatch):
     assert torch.equal(hr, given)
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 def test_entry_points_are_loaded_when_a_name_is_unknown(tmp_path):
     code, space = example()
     site = tmp_path / "site"
@@ -424,6 +424,7 @@ def test_what_fails_inside_an_op_names_op_and_address():
         pydegrade.degrade(picture(16, 16)[None], pydegrade.sample(space, 0, [7]))
 
 
+@pytest.mark.slow
 def test_check_finds_an_op_that_draws_from_the_generator_of_all(tmp_path):
     """What it gives depends on whatever ran before."""
     plugin = "\n".join([

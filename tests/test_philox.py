@@ -56,7 +56,7 @@ def expected(*ways: str) -> list[list[str]]:
 WAYS = ["one", *["lanes"] * 16]
 
 
-@pytest.mark.representatives(2)
+@pytest.mark.slow
 @pytest.mark.skipif(native.x86_compiler() is None, reason="no C++ compiler")
 @pytest.mark.parametrize("isa", LEVELS if X86 else ["base"])
 def test_every_instruction_set_gives_the_known_answers(isa, tmp_path):

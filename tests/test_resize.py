@@ -64,6 +64,7 @@ def test_modes_are_those_of_the_compiled_module() -> None:
     assert MODES == _C.RESIZE_MODES
 
 
+@pytest.mark.representatives(7)
 @pytest.mark.parametrize("mode", MODES)
 def test_equals_float64_matrices(resize: TensorFunction, mode: str) -> None:
     rng = np.random.default_rng(MODES.index(mode))

@@ -135,6 +135,7 @@ def test_the_examples_of_the_documentation():
 # ---- Gates
 
 
+@pytest.mark.slow
 def test_a_gate_lets_all_its_slots_run_or_none():
     space = Space.loads(GATES)
     tasks = pydegrade.sample(space, 5, range(4000))

@@ -556,6 +556,7 @@ def test_training_with_groups_resumes_bit_for_bit(grouped: Path, tmp_path: Path)
 # ---- Report and demonstration
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_with_everything_in_it(grouped: Path, tmp_path: Path):
     from pytrain.grouping.report import differing_parameters, write_report
 

@@ -168,7 +168,7 @@ def test_wrong_values_are_one_line(call, message):
 
 def test_a_crf_of_a_space_that_the_codec_lacks_names_the_task():
     space = pydegrade.Space.loads(f'{HEAD}codec = "h264"\ncrf = 60\n')
-    with pytest.raises(OpError, match=r"op 'video' \(v@\w+/s0/i0\): apply failed: .*crf of h264 .* got 60"):
+    with pytest.raises(OpError, match=r"slot v \(v@\w+/s0/i0\): op 'video': apply failed: .*crf of h264 .* got 60"):
         pydegrade.degrade(torch.zeros(1, 3, 8, 8), pydegrade.sample(space, 0, [0]))
 
 
