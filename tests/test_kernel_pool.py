@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -148,6 +150,7 @@ def test_a_base_names_files_beside_itself(folder):
         ('files = "even.npy"', r"files: .*even.npy: size must be odd, got 4x4"),
         ('files = "sum.npy"', r"files: .*sum.npy: must sum to 1, got 9"),
         ('files = "wide.npy"', r"files: .*wide.npy: a kernel has at most 51x51 px, got 53"),
+        ('files = "large.npy"', r"files: .*large.npy: must hold float32, got a value of size 1e\+39"),
         ('files = "pickled.npy"', r"files: .*pickled.npy: not a NumPy file of numbers"),
         ('files = "pool"\nnumber = { integers = [1, 5] }', "own.toml:8: slot k: number: the files hold 4, got 5"),
     ],
@@ -163,6 +166,7 @@ def test_wrong_files_are_one_line(slot, message, folder, tmp_path_factory):
     np.save(folder / "even.npy", np.ones((4, 4)) / 16)
     np.save(folder / "sum.npy", np.ones((3, 3)))
     np.save(folder / "wide.npy", np.ones((53, 53)) / 53**2)
+    np.save(folder / "large.npy", np.array([[1e39, -1e39, 0], [0, 1, 0], [0, 0, 0]]))
     np.save(folder / "pickled.npy", np.array([{}]), allow_pickle=True)
     (folder / "own.toml").write_text(f"{HEAD}{SLOT}{slot}\n")
     with pytest.raises(SpaceError, match=message) as caught:
@@ -172,8 +176,16 @@ def test_wrong_files_are_one_line(slot, message, folder, tmp_path_factory):
 
 def test_text_alone_names_no_files_and_given_pools_are_looked_at(folder):
     text = Space.load(folder / "own.toml").to_toml()
-    with pytest.raises(SpaceError, match=r"files: sha256:\w{8}\.\.\. is not given; only a space in a file names files"):
+    not_given = (
+        r"files: sha256:\w{8}\.\.\. is the hash .* not given; tasks\.npz and cards hold it, Space\.loads takes pools="
+    )
+    with pytest.raises(SpaceError, match=not_given):
         Space.loads(text)
+    (folder / "text.toml").write_text(text)
+    with pytest.raises(SpaceError, match=not_given):
+        Space.load(folder / "text.toml")
+    with pytest.raises(SpaceError, match="files: 'pool' is not given; only a space in a file names files"):
+        Space.loads((folder / "own.toml").read_text())
     name = re.search(r"sha256:\w{64}", text)[0]
     with pytest.raises(SpaceError, match=r"pools: sha256:\w{8}\.\.\. holds something else, of hash sha256:"):
         Space.loads(text, pools={name: [np.ones((1, 1))]})
@@ -196,8 +208,34 @@ def test_damaged_pools_of_a_task_file_are_one_line(folder, tmp_path):
         {name: members[name] * 2},
         {name.replace("pool:", "pool_shapes:"): np.array([[2**20, 2**20]], np.int32)},
         {name.replace("pool:", "pool_shapes:"): np.zeros((0, 2), np.int32)},
+        {name: members[name] * np.float32(np.inf)},
+        # 16 * 2^60 is 0 in 64 bits.
+        {
+            name: members[name][:1],
+            name.replace("pool:", "pool_shapes:"): np.array([[2**30, 2**30]] * 16 + [[1, 1]], np.int32),
+        },
     ):
         np.savez(tmp_path / "bad.npz", **{**members, **changed})
         with pytest.raises(TaskError, match=r"bad\.npz: ") as caught:
             TaskBatch.load(tmp_path / "bad.npz")
+        assert "\n" not in str(caught.value)
+
+
+def test_pictures_that_pillow_stumbles_over_are_one_line(tmp_path):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    def png(*chunks):
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+    head, tail = struct.pack(">IIBBBBB", 3, 3, 8, 0, 0, 0, 0), [(b"IDAT", b""), (b"IEND", b"")]
+    for damaged in (
+        png((b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)), *tail),
+        png((b"IHDR", b"\0\0"), *tail),
+        png((b"IHDR", head), (b"pHYs", b""), *tail),
+        png((b"IHDR", head), (b"zTXt", b"a\0\0" + zlib.compress(bytes(2**21))), *tail),
+    ):
+        (tmp_path / "k.png").write_bytes(damaged)
+        with pytest.raises(KernelError, match=r"k\.png: not a picture that can be read \(") as caught:
+            kernels.load(tmp_path / "k.png")
         assert "\n" not in str(caught.value)

@@ -31,6 +31,9 @@ def _checked(kernel: ArrayLike, name: str) -> NDArray[np.float64]:
     values = kernels.check(kernel, name)
     if len(values) > MAX_SIZE_PX:
         raise KernelError(f"{name}: a kernel has at most {MAX_SIZE_PX}x{MAX_SIZE_PX} px, got {len(values)}")
+    most = np.abs(values).max()
+    if most > np.finfo(np.float32).max:
+        raise KernelError(f"{name}: must hold float32, got a value of size {most:.3g}")
     return values
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import KernelError, shown
 from ..native.given import real_array
@@ -198,8 +198,11 @@ def _read_png(path: Path) -> NDArray[np.float64]:
             if image.width * image.height > _MOST_VALUES:
                 raise KernelError(f"{path}: too large for a kernel, {image.width}x{image.height} px")
             values = np.asarray(image, np.float64)
-    except (OSError, UnidentifiedImageError, SyntaxError):
-        raise KernelError(f"{path}: not a picture that can be read") from None
+    except KernelError:
+        raise
+    except Exception as error:
+        # Pillow: ValueError of cut chunks and texts that unpack to too much, DecompressionBombError, SyntaxError and more.
+        raise KernelError(f"{path}: not a picture that can be read ({_first_line(error)})") from None
     if values.sum() <= 0:
         raise KernelError(f"{path}: a kernel picture must not be black")
     return values / values.sum()

@@ -71,9 +71,15 @@ def pool_of(item: Item, files: Files, known: Mapping[str, Pool], seen: Callable[
 def _paths(item: Item, name: str, files: Files, seen: Callable[[Path], None]) -> list[Path]:
     """A file, or those of a folder in the order of their names."""
     folder = item.source.folder
+    if _BY_CONTENT.fullmatch(name):
+        raise item.error(
+            f"files: {name[:15]}... is the hash of what the files of a space held and is not given; tasks.npz and cards "
+            "hold it, Space.loads takes pools="
+        )
     if folder is None:
-        what = f"{name[:15]}..." if _BY_CONTENT.fullmatch(name) else shown(name)
-        raise item.error(f"files: {what} is not given; only a space in a file names files, Space.loads takes pools=")
+        raise item.error(
+            f"files: {shown(name)} is not given; only a space in a file names files, Space.loads takes pools="
+        )
     root, path = folder.resolve(), folder / name
 
     def inside(one: Path) -> bool:
@@ -142,9 +148,12 @@ def unpacked(members: Mapping[str, NDArray[Any]]) -> dict[str, list[NDArray[np.f
         )
         if shapes is None or not good or values.dtype != np.float32 or values.ndim != 1:
             raise SpaceError(f"{shown(key)} must be float32 values with int32 [N, 2] shapes")
-        ends = np.cumsum(shapes.astype(np.int64).prod(axis=1))
-        if not len(ends) or int(ends[-1]) != len(values) or not np.isfinite(values).all():
+        # In floating point, where no product of sides comes round to a small number.
+        if shapes.prod(axis=1, dtype=np.float64).sum() != len(values) or not len(values):
             raise SpaceError(f"{shown(key)}: values do not fit their shapes")
+        if not np.isfinite(values).all():
+            raise SpaceError(f"{shown(key)}: must be finite")
+        ends = np.cumsum(shapes.prod(axis=1, dtype=np.int64))
         parts = np.split(values, ends[:-1])
         pools[name] = [part.reshape(shape) for part, shape in zip(parts, shapes.tolist())]
     return pools
