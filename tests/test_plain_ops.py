@@ -266,6 +266,7 @@ def test_dpid_weighs_pixels_by_their_distance(sides, factor, detail):
     flat = torch.full((1, 3, 16, 12), 0.3)
     close(ops.dpid(flat, 0.25), np.full((1, 3, 4, 3), np.float32(0.3)))
     assert ops.dpid(flat[:0], 0.25).shape == (0, 3, 4, 3)
+    assert ops.dpid(flat.to("meta"), 0.25).shape == (1, 3, 4, 3)
 
 
 def test_a_resize_between_two_gammas_is_one_of_light():

@@ -150,6 +150,10 @@ def test_odd_and_small_sides_are_laid_out_with_the_last_row_and_column(size):
     [
         (lambda i: ops.video(i, ["h264", "h265"], crf=[51, 52]), r"crf of h265 must be in \[0, 51\], got 52 at row 1"),
         (lambda i: ops.video(i, "av1", crf=0), r"video: crf of av1 must be in \[1, 63\], got 0 at row 0"),
+        (
+            lambda i: ops.video(i, "h264", crf=[1, 0], profile="high"),
+            "video: crf 0 of h264 is without loss, which profile high does not know at row 1",
+        ),
         (lambda i: ops.video(i, "vp9", crf=64), r"video: crf must be in \[0, 63\], got 64"),
         (lambda i: ops.video(i, "mpeg4", qscale=0), r"video: qscale must be in \[1, 31\], got 0"),
         (lambda i: ops.video(i, "xvid"), "video: codec must be one of 'off', 'h264', .*got 'xvid'"),

@@ -96,10 +96,14 @@ def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, in
     factor, detail = columns["resize_factor"], columns["detail"]
     if factor == 1.0:
         return image
-    height, width = image.shape[1:]
-    sides = [np.array([side], np.int64) for side in (height, width, height, width)]
-    size = [int(side[0]) for side in _out_size({"resize_factor": np.array([factor])}, *sides)]
-    return _shrunk(image, size[0], size[1], detail)
+    return _shrunk(image, *_size(image, factor), detail)
+
+
+def _size(image: torch.Tensor, factor: float) -> tuple[int, int]:
+    """Height and width of [..., H, W] afterwards."""
+    height, width = (np.array([side], np.int64) for side in image.shape[-2:])
+    made = _out_size({"resize_factor": np.array([factor])}, height, width, height, width)
+    return int(made[0][0]), int(made[1][0])
 
 
 OP = Op(
@@ -140,7 +144,6 @@ def dpid(
     check_images("dpid", images)
     factor = float(numbers("dpid", "resize_factor", resize_factor, 1, 1 / 64, 1)[0])
     made = plain.run(OP, images, {"resize_factor": factor, "detail": detail})
-    if len(images):
+    if len(images) and not images.is_meta:
         return made
-    empty = _apply(torch.zeros(images.shape[1:]), {"resize_factor": factor, "detail": 1.0}, (0, 0, 0, 0))
-    return images.new_empty((0, *empty.shape))
+    return images.new_empty((*images.shape[:2], *_size(images, factor)))

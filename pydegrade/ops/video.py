@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import OpError, shown
 from . import plain
-from .arguments import check_images, codes, numbers
+from .arguments import check_images
 from .declaration import BoolArray, Column, Columns, Op, among
 
 Codec = Literal["off", "h264", "h265", "mpeg2", "mpeg4", "vp9", "av1"]
@@ -108,16 +108,23 @@ def _by_bits(columns: Mapping[str, Any]) -> bool:
     return columns["control"] == "bitrate" and columns["codec"] not in ("vp9", "av1")
 
 
-def _crf_fault(codec: str, crf: float) -> str:
-    """What is wrong with it; "" when nothing is."""
+def _fault(columns: Mapping[str, Any]) -> str:
+    """What a codec does not take of values that are each in range; "" when nothing is."""
+    codec, crf, profile = columns["codec"], columns["crf"], columns["profile"]
+    if _by_bits(columns):
+        return ""
     low, high = _CRF.get(codec, (0, 63))
-    return "" if low <= crf <= high else f"video: crf of {codec} must be in [{low}, {high}], got {crf:g}"
+    if not low <= crf <= high:
+        return f"video: crf of {codec} must be in [{low}, {high}], got {crf:g}"
+    if codec == "h264" and crf == 0 and profile != "auto":
+        return f"video: crf 0 of h264 is without loss, which profile {profile} does not know"
+    return ""
 
 
 def _options(columns: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """Options of encoder and decoder: the quality, and what makes the result the same on every processor."""
     codec, by_bits = columns["codec"], _by_bits(columns)
-    fault = "" if by_bits else _crf_fault(codec, columns["crf"])
+    fault = _fault(columns)
     if fault:
         raise ValueError(fault)
     quality = {} if by_bits else {"crf": str(columns["crf"])}
@@ -298,7 +305,7 @@ def video(
         control: "quality" (crf or qscale) or "bitrate", one or B.
         preset: of h264 and h265, "ultrafast" to "veryslow", one or B.
         speed: whole number or [B], 0 (best) to 10, of vp9 and av1; vp9 ends at 8.
-        profile: of h264, "auto", "baseline", "main" or "high", one or B.
+        profile: of h264, "auto", "baseline", "main" or "high", one or B; only "auto" knows crf 0, which is without loss.
         clip: the images are the frames of one clip, in their order, and each parameter has one value.
     Returns:
         [B, 3, H, W] float32, multiples of 1/255 in [0, 1].
@@ -315,10 +322,9 @@ def video(
             if not isinstance(value, (str, int, float, np.number)):
                 raise ValueError(f"video: {name} of a clip must be one value, got {shown(value)}")
         return _clip(images, given)
-    chosen = codes("video", "codec", codec, CODECS, len(images))
-    crfs = numbers("video", "crf", crf, len(images), 0, 63, integer=True)
-    for row, (code, value) in enumerate(zip(chosen.tolist(), crfs.tolist())):
-        fault = _crf_fault(CODECS[code], value)
+    columns = plain.columns_of(OP, given, len(images))
+    for row in range(len(images)):
+        fault = _fault({name: values[row] for name, values in columns.items()})
         if fault:
             raise ValueError(f"{fault} at row {row}")
     return plain.run(OP, images, given)
@@ -330,7 +336,7 @@ def _clip(images: torch.Tensor, given: Mapping[str, Any]) -> torch.Tensor:
         return images.clone()
     columns = plain.columns_of(OP, given, 1)
     values = {name: column[0] for name, column in columns.items()}
-    fault = "" if _by_bits(values) else _crf_fault(values["codec"], values["crf"])
+    fault = _fault(values)
     if fault:
         raise ValueError(fault)
     return images.clone() if values["codec"] == "off" else _through(images.detach(), values)
