@@ -150,6 +150,7 @@ def test_a_base_names_files_beside_itself(folder):
         ('files = "even.npy"', r"files: .*even.npy: size must be odd, got 4x4"),
         ('files = "sum.npy"', r"files: .*sum.npy: must sum to 1, got 9"),
         ('files = "wide.npy"', r"files: .*wide.npy: a kernel has at most 51x51 px, got 53"),
+        ('files = "many.npy"', r"files: .*many.npy: holds 65536 kernels, more than 65535"),
         ('files = "large.npy"', r"files: .*large.npy: must hold float32, got a value of size 1e\+39"),
         ('files = "pickled.npy"', r"files: .*pickled.npy: not a NumPy file of numbers"),
         ('files = "pool"\nnumber = { integers = [1, 5] }', "own.toml:8: slot k: number: the files hold 4, got 5"),
@@ -166,6 +167,7 @@ def test_wrong_files_are_one_line(slot, message, folder, tmp_path_factory):
     np.save(folder / "even.npy", np.ones((4, 4)) / 16)
     np.save(folder / "sum.npy", np.ones((3, 3)))
     np.save(folder / "wide.npy", np.ones((53, 53)) / 53**2)
+    np.save(folder / "many.npy", np.ones((65536, 1, 1), np.float32))
     np.save(folder / "large.npy", np.array([[1e39, -1e39, 0], [0, 1, 0], [0, 0, 0]]))
     np.save(folder / "pickled.npy", np.array([{}]), allow_pickle=True)
     (folder / "own.toml").write_text(f"{HEAD}{SLOT}{slot}\n")

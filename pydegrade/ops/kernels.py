@@ -134,6 +134,9 @@ ENDINGS = (".npy", ".mat", ".png")
 _MOST_VALUES = 2**24
 """Numbers that a file may unpack to."""
 
+_MOST_KERNELS = 65535
+"""Of one file."""
+
 
 def load(path: str | Path, variable: str | None = None) -> NDArray[np.float64]:
     """A blur kernel from a file, checked by `check`.
@@ -151,10 +154,12 @@ def load(path: str | Path, variable: str | None = None) -> NDArray[np.float64]:
 
 
 def load_all(path: str | Path) -> list[NDArray[np.float64]]:
-    """The kernels of a file: as `load`, and from an `.npy` of shape [N, k, k] all N of them."""
+    """The kernels of a file: as `load`, and from an `.npy` of shape [N, k, k] all N of them, at most 65535."""
     values = _read(Path(path), None)
     if values.ndim != 3:
         return [check(values, str(path))]
+    if len(values) > _MOST_KERNELS:
+        raise KernelError(f"{path}: holds {len(values)} kernels, more than {_MOST_KERNELS}")
     return [check(kernel, f"{path}: kernel {place + 1}") for place, kernel in enumerate(values)]
 
 
