@@ -184,6 +184,14 @@ def test_tasks_without_images_are_run_on_the_crops_that_sample_cuts(capsys, made
         assert np.array_equal(to_uint8(again), expected)
 
 
+def test_a_card_is_shown_on_the_crops_of_its_set(capsys, made, photos, run, tmp_path):
+    assert degrade(capsys, "card", run, "--hr", photos, "-o", tmp_path / "card.toml")[0] == 0
+    assert degrade(capsys, "gallery", tmp_path / "card.toml", "--hr", photos)[0] == 0
+    again = (tmp_path / "card.toml.html").read_text()
+    for ours, theirs in zip(blocks(again)[1], blocks(made)[1], strict=True):
+        assert all(np.array_equal(np.array(one), np.array(other)) for one, other in zip(ours, theirs))
+
+
 def test_groups_are_shown_with_their_scores(photos, tmp_path):
     tasks = pydegrade.sample("bicubic", 0, range(3))
     groups = ""

@@ -68,6 +68,12 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_merged_shards_are_the_run_of_one_process_byte_for_byte(made, tmp_path, count):
     shards = [made / f"run-{number}-of-{count}" for number in range(count)]
@@ -90,13 +96,32 @@ def test_shards_of_a_card_and_of_an_lmdb(degrade, made, tmp_path):
     for number in range(2):
         quietly("sample", "--card", tmp_path / "card.toml", "--hr", made / "hr", "--shard", f"{number}/2",
                 "--out", tmp_path / "again")  # fmt: skip
-    quietly("merge", tmp_path / "merged", tmp_path / "again-0-of-2", tmp_path / "again-1-of-2")
+    shards = [tmp_path / "again-0-of-2", tmp_path / "again-1-of-2"]
+    quietly("merge", tmp_path / "merged", *shards)
     assert degrade("verify", tmp_path / "card.toml", tmp_path / "merged")[0] == 0
     ours, theirs = content(tmp_path / "merged"), content(tmp_path / "run")
     assert {name for name in theirs if ours.get(name) != theirs[name]} <= {f"{kind}.lmdb/data.mdb" for kind in
                                                                           ("hr", "lr", "target")}  # fmt: skip
     code, _, err = degrade("card", tmp_path / "again-0-of-2", "--hr", made / "hr", "-o", tmp_path / "no.toml")
     assert (code, "holds shard 0/2 alone" in err) == (2, True)
+
+    # What a run.json says of sizes reserves nothing.
+    for folder in shards:
+        replaced(folder / "run.json", '"hr_size_px": 16', f'"hr_size_px": {10**11}')
+    assert degrade("merge", tmp_path / "large", *shards)[0] == 0
+
+
+def test_a_shard_says_how_all_become_one(degrade, made, tmp_path, monkeypatch):
+    quietly("card", made / "run", "--hr", made / "hr", "-o", tmp_path / "card.toml")
+    (tmp_path / "a b").mkdir()
+    monkeypatch.chdir(tmp_path / "a b")
+    card = ("sample", "--card", tmp_path / "card.toml", "--hr", made / "hr", "--shard", "0/7")
+    for words, said in (
+        ((*card, "--out", "x y"), "degrade merge 'x y' 'x y'-*-of-7\n"),
+        ((*line(made, "--shard", "0/7"), "--out", "."), f"degrade merge '{tmp_path}/a b' '{tmp_path}/a b'-*-of-7\n"),
+    ):
+        code, out, _ = degrade(*words)
+        assert (code, f"1 of 7 pairs; all shards together: {said}" in out) == (0, True), out
 
 
 def test_sums_are_those_of_the_program_and_verify_reads_them(degrade, made, tmp_path):
@@ -169,6 +194,20 @@ def test_a_run_and_its_shards_are_packed_into_tars_of_whole_samples(degrade, mad
     ]
 
 
+def test_tars_in_which_samples_would_stand_twice_are_refused(degrade, made, tmp_path):
+    quietly("pack", made / "run", tmp_path / "tars", "--samples", 3)
+    quietly("pack", made / "run-0-of-2", tmp_path / "shards")
+    for run, folder, other in (
+        ("run", "tars", "pairs-000001.tar"),  # 7 samples of one tar beside what is left of three
+        ("run-0-of-2", "tars", "pairs-000000.tar"),
+        ("run", "shards", "pairs-0-000000.tar"),
+    ):
+        before = content(tmp_path / folder)
+        code, _, err = degrade("pack", made / run, tmp_path / folder)
+        assert (code, err.count("\n"), f"{other} is of another run" in err) == (2, 1, True), err
+        assert content(tmp_path / folder) == before
+
+
 def test_a_damaged_sample_costs_its_tar_alone(degrade, made, tmp_path):
     shutil.copytree(made / "run", tmp_path / "run")
     (tmp_path / "run" / "lr" / "00000006.png").write_bytes(b"x")
@@ -203,6 +242,8 @@ def test_shards_that_make_no_run_are_refused_in_one_line(degrade, made, tmp_path
         ("unfinished", lambda folder: (folder / "SHA256SUMS").unlink()),
         ("tampered", lambda folder: (folder / "manifest.csv").write_text("index\n")),
         ("unrecorded", lambda folder: (folder / ".pydegrade.jsonl").unlink()),
+        ("sizeless", lambda folder: replaced(folder / "run.json", '"hr_size_px": 16', f'"hr_size_px": {10**30}')),
+        ("negative", lambda folder: replaced(folder / "run.json", '"tasks": 7', '"tasks": -7')),
     ):
         shutil.copytree(one, tmp_path / name)
         change(tmp_path / name)
@@ -213,6 +254,8 @@ def test_shards_that_make_no_run_are_refused_in_one_line(degrade, made, tmp_path
         ([zero, made / "run-1-of-7"], "whose number of shards is 2, got 7"),
         ([zero, tmp_path / "other-1-of-2"], "whose seed is 0, got 9"),
         ([zero, tmp_path / "more-1-of-2"], "whose number of tasks is 7, got 9"),
+        ([zero, tmp_path / "sizeless"], "hr_size_px must be in [0, 2^63)"),
+        ([zero, tmp_path / "negative"], "tasks must be at least 0, got -7"),
         ([made / "run"], "got a whole run"),
         ([made / "hr"], "must be a folder that degrade sample filled"),
         ([zero, tmp_path / "unfinished"], "must be a finished shard"),

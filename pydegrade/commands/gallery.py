@@ -24,7 +24,7 @@ MOST_SAMPLES = 20_000
     help="Square of HR that is shown, from the middle.  [default: 192, or 64 LR px where that is less]",
 )  # fmt: skip
 @click.option(
-    "--hr", type=click.Path(path_type=Path), help="Clean images for tasks without.  [default: scikit-image's]"
+    "--hr", type=click.Path(path_type=Path), help="Clean images where RUN has no images.  [default: scikit-image's]"
 )
 @click.option("--space", "space_name", help="TOML file, where tasks are of a space of your own.")
 @max_pixels_option()
@@ -39,8 +39,8 @@ def command(
 ) -> int:
     """Make one page of RUN, a folder that `degrade sample` filled: HR beside LR, a range for every parameter.
 
-    RUN may also be a folder or a file of tasks without images, or the groups of `pytrain group` (.toml): their tasks are
-    run for the page, and the file's scores are sorted by like parameters.
+    RUN may also be a folder or a file of tasks without images, a card, or the groups of `pytrain group` (.toml): their
+    tasks are run for the page, and the scores of groups are sorted by like parameters.
 
     The page filters by ranges of parameters, sorts by any of them, and shows a sample large, with its task and its
     address. It is one file that needs no network, no other file and no server, and loads nothing: open it in a browser.

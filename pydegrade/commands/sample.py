@@ -103,9 +103,9 @@ def command(
     space = Space.load(space_name)
     usual_out = out is None
     out = out or Path("out") / f"{space.name}-s{seed}"
-    part = None if place is None else Shard.of(place, count)
+    whole, part = out, None if place is None else Shard.of(place, count)
     if part is not None:
-        out = part.folder(out)
+        out = part.folder(whole)
     check_folder(out, [] if hr is None else [hr])
     tasks = sample(space, seed, range(start, start + count))
     say(f"space {space.name}@{space.digest[:8]}, scale {space.scale}, seed {seed}, samples {start} to "
@@ -127,7 +127,7 @@ def command(
     request = SampleRequest(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
     code = _made(out, request, RunOptions(start, file_format, augment, shard=part))
     if code == 0 and part is not None:
-        say(f"{len(tasks)} of {count} pairs; all {part.count} shards together: degrade merge OUT SHARD...")
+        say(f"{len(tasks)} of {count} pairs; all shards together: {part.merge_line(whole)}")
     elif code == 0:
         kinds = ", ".join(kinds_of(tasks))
         found_alone = space_name in preset_names() or usual_out
@@ -165,9 +165,9 @@ def _from_card(
     card = read_card(path)
     space = card.tasks.space
     out = out or Path("out") / f"{space.name}-s{card.seed}"
-    part = None if place is None else Shard.of(place, len(card.tasks))
+    whole, part = out, None if place is None else Shard.of(place, len(card.tasks))
     if part is not None:
-        out = part.folder(out)
+        out = part.folder(whole)
     check_folder(out, [] if hr is None else [hr])
     check_format(card.file_format)
     say(f"card of {len(card.tasks)} samples of {space.name}@{space.digest[:8]}, scale {space.scale}, seed {card.seed}")
@@ -177,7 +177,9 @@ def _from_card(
     crops = found.crops(card.seed, tasks.indices, card.augment)
     request = SampleRequest(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
     code = _made(out, request, RunOptions(card.start, card.file_format, card.augment, card.addresses_digest, part))
-    if code == 0 and part is None:
+    if code == 0 and part is not None:
+        say(f"{len(tasks)} of {len(card.tasks)} pairs; all shards together: {part.merge_line(whole)}")
+    elif code == 0:
         say(f"{len(tasks)} pairs; try: degrade verify {shlex.quote(str(path))} {shlex.quote(str(out))}")
     return code
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ImageError, PydegradeError
+from ..errors import ImageError, PydegradeError, shown
 from ..tasks.task import TaskBatch
 from .atomic import append, make_folder, replacing, write_atomic, write_error
 from .dataset import Crops, HrImages
@@ -129,6 +129,10 @@ def read_run(folder: Path) -> tuple[RunIdentity, int, dict[str, Any]]:
         values[one.name] = facts.get(one.name, one.default)
         if type(values[one.name]) is not kind:
             raise RecordError(f"{display_name(path)}: {one.name} must be {_KIND_NAMES[kind]}")
+        if kind is int and not 0 <= values[one.name] < 2**63:
+            raise RecordError(f"{display_name(path)}: {one.name} must be in [0, 2^63), got {shown(values[one.name])}")
+    if tasks < 0:
+        raise RecordError(f"{display_name(path)}: tasks must be at least 0, got {shown(tasks)}")
     identity = RunIdentity(**values)
     if not _SHARD.fullmatch(identity.shard):
         raise RecordError(f"{display_name(path)}: shard must be I/N, got {display_name(identity.shard[:60])!r}")
@@ -371,7 +375,7 @@ def open_store(folder: Path, kinds: Sequence[str], file_format: str, raw_bytes: 
         folder: of the run.
         kinds: names of the images of a sample, e.g. ("hr", "lr").
         file_format: one of FORMATS.
-        raw_bytes: size of all images of the run before encoding; an upper bound for LMDB's map.
+        raw_bytes: size of all images of the run before encoding, or of LMDBs that hold them; the map gets twice that.
     """
     if file_format != "lmdb":
         return FolderStore(folder, kinds, file_format)

@@ -14,7 +14,8 @@ import numpy as np
 
 from ...engine import degrade_list
 from ...errors import ImageError, SpaceError, TaskError
-from ...files.dataset import CropReader
+from ...files.card import is_card, read_card
+from ...files.dataset import Augment, CropReader
 from ...files.lmdb_reader import open_lmdb
 from ...files.paths import display_name, open_regular, read_lines
 from ...files.pixels import Pixels, to_float, to_uint8
@@ -23,7 +24,8 @@ from ...files.sample_manifest import MANIFEST_FILE
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 from ..hr_options import BUNDLED_HR_SIZE_PX
-from .sources import cropped_images
+from .card import images_of_card
+from .sources import CroppedImages, cropped_images
 from .tasks import load_space, load_tasks
 
 if sys.version_info >= (3, 11):
@@ -76,7 +78,7 @@ class ShownSamples:
 
 
 def samples_of(origin: Path, first: int, hr: Path | None, space_name: str | None, max_pixels: int) -> ShownSamples:
-    """The first samples of a folder, or of a file of tasks or groups.
+    """The first samples of a folder, of a card, or of a file of tasks or groups.
 
     Args:
         origin: a folder that `degrade sample` filled; where it holds no images, and for files, tasks are run here.
@@ -90,7 +92,10 @@ def samples_of(origin: Path, first: int, hr: Path | None, space_name: str | None
     if not origin.exists():
         raise TaskError(f"RUN: must be a folder of `degrade sample` or a file of tasks, got nothing at {origin}")
     scores = Scores()
-    if origin.suffix.lower() == ".toml" and origin.is_file():
+    card = read_card(origin) if origin.is_file() and is_card(origin) else None
+    if card is not None:
+        tasks = card.tasks
+    elif origin.suffix.lower() == ".toml" and origin.is_file():
         tasks, scores = read_groups(origin, None if space_name is None else load_space(space_name))
     else:
         tasks = load_tasks(str(origin), space_name)
@@ -98,7 +103,12 @@ def samples_of(origin: Path, first: int, hr: Path | None, space_name: str | None
     stored = _stored(origin, shown) if origin.is_dir() else None
     if stored is not None:
         return ShownSamples(origin, shown, len(tasks), stored, _sources(origin, shown))
-    read, sources = _run_here(shown, hr, max_pixels)
+    augment: Augment = "hflip"
+    if card is not None:
+        found, augment = images_of_card(card, hr, max_pixels), card.augment
+    else:
+        found = cropped_images(hr, None, shown.space, BUNDLED_HR_SIZE_PX, max_pixels)
+    read, sources = _run_here(shown, found, augment, max_pixels)
     return ShownSamples(origin, shown, len(tasks), read, sources, scores.first(first))
 
 
@@ -131,10 +141,11 @@ def _sources(run: Path, tasks: TaskBatch) -> tuple[str, ...]:
     return tuple(display_name(known.get(str(index)) or "") for index in tasks.indices.tolist())
 
 
-def _run_here(tasks: TaskBatch, hr: Path | None, max_pixels: int) -> tuple[Reader, tuple[str, ...]]:
+def _run_here(
+    tasks: TaskBatch, found: CroppedImages, augment: Augment, max_pixels: int
+) -> tuple[Reader, tuple[str, ...]]:
     """Tasks on the crops that `degrade sample` would cut for them."""
-    found = cropped_images(hr, None, tasks.space, BUNDLED_HR_SIZE_PX, max_pixels)
-    crops = found.crops(int(tasks.seeds[0]), tasks.indices)
+    crops = found.crops(int(tasks.seeds[0]), tasks.indices, augment)
     reader = CropReader(found.images, max_pixels=max_pixels)
 
     def read(row: int) -> tuple[Pixels, Pixels]:

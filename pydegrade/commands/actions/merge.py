@@ -119,8 +119,8 @@ def merge(out: Path, shards: Sequence[Path]) -> Merged:
     facts = {name: first.facts[name] for name in _FACTS if name in first.facts}
     with folder_lock(out):
         open_run(out, identity, first.total, facts)
-        raw_bytes = 3 * identity.hr_size_px**2 * len(kinds) * first.total
-        store = open_store(out, kinds, identity.format, raw_bytes)
+        stored_bytes = sum(path.stat().st_size for part in parts for path in part.folder.glob("*.lmdb/data.mdb"))
+        store = open_store(out, kinds, identity.format, stored_bytes)
         try:
             record, damaged, interrupted = _copied(out, parts, store, kinds)
         finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from ...tasks.task import TaskBatch
 from .pairs import kinds_of
 from .sample_record import Finished, read_samples
 from .tasks import TASKS, task_object
+
+_TAR = re.compile(r"(pairs(-[0-9]+)?)-[0-9]{6,}[.]tar")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
         samples: per tar.
         force: make tars again that are there, also over files of another origin.
     Raises:
-        OutputError, RecordError: a folder that holds no pairs, or a result over a file of another origin.
+        OutputError, RecordError: a folder that holds no pairs, a result over a file of another origin, or tars in `out`
+            that are no part of the same whole.
     """
     identity, _, _ = read_run(run)
     where = display_name(run)
@@ -65,6 +69,7 @@ def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
     with folder_lock(out, prefix):
         results = Results(out, "pack", {"samples": samples}, force, f".pydegrade-{prefix}.jsonl")
         results.check(names, [])
+        _check_others(out, prefix, names)
         progress = Progress(len(tasks), 0, "samples")
         try:
             for name, rows in names.items():
@@ -90,6 +95,19 @@ def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
         finally:
             progress.close()
     return Packed(len(names), made, kept, tuple(damaged), interrupted)
+
+
+def _check_others(out: Path, prefix: str, names: Container[str]) -> None:
+    """OutputError where other tars are there whose samples a reader of the folder would meet twice, or of another run: of
+    fewer samples a tar, or of a whole run beside those of shards."""
+    for path in sorted(out.glob("pairs-*.tar")):
+        match = _TAR.fullmatch(path.name)
+        if match is None or path.name in names:
+            continue
+        if match[1] == prefix or "pairs" in (match[1], prefix):
+            raise OutputError(
+                f"OUT: {display_name(path)} is of another run, or of another --samples; remove it, or choose another folder"
+            )
 
 
 def _members(

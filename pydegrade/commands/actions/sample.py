@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,8 +81,18 @@ class Shard:
 
     def folder(self, out: Path) -> Path:
         """Where it goes: OUT-I-of-N, beside OUT."""
-        place = out if out.name not in ("", "..") else out.resolve()
+        place = _named(out)
         return place.with_name(f"{place.name}-{self.number}-of-{self.count}")
+
+    def merge_line(self, out: Path) -> str:
+        """What a shell makes one folder of, once all parts are there."""
+        whole = shlex.quote(str(_named(out)))
+        return f"degrade merge {whole} {whole}-*-of-{self.count}"
+
+
+def _named(out: Path) -> Path:
+    """A folder by its name, whatever "." and ".." it was given by."""
+    return out if out.name not in ("", "..") else out.resolve()
 
 
 @dataclass(frozen=True)
