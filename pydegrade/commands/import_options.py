@@ -46,7 +46,7 @@ def command(
     \b
     Examples:
       degrade import train_realesrgan_x4plus.yml -o mine.toml
-      degrade import params_realesrgan.yml --dialect osediff -o osediff.toml
+      degrade import params_realesrgan.yml -o osediff.toml
       degrade import train_span_otf.toml --name span
     """
     from ..compat.options import imported

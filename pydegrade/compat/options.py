@@ -100,22 +100,20 @@ _SIZES = {"blur_kernel_size": _FIXED_SIZES, "blur_kernel_size2": _FIXED_SIZES}
 _TRAIN = ("datasets", "train")
 
 
-def _params_file(projects: str, enlarged: str, back: str) -> Dialect:
-    """Projects that keep their degradation in a params_realesrgan.yml."""
-    return Dialect(
-        f"{projects} (.yml): LR enlarged {enlarged}",
-        ((), ("kernel_info",)),
-        back=back,
-        scale=4,
-        hr_px=512,
-        ignored={**_SIZES, "scale": "4 is fixed in the code"},
-    )
-
+_PARAMS_FILE = Dialect(
+    "OSEDiff, PASD, FaithDiff, DLoRAL, PiSA-SR (.yml): LR enlarged in a random mode",
+    ((), ("kernel_info",)),
+    back="random",
+    scale=4,
+    hr_px=512,
+    ignored={**_SIZES, "scale": "4 is fixed in the code"},
+)
+"""Projects that keep their degradation in a params_realesrgan.yml, and have the same code for it."""
 
 DIALECTS: Mapping[str, Dialect] = {
     "realesrgan": Dialect("Real-ESRGAN, BasicSR (.yml)", ((), _TRAIN), usm="target", ignored=_SIZES),
-    "osediff": _params_file("OSEDiff, PiSA-SR", "in a random mode", "random"),
-    "pasd": _params_file("PASD, FaithDiff, DLoRAL", "bicubically", "torch_bicubic"),
+    "osediff": _PARAMS_FILE,
+    "pasd": _PARAMS_FILE,
     "hypir": Dialect(
         "HYPIR (.yaml)",
         (("data_config", "train", "dataset", "params"), ("data_config", "train", "batch_transform", "params")),
@@ -229,12 +227,8 @@ def _name(value: Any) -> str:
 def _dialect_of(content: Mapping[str, Any], origin: str) -> str:
     """Whose options they are, by what only that project has."""
     train = _table(content, _TRAIN)
-    if "kernel_info" in content:
-        raise OptionsError(
-            f"{_plain(origin)}: options with kernel_info are those of osediff or of pasd, which enlarge differently: "
-            "say which dialect"
-        )
     for name, is_it in (
+        ("osediff", "kernel_info" in content),
         ("hypir", "data_config" in content),
         ("diffbir", "batch_transform" in content),
         ("stablesr", "degradation" in content and "data" in content),

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..errors import PydegradeError, shown
-from ..loading.degrader import Back, degraded
+from ..loading.degrader import degraded
 from ..loading.forms import as_batch
 from ..loading.numbers import SampleNumbers
 from ..native import rng
@@ -36,7 +36,6 @@ class RealESRGAN_degradation:
     """
 
     dialect = "osediff"
-    back: Back = "random"
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class RealESRGAN_degradation:
 
         Args:
             img_gt: [H, W, 3], RGB; floating in [0, 1], or uint8. H and W multiples of 4.
-            resize_bak: enlarge the LR image to H x W.
+            resize_bak: enlarge the LR image to H x W, by a random one of area, bilinear and bicubic.
         Returns:
             (gt, lq), float32 [1, 3, H, W] and [1, 3, H, W], or [1, 3, H / 4, W / 4]; lq in multiples of 1/255.
         """
@@ -80,7 +79,7 @@ class RealESRGAN_degradation:
         seed, index = int(tasks.seeds[0]), tasks.indices
         if self.hflip and rng.named_uniform(seed, index, "data.hflip")[0] < 0.5:
             hr = hr.flip(-1)
-        made = degraded(hr.contiguous().to(self.device), tasks, self.back if resize_bak else None)
+        made = degraded(hr.contiguous().to(self.device), tasks, "random" if resize_bak else None)
         self._last = tasks
         return made.hr, made.lr
 

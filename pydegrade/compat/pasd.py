@@ -1,13 +1,11 @@
-"""PASD's degradation object, which enlarges LR images bicubically; FaithDiff and DLoRAL have the same."""
+"""PASD's degradation object; FaithDiff and DLoRAL have the same, and OSEDiff's is a copy of it."""
 
 from __future__ import annotations
 
-from ..loading.degrader import Back
 from . import osediff
 
 
 class RealESRGAN_degradation(osediff.RealESRGAN_degradation):
-    """As `osediff.RealESRGAN_degradation`, enlarging bicubically."""
+    """As `osediff.RealESRGAN_degradation`."""
 
     dialect = "pasd"
-    back: Back = "torch_bicubic"
