@@ -8,13 +8,16 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 CHROMIUM = next(
@@ -26,7 +29,7 @@ LIMIT_S = 120.0
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--mute-audio",
     "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--disable-sync",
-    "--remote-debugging-pipe",
+    "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
 
 
@@ -59,7 +62,12 @@ class Page:
         os.close(theirs_in)
         os.close(theirs_out)
         self._buffer, self._number, self._session, self._loaded = b"", 0, "", False
-        target = next(one for one in self._send("Target.getTargets")["targetInfos"] if one["type"] == "page")
+        try:
+            targets = self._send("Target.getTargets")["targetInfos"]
+        except (BrokenPipeError, AssertionError) as error:
+            self.close()
+            pytest.skip(f"{CHROMIUM} does not start here: {error}")
+        target = next(one for one in targets if one["type"] == "page")
         self._session = self._send("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self._send(f"{domain}.enable")
@@ -67,7 +75,8 @@ class Page:
 
     def close(self) -> None:
         """End the browser."""
-        self._process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         os.close(self._in)
         os.close(self._out)
