@@ -148,6 +148,7 @@ def run(capsys, *arguments: object) -> tuple[int, str, str]:
     return caught.value.code, captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_the_command_writes_results_and_scores(files, capsys):
     common = (
         files / "lr.png",

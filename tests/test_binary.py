@@ -31,6 +31,7 @@ BEFORE_V3 = re.compile(r"^v(?!err|erw|mcall|mlaunch)")
 BEFORE_V4 = re.compile(r"%zmm|%[xy]mm(1[6-9]|2[0-9]|3[01])|%k[0-7]")
 
 
+@pytest.mark.slow
 def test_instructions_stay_in_their_namespace():
     function, leaks, seen = "", set(), set()
     for line in output("objdump", "-d", "--no-show-raw-insn").splitlines():

@@ -69,6 +69,7 @@ def test_kernels_equal_the_formulas():
 
 
 # Radii and angles at which no place lies on an edge, where the last bit decides.
+@pytest.mark.representatives(8)
 @pytest.mark.parametrize("size", [1, 5, 21, 51])
 @pytest.mark.parametrize("radius", [0.0, 0.3, 1.7, 2.531, 9.123, 25.0])
 @pytest.mark.parametrize("angle", [0.0, 0.7331, -2.9])

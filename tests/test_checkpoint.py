@@ -51,6 +51,7 @@ def fails(path, message, **options):
 # What loads.
 
 
+@pytest.mark.representatives(6)
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("config", SMALL.values(), ids=SMALL)
 def test_saved_models_come_back_bit_for_bit(tmp_path, suffix, config):

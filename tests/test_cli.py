@@ -90,7 +90,7 @@ def photos(tmp_path_factory):
 # ---- sample
 
 
-@pytest.mark.representatives(3)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("space", preset_names())
 def test_sample_writes_what_the_python_functions_return(degrade, photos, tmp_path, space):
     out = tmp_path / "run"
@@ -282,7 +282,7 @@ def test_interrupt_says_what_is_done_and_leaves_valid_tables(degrade, photos, tm
 # ---- apply
 
 
-@pytest.mark.representatives(8)
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("space", preset_names())
 def test_apply_rebuilds_the_bits_of_sample(degrade, photos, tmp_path, space):
     run = tmp_path / "run"
@@ -512,6 +512,7 @@ def test_folder_without_images(degrade, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -543,6 +544,7 @@ def test_a_folder_with_other_files_is_not_filled(degrade, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.slow
 def test_broken_photographs_are_skipped_and_reported(degrade, photos, tmp_path):
     source = tmp_path / "photos"
     source.mkdir()
@@ -574,6 +576,7 @@ def test_broken_photographs_are_skipped_and_reported(degrade, photos, tmp_path):
     assert len(list((out / "lr").iterdir())) == len(kept) == len(pydegrade.TaskBatch.load(out / "tasks.npz"))
 
 
+@pytest.mark.slow
 def test_unusual_photographs_are_converted_and_reported(degrade, photos, tmp_path):
     pixels = read_image(photos / "coffee.png")
     source = tmp_path / "photos"

@@ -193,7 +193,7 @@ def too_large(folder: Path) -> None:
 KINDS = {kind.__name__: kind for kind in (truncated, empty, text, a_folder, a_dangling_link, a_pipe, too_large)}
 
 
-@pytest.mark.representatives(6)
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", WALKING)
 def test_one_bad_file_is_named_and_the_others_are_done(run, photos, models, tmp_path, name, kind):

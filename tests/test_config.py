@@ -347,6 +347,7 @@ def random_record(kind: type[Any], draw: np.random.Generator) -> Any:
     return record
 
 
+@pytest.mark.representatives(10)
 @pytest.mark.parametrize("seed", range(40))
 def test_what_is_written_is_read_again(seed):
     draw = np.random.default_rng(seed)

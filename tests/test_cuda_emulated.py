@@ -34,7 +34,7 @@ def backend() -> devices.Backend:
     return emulated.load(emulated.build(), lambda: next(seeds))
 
 
-@pytest.mark.representatives(5)
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("case", list(device_cases.all_cases()), ids=lambda case: case.label.replace(" ", "-"))
 def test_kernels_give_the_bits_of_the_cpu(case, backend):
     for _ in range(2):
@@ -47,7 +47,7 @@ def run_both(tasks, data, rows, backend):
     return engine._run(plan, data, want_target), engine._run(plan, data, want_target, backend)
 
 
-@pytest.mark.representatives(6)
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("space", compiled_presets())
 def test_chains_give_the_bits_of_the_cpu(space, backend):
     hr, tasks = hr_batch(8, 36), pydegrade.sample(space, 3, range(8))
@@ -57,6 +57,7 @@ def test_chains_give_the_bits_of_the_cpu(space, backend):
     assert got[1] is None or torch.equal(got[1], expected[1])
 
 
+@pytest.mark.slow
 def test_ragged_chains_give_the_bits_of_the_cpu(backend):
     images = [
         hr_batch(1, 128)[0, :, : 8 * high, : 8 * wide] for high, wide in ((1, 1), (2, 9), (7, 3), (9, 16), (5, 5))
@@ -254,7 +255,7 @@ def plain_objects():
     return emulated.build(("-O0",)).parent
 
 
-@pytest.mark.representatives(3)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("defect", defects(), ids=lambda defect: re.sub(r"[^\w.:]+", "-", defect[0]))
 def test_planted_defect_is_found(defect, cases_by_op, plain_objects):
     _, file, text, finder = defect

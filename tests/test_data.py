@@ -154,6 +154,7 @@ def test_workers_processes_and_resuming_change_no_byte(tmp_path):
             assert np.concatenate([part[step].indices for part in parts]).tolist() == thread[step].indices.tolist()
 
 
+@pytest.mark.slow
 def test_no_crop_comes_twice(tmp_path):
     # 960 samples of 5 noise images are many epochs. Among 8 x 17,000 possible crops chance repeats about 4; a worker
     # that repeated another's stream, or an epoch that repeated the last, would repeat hundreds.
@@ -437,6 +438,7 @@ def drawn_by(source: Source, index: int, bad: set[str]) -> list[Crops]:
     return draws
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_samples_of_an_unreadable_image_draw_another_one(tmp_path, workers, damage):

@@ -211,6 +211,7 @@ def test_every_entry_of_an_lmdb_is_found(tmp_path, count):
         assert all(reader.read(os.fsdecode(key)) == value for key, value in {**values, **gone}.items())
 
 
+@pytest.mark.slow
 def test_a_damaged_lmdb_is_one_line_or_reads_what_it_says(tmp_path):
     """Hundreds of damaged files: no crash, no loop, no error of another kind, no memory beyond the file's size."""
     draw = np.random.default_rng(0)

@@ -58,6 +58,7 @@ def check(rows, columns, program, component) -> None:
     assert np.array_equal(rows.component, component)
 
 
+@pytest.mark.representatives(10)
 @pytest.mark.parametrize("name", ALL)
 def test_draws_are_those_of_the_distributions(name):
     space = ALL[name]

@@ -130,6 +130,7 @@ def test_tiff_of_every_layout(tmp_path, bits):
         assert np.array_equal(found, right), case
 
 
+@pytest.mark.representatives(16)
 @pytest.mark.parametrize("fill_order", [1, 2])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bits", range(1, 17))

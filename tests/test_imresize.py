@@ -415,6 +415,7 @@ def test_float32_gradient_is_the_rounded_double_one() -> None:
     assert torch.equal(grads[0], grads[1].float())  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_opcheck() -> None:
     rule = (0.5, 0.5, "bicubic", True, "symmetric")
     torch.library.opcheck(

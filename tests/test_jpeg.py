@@ -104,6 +104,7 @@ def test_equals_pillow_on_random_cases(jpeg: TensorFunction, seed: int, sources:
     assert differing == []
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 def test_equals_pillow_at_all_small_sizes(jpeg: TensorFunction, subsampling: str) -> None:
     rng = np.random.default_rng(7)
@@ -145,6 +146,7 @@ def test_equals_our_golden(jpeg: TensorFunction) -> None:
     check_golden(jpeg, GOLDEN, 36)
 
 
+@pytest.mark.slow
 def test_equals_shared_golden(jpeg: TensorFunction, shared: Path) -> None:
     check_golden(jpeg, shared / "golden" / "libjpeg_roundtrip.npz", 50)
 
@@ -210,6 +212,7 @@ def test_equals_pillow_where_coefficients_are_largest(jpeg: TensorFunction) -> N
             np.testing.assert_array_equal(ours, pillow(image.astype(np.uint8), quality, "444"), f"quality {quality}")
 
 
+@pytest.mark.slow
 def test_float_colour_conversion_is_the_integer_one() -> None:
     # csrc/math/color.h adds libjpeg's fixed-point products as float multiples of 2^-16: all partial sums must fit 24
     # bits, or be at least 2^24 and clipped to 255 afterwards.
@@ -236,6 +239,7 @@ def diff_cases() -> list[tuple[str, str, str]]:
     ]
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize(("mode", "subsampling", "rounding"), diff_cases())
 def test_diffjpeg_equals_float64(
     jpeg: TensorFunction, mode: str, subsampling: str, rounding: str, sources: list[np.ndarray]

@@ -199,6 +199,7 @@ def test_imports_point_downwards(name):
             assert here == there or RANKS[there] < RANKS[here], f"{name} imports {found.target}, which is not below it"
 
 
+@pytest.mark.slow
 def test_no_circles():
     # What only type checkers see inside one room is no circle: nothing runs along it.
     below = {name: {found.target for found in imports_of_module(name) if not found.typing} - {name} for name in MODULES}

@@ -255,6 +255,7 @@ class Given(Dataset):
         return str(given.seed), int(given.indices[0])
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("persistent", [False, True])
 def test_workers_epochs_and_ranks_share_no_number(persistent):
     torch.manual_seed(0)

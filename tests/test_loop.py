@@ -427,7 +427,7 @@ def test_an_unreadable_image_is_named_once_and_resuming_gives_the_same_bits(phot
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
 
 
-@pytest.mark.representatives(3)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("overrides", [(), GAN])
 @pytest.mark.parametrize(
     "error",

@@ -362,6 +362,7 @@ def released_rule(net, image):
     return torch.cat([y[:, :, : y.shape[2] - short_x], right[:, :, long_x:]], 2)[None]
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_patches_equal_the_released_rule(scale):
     net = Stamp(12, scale)

@@ -176,7 +176,7 @@ PUBLIC_KEYS = {
 }
 
 
-@pytest.mark.representatives(4)
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("name", PUBLIC_KEYS)
 def test_files_have_the_public_keys(name):
     config, expected = PUBLIC_KEYS[name]
@@ -189,6 +189,7 @@ def test_files_have_the_public_keys(name):
     assert all(restored[key].shape == own[key].shape for key in own)
 
 
+@pytest.mark.representatives(7)
 @pytest.mark.parametrize("config", SMALL, ids=label)
 def test_every_size_works_and_is_detected(config):
     net = randomised(build(config))

@@ -64,6 +64,7 @@ INEXACT = {
 PROMISE_NOTHING = {("images/kernel_estimate.py", ""), ("images/metrics.py", "log10")}
 
 
+@pytest.mark.slow
 def test_what_is_promised_exactly_is_made_of_exact_operations():
     found = set()
     for path in sorted((ROOT / "pydegrade").rglob("*.py")):

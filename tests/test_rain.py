@@ -52,6 +52,7 @@ def make(images, seed=0, index=None, **changes):
     return ops.rain(images, p.pop("streaks_per_kpx"), **p, seed=seed, index=index)
 
 
+@pytest.mark.representatives(5)
 @pytest.mark.parametrize("changes", CASES)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (33, 70), (5, 97), (90, 3)])
 def test_rain_equals_float64(changes, height, width):
@@ -66,6 +67,7 @@ def test_rain_equals_float64(changes, height, width):
         assert layer.max() > 0.01
 
 
+@pytest.mark.slow
 def test_density_length_and_brightness_are_what_the_columns_say():
     counts, sums = [], []
     p = parameters(streaks_per_kpx=1.3, length_px=24.0, width_px=2.0, brightness=0.2, angle_rad=0.4)

@@ -74,6 +74,7 @@ def replaced(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_merged_shards_are_the_run_of_one_process_byte_for_byte(made, tmp_path, count):
     shards = [made / f"run-{number}-of-{count}" for number in range(count)]

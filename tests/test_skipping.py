@@ -78,6 +78,7 @@ def test_strips_of_one_image_meet(threads):
         pydegrade.set_num_threads(None)
 
 
+@pytest.mark.representatives(8)
 @pytest.mark.parametrize("space", preset_names())
 def test_presets_show_whole_images_and_end_with_the_same_bits(space):
     scale = pydegrade.Space.load(space).scale

@@ -40,6 +40,7 @@ def test_a_task_depends_on_its_number_alone(space):
     )
 
 
+@pytest.mark.representatives(10)
 @pytest.mark.parametrize("space", preset_names())
 def test_addresses_and_files_bring_tasks_back(space, tmp_path):
     tasks = pydegrade.sample(space, 7, [3, 2**40, 12]).with_noise([3, 5, 2**50])

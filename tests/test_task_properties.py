@@ -222,6 +222,7 @@ def test_released_vectors_follow_changes():
                 assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_tasks_from_vectors_have_addresses():
     values, mask = pydegrade.sample("dasr-mixed", 5, range(60)).vector("dasr33-global")
     made = TaskBatch.from_vector(values, "dasr-severe", scheme="dasr33-global", mask=mask)
@@ -229,6 +230,7 @@ def test_tasks_from_vectors_have_addresses():
     same(TaskBatch.from_addresses(made.addresses), made)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_numbers_in_addresses_are_exact(value):
