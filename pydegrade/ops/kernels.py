@@ -134,6 +134,12 @@ ENDINGS = (".npy", ".mat", ".png")
 _MOST_VALUES = 2**24
 """Numbers that a file may unpack to."""
 
+_MAT_NUMBERS = (
+    *("double", "single", "logical"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
+"""SciPy's names of the classes of variables that hold numbers."""
+
 _MOST_KERNELS = 65535
 """Of one file."""
 
@@ -219,9 +225,11 @@ def _read_mat(path: Path, variable: str | None) -> NDArray[Any]:
     except ImportError:
         raise KernelError(f"{path}: reading .mat files needs SciPy; install it with: pip install scipy") from None
     try:
-        # Compressed numbers may unpack to any size; their shapes stand in front of them.
-        held = sum(math.prod(shape) for _, shape, _ in whosmat(path))
-        content = loadmat(path) if held <= _MOST_VALUES else None
+        # Compressed numbers may unpack to any size; their shapes stand in front of them. What cells and structs hold is not
+        # read: nothing tells its size.
+        numbers = [(name, math.prod(shape)) for name, shape, kind in whosmat(path) if kind in _MAT_NUMBERS]
+        held = sum(size for _, size in numbers)
+        content = loadmat(path, variable_names=[name for name, _ in numbers]) if held <= _MOST_VALUES else None
     except NotImplementedError:
         raise KernelError(f"{path}: is of MATLAB's version 7.3; save it with save -v7, or as .npy") from None
     except Exception as error:
