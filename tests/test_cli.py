@@ -793,6 +793,13 @@ def test_a_new_space_is_valid_commented_and_previewed(degrade, tmp_path, monkeyp
     (tmp_path / "other.png").write_bytes(b"mine")
     assert "other.png exists already" in one_line(degrade("space", "new", tmp_path / "other.toml", "--defaults"))
     assert "nobody is here" in one_line(degrade("space", "new", tmp_path / "new.toml", "--blur", "weak"))
+    for name in ("a b.toml", "\N{GRINNING FACE}.toml"):
+        error = one_line(degrade("space", "new", tmp_path / name, "--defaults", "--no-preview"))
+        assert "name must be letters" in error
+        assert "choose another --name" in error
+    spaced = degrade("space", "new", tmp_path / "a b.toml", "--defaults", "--no-preview", "--name", "ab")
+    assert f"try: degrade check '{tmp_path}/a b.toml'" in spaced.out
+    (tmp_path / "a b.toml").unlink()
     (tmp_path / "other.png").unlink()
     assert tree(tmp_path) == before
 

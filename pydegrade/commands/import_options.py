@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -67,4 +68,4 @@ def command(
         say(made.text.removesuffix("\n"))
         return
     write_file(out, made.text.encode())
-    say(f"{out.resolve()}; try: degrade check {out}")
+    say(f"{out.resolve()}; try: degrade check {shlex.quote(str(out))}")

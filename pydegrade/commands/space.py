@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def new(out: Path, name: str | None, defaults: bool, preview: bool, **answers: A
     say(f"{space.name}@{space.digest[:8]}, x{space.scale}: {slots}")
     for path in results:
         say(f"  {path.resolve()}")
-    say(f"try: degrade check {out}")
+    say(f"try: degrade check {shlex.quote(str(out))}")
 
 
 def _answered(answers: dict[str, Any], defaults: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -55,5 +56,6 @@ def command(config_path: Path | None, overrides: tuple[str, ...], resume: str | 
     if result.files:  # only the main process has written any
         minutes, seconds = divmod(round(result.seconds), 60)
         scores = ", ".join(f"{name} {score:.4g}" for name, score in result.scores.items())
-        say("; ".join(filter(None, (f"{minutes}:{seconds:02d} min", scores, f"try: pytrain eval {config_path}"))))
+        then = f"try: pytrain eval {shlex.quote(str(config_path))}"
+        say("; ".join(filter(None, (f"{minutes}:{seconds:02d} min", scores, then))))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -52,4 +53,4 @@ def command(
         say(text.removesuffix("\n"))
         return
     write_file(out, text.encode())
-    say(f"{out.resolve()}; try: pytrain {'check' if quickstart is None else 'fit'} {out}")
+    say(f"{out.resolve()}; try: pytrain {'check' if quickstart is None else 'fit'} {shlex.quote(str(out))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +11,16 @@ from pathlib import Path
 from ...errors import CardError, ImageError
 from ...files.card import Card, Digests, check_numbered
 from ...files.dataset import BUNDLED_ORIGIN, Augment, HrImage, HrImages, find_images
-from ...files.lmdb_reader import is_lmdb, open_lmdb
+from ...files.lmdb_reader import is_lmdb
 from ...files.paths import display_name
 from ...files.read import MAX_PIXELS
-from ...files.sample_manifest import pair_name, read_run, sha256_of, sha256_of_file
+from ...files.sample_manifest import pair_name, read_run, sha256_of
 from ...files.verify import digests_of, read_entry
 from ...images.metrics import Protocol
 from ...native import binding
 from ...tasks.task import TaskBatch
 from .pairs import kinds_of
-from .sample_record import Finished, read_samples
+from .sample_record import Finished, image_sha256, read_samples
 from .sources import CroppedImages, cropped_images
 from .tasks import TASKS, load_tasks
 
@@ -163,13 +162,6 @@ def _versions(tasks: TaskBatch) -> dict[str, str]:
         name, _, number = library.rpartition(" ")
         found[name or library] = number
     return found
-
-
-def image_sha256(image: HrImage) -> str:
-    """SHA-256 of the file of a clean image, or of its value in an LMDB."""
-    if image.key:
-        return hashlib.sha256(open_lmdb(image.path).read(image.key)).hexdigest()
-    return sha256_of_file(image.path)
 
 
 # ---- what a card asks for

@@ -57,7 +57,10 @@ def written(answers: NewSpace) -> tuple[Space, str]:
     text = "".join(parts)
     if "[[slot]]" not in text:
         raise SpaceError("a space must do something: at scale 1 give blur, noise or JPEG")
-    return Space.loads(text), text
+    try:
+        return Space.loads(text), text
+    except SpaceError as error:  # of all answers, the name alone is free
+        raise SpaceError(f"{error}; choose another --name") from None
 
 
 def _head(answers: NewSpace) -> str:
@@ -65,7 +68,7 @@ def _head(answers: NewSpace) -> str:
 # A space of your own: what may happen to an image, in running order, each with the distribution of its parameters.
 # `degrade check` shows what it does, `degrade preview --space` how that looks.
 [space]
-name = {json.dumps(answers.name)}
+name = {json.dumps(answers.name, ensure_ascii=False)}
 scale = {answers.scale}
 source = "degrade space new: blur {answers.blur}, noise {answers.noise}, JPEG {answers.jpeg}; levels of DASR"
 hr_px = {answers.scale * LR_SIDE_PX}  # side of the HR crops, a multiple of the scale

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...errors import ImageError
 from ...files.atomic import append, write_atomic
-from ...files.dataset import Crops, HrImages
+from ...files.dataset import Crops, HrImage, HrImages
 from ...files.lmdb_reader import open_lmdb
 from ...files.paths import display_name, open_regular
 from ...files.sample_manifest import PairStore, sha256_of_file
@@ -58,7 +58,7 @@ class SourceDigests:
         with self._lock:
             known = self._known.get(position)
         if known is None:
-            known = (state, self._computed(position))
+            known = (state, image_sha256(image))
             with self._lock:
                 known = self._known.setdefault(position, known)
         if known[0] != state:
@@ -70,11 +70,12 @@ class SourceDigests:
         with self._lock:
             return self._known[position][1]
 
-    def _computed(self, position: int) -> str:
-        image = self._images[position]
-        if image.key:
-            return hashlib.sha256(open_lmdb(image.path).read(image.key)).hexdigest()
-        return sha256_of_file(image.path)
+
+def image_sha256(image: HrImage) -> str:
+    """SHA-256 of the file of a clean image, or of its value in an LMDB."""
+    if image.key:
+        return hashlib.sha256(open_lmdb(image.path).read(image.key)).hexdigest()
+    return sha256_of_file(image.path)
 
 
 def _state(path: Path) -> tuple[int, int, int]:
