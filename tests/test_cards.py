@@ -207,7 +207,8 @@ def test_a_card_of_tasks_is_a_recipe_for_a_set_that_is_still_to_be_made(degrade,
 
 @pytest.mark.parametrize("source", ["card.toml", "run", "run/tasks.npz", "ours.toml"])
 def test_every_image_gets_a_task_of_its_own_and_keeps_its_name_and_size(degrade, here, source):
-    words = ("apply", here / "hr", "--tasks", here / source, "--seed", 7, "--out", here / "out")
+    seed = ("--seed", 7) if source == "ours.toml" else ()  # the others hold tasks of that seed
+    words = ("apply", here / "hr", "--tasks", here / source, *seed, "--out", here / "out")
     quietly(*words, "--keep-names")
     tasks = pydegrade.sample(here / "ours.toml", 7, range(3) if source == "ours.toml" else range(3, 6))
     for name, task in zip(("one", "sub/two", "three"), tasks):
@@ -237,6 +238,13 @@ def test_names_that_cannot_be_kept_and_tasks_that_are_too_few_are_refused(degrad
         code, _, err = degrade(*wrong)
         assert (code, err.count("\n"), "--tasks" in err) == (2, 1, True)
     assert not (here / "out").exists()
+
+
+def test_a_seed_belongs_to_what_is_drawn(degrade, here):
+    for words in (("--tasks", here / "run"), ("--task", here / "run"), ("--tasks", "bicubic@00000000/s0/i0")):
+        code, _, err = degrade("apply", here / "hr", *words, "--seed", 0, "--out", here / "no")
+        assert (code, err.count("\n"), "--seed goes with --tasks SPACE" in err) == (2, 1, True), err
+        assert not (here / "no").exists()
 
 
 def test_pairs_of_whole_images_have_one_name_in_two_folders(here):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ..shell.options import (
     IN_PATH,
@@ -85,9 +86,13 @@ def command(
         raise click.UsageError("give --task (for every image) or --tasks (one each), and not both")
     if keep_names and tasks_source is None:
         raise click.UsageError("--keep-names goes with --tasks, one task per image")
+    from .actions.tasks import holds_tasks, load_tasks, tasks_of_images
+
+    is_seeded = click.get_current_context().get_parameter_source("seed") is not ParameterSource.DEFAULT
+    if is_seeded and (tasks_source is None or holds_tasks(tasks_source)):
+        raise click.UsageError("--seed goes with --tasks SPACE; tasks that are given have seeds of their own")
     from ..shell.outputs import check_folder
     from .actions.apply import ApplyRequest, Naming, apply_tasks
-    from .actions.tasks import load_tasks, tasks_of_images
 
     where = chosen_device(device)
     check_folder(out, images)

@@ -47,6 +47,13 @@ def load_tasks(source: str, space_name: str | None) -> TaskBatch:
     return tasks
 
 
+def holds_tasks(source: str) -> bool:
+    """Whether a source of `tasks_of_images` holds tasks, with seeds of their own; a space draws them."""
+    path = Path(source)
+    is_address = "@" in source and not path.exists()
+    return is_address or path.is_dir() or path.suffix.lower() in (".npz", ".csv") or is_card(path)
+
+
 def tasks_of_images(source: str, count: int, seed: int, space_name: str | None = None) -> TaskBatch:
     """A task for each of `count` images.
 
@@ -59,8 +66,7 @@ def tasks_of_images(source: str, count: int, seed: int, space_name: str | None =
     Raises:
         TaskError: fewer tasks than images, or no source of tasks.
     """
-    path = Path(source)
-    if not (path.is_dir() or path.suffix.lower() in (".npz", ".csv") or is_card(path)):
+    if not holds_tasks(source):
         return sample(Space.load(source), seed, range(count))
     tasks = load_tasks(source, space_name)
     if len(tasks) < count:
