@@ -300,8 +300,9 @@ void upsample(const JpegGeometry& g, const Plane& plane, int64_t y, float* PYD_R
   const float* const near = plane.row(near_y);
   if (!g.smooth) {
     if (g.factor_x == 1) memcpy(out, near, static_cast<size_t>(g.width) * sizeof(float));
-    for (int64_t x = 0; g.factor_x > 1 && x < g.chroma_width; ++x) {
-      for (int64_t i = 0; i < g.factor_x; ++i) out[g.factor_x * x + i] = near[x];
+    for (int64_t x = 0; g.factor_x == 2 && x < g.chroma_width; ++x) out[2 * x] = out[2 * x + 1] = near[x];
+    for (int64_t x = 0; g.factor_x == 4 && x < g.chroma_width; ++x) {
+      out[4 * x] = out[4 * x + 1] = out[4 * x + 2] = out[4 * x + 3] = near[x];
     }
     return;
   }
