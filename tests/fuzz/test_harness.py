@@ -57,7 +57,7 @@ planted = [
     (lambda case: 1 / 0, "traceback"),
 ]
 results = {}
-for result in harness.run("planted", lambda case: planted[case.number][0](case), 0, range(len(planted)), 2, 1.0, 4):
+for result in harness.run("planted", lambda case: planted[case.number][0](case), 0, range(len(planted)), 2, 4.0, 4):
     results[result.case] = result.kind
 import json
 print(json.dumps([[number, results.get(number, "missing"), kind] for number, (_, kind) in enumerate(planted)]))
