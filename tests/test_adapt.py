@@ -97,6 +97,7 @@ def test_published_learning_rates():
         assert rates == (1e-2, 1e-2, 1e-2, 5e-3, 5e-3, 5e-3)
 
 
+@pytest.mark.slow
 def test_tiles_give_the_gradient_of_the_whole_image():
     net = network(num_layers=3).double()
     son, father = adapting.make_son(picture(41, 54), KERNEL, 2, "direct")

@@ -138,6 +138,7 @@ def test_off_is_the_image_itself(op):
         assert torch.equal(op.apply(image, values, (1, 2, 3, 4)), image)
 
 
+@pytest.mark.slow
 def test_a_chain_of_all_ops_runs_and_replays():
     space = space_of(*ALL)
     tasks = pydegrade.sample(space, 1, range(3))

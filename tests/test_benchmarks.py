@@ -68,6 +68,7 @@ def test_roofline_is_the_sum_of_known_floors():
     assert found.total_s == pytest.approx(12 * (sizes[0] + sizes[1]) / 1e9, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_ceilings_are_plausible():
     one = measure.ceilings(1)
     # More than any core of 2026 has would mean that the compiler left the work out; how little depends on who else works.
@@ -76,6 +77,7 @@ def test_ceilings_are_plausible():
     assert 0 < one.copy_batch_gb_per_s < 2000
 
 
+@pytest.mark.slow
 def test_plot_shows_slower_and_faster_peers(tmp_path):
     def bench(name: str, ours_s: float, **peers: float) -> dict[str, object]:
         described = {peer: {"min_s": seconds, "same_result": True, "note": ""} for peer, seconds in peers.items()}

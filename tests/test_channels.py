@@ -46,7 +46,7 @@ NETS_OF = {
 }  # fmt: skip
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS_OF)
 def test_all_four_commands(name, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -138,6 +138,7 @@ def test_sample_writes_what_the_python_functions_return(degrade, photos, tmp_pat
     assert read_image(out / "sheet.png").shape[1] > 4 * 388
 
 
+@pytest.mark.slow
 def test_result_does_not_depend_on_batch_and_grows(degrade, photos, tmp_path):
     for name, batch in (("a", 1), ("b", 5)):
         assert (
@@ -161,6 +162,7 @@ def test_a_finished_run_is_not_done_again(degrade, photos, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "a" / "lr").iterdir()}
 
 
+@pytest.mark.slow
 def test_npy_and_lmdb_hold_the_same_pixels(degrade, photos, tmp_path):
     import lmdb
 

@@ -385,7 +385,7 @@ def test_the_schema_in_configs_is_this_version_s(pytrain):
     assert json.loads(text) == describe.schema()
 
 
-@pytest.mark.representatives(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_shipped_configurations_load_and_build(path):
     text = path.read_text(encoding="utf-8")

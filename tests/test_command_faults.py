@@ -691,7 +691,7 @@ def test_a_second_process_in_one_folder_is_refused(run, photos, models, tmp_path
     assert run(*words).code == 0
 
 
-@pytest.mark.representatives(3)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("number", [28, 30, 122])  # full, read-only, over quota
 @pytest.mark.parametrize("name", WALKING)
 def test_a_full_or_read_only_disk_is_a_failure(run, photos, models, tmp_path, monkeypatch, name, number):
@@ -715,6 +715,7 @@ def test_a_full_or_read_only_disk_is_a_failure(run, photos, models, tmp_path, mo
 # ---- crops that fit
 
 
+@pytest.mark.slow
 def test_the_default_crop_fits_nine_tenths_of_the_images(run, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -507,6 +507,7 @@ def test_diffbir(hr):
     assert lq.is_contiguous()
 
 
+@pytest.mark.slow
 def test_ranges_of_the_second_scale(hr):
     transform = diffbir_transform(stage2_scale=[2, 8])
     hq, lq, _ = transform({"hq": hr, "txt": list("abc")})

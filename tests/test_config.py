@@ -449,6 +449,7 @@ def fits(schema: dict[str, Any], value: Any) -> bool:
     return jsonschema.Draft202012Validator(schema).is_valid(value)
 
 
+@pytest.mark.slow
 def test_the_schema_accepts_what_loads_and_refuses_what_does_not():
     schema = describe.schema()
     assert fits(schema, tomllib.loads(TEXT))
@@ -462,6 +463,7 @@ def test_the_schema_accepts_what_loads_and_refuses_what_does_not():
         assert not fits(schema, tomllib.loads(changed(old, new))), new
 
 
+@pytest.mark.slow
 def test_the_schema_in_the_repository_is_the_one_that_the_command_writes():
     stored = Path(__file__).parent.parent / "configs" / "pytrain.schema.json"
     assert json.loads(stored.read_text(encoding="utf-8")) == describe.schema(), "run `make schema`"

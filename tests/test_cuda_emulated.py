@@ -47,7 +47,7 @@ def run_both(tasks, data, rows, backend):
     return engine._run(plan, data, want_target), engine._run(plan, data, want_target, backend)
 
 
-@pytest.mark.representatives(3)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("space", compiled_presets())
 def test_chains_give_the_bits_of_the_cpu(space, backend):
     hr, tasks = hr_batch(8, 36), pydegrade.sample(space, 3, range(8))

@@ -167,6 +167,7 @@ def test_without_gan_there_is_no_discriminator(tmp_path):
     assert [phase.name for phase in method.phases] == ["generator", "discriminator"]
 
 
+@pytest.mark.slow
 def test_dasr_resumes_bit_for_bit(tmp_path):
     loop.fit(configuration(tmp_path / "whole"))
     loop.fit(configuration(tmp_path / "parts", "run.steps=4"))

@@ -94,6 +94,7 @@ def test_grouped_convolution_equals_a_loop_over_images_and_experts(config):
     assert detect(s) == config
 
 
+@pytest.mark.slow
 def test_gradients_reach_all_experts_and_the_shares():
     net = build(DASRSRResNetConfig(2, 4, 1, 3)).double()
     mixing = random(2, 3).requires_grad_()

@@ -90,6 +90,7 @@ def same(one: list[RawBatch], other: list[RawBatch]) -> bool:
 # ---- what is drawn
 
 
+@pytest.mark.slow
 def test_every_crop_is_the_one_that_degrade_sample_writes(tmp_path):
     folder = write_folder(tmp_path / "hr")
     arguments = ["--tasks", "24", "--space", "bicubic-x4", "--seed", "3", "--hr", str(folder), "--hr-size", "32"]
@@ -197,6 +198,7 @@ def test_digest_says_whether_crops_are_the_same(tmp_path):
 # ---- LMDB, several folders, lists
 
 
+@pytest.mark.slow
 def test_lmdb_gives_the_same_crops_as_its_folder(tmp_path):
     folder = write_folder(tmp_path / "hr")
     path = write_lmdb(folder, tmp_path / "hr.lmdb")
@@ -495,6 +497,7 @@ def test_a_sample_whose_partner_is_unreadable_draws_another_one(tmp_path, damage
     assert partner.name in found[0].reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_when_no_image_can_be_read_the_stream_ends_with_one_line(tmp_path, workers):
     folder = write_folder(tmp_path / "hr")

@@ -291,6 +291,7 @@ def test_live_pairs_are_the_teachers_output_and_its_bicubic(pairs, tmp_path):
         assert np.abs(small.permute(1, 2, 0).numpy() * 255 - wanted).max() <= 1 + 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["disk", "live"])
 def test_eco_resumes_bit_for_bit(pairs, tmp_path, kind):
     change = live(pairs) if kind == "live" else ()

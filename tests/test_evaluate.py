@@ -297,6 +297,7 @@ def test_tables_show_models_degradations_and_protocols() -> None:
     assert [line.split()[1] for line in detailed[1:]] == ["coffee.png", "1", "coffee.png", "rocket.jpg", "2"]
 
 
+@pytest.mark.slow
 def test_pictures_for_people(tmp_path: Path) -> None:
     config, one = opened(crop_px=160)
     config = EvaluateConfig(sets=config.sets, save_images=1)

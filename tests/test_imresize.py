@@ -201,6 +201,7 @@ def test_tables(kernel: str, border: str) -> None:
                     np.testing.assert_array_equal(ours_weight[here], weight[j][used])
 
 
+@pytest.mark.slow
 def test_every_small_size() -> None:
     """All pairs of sizes from 1 x 1 to 7 x 7, in turn with every kernel, border, dtype and rounding."""
     rng = np.random.default_rng(2)
@@ -294,6 +295,7 @@ def test_every_dtype_equals_the_twin(dtype: str, semantics: str) -> None:
         np.testing.assert_array_equal(imresize(image, scale, semantics=semantics), expected)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_extreme_ratios() -> None:
     rng = np.random.default_rng(5)
     for dtype in (np.uint8, np.float64):
@@ -397,6 +399,7 @@ def test_adjoint_is_the_transposed_matrix() -> None:
                 assert (y * weight).sum().item() == pytest.approx((x * grad).sum().item(), abs=1e-11)
 
 
+@pytest.mark.slow
 def test_gradcheck() -> None:
     x = torch.rand(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
     for scale in (0.5, 1.7, (0.4, 2.0)):

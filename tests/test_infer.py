@@ -155,6 +155,7 @@ def test_windows_keep_their_places_in_tiles():
     assert (unaligned - whole).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_deep_networks_differ_little_from_the_whole():
     for config in (SwinIRConfig(2, 12, (2, 2), (2, 2)), RCANConfig(2, 16, 1, 1)):
         net = small(config)

@@ -208,6 +208,7 @@ SETS = """evaluate.sets=[
     {name="noise", task="denoise-30", space="ipt-denoise-30", crop_px=48, images=["rocket.jpg"]}]""".replace("\n", "")
 
 
+@pytest.mark.slow
 def test_sets_use_the_network_of_their_task(tmp_path):
     config = configuration(tmp_path, SETS, "data.exclude=['rocket.jpg']", "run.steps=2")
     result = loop.fit(config)

@@ -104,7 +104,7 @@ def test_equals_pillow_on_random_cases(jpeg: TensorFunction, seed: int, sources:
     assert differing == []
 
 
-@pytest.mark.representatives(2)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 def test_equals_pillow_at_all_small_sizes(jpeg: TensorFunction, subsampling: str) -> None:
     rng = np.random.default_rng(7)
@@ -492,6 +492,7 @@ def packed_arguments(batch: int) -> tuple:
     return data, (*per_row, 3, codes[0], quality, codes[1], codes[2], True)
 
 
+@pytest.mark.slow
 def test_opcheck() -> None:
     data, arguments = packed_arguments(3)
     torch.library.opcheck(torch.ops.pydegrade.jpeg.default, (data.requires_grad_(), *arguments))

@@ -216,6 +216,7 @@ def test_folders_load_nothing_of_their_own(name):
     assert name in FACES or len(body) == 1, f"{name} must hold a docstring alone"
 
 
+@pytest.mark.slow
 def test_pydegrade_never_imports_pytrain():
     for name in MODULES:
         if name.startswith("pydegrade"):

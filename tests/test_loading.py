@@ -448,6 +448,7 @@ class KeepsState(torch.utils.data.IterableDataset):
             yield worker, batch["index"], self.stream.state_dict()
 
 
+@pytest.mark.slow
 def test_workers_resume_from_their_own_states(photos):
     pairs = pairs_of(photos)
     states, seen = {}, []

@@ -320,6 +320,7 @@ def test_a_bad_step_is_skipped_and_its_tasks_are_kept(photographs_dir, tmp_path,
     assert events(tmp_path, "nonfinite")[0]["step"] == 4
 
 
+@pytest.mark.slow
 def test_trouble_that_stays_rolls_back_once_then_ends_the_run(photographs_dir, tmp_path, faulty):
     faulty(range(4, 6))
     config = configuration(photographs_dir, tmp_path / "a", "train.bad_steps=2")
@@ -385,6 +386,7 @@ def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1500])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut_off, Path.unlink])
 def test_an_unreadable_image_is_named_once_and_resuming_gives_the_same_bits(photographs_dir, tmp_path, damage):
     # It goes bad after the run has opened its images, before a pixel of it was read.

@@ -113,6 +113,7 @@ def test_features_equal_the_formula_before_the_relu(vgg):
         torch.testing.assert_close(features.double(), wanted[layer], rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 def test_perceptual_loss_equals_the_formula(vgg):
     sr, target = pair((2, 3, 16, 20), seed=3)
     a, b = vgg_formula(vgg, sr), vgg_formula(vgg, target)

@@ -79,6 +79,7 @@ def finite_differences(method: MzsrMethod, net: torch.nn.Module, batch: Batch) -
     return torch.tensor(slopes, dtype=torch.float64)
 
 
+@pytest.mark.slow
 def test_the_gradient_goes_through_the_inner_steps():
     method, net, batch = method_of(4, tasks=1, inner_rate=0.5), toy(), prepared(4)
     found = gradient_of(method, net, batch)
@@ -251,6 +252,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
             method_of().query_losses(toy(), batch, batched=False)
 
 
+@pytest.mark.slow
 def test_sets_are_measured_after_adapting_to_their_images(tmp_path):
     """By the kernel of each image's task; the best model is kept by that."""
     from skimage import data

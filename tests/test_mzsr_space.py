@@ -63,6 +63,7 @@ def photograph(photographs, row):
     return np.rint(photographs[row].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 4])
 def test_a_test_pair_is_regenerated_exactly(scale, photographs, request):
     images = [photograph(photographs, row) for row in range(4)]

@@ -70,6 +70,7 @@ def on_meta(config):
 
 @pytest.mark.representatives(6)
 # Counts that others published or that follow from the layers; SwinIR's are the sizes of the released files.
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize(
     ("config", "count"),
     [
@@ -176,7 +177,7 @@ PUBLIC_KEYS = {
 }
 
 
-@pytest.mark.representatives(2)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("name", PUBLIC_KEYS)
 def test_files_have_the_public_keys(name):
     config, expected = PUBLIC_KEYS[name]
@@ -525,6 +526,7 @@ def test_discriminator_sizes_and_message():
         net(torch.rand(1, 3, 7, 9))
 
 
+@pytest.mark.slow
 def test_spectral_norm_goes_to_one():
     net = build(UNetDiscriminatorConfig(4))
     for _ in range(200):

@@ -202,6 +202,7 @@ def test_correlated_noise_has_the_covariance(noise):
     assert np.allclose(matrix @ matrix.T, vectors @ np.diag(np.abs(values)) @ vectors.T, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_normals_are_normal(noise):
     from scipy.stats import kstest, norm
 
@@ -273,6 +274,7 @@ def test_in_place_equals_out_of_place():
     assert torch.equal(out, same)
 
 
+@pytest.mark.slow
 def test_gradient_and_opcheck(noise):
     images = batch(2).requires_grad_()
     out = noise(images, "gaussian", sigma_8bit=40.0)

@@ -66,6 +66,7 @@ def test_every_instruction_set_gives_the_known_answers(isa, tmp_path):
     assert answers(tmp_path, native.x86_compiler(), f"-DPYD_ISA={isa}", *flags) == expected(*WAYS)
 
 
+@pytest.mark.slow
 def test_arm64_gives_the_known_answers(tmp_path):
     compiler = native.arm_compiler()
     emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")

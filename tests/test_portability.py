@@ -43,7 +43,7 @@ def test_loops_compile_for_arm64(source):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.representatives(2)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("source", native.host(), ids=lambda path: str(path.relative_to(ROOT / "csrc")))
 def test_core_compiles_for_arm64(source):
     compiler = arm_compiler()

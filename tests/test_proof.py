@@ -112,7 +112,7 @@ def test_the_methods_suggestion_fits_its_network(photographs_dir, tmp_path):
         assert proof.prove(config) == []
 
 
-@pytest.mark.representatives(5)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize(
     ("method", "net", "overrides", "wanted"),
     [

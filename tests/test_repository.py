@@ -49,6 +49,7 @@ def test_documents_that_are_cited_exist():
 CITATIONS = [r"\bissues?\s+#?\d", r"(?<![\w&\"'])#\d{1,5}\b", r"\bpull request\s+#?\d", r"/work/|\.\./shared/"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", CITATIONS)
 def test_nothing_cites_what_a_reader_does_not_have(words):
     this = Path(__file__).relative_to(ROOT).as_posix()

@@ -64,7 +64,7 @@ def test_modes_are_those_of_the_compiled_module() -> None:
     assert MODES == _C.RESIZE_MODES
 
 
-@pytest.mark.representatives(7)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("mode", MODES)
 def test_equals_float64_matrices(resize: TensorFunction, mode: str) -> None:
     rng = np.random.default_rng(MODES.index(mode))
@@ -269,6 +269,7 @@ def test_gradient_of_the_gradient_is_the_map(resize: TensorFunction) -> None:
     assert torch.equal(second, resize(direction, (5, 12)))
 
 
+@pytest.mark.slow
 def test_opcheck() -> None:
     images = noise(2, 2, 7, 9).requires_grad_()
     integers = (torch.tensor([7, 7], dtype=torch.int32), torch.tensor([9, 9], dtype=torch.int32))

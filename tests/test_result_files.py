@@ -110,6 +110,7 @@ def test_bootstrap_of_one_value_is_that_value_and_of_none_an_error():
             bootstrap(values)
 
 
+@pytest.mark.slow
 def test_bootstrap_draws_the_same_in_slices_as_at_once():
     values = np.random.default_rng(1).normal(size=2**13)  # 512 draws are a slice
     few = bootstrap(values, resamples=512)

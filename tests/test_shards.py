@@ -91,6 +91,7 @@ def test_a_merged_run_goes_on_as_one_process_would(made, tmp_path):
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_shards_of_a_card_and_of_an_lmdb(degrade, made, tmp_path):
     quietly(*line(made, "--out", tmp_path / "run", "--format", "lmdb", "--space", "realesrgan-x2", "--tasks", 3))
     quietly("card", tmp_path / "run", "--hr", made / "hr", "-o", tmp_path / "card.toml")

@@ -96,6 +96,7 @@ AT_ONCE = [
 ]
 
 
+@pytest.mark.slow
 def test_help_and_usage_errors_do_not_wait_for_torch(tmp_path):
     (tmp_path / "script.py").write_text("print()\n")
     code = (

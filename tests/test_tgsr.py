@@ -322,6 +322,7 @@ def copied(grouped: Path, folder: Path) -> Path:
     return folder / "tgsr.toml"
 
 
+@pytest.mark.slow
 def test_every_stage_leaves_its_file_and_is_not_done_again(grouped: Path, tmp_path: Path):
     path = copied(grouped, tmp_path)
     names = sorted(item.name for item in (tmp_path / "groups").iterdir() if not item.name.startswith("."))
@@ -437,6 +438,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_the_precision_of_joint_fine_tuning_is_decided_once(tmp_path: Path, monkeypatch):
     """Also when a kill comes before its first state: the clock must not have another say."""
     calls: list[str] = []
@@ -497,6 +499,7 @@ def test_unfinished_work_of_finished_stages_is_removed_and_that_without_an_ident
     assert [item.name for item in groups.iterdir() if item.is_dir()] == []
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_and_named(grouped: Path, tmp_path: Path):
     path = copied(grouped, tmp_path)
 
@@ -667,6 +670,7 @@ def test_the_command(grouped: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 # ---- The study of conflict
 
 
+@pytest.mark.slow
 def test_the_study_fine_tunes_on_each_task_alone_and_goes_on(grouped: Path, tmp_path: Path, capsys):
     path = copied(grouped, tmp_path)
 
