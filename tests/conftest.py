@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if marker is not None:
             groups.setdefault((item.nodeid.partition("[")[0], *marker.args), []).append(item)
     for (name, count), group in groups.items():
-        quick = {number * len(group) // count for number in range(count)}
+        quick = {(2 * number + 1) * len(group) // (2 * count) for number in range(count)}
         assert count >= 1, name
         for number, item in enumerate(group):
             if number not in quick:

@@ -106,6 +106,7 @@ space = "{space}"
     assert checkpoint.load_model(tmp_path / "again.pth").config == loaded.config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(16, 16), (19, 21)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_dncnn_is_the_field_s(channels, size, tmp_path, spandrel):

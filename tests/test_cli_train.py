@@ -439,6 +439,7 @@ def test_help_does_not_wait_for_torch():
 # ---- Memory
 
 
+@pytest.mark.slow
 def test_the_memory_of_shapes_is_that_of_real_tensors(project):
     """What autograd keeps, counted on the meta device, is what it keeps when the same step is computed."""
     loaded = config.load(project / "cfg.toml")

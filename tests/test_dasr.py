@@ -391,7 +391,7 @@ def test_a_sweep_is_one_row_per_entry(model, photo, tmp_path):
         assert "--vector must be NAME=LOW:HIGH[:COUNT]" in str(failed.exception)
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("gan", [0, 0.1])
 def test_the_network_of_experts_trains_in_bf16_and_resumes_bit_for_bit(tmp_path, gan):
     """Its banks of kernels are 5-D: they have no channels-last layout, all other weights do."""

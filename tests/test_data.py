@@ -308,6 +308,7 @@ def test_partners_are_cut_at_the_same_place(tmp_path, suffix):
         assert np.array_equal(lr.repeat(4, 2).repeat(4, 3), batch.images["hr"])
 
 
+@pytest.mark.slow
 def test_further_sets_of_hr_or_lr_size(tmp_path):
     config = write_pairs(tmp_path)
     sets = {"sr_pretrained": str(tmp_path / "hr"), "lr_pretrained": str(tmp_path / "lr")}

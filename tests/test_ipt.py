@@ -187,7 +187,7 @@ def test_only_the_tasks_own_head_and_tail_move(tmp_path):
             assert not torch.equal(after, value), key
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [(), ("method.finetune=sr-x3",)])
 def test_ipt_resumes_bit_for_bit(tmp_path, change):
     loop.fit(configuration(tmp_path / "whole", *change))

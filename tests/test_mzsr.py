@@ -198,7 +198,7 @@ def configuration(out, *overrides: str):
     return loads(text, overrides)
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["train.accumulate=1", "train.accumulate=2", "method.scales=[2, 3, 4]"])
 def test_mzsr_resumes_bit_for_bit(tmp_path, change):
     loop.fit(configuration(tmp_path / "whole", change))

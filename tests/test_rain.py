@@ -132,6 +132,7 @@ def test_rain_only_adds_and_is_clipped_and_neutral_is_identity():
     assert make(torch.zeros(0, 3, 4, 4)).shape == (0, 3, 4, 4)
 
 
+@pytest.mark.slow
 def test_gradient_and_opcheck():
     images = (torch.rand(2, 3, 8, 9) * 0.5 + 0.2).requires_grad_()
     made = make(images, brightness=0.5, streaks_per_kpx=20.0, width_px=3.0)
