@@ -2,7 +2,7 @@
 #   make sample    4000 degraded pairs from the photographs that ship with scikit-image
 #   make test      lint, types and tests
 # and four for whoever changes something (CONTRIBUTING.md):
-#   make quick     the tests that are not slow, two and a half minutes on two cores
+#   make quick     the tests that are not slow, a minute and a half on two cores
 #   make lint      formatting, lint and types
 #   make hooks     lint what is committed, on every commit
 #   make schema    the JSON schema of configurations, after an option has changed

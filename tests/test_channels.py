@@ -124,6 +124,7 @@ def test_dncnn_is_the_field_s(channels, size, tmp_path, spandrel):
     assert checkpoint.load_model(tmp_path / "raw.pth").config == config
 
 
+@pytest.mark.slow
 def test_published_sizes_of_dncnn():
     for config, count in ((nets.DnCNNConfig(), 555_137), (nets.DnCNNConfig(num_layers=20, in_channels=3), 668_227)):
         with torch.device("meta"):

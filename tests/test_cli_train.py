@@ -489,6 +489,7 @@ def test_all_errors_of_a_configuration_are_said_a_line_each(pytrain, project):
     ]
 
 
+@pytest.mark.slow
 def test_check_decodes_every_training_image_and_names_those_that_it_cannot(pytrain, project):
     path = project / "photos" / "1.png"
     content = path.read_bytes()

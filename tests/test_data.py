@@ -441,7 +441,7 @@ def drawn_by(source: Source, index: int, bad: set[str]) -> list[Crops]:
     return draws
 
 
-@pytest.mark.representatives(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_samples_of_an_unreadable_image_draw_another_one(tmp_path, workers, damage):

@@ -114,7 +114,7 @@ def expected_tiff(values: np.ndarray, bits: int, layout: str) -> np.ndarray:
     return scaled(values[..., :4] if layout == "rgb and two more" else values, bits)
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 16])
 def test_tiff_of_every_layout(tmp_path, bits):
     for case in tiff_cases(bits):

@@ -475,7 +475,7 @@ def test_a_thread_that_works_ahead_changes_no_bit(photographs_dir, tmp_path, mon
     assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "kind", "name"),
     [

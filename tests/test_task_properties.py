@@ -92,7 +92,7 @@ def changed(data: st.DataObject, tasks: TaskBatch) -> TaskBatch:
     return tasks
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 @settings(max_examples=6, deadline=None, derandomize=True, phases=(Phase.generate,))
 @given(data=st.data())
@@ -118,7 +118,7 @@ def test_an_address_rebuilds_its_task(name, data):
     assert tasks.redrawn(space).with_noise(indices).addresses == drawn.addresses
 
 
-@pytest.mark.representatives(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 def test_files_bring_changed_tasks_back(name, tmp_path):
     space = SPACES[name]

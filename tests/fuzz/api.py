@@ -161,7 +161,9 @@ def _plain(case: Case) -> Call:
             low = 1 if odd else column.low
             of_files = op.files is not None and column.name == op.files.number
             high = 3 if of_files else column.high
-            named[column.name] = _numbers(case, batch, low, high, column.integer, 2 if odd else 1)
+            # All images of a batch have one size.
+            rows = 1 if column.name == "resize_factor" else batch
+            named[column.name] = _numbers(case, rows, low, high, column.integer, 2 if odd else 1)
     kept = {name: value for name, value in named.items() if case.random.random() < 0.7}
     files = (
         [] if op.files is None else [[np.full((size, size), 1 / size**2) for size in case.numbers.choice((1, 3, 9), 3)]]
