@@ -308,6 +308,7 @@ def test_opcheck():
     torch.library.opcheck(torch.ops.pydegrade.sharpen, (images.detach(), *tensors[:3], 3, *sharpen))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("radius", "threshold", "weight"), [(50, 10.0, 0.5), (7, 3.0, 1.5), (3, 2.0, 0.5)])
 def test_sharpen_equals_float64(sharpen, photographs, radius, threshold, weight):
     for image in [photographs[0][:, :61, :47], photographs[1][:, :5, :90], photographs[2][:, :1, :1]]:

@@ -391,6 +391,7 @@ def test_a_run_keeps_its_space(degrade, photos, tmp_path, monkeypatch):
     assert "a folder with tasks.npz" in one_line(degrade("show", tmp_path))
 
 
+@pytest.mark.slow
 def test_preview_has_a_row_per_task(degrade, tmp_path):
     assert degrade("preview", "--n", 2, "--hr-size", 64, "-o", tmp_path / "two.png").code == 0
     assert degrade("preview", "--n", 4, "--hr-size", 64, "-o", tmp_path / "sub" / "four.png").code == 0
@@ -421,6 +422,7 @@ def test_spaces_says_what_is_in_one(degrade):
     assert "did you mean 'gfpgan'" in one_line(degrade("spaces", "gfpgn"))
 
 
+@pytest.mark.slow
 def test_spaces_lists_a_preset_whose_codec_is_missing(degrade, monkeypatch):
     def missing(*args):
         raise OpError("this Pillow has no WebP")

@@ -423,6 +423,7 @@ def test_without_arguments_it_says_what_there_is(pytrain):
     assert pytrain("--version").out.startswith("pytrain, version ")
 
 
+@pytest.mark.slow
 def test_help_does_not_wait_for_torch():
     code = (
         "import sys; from pytrain.commands import cli\n"

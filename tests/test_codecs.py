@@ -25,6 +25,7 @@ def through_pillow(image: torch.Tensor, format: str, **options: object) -> np.nd
     return np.asarray(Image.open(io.BytesIO(file.getvalue())).convert("RGB")).transpose(2, 0, 1) / 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_pixels_are_those_of_the_files(size):
     images = torch.stack([picture(*size, seed) for seed in range(4)]) * 1.2 - 0.1

@@ -370,6 +370,7 @@ def test_an_image_that_changes_while_it_is_read_is_not_recorded(run, photos, mod
     assert run(*words_of(name, photos, tmp_path / "out", models)).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["apply", "resize", "infer", "pairs"])
 def test_images_of_one_name_are_all_made(run, photos, models, tmp_path, name):
     for seed, ending in enumerate(("jpg", "bmp", "png")):
@@ -652,6 +653,7 @@ def test_results_that_are_not_finite_are_not_written(run, photos, models, tmp_pa
 # ---- failed starts, other processes, the disk
 
 
+@pytest.mark.slow
 def test_a_failed_start_leaves_nothing_behind(run, photos, models, tmp_path, monkeypatch):
     import importlib.util
 

@@ -65,6 +65,7 @@ def folder(tmp_path: Path) -> Path:
 # ---- numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scale", "decibels", "similarity"), [(2, 33.66, 0.9299), (3, 30.39, 0.8682), (4, 28.42, 0.8104)]
 )

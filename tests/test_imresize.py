@@ -535,6 +535,7 @@ def test_sizes() -> None:
     np.testing.assert_array_equal(imresize(image, size=(None, 11)), imresize(image, 11 / 47))
 
 
+@pytest.mark.slow
 def test_the_open_side_is_the_exact_quotient_rounded_up() -> None:
     assert imresize(np.zeros((100, 100)), size=(7, None)).shape == (7, 7)
     for height in range(1, 121):

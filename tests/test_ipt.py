@@ -169,6 +169,7 @@ def test_batches_are_cut_between_images_that_are_compared():
     assert is_separable(plain, net, random_batch(plain, 0))
 
 
+@pytest.mark.slow
 def test_only_the_tasks_own_head_and_tail_move(tmp_path):
     config = configuration(tmp_path, "method.finetune=denoise-30", "data.crop_px=12", "run.steps=3")
     before = fresh_nets(config, build_method(config), torch.device("cpu"))["generator"].state_dict()

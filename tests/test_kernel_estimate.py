@@ -27,6 +27,7 @@ def power_law(side, seed):
     return np.real(np.fft.ifft2(noise * distance ** (-SPECTRUM_EXPONENT / 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_with_the_assumed_spectrum_gives_its_kernel(kind, scale):

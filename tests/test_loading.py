@@ -387,6 +387,7 @@ def test_pairs_are_those_of_degrade_sample(photos, tmp_path):
         assert np.array_equal(read_image(file), (pairs[position]["lr"].permute(1, 2, 0) * 255).round().numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [False, True])
 def test_workers_and_epochs(photos, persistent):
     pairs = pairs_of(photos)

@@ -266,6 +266,7 @@ def test_processes_must_share_the_batch_evenly(photographs_dir, tmp_path, monkey
 # Trouble.
 
 
+@pytest.mark.slow
 def test_a_loss_far_above_the_last_one_is_skipped(photographs_dir, tmp_path):
     # With a limit of half the last accepted loss, only the first step is taken: later losses do not halve at once.
     for name, limit in (("half", 0.5), ("none", 0.0)):
@@ -304,6 +305,7 @@ def faulty(monkeypatch):
     return plant
 
 
+@pytest.mark.slow
 def test_a_bad_step_is_skipped_and_its_tasks_are_kept(photographs_dir, tmp_path, faulty):
     faulty(range(4, 5))
     config = configuration(photographs_dir, tmp_path, "checkpoint.every_steps=1", "checkpoint.keep_last=9")
@@ -354,6 +356,7 @@ def test_a_folder_with_a_run_is_never_overwritten(photographs_dir, tmp_path):
     assert_same(before, weights_of(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_state_is_passed_over_with_a_warning(photographs_dir, tmp_path):
     loop.fit(configuration(photographs_dir, tmp_path / "whole"))
     loop.fit(configuration(photographs_dir, tmp_path / "parts", "run.steps=6"))
@@ -678,6 +681,7 @@ MEASURED = ("evaluate.sets=[{{name='few', hr=['{folder}']}}]", "evaluate.every_s
 PIXELS_ONLY = (*GAN, "method.gan_weight=0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "keep_best", "kept"),
     [((), "", True), (PIXELS_ONLY, "", True), (GAN, "", False), (GAN, "few/ssim", True)],

@@ -164,6 +164,7 @@ def test_a_model_of_several_scales_has_one_per_step():
     assert [named.spaces[scale].name for scale in (2, 4)] == ["mzsr-bicubic-x2", "mzsr-bicubic-x4"]
 
 
+@pytest.mark.slow
 def test_a_model_file_names_the_scales_it_was_trained_for(tmp_path):
     loop.fit(configuration(tmp_path / "several", "method.scales=[2, 3]", "run.steps=1"))
     assert load_model(tmp_path / "several" / "models" / "last.safetensors").metadata["scales"] == [2, 3]

@@ -803,6 +803,7 @@ def test_a_spandrel_that_does_not_import_is_one_line(tmp_path, monkeypatch):
         build(SpandrelConfig(str(tmp_path / "model.pth")))
 
 
+@pytest.mark.slow
 def test_networks_that_only_spandrel_knows_load(tmp_path, spandrel):
     from spandrel.architectures.SPAN import SPAN
 

@@ -122,6 +122,7 @@ def test_dasr(level, sigma, resize, noise, quality):
         check_noise(tasks, "noise2", 25, 2.5)
 
 
+@pytest.mark.slow
 def test_bsrgan():
     tasks = pydegrade.sample("bsrgan-x4", 3, range(COUNT))
     half = tasks.column("down1.resize_factor") == 0.5

@@ -236,6 +236,7 @@ def test_a_damaged_sample_costs_its_tar_alone(degrade, made, tmp_path):
 # ---- what is refused, in one line
 
 
+@pytest.mark.slow
 def test_shards_that_make_no_run_are_refused_in_one_line(degrade, made, tmp_path):
     zero, one = made / "run-0-of-2", made / "run-1-of-2"
     quietly(*line(made, "--out", tmp_path / "other", "--seed", 9, "--shard", "1/2"))

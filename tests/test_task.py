@@ -196,6 +196,7 @@ def test_rows_by_position_and_in_loops():
         tasks["blur1.shape"]
 
 
+@pytest.mark.slow
 def test_tasks_and_spaces_are_short_in_a_session():
     tasks = pydegrade.sample("realesrgan-x4", 7, range(48))
     digest = tasks.space.digest[:8]

@@ -177,6 +177,7 @@ def test_groups_are_drawn_uniformly_and_tasks_uniformly_within(tmp_path: Path):
             TgsrOptions(**change)
 
 
+@pytest.mark.slow
 def test_a_draw_depends_on_its_sample_number_alone(tmp_path: Path):
     write_groups(tmp_path / "groups.toml")
     method = method_of(tmp_path / "groups.toml")
