@@ -112,8 +112,8 @@ def _listed(names: list[str], ranked: list[str]) -> str:
         if length > _LIST_CHARACTERS:
             break
         kept.add(name)
-    shown = [name for name in names if name in kept]
-    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(shown) < len(names) else "")
+    left = f" and {len(names) - len(kept)} more" if len(kept) < len(set(names)) else ""
+    return ", ".join(name for name in names if name in kept) + left
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,10 +1,13 @@
-"""Which line of a TOML text sets which key. tomllib gives values without places, and messages need both."""
+"""TOML texts of others: what they hold, or one line about what is wrong, and which line sets which key, which tomllib does
+not say."""
 
 from __future__ import annotations
 
 import bisect
 import re
 import sys
+from collections.abc import Callable
+from typing import Any
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -14,8 +17,8 @@ else:
 KeyPath = tuple[str | int, ...]
 """Keys from the root down; entries of arrays by their number: ("slot", 2, "size_px")."""
 
-LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
-"""A key of very many parts, to be refused before parsing: reading it takes time with the square of their number."""
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+"""A key of very many parts: reading it takes time with the square of their number."""
 
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -24,6 +27,27 @@ _BARE_VALUE = re.compile(r"[^,\]}\n#]*")
 _STRING = re.compile(
     r'"""(?:[^\\]|\\[\s\S])*?"""+|' r"'''[\s\S]*?'''+|" r'"(?:[^"\\\n]|\\.)*"|' r"'[^'\n]*'",
 )
+
+
+def parsed(text: str, origin: str, kind: str, error: Callable[[str], Exception]) -> dict[str, Any]:
+    """The tables of a text from anywhere.
+
+    Args:
+        text: TOML, whose length the caller has limited.
+        origin: what messages call it.
+        kind: what it should be, "a space".
+        error: made of one line where it is no TOML, or a text that would take too long or too deep a stack.
+    """
+    if _LONG_KEY.search(text):
+        raise error(f"{origin}: not {kind}: a key of more than 32 parts")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as found:
+        raise error(decode_error(origin, found)) from None
+    except RecursionError:
+        raise error(f"{origin}: not {kind}: lists or tables nested too deeply") from None
+    except ValueError:
+        raise error(f"{origin}: not {kind}: a number with too many digits") from None
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:

@@ -64,7 +64,7 @@ class Page:
         self._buffer, self._number, self._session, self._loaded = b"", 0, "", False
         try:
             targets = self._send("Target.getTargets")["targetInfos"]
-        except (BrokenPipeError, AssertionError) as error:
+        except (BrokenPipeError, EOFError) as error:
             self.close()
             pytest.skip(f"{CHROMIUM} does not start here: {error}")
         target = next(one for one in targets if one["type"] == "page")
@@ -152,7 +152,8 @@ class Page:
             ready, _, _ = select.select([self._in], [], [], LIMIT_S)
             assert ready, "the browser does not answer"
             got = os.read(self._in, 2**20)
-            assert got, "the browser has ended"
+            if not got:
+                raise EOFError("the browser has ended")
             self._buffer += got
         line, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,12 @@ import pytest
 from PIL import Image
 
 import pydegrade
-from pydegrade.commands import cli
 from pydegrade.errors import CardError
 from pydegrade.files import to_float, to_uint8
 from pydegrade.files.card import card_text, read_card
 from pydegrade.ops import kernels
 
-Result = tuple[int, str, str]
+from .programs import Result, degrade_in, quietly
 
 SPACE = """
 [space]
@@ -40,20 +40,7 @@ rule = "final"
 
 @pytest.fixture
 def degrade(capsys) -> Callable[..., Result]:
-    def start(*words: object) -> Result:
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(left.value.code or 0), out, err
-
-    return start
-
-
-def quietly(*words: object) -> None:
-    with pytest.raises(SystemExit) as left:
-        cli.main([str(word) for word in words])
-    assert not left.value.code
+    return partial(degrade_in, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -348,6 +335,7 @@ def changed(old: str, new: str) -> Callable[[str], str]:
         (changed("version = 1", "version = 2"), "must be a card of version 1, got 2"),
         (changed("sigma_8bit = { uniform = [1", "sigma_8bit = { uniform = [2"), "expected digest"),
         (changed('op = "noise"', 'op = "nose"'), "did you mean 'noise'?"),
+        (changed('space = "ours"', 'space = "theirs"'), "card.space must be the space's, ours, got 'theirs'"),
         (changed("/s7/i4", "/s8/i4"), "one seed and ascending sample numbers"),
         (changed("/s7/i4", "/s7/i9"), "one seed and ascending sample numbers"),
         (changed("seed = 7", "seed = 8"), "crops.seed must be that of the tasks, 7, got 8"),

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 import pydegrade
-from pydegrade.commands import cli
 from pydegrade.commands.actions import gallery as page_of
 from pydegrade.commands.actions import gallery_samples
 from pydegrade.files.pixels import to_float, to_uint8
@@ -24,6 +23,8 @@ from pydegrade.files.read import read_image
 from pydegrade.images.metrics import psnr
 
 from .browser import CHROMIUM, Page
+from .programs import degrade_in as degrade
+from .programs import quietly
 
 HOSTILE = "<img src=x onerror=document.title='bad'>.png"
 COUNT = 8
@@ -33,13 +34,6 @@ in_a_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get ins
 
 def samples_of(origin: Path, first: int = 4000, hr: Path | None = None) -> gallery_samples.ShownSamples:
     return gallery_samples.samples_of(origin, first, hr, None, 10**6)
-
-
-def degrade(capsys: Any, *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        cli.main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return int(left.value.code or 0), out, err
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +46,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sampled(photos: Path, out: Path, *more: object) -> Path:
-    words = ["sample", "--tasks", COUNT, "--hr", photos, "--hr-size", 64, "--out", out, *more]
-    with pytest.raises(SystemExit) as left:
-        cli.main(list(map(str, words)))
-    assert not left.value.code
+    quietly("sample", "--tasks", COUNT, "--hr", photos, "--hr-size", 64, "--out", out, *more)
     return out
 
 
@@ -162,7 +153,9 @@ def test_what_is_no_run_is_one_line(capsys, run, tmp_path):
     (tmp_path / "cfg.toml").write_text("[run]\nsteps = 1\n")
     (tmp_path / "g.toml").write_text('[[group]]\nname = "G1"\naddresses = ["realesrgan-x4@c2d470a8/s0/x"]\n')
     (tmp_path / "h.toml").write_text('[[group]]\nname = "G1"\naddresses = [5]\n')
+    (tmp_path / "dots.toml").write_text(".".join(["a"] * 10_000) + " = 1\n")
     for name, said in (
+        ("dots.toml", "not a file of groups: a key of more than 32 parts"),
         ("file", "not a readable task file"),
             ("nowhere", "got nothing at"), ("empty", "tasks.npz"), ("cfg.toml", "not a file of groups"),
         ("g.toml", "g.toml: "), ("h.toml", "h.toml: "),

@@ -7,39 +7,25 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pydegrade.commands import cli
 from pydegrade.errors import OutputError
 from pydegrade.shell import parse_shard
 
+from .programs import Result, degrade_in, quietly
 from .test_cards import SPACE
 
 TASKS = 7
 
-Result = tuple[int, str, str]
-
 
 @pytest.fixture
 def degrade(capsys) -> Callable[..., Result]:
-    def start(*words: object) -> Result:
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(left.value.code or 0), out, err
-
-    return start
-
-
-def quietly(*words: object) -> None:
-    with pytest.raises(SystemExit) as left:
-        cli.main([str(word) for word in words])
-    assert not left.value.code
+    return partial(degrade_in, capsys)
 
 
 def line(folder: Path, *more: object) -> tuple[object, ...]:

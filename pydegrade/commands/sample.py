@@ -18,8 +18,9 @@ from .hr_options import AUGMENTS, BUNDLED_HR_SIZE_PX, hr_options
 
 if TYPE_CHECKING:
     from ..files.dataset import Augment
-    from .actions.pairs import SampleRequest
+    from ..tasks.task import TaskBatch
     from .actions.sample import RunOptions
+    from .actions.sources import CroppedImages
 
 FORMATS = ("png", "npy", "lmdb")
 
@@ -94,24 +95,22 @@ def command(
     from ..shell.outputs import check_folder
     from ..tasks.sampler import sample
     from ..tasks.space import Space, preset_names
-    from .actions.pairs import SampleRequest, kinds_of
+    from .actions.pairs import kinds_of
     from .actions.sample import RunOptions, Shard, check_format, write_parameters
     from .actions.sources import cropped_images
 
     # What may be wrong, before anything is written.
     where = chosen_device(device)
     space = Space.load(space_name)
-    usual_out = out is None
-    out = out or Path("out") / f"{space.name}-s{seed}"
-    whole, part = out, None if place is None else Shard.of(place, count)
-    if part is not None:
-        out = part.folder(whole)
-    check_folder(out, [] if hr is None else [hr])
+    whole = out or Path("out") / f"{space.name}-s{seed}"
+    part = None if place is None else Shard.of(place, count)
+    folder = whole if part is None else part.folder(whole)
+    check_folder(folder, [] if hr is None else [hr])
     tasks = sample(space, seed, range(start, start + count))
     say(f"space {space.name}@{space.digest[:8]}, scale {space.scale}, seed {seed}, samples {start} to "
         f"{start + count - 1}{'' if part is None else f', shard {part}'}")  # fmt: skip
     if params_only:
-        for path in write_parameters(out, tasks):
+        for path in write_parameters(folder, tasks):
             say(f"  {path.resolve()}")
         return 0
     check_format(file_format)
@@ -119,21 +118,12 @@ def command(
     say_left_out(found.images.excluded)
     if found.note:
         warn(found.note)
-    say(f"HR crops of {found.side_px} px from {len(found.images.images)} images ({found.images.origin})")
-
-    # The pairs, and what became of them.
-    tasks = tasks if part is None else tasks.take(part.rows)
-    crops = found.crops(seed, tasks.indices, augment)
-    request = SampleRequest(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
-    code = _made(out, request, RunOptions(start, file_format, augment, shard=part))
-    if code == 0 and part is not None:
-        say(f"{len(tasks)} of {count} pairs; all shards together: {part.merge_line(whole)}")
-    elif code == 0:
-        kinds = ", ".join(kinds_of(tasks))
-        found_alone = space_name in preset_names() or usual_out
-        own = "" if found_alone else f" --space {shlex.quote(str(out))}"
-        say(f"{count} pairs ({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}{own}")
-    return code
+    kinds = ", ".join(kinds_of(tasks))
+    found_alone = space_name in preset_names() or out is None
+    own = "" if found_alone else f" --space {shlex.quote(str(whole))}"
+    then = f"({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}{own}"
+    options = RunOptions(start, file_format, augment, shard=part)
+    return _pairs(whole, tasks, found, options, batch, max_pixels, str(where), then)
 
 
 CARD_SAYS = ("count", "space_name", "seed", "start", "file_format", "params_only", "meta_info", "augment", "hr_size")
@@ -158,37 +148,54 @@ def _from_card(
     from ..files.card import read_card
     from ..shell.outputs import check_folder
     from .actions.card import images_of_card
-    from .actions.pairs import SampleRequest
     from .actions.sample import RunOptions, Shard, check_format
 
     where = chosen_device(device)
     card = read_card(path)
     space = card.tasks.space
-    out = out or Path("out") / f"{space.name}-s{card.seed}"
-    whole, part = out, None if place is None else Shard.of(place, len(card.tasks))
-    if part is not None:
-        out = part.folder(whole)
-    check_folder(out, [] if hr is None else [hr])
+    whole = out or Path("out") / f"{space.name}-s{card.seed}"
+    part = None if place is None else Shard.of(place, len(card.tasks))
+    check_folder(whole if part is None else part.folder(whole), [] if hr is None else [hr])
     check_format(card.file_format)
     say(f"card of {len(card.tasks)} samples of {space.name}@{space.digest[:8]}, scale {space.scale}, seed {card.seed}")
     found = images_of_card(card, hr, max_pixels)
-    say(f"HR crops of {found.side_px} px from {len(found.images.images)} images ({found.images.origin})")
-    tasks = card.tasks if part is None else card.tasks.take(part.rows)
-    crops = found.crops(card.seed, tasks.indices, card.augment)
-    request = SampleRequest(tasks, crops, found.images, batch, str(where), max_pixels=max_pixels)
-    code = _made(out, request, RunOptions(card.start, card.file_format, card.augment, card.addresses_digest, part))
-    if code == 0 and part is not None:
-        say(f"{len(tasks)} of {len(card.tasks)} pairs; all shards together: {part.merge_line(whole)}")
-    elif code == 0:
-        say(f"{len(tasks)} pairs; try: degrade verify {shlex.quote(str(path))} {shlex.quote(str(out))}")
-    return code
+    options = RunOptions(card.start, card.file_format, card.augment, card.addresses_digest, part)
+    then = f"of the card; try: degrade verify {shlex.quote(str(path))} {shlex.quote(str(whole))}"
+    return _pairs(whole, card.tasks, found, options, batch, max_pixels, str(where), then)
 
 
-def _made(out: Path, request: SampleRequest, options: RunOptions) -> int:
-    """Make pairs, and say what became of them; the exit code."""
+def _pairs(
+    whole: Path,
+    tasks: TaskBatch,
+    found: CroppedImages,
+    options: RunOptions,
+    batch: int,
+    max_pixels: int,
+    device: str,
+    then: str,
+) -> int:
+    """Make the pairs of a run, or of its shard, and say what became of them.
+
+    Args:
+        whole: folder of the run; a shard's lies beside it.
+        tasks: of the run.
+        found: what crops are cut from.
+        options: what else identifies the run.
+        batch, max_pixels, device: as of `SampleRequest`.
+        then: what a finished run is said to be, behind the number of its pairs.
+    Returns:
+        the exit code.
+    """
+    from .actions.pairs import SampleRequest
     from .actions.sample import make_pairs
 
-    count = len(request.tasks)
+    say(f"HR crops of {found.side_px} px from {len(found.images.images)} images ({found.images.origin})")
+    part = options.shard
+    out = whole if part is None else part.folder(whole)
+    mine = tasks if part is None else tasks.take(part.rows)
+    count = len(mine)
+    crops = found.crops(int(tasks.seeds[0]), mine.indices, options.augment)
+    request = SampleRequest(mine, crops, found.images, batch, device, max_pixels=max_pixels)
     done = make_pairs(out, request, options)
     if done.made:
         say(f"{done.made} pairs in {done.seconds:.1f} s, {done.made / done.seconds:.1f} pairs/s")
@@ -204,4 +211,8 @@ def _made(out: Path, request: SampleRequest, options: RunOptions) -> int:
         return complain(
             f"degrade: {len(done.reasons)} of {count} samples skipped, listed in {out / 'skipped.csv'}", BAD_INPUT
         )
+    if part is None:
+        say(f"{count} pairs {then}")
+    else:
+        say(f"{count} of {len(tasks)} pairs; all shards together: {part.merge_line(whole)}")
     return 0

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionsError, shown
 from ..files.paths import display_name, open_regular
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from ..toml_lines import parsed
 
 MAX_BYTES = 2**18
 
@@ -49,9 +44,7 @@ def read_options(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     try:
         options = _yaml(name, text) if ending in (".yml", ".yaml") else _json(name, text) if ending == ".json" else None
         if options is None:
-            options = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise OptionsError(f"{name}: not valid TOML: {' '.join(str(error).split())}") from None
+            options = parsed(text, name, "an option file", OptionsError)
     except RecursionError:
         raise OptionsError(f"{name}: nested too deeply") from None
     if not isinstance(options, dict):

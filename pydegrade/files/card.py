@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -24,15 +23,10 @@ from ..errors import CardError, ImageError, SpaceError, TaskError, shown
 from ..tasks import pools
 from ..tasks.space import Space
 from ..tasks.task import TaskBatch
-from ..toml_lines import LONG_KEY, decode_error
+from ..toml_lines import parsed
 from .dataset import AUGMENTS, Augment
 from .paths import display_name, open_regular
 from .sample_manifest import FORMATS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 VERSION = 1
 MAX_BYTES = 2**26
@@ -248,16 +242,7 @@ def _parsed(path: Path, where: str) -> dict[str, Any]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CardError(f"{where}: must be a card, got a file that is no text") from None
-    if LONG_KEY.search(text):
-        raise CardError(f"{where}: not a card: a key of more than 32 parts")
-    try:
-        return dict(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise CardError(f"{decode_error(where, error)}; half a card?") from None
-    except RecursionError:
-        raise CardError(f"{where}: not a card: lists or tables nested too deeply") from None
-    except ValueError:
-        raise CardError(f"{where}: not a card: a number with too many digits") from None
+    return parsed(text, where, "a card", lambda fault: CardError(f"{fault}; half a card?"))
 
 
 def _table(data: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
@@ -298,6 +283,9 @@ def _space(data: Mapping[str, Any], head: Mapping[str, Any], where: str) -> Spac
         space = Space.loads(_value(table, "toml", str, f"{where}: space."), texts, _pools(table, where))
     except SpaceError as error:
         raise CardError(f"{where}: {error}") from None
+    for name, found in (("space", space.name), ("scale", space.scale)):
+        if head.get(name) != found:
+            raise CardError(f"{where}: card.{name} must be the space's, {found}, got {shown(head.get(name))}")
     digest = _value(head, "digest", str, f"{where}: card.")
     if digest != space.digest:
         made = "; ".join(f"{name} {version}" for name, version in _versions(head, where).items())

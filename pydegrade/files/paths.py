@@ -95,6 +95,15 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     return stream
 
 
+def sha256_of_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file of any size, 64 hex digits. Errors as `open_regular`."""
+    sha = hashlib.sha256()
+    with open_regular(path) as stream:
+        while block := stream.read(2**20):
+            sha.update(block)
+    return sha.hexdigest()
+
+
 class _Reader(io.BufferedReader):
     """A reader that asks for no more than the file has: Python allocates what is asked for, and damaged files state sizes
     of any number of bytes."""

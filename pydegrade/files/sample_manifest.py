@@ -28,7 +28,7 @@ from ..tasks.task import TaskBatch
 from .atomic import append, make_folder, replacing, write_atomic, write_error
 from .dataset import Crops, HrImages
 from .lmdb_reader import LmdbReader
-from .paths import csv_cell, display_name, open_regular, read_lines
+from .paths import csv_cell, display_name, open_regular, read_lines, sha256_of_file
 from .pixels import Pixels
 from .write import ENCODERS, encode_npy, encode_png
 
@@ -257,15 +257,6 @@ def _is_whole(path: Path) -> bool:
             return head == b"\x89PNG\r\n\x1a\n" and stream.read(12)[4:8] == b"IEND"
     except (ImageError, OSError):
         return False
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file of any size, 64 hex digits. Errors as `open_regular`."""
-    sha = hashlib.sha256()
-    with open_regular(path) as stream:
-        while block := stream.read(2**20):
-            sha.update(block)
-    return sha.hexdigest()
 
 
 _LMDB_LEAST_BYTES = 2 * 4096
@@ -499,8 +490,15 @@ def write_task_tables(folder: Path, tasks: TaskBatch, reasons: Mapping[int, str]
 
 
 SUMS_FILE = "SHA256SUMS"
-TABLES = (MANIFEST_FILE, "tasks.npz", "dasr33.npy", "dasr33_mask.npy", "skipped.csv")
+SKIPPED_FILE = "skipped.csv"
+_TABLES = (MANIFEST_FILE, "tasks.npz", "dasr33.npy", "dasr33_mask.npy", SKIPPED_FILE)
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def tables_of(folder: Path, file_format: str, kinds: Sequence[str]) -> list[str]:
+    """Names of everything in a run but its images, its description, its sums and its picture."""
+    names = [*_TABLES, *(f"{kind}.lmdb/meta_info.txt" for kind in kinds if file_format == "lmdb")]
+    return [name for name in names if (folder / name).is_file()]
 
 
 def write_sums(folder: Path, file_format: str, kinds: Sequence[str], samples: Mapping[int, Sequence[str]]) -> None:
@@ -513,13 +511,11 @@ def write_sums(folder: Path, file_format: str, kinds: Sequence[str], samples: Ma
         kinds: names of the images of a sample.
         samples: sample number -> SHA-256 of its images, in the order of kinds.
     """
-    tables = [*TABLES, *(f"{kind}.lmdb/meta_info.txt" for kind in kinds if file_format == "lmdb")]
     with replacing(folder / SUMS_FILE) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         for index, sums in sorted(samples.items()):
             file.writelines(f"{one}  {pair_name(kind, index, file_format)}\n" for kind, one in zip(kinds, sums))
-        for name in tables:
-            if (folder / name).is_file():
-                file.write(f"{sha256_of_file(folder / name)}  {name}\n")
+        for name in tables_of(folder, file_format, kinds):
+            file.write(f"{sha256_of_file(folder / name)}  {name}\n")
 
 
 def read_sums(path: Path) -> dict[str, str]:

@@ -13,9 +13,9 @@ from ..errors import CardError, ImageError
 from ..native import binding
 from .card import Digests, pixels_sha256, read_card
 from .lmdb_reader import open_lmdb
-from .paths import display_name, natural_key, open_regular, path_inside
+from .paths import display_name, natural_key, open_regular, path_inside, sha256_of_file
 from .read import read_picture
-from .sample_manifest import SUMS_FILE, read_sums, sha256_of_file
+from .sample_manifest import SUMS_FILE, read_sums
 
 NOT_OF_THE_SET = ("run.json", "sheet.png", SUMS_FILE)
 """Files of a run that are no part of the set: folders and versions of a machine, a picture for people, sums of the rest."""
@@ -85,7 +85,7 @@ def _behind(word: str) -> str:
 def _difference(folder: Path, name: str, said: Digests, pixels: bool) -> str:
     """ "" for an equal file, else "differs", with a reason where there is one."""
     try:
-        if file_sha256(folder, name) == said.sha256:
+        if entry_sha256(folder, name) == said.sha256:
             return ""
         if not said.pixels:
             return "differs"
@@ -129,7 +129,7 @@ def read_entry(folder: Path, name: str) -> bytes:
         return stream.read()
 
 
-def file_sha256(folder: Path, name: str) -> str:
+def entry_sha256(folder: Path, name: str) -> str:
     """SHA-256 of `read_entry`. Arguments and errors as there."""
     path = path_inside(folder, name)
     if _is_value(path):

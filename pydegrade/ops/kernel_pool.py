@@ -14,7 +14,7 @@ from ..errors import KernelError
 from . import kernels, plain
 from .blur import BORDERS, Border, blur
 from .declaration import BoolArray, Column, Columns, Op
-from .pool import Files, Pool
+from .pool import MOST, Files, Pool
 from .psf import MAX_SIZE_PX
 
 
@@ -44,7 +44,7 @@ def _read(path: Path) -> Sequence[NDArray[Any]]:
 OP = Op(
     name="kernel_pool",
     columns=(
-        Column("number", "Which kernel of the slot's files, counted from 1; 0 is none.", 0, 65535, integer=True),
+        Column("number", "Which kernel of the slot's files, counted from 1; 0 is none.", 0, MOST, integer=True),
         Column("border", "Mirrored as `blur` says.", choices=BORDERS, neutral="reflect_101"),
     ),
     active=_active,

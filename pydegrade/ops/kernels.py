@@ -17,6 +17,7 @@ from PIL import Image
 from ..errors import KernelError, shown
 from ..native.given import real_array
 from .elementary import direction
+from .pool import MOST
 from .psf import COLUMNS, MAX_SIZE_PX, SHAPES, full_kernels
 
 
@@ -140,9 +141,6 @@ _MAT_NUMBERS = (
 )
 """SciPy's names of the classes of variables that hold numbers."""
 
-_MOST_KERNELS = 65535
-"""Of one file."""
-
 
 def load(path: str | Path, variable: str | None = None) -> NDArray[np.float64]:
     """A blur kernel from a file, checked by `check`.
@@ -164,8 +162,8 @@ def load_all(path: str | Path) -> list[NDArray[np.float64]]:
     values = _read(Path(path), None)
     if values.ndim != 3:
         return [check(values, str(path))]
-    if len(values) > _MOST_KERNELS:
-        raise KernelError(f"{path}: holds {len(values)} kernels, more than {_MOST_KERNELS}")
+    if len(values) > MOST:
+        raise KernelError(f"{path}: holds {len(values)} kernels, more than {MOST}")
     return [check(kernel, f"{path}: kernel {place + 1}") for place, kernel in enumerate(values)]
 
 

@@ -51,8 +51,8 @@ def columns_of(op: Op, given: Mapping[str, Any], batch: int, files: Pool | None 
             chosen = codes(op.name, column.name, value, column.choices, batch)
             columns[column.name] = [column.choices[code] for code in chosen.tolist()]
         else:
-            counts = files is not None and op.files is not None and column.name == op.files.number
-            high = len(files) if counts and files is not None else column.high
+            is_number = op.files is not None and column.name == op.files.number
+            high = column.high if files is None or not is_number else len(files)
             checked = numbers(op.name, column.name, value, batch, column.low, high, column.integer)
             columns[column.name] = checked.astype(column.dtype).tolist()
     return columns

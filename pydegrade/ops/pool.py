@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MOST = 65535
+"""Arrays of one slot, and of one file."""
+
 KEY = "files"
 """Key of a slot that names files, and of what `Op.apply` is given of them."""
 

@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PydegradeError, SpaceError, shown
-from ..ops.pool import KEY, Files, Pool
+from ..ops.pool import KEY, MOST, Files, Pool
 from .space_text import Document, Item
-
-MOST = 65535
-"""Arrays of one slot."""
 
 _BY_CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
 VALUES, SHAPES = "pool:", "pool_shapes:"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,12 +12,7 @@ from typing import Any
 import tomli_w
 
 from ..errors import SpaceError, nearest, shown
-from ..toml_lines import LONG_KEY, KeyPath, decode_error, key_lines
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from ..toml_lines import KeyPath, key_lines, parsed
 
 MAX_BYTES = 256 * 1024
 """Longest text of a space; the longest preset has 9 kB."""
@@ -144,16 +138,7 @@ def read(source: Source) -> Document:
     text, origin = source.text, source.origin
     if len(text) > MAX_BYTES:
         raise SpaceError(f"{origin}: a space has at most {MAX_BYTES} letters, got {len(text)}")
-    if LONG_KEY.search(text):
-        raise SpaceError(f"{origin}: not a space: a key of more than 32 parts")
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpaceError(decode_error(origin, error)) from None
-    except RecursionError:
-        raise SpaceError(f"{origin}: not a space: lists or tables nested too deeply") from None
-    except ValueError:
-        raise SpaceError(f"{origin}: not a space: a number with too many digits") from None
+    data = parsed(text, origin, "a space", SpaceError)
     _known(data, _TABLES, source, (), "the file")
 
     head = data.get("space")

@@ -22,7 +22,7 @@ from pydantic import Discriminator, InstanceOf, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
-from pydegrade.toml_lines import KeyPath, decode_error, key_lines
+from pydegrade.toml_lines import KeyPath, key_lines, parsed
 
 from ..data.source import DataConfig
 from ..errors import ConfigError, DataError, PytrainError, nearest, one_line
@@ -163,13 +163,7 @@ def loads(
     Raises:
         ConfigError: see `load`.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(decode_error(origin, error)) from None
-    except (ValueError, RecursionError) as error:
-        # Integers of thousands of digits, thousands of brackets.
-        raise ConfigError(f"{origin}: not valid TOML: {one_line(error, 120)}") from None
+    data = parsed(text, origin, "a configuration", ConfigError)
     as_json(data, origin)  # before anything walks over tables that are too deep
     given: dict[KeyPath, str] = {}
     for override in overrides:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,10 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
+from pydegrade.toml_lines import parsed
+
 from ..errors import DataError, one_line
 from .checkpoint import atomic_write
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 VERSION = 1
 _HEAD = ("stage", "version", "digest", "made_from")
@@ -91,11 +87,13 @@ def read_record(path: Path, stage: str, made_from: Mapping[str, str] | None = No
         DataError: missing, damaged or of another stage or version, or made from something else.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `pytrain group` makes it") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable file of stage {stage} ({one_line(error, 120)})") from None
+    kind = f"a readable file of stage {stage}"
+    values = parsed(text, str(path), kind, lambda fault: DataError(f"{fault}; not {kind}"))
     if values.get("stage") != stage:
         raise DataError(f"{path}: must be a file of stage {stage}, got {values.get('stage')!r}")
     if values.get("version") != VERSION:

@@ -382,6 +382,7 @@ PYD_HD double low_pass_value(const Axis& axis, bool as_torch, double centre, dou
   const double rounded = static_cast<float>(distance);
   return low_pass_kernel(axis.mode, static_cast<float>((rounded + 0.5) * static_cast<float>(1.0 / stretch)));
 }
+
 // The window is cut at the borders and its weights divided by their sum.
 PYD_HD void low_pass_taps(const Axis& axis, int64_t j, Taps& taps) {
   const bool as_torch = axis.mode == kTorchBilinearAa || axis.mode == kTorchBicubicAa;

@@ -14,7 +14,7 @@ from ...files.dataset import BUNDLED_ORIGIN, Augment, HrImage, HrImages, find_im
 from ...files.lmdb_reader import is_lmdb
 from ...files.paths import display_name
 from ...files.read import MAX_PIXELS
-from ...files.sample_manifest import pair_name, read_run, sha256_of
+from ...files.sample_manifest import pair_name, read_run, sha256_of, tables_of
 from ...files.verify import digests_of, read_entry
 from ...images.metrics import Protocol
 from ...native import binding
@@ -23,9 +23,6 @@ from .pairs import kinds_of
 from .sample_record import Finished, image_sha256, read_samples
 from .sources import CroppedImages, cropped_images
 from .tasks import TASKS, load_tasks
-
-TABLES = ("manifest.csv", TASKS, "dasr33.npy", "dasr33_mask.npy")
-"""Tables of a run that follow from what a card says."""
 
 PACKAGES = ("pydegrade", "numpy", "torch", "pillow", "isal")
 
@@ -138,11 +135,7 @@ def _files_of_run(run: Path, tasks: TaskBatch, file_format: str, source_of: list
 
     samples = _each(of_sample, range(len(tasks)))
     files = {name: one for position in range(len(kinds)) for name, one in (rows[position] for rows in samples)}
-    tables = [*TABLES, *(f"{kind}.lmdb/meta_info.txt" for kind in kinds if file_format == "lmdb")]
-    for name in tables:
-        if (run / name).is_file():
-            files[name] = digests_of(name, read_entry(run, name))
-    return files
+    return files | {name: digests_of(name, read_entry(run, name)) for name in tables_of(run, file_format, kinds)}
 
 
 def _each(work: Callable, items: Iterable) -> list:  # type: ignore[type-arg]

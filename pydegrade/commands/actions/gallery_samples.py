@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +22,11 @@ from ...files.read import read_image, read_rgb8
 from ...files.sample_manifest import MANIFEST_FILE
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
+from ...toml_lines import parsed
 from ..hr_options import BUNDLED_HR_SIZE_PX
 from .card import images_of_card
 from .sources import CroppedImages, cropped_images
 from .tasks import load_space, load_tasks
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _GROUPS_BYTES = 2**28
 
@@ -164,11 +159,16 @@ def read_groups(path: Path, space: Space | None = None) -> tuple[TaskBatch, Scor
     Raises:
         TaskError: no such file, or a damaged one.
     """
+    where = display_name(path)
     try:
         with open_regular(path) as stream:
-            tables = tomllib.loads(stream.read(_GROUPS_BYTES).decode())["group"]
+            text = stream.read(_GROUPS_BYTES).decode()
+    except (ImageError, ValueError) as error:
+        raise TaskError(f"{where}: not a file of groups ({_reason(error)})") from None
+    content = parsed(text, where, "a file of groups", TaskError)
+    try:
         names, addresses, rows = [], [], []
-        for table in tables:
+        for table in content["group"]:
             numbers = {
                 key: value for key, value in table.items() if isinstance(value, list) and all(map(_is_number, value))
             }
@@ -180,13 +180,16 @@ def read_groups(path: Path, space: Space | None = None) -> tuple[TaskBatch, Scor
             raise KeyError("addresses")
         tasks = TaskBatch.from_addresses(addresses, space)
     except (TaskError, SpaceError) as error:
-        raise TaskError(f"{display_name(path)}: {error}") from None
-    except (ImageError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        reason = display_name(" ".join(f"{type(error).__name__}: {error}".split())[:120])
-        raise TaskError(f"{display_name(path)}: not a file of groups ({reason})") from None
+        raise TaskError(f"{where}: {error}") from None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise TaskError(f"{where}: not a file of groups ({_reason(error)})") from None
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {display_name(key): tuple(row.get(key, math.nan) for row in rows) for key in keys}
     return tasks, Scores(tuple(names), values)
+
+
+def _reason(error: Exception) -> str:
+    return display_name(" ".join(f"{type(error).__name__}: {error}".split())[:120])
 
 
 def _is_number(value: Any) -> bool:

@@ -16,10 +16,11 @@ import numpy as np
 from ...errors import ImageError, OutputError
 from ...files.atomic import replacing
 from ...files.lock import folder_lock
-from ...files.paths import display_name, open_regular, path_inside
+from ...files.paths import display_name, open_regular, path_inside, sha256_of_file
 from ...files.read import read_rgb8
 from ...files.sample_manifest import (
     MANIFEST_FILE,
+    SKIPPED_FILE,
     SUMS_FILE,
     PairStore,
     RunIdentity,
@@ -30,7 +31,6 @@ from ...files.sample_manifest import (
     read_run,
     read_sums,
     sha256_of,
-    sha256_of_file,
     write_sums,
     write_task_tables,
 )
@@ -49,7 +49,6 @@ from .tasks import TASKS
 BATCH = 256
 """Samples between two notes of what is done."""
 
-SKIPPED_FILE = "skipped.csv"
 _FACTS = ("scale", "source", "versions", "hr", "hr_images", "images_per_sample")
 """What run.json says for people, taken over from the first shard."""
 

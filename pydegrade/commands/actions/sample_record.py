@@ -21,8 +21,8 @@ from ...errors import ImageError
 from ...files.atomic import append, write_atomic
 from ...files.dataset import Crops, HrImage, HrImages
 from ...files.lmdb_reader import open_lmdb
-from ...files.paths import display_name, open_regular
-from ...files.sample_manifest import PairStore, sha256_of_file
+from ...files.paths import display_name, open_regular, sha256_of_file
+from ...files.sample_manifest import PairStore
 from ...shell.outputs import RECORD_FILE
 
 
