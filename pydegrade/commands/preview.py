@@ -20,7 +20,7 @@ from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
     "space_name",
     default="realesrgan-x4",
     show_default=True,
-    help="Preset, TOML file, or a folder of `degrade sample`.",
+    help="Preset, TOML file, card, or a folder of `degrade sample`.",
 )
 @click.option("--task", "task_source", metavar="ADDRESS|FILE|OUT", help="Show these tasks instead of drawing new ones.")
 @click.option("--n", "count", type=click.IntRange(1, 200), default=16, show_default=True, help="Rows of the sheet.")

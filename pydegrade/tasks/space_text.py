@@ -104,7 +104,7 @@ class Document:
         parts += [("[mixture]", self.mixture)] if self.mixture else []
         parts += [(f"[vector.{_key(scheme)}]", ranges) for scheme, ranges in self.vectors.items()]
         return "\n".join(
-            "".join([f"{header}\n", *(f"{_key(key)} = {_inline(item.value)}\n" for key, item in table.items())])
+            "".join([f"{header}\n", *(f"{_key(key)} = {inline(item.value)}\n" for key, item in table.items())])
             for header, table in parts
         )
 
@@ -113,17 +113,17 @@ def _named(table: Table) -> dict[str, Item]:
     return {"name": replace(table.place, value=table.name), **table.keys}
 
 
-def _inline(value: Any) -> str:
-    """A value in one line."""
+def inline(value: Any) -> str:
+    """A TOML value in one line."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(key)} = {_inline(part)}" for key, part in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {inline(part)}" for key, part in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_inline, value)) + "]"
+        return "[" + ", ".join(map(inline, value)) + "]"
     return tomli_w.dumps({"x": value}).partition(" = ")[2].strip()
 
 
 def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _inline(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else inline(key)
 
 
 # ---- Reading one text

@@ -17,9 +17,11 @@ TASKS = "tasks.npz"
 
 
 def load_space(name: str) -> Space:
-    """A preset, a TOML file, or the space of a folder that `degrade sample` filled."""
+    """A preset, a TOML file, or the space of a card or of a folder that `degrade sample` filled."""
     if Path(name).is_dir() and (Path(name) / TASKS).is_file():
         return TaskBatch.load(Path(name) / TASKS).space
+    if is_card(Path(name)):
+        return read_card(Path(name)).tasks.space
     return Space.load(name)
 
 
