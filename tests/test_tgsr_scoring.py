@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
+import re
 import signal
 from functools import partial
 from pathlib import Path
@@ -17,15 +19,17 @@ from scipy import stats
 
 import pydegrade
 from pytrain.errors import DataError, PytrainError
-from pytrain.grouping import indicators, measurements, scores
+from pytrain.grouping import indicators, measurements, scores, scoring
 from pytrain.grouping.inputs import VALIDATION_NUMBER, CropPixels, validation_crops
 from pytrain.grouping.scoring import FlatWeights, Scorer, TuneSettings
 from pytrain.nets import SRResNetConfig, build
 from pytrain.settings import OptimizerConfig
 from pytrain.training.distributed import World
+from pytrain.training.optim import build_optimizer
 from pytrain.training.precision import PLAIN, Precision
 
 from . import tgsr
+from .recording import FakeRecorder
 
 ALONE = World(0, 1, 1, torch.device("cpu"))
 
@@ -45,13 +49,15 @@ def random_crops(count: int, side_px: int, first_number: int) -> CropPixels:
     return CropPixels(images, first_number + np.arange(count), "noise")
 
 
-def make_scorer(precision: Precision = PLAIN, rate: float = 1e-3, iterations: int = 4) -> Scorer:
+def make_scorer(
+    precision: Precision = PLAIN, rate: float = 1e-3, iterations: int = 4, net: torch.nn.Module | None = None, **given
+) -> Scorer:
     torch.manual_seed(0)
-    net = build(tgsr.NET)
+    net = net or build(tgsr.NET)
     tasks = pydegrade.sample("realesrgan-x4", 3, range(6))
     settings = TuneSettings(iterations, 2, 2, "l1", OptimizerConfig(learning_rate=rate))
     crops, validation = random_crops(iterations * 2, 16, 0), random_crops(2, 32, VALIDATION_NUMBER)
-    return Scorer(net, tasks, crops, validation, settings, precision)
+    return Scorer(net, tasks, crops, validation, settings, precision, **given)
 
 
 # ---- The score
@@ -324,3 +330,148 @@ def test_foreign_lines_are_named(tmp_path: Path):
     (tmp_path / "rank_0.jsonl").write_text(json.dumps({"row": 0, "value": 1}) + "\nnonsense\n")
     with pytest.raises(DataError, match=r"rank_0\.jsonl:2: not a line of results"):
         measurements.read_parts(tmp_path)
+
+
+# ---- On a GPU, without one
+
+
+def recorded_scorer(recorder: FakeRecorder, monkeypatch, **given) -> Scorer:
+    """A scorer that records, with the rate in a tensor, as on CUDA."""
+    monkeypatch.setattr(scoring, "build_optimizer", partial(build_optimizer, rate_in_tensor=True))
+    return make_scorer(recorder=recorder, **given)
+
+
+def test_recorded_steps_give_the_scores_of_launched_ones(monkeypatch):
+    expected = make_scorer()
+    recorder = FakeRecorder()
+    scorer = recorded_scorer(recorder, monkeypatch)
+    assert not scorer.why_unrecorded
+    for row in (4, 1, 4):
+        # The rate is a float32 there.
+        assert scorer.gain(row) == pytest.approx(expected.gain(row), rel=1e-4)
+    short = scorer.short_gain(2, 4, 3.0, 2)
+    assert short == pytest.approx(expected.short_gain(2, 4, 3.0, 2), rel=1e-4)
+    # One recording; 3 repetitions to compare, 4 steps a task; one transfer for all values of a task.
+    assert (recorder.recorded, recorder.repeated, recorder.fetched) == (1, 3 + 4 * 4, 4)
+
+
+def test_a_step_that_cannot_be_recorded_is_launched(monkeypatch):
+    class Deciding(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 48, 3, padding=1)
+
+        def forward(self, x):
+            return F.pixel_shuffle(self.conv(x) if x.mean() > -1 else x, 4)
+
+    net = Deciding()
+    expected = make_scorer(net=copy.deepcopy(net)).gain(0)
+    scorer = recorded_scorer(FakeRecorder(), monkeypatch, net=net)
+    assert re.fullmatch(r"a step cannot be recorded \(operation not permitted .*\)", scorer.why_unrecorded)
+    assert scorer.gain(0) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_recording_that_does_something_else_is_not_used(monkeypatch):
+    nets = []
+    recorder = FakeRecorder(lambda: nets[0].conv_first.weight.data.mul_(1.01))
+    nets.append(build(tgsr.NET))
+    scorer = recorded_scorer(recorder, monkeypatch, net=nets[0])
+    assert "moves the weights elsewhere" in scorer.why_unrecorded
+    scorer.gain(0)
+    assert recorder.repeated == 3
+
+
+def test_psnr_on_a_device_is_that_of_the_protocol():
+    generator = torch.Generator().manual_seed(0)
+    for channels, border in ((3, 4), (1, 0)):
+        sr, wanted = torch.rand(2, 2, channels, 16, 12, generator=generator)
+        sr = sr * 1.2 - 0.1
+        expected = pydegrade.psnr(sr, wanted, f"y-unrounded-border{border}").value
+        assert scoring.luma_psnr(sr, wanted, border).item() == pytest.approx(expected, rel=1e-12)
+    assert scoring.luma_psnr(wanted, wanted, 0).item() == float("inf")
+    for wrong in (float("nan"), float("inf")):
+        sr[0, 0, 0, 0] = wrong
+        assert np.isnan(scoring.luma_psnr(sr, wanted, 4).item())
+
+
+def test_scoring_touches_the_host_only_to_read_the_values(monkeypatch):
+    """On `meta`, whose tensors cannot meet those of the CPU nor be read: images, weights, moments, PSNR all stay there."""
+    meta = torch.device("meta")
+
+    def degraded(hr: torch.Tensor, tasks: pydegrade.TaskBatch) -> pydegrade.Pair:
+        assert hr.device == meta
+        return pydegrade.Pair(hr[..., ::4, ::4].contiguous(), hr)
+
+    read: list[int] = []
+
+    class Meta:
+        def record(self, body):
+            body()
+            return body
+
+        def fetch(self, values):
+            assert values.device == meta
+            read.append(len(values))
+            return lambda: [float(number) for number in range(len(values))]
+
+    monkeypatch.setattr(pydegrade, "degrade_batch", degraded)
+    monkeypatch.setattr(scoring, "build_optimizer", lambda config, phase, given: torch.optim.SGD(given, 1e-3))
+    monkeypatch.setattr(scoring, "can_be_recorded", lambda optimizer: True)
+    monkeypatch.setattr(scoring, "recordable", lambda optimizers: contextlib.nullcontext())
+    monkeypatch.setattr(scoring, "deviation", lambda *states: 0.0)
+    scorer = make_scorer(device=meta, recorder=Meta())
+    assert scorer.gain(0) == pytest.approx(1.5)
+    assert read == [3]
+    assert {value.device for value in (*scorer.pixels.values(), *scorer.net.parameters())} == {meta}
+
+
+class Hungry:
+    """Replicas of which only some fit."""
+
+    def __init__(self, fit: int) -> None:
+        self.fit, self.opened = fit, 0
+        self.fails: set[int] = set()
+
+    def open(self) -> int:
+        if self.opened == self.fit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        self.opened += 1
+        return self.opened
+
+    def measure(self, replica: int, row: int) -> dict[str, float]:
+        if replica in self.fails:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return square(10, row)
+
+
+def test_replicas_measure_each_row_once_and_fewer_where_memory_runs_out(capsys):
+    def found_with(hungry: Hungry, count: int) -> dict[int, dict[str, float]]:
+        measurement = measurements.Measurement(hungry.open, hungry.measure, "full")
+        found = list(measurements.measured_by_replicas(measurement, range(20), count, torch.device("cpu")))
+        assert len(found) == 20
+        return dict(found)
+
+    expected = {row: square(10, row) for row in range(20)}
+    assert found_with(Hungry(8), 3) == expected
+    assert capsys.readouterr().err == ""
+    assert found_with(Hungry(2), 4) == expected
+    reason = "pytrain group: full: out of memory on cpu (CUDA out of memory. Tried to allocate 2 GiB)"
+    assert capsys.readouterr().err == f"{reason}; 2 replicas go on\n"
+    hungry = Hungry(2)
+    hungry.fails = {2}
+    assert found_with(hungry, 2) == expected
+    line = capsys.readouterr().err
+    # Whether the second replica got a row at all depends on the threads; what it cannot measure the first one does.
+    assert line in ("", f"{reason.replace('2 GiB', '1 GiB')}; 1 replica goes on\n")
+    with pytest.raises(PytrainError, match=r"^full: out of memory on cpu .*; lower method\.grouping\.batch or "):
+        found_with(Hungry(0), 2)
+    hungry = Hungry(2)
+    hungry.fails = {1, 2}
+    with pytest.raises(PytrainError, match=r"^full: out of memory on cpu"):
+        found_with(hungry, 2)
+
+
+def test_another_error_of_a_replica_ends_the_measurement():
+    measurement = measurements.Measurement(opened, fail, "test")
+    with pytest.raises(ValueError, match="no luck"):
+        list(measurements.measured_by_replicas(measurement, range(8), 2, torch.device("cpu")))

@@ -34,8 +34,8 @@ from .stages import (
     Stage,
     drawn_tasks,
     made_record,
-    make_scorer,
     measured_rows,
+    scorer_of,
     scoring_precision,
     tasks_digest,
     unfinished,
@@ -148,7 +148,7 @@ def make_conflict(run: GroupingRun, made_from: Digests, world: World) -> Made:
     batch = drawn_tasks(run)
     parts = unfinished(run.path("conflict.toml"))
     precision = scoring_precision(run, parts, batch, made_from, world)
-    opened = partial(make_scorer, run.model, run.config.net, batch, run.crops, run.validation, run.tune, precision)
+    opened = scorer_of(run, batch, precision, world)
     found = measured_rows(run, Measurement(opened, alone, "alone"), list(range(len(batch))), parts / "alone", world)
     values = {
         "iterations": run.tune.iterations,

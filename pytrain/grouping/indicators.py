@@ -104,7 +104,8 @@ def last_layer_gain(scorer: Scorer, row: int, batches: int = 2, stride_px: int =
     gram = (design.T @ design).double() / len(design)
     moment = (design.T @ wanted).double() / len(design)
     size = float(gram.diagonal().mean())
-    change = torch.linalg.solve(gram + ridge * size * torch.eye(len(gram), dtype=torch.float64), moment)
+    identity = torch.eye(len(gram), dtype=torch.float64, device=gram.device)
+    change = torch.linalg.solve(gram + ridge * size * identity, moment)
 
     # What it does to crops that took no part.
     lr, wanted = scorer.validation_pair(row)

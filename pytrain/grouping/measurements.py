@@ -7,25 +7,29 @@ nor the order changes a result.
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
+import queue
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import click
 import torch
 
 import pydegrade
 
-from ..errors import DataError, PytrainError, one_line
+from ..errors import DataError, PytrainError, is_out_of_memory, one_line
 from ..training.distributed import World
 
 Values = Mapping[str, Any]
@@ -55,6 +59,7 @@ def measure_rows(
     workers: int,
     world: World,
     advance: Callable[[int], None],
+    replicas: int = 1,
 ) -> dict[int, Values]:
     """Measure every row that is not measured yet.
 
@@ -66,6 +71,7 @@ def measure_rows(
             rows and this number does not count.
         world: this process among those of torchrun.
         advance: called with numbers of rows that were finished.
+        replicas: how often `measurement` is opened on a GPU, to measure rows side by side; fewer where memory runs out.
     Returns:
         By row, in rising order, what `measure` returned.
     Raises:
@@ -81,7 +87,10 @@ def measure_rows(
         pending = json.loads(world.from_main(json.dumps(pending)))[world.rank :: world.size]
     with _appending(folder / f"rank_{world.rank}.jsonl") as write:
         if world.size > 1 or workers == 1 or len(pending) <= 1:
-            for row, values in _measured_here(measurement, pending):
+            found_here = _measured_here(measurement, pending)
+            if replicas > 1:
+                found_here = measured_by_replicas(measurement, pending, min(replicas, len(pending)), world.device)
+            for row, values in found_here:
                 write(row, values)
                 advance(1)
         while pending and world.size == 1 and workers > 1:
@@ -146,6 +155,119 @@ def _measured_here(measurement: Measurement, rows: Sequence[int]) -> Iterator[tu
         opened = measurement.open()
         for row in rows:
             yield row, measurement.measure(opened, row)
+
+
+def measured_by_replicas(
+    measurement: Measurement, rows: Sequence[int], count: int, device: torch.device
+) -> Iterator[tuple[int, Values]]:
+    """Rows as several replicas on one GPU finish them, each with a thread and a stream of its own.
+
+    All are opened before the first row is measured: what they record must not meet work of another thread.
+
+    Raises:
+        PytrainError: not even one fits into the memory of the device.
+    """
+    replicas: list[_Replica] = []
+    for _ in range(count if rows else 0):
+        in_stream = _own_stream(device)
+        try:
+            with in_stream():
+                replicas.append((measurement.open(), in_stream))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            shortage = one_line(error)
+        else:
+            continue
+        _say_fewer(measurement, device, len(replicas), shortage)
+        break
+    _free_memory(device)
+    while rows:
+        waiting = deque(rows)
+        failed: dict[int, str] = {}
+        for number, row, found in _side_by_side(measurement.measure, replicas, waiting):
+            if isinstance(found, str):
+                failed[number] = found
+                waiting.append(row)
+            else:
+                yield row, found
+        rows = list(waiting)
+        if failed:
+            # Several that fail together may leave enough for one.
+            left = [replica for number, replica in enumerate(replicas) if number not in failed]
+            replicas = left or replicas[: len(replicas) > 1]
+            _say_fewer(measurement, device, len(replicas), next(iter(failed.values())))
+            _free_memory(device)
+
+
+_Replica = tuple[Any, Callable[[], AbstractContextManager[Any]]]
+"""What `Measurement.open` returned, and the context of its stream."""
+
+
+def _side_by_side(
+    measure: Measure, replicas: Sequence[_Replica], waiting: deque[int]
+) -> Iterator[tuple[int, int, Values | str]]:
+    """(replica, row, values) as threads take rows from `waiting`; a replica that runs out of memory leaves its row with a
+    line of text and stops. Rows that nobody took stay where they are."""
+    found: queue.SimpleQueue[tuple[int, int, Values | str | BaseException] | None] = queue.SimpleQueue()
+
+    def work(number: int) -> None:
+        replica, in_stream = replicas[number]
+        try:
+            with in_stream():
+                while waiting:
+                    row = waiting.popleft()
+                    try:
+                        found.put((number, row, measure(replica, row)))
+                    except Exception as error:
+                        found.put((number, row, one_line(error) if is_out_of_memory(error) else error))
+                        return
+        except IndexError:  # another thread took the last row
+            pass
+        finally:
+            found.put(None)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(replicas))]
+    running = len(threads)
+    for thread in threads:
+        thread.start()
+    try:
+        while running:
+            one = found.get()
+            if one is None:
+                running -= 1
+                continue
+            number, row, values = one
+            if isinstance(values, BaseException):
+                raise values
+            yield number, row, values
+    finally:
+        if running:  # the caller ends early: no thread takes another row
+            waiting.clear()
+        for thread in threads:
+            thread.join()
+
+
+def _say_fewer(measurement: Measurement, device: torch.device, count: int, shortage: str) -> None:
+    """A line where replicas are left; else an error."""
+    reason = f"{measurement.name}: out of memory on {device} ({shortage})"
+    if not count:
+        raise PytrainError(f"{reason}; lower method.grouping.batch or method.grouping.crop_px")
+    click.echo(f"pytrain group: {reason}; {count} {'replica goes' if count == 1 else 'replicas go'} on", err=True)
+
+
+def _own_stream(device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    """Contexts in which work is queued on one stream that nobody else has."""
+    if device.type != "cuda":
+        return nullcontext
+    stream = torch.cuda.Stream(device)
+    return lambda: torch.cuda.stream(stream)
+
+
+def _free_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _measured_by_processes(measurement: Measurement, rows: Sequence[int], workers: int) -> Iterator[tuple[int, Values]]:

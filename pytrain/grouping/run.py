@@ -23,6 +23,9 @@ from ..training.distributed import World
 from .inputs import CropPixels, gathered, validation_crops
 from .scoring import TuneSettings
 
+REPLICAS, MOST_REPLICAS = 2, 8
+"""Of a network on one GPU: two hide the gaps between the other's kernels, many only share its time."""
+
 
 @dataclass(frozen=True)
 class GroupingRun:
@@ -35,7 +38,7 @@ class GroupingRun:
         space: of the tasks.
         model: file of the pretrained network.
         network: digest of its weights.
-        workers: processes for scoring.
+        workers: processes for scoring, or replicas on a GPU; 0: as many as there are cores, or REPLICAS.
         redo: whether files that were made from something else are made again.
     """
 
@@ -123,6 +126,10 @@ class GroupingRun:
     def processes(self, world: World) -> int:
         """How many processes measure."""
         return 1 if world.device.type == "cuda" else self.workers or available_cores()
+
+    def replicas(self, world: World) -> int:
+        """How many replicas of the network a process has on its GPU; 1 on a CPU."""
+        return min(self.workers or REPLICAS, MOST_REPLICAS) if world.device.type == "cuda" else 1
 
 
 def open_grouping(config: Config, workers: int | None = None, redo: bool = False) -> GroupingRun:

@@ -23,7 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pydegrade import TaskBatch, TaskError, sample, stream_seed
@@ -42,6 +44,7 @@ from ..settings import ScheduleConfig
 from ..training.distributed import World
 from ..training.loop import fit
 from ..training.precision import PLAIN, Precision, precision_from
+from ..training.recording import recorder_for
 from . import scores
 from .indicators import top_count
 from .inputs import CropPixels
@@ -49,6 +52,7 @@ from .measurements import Measure, Measurement, Values, measure_rows
 from .run import GroupingRun
 from .scoring import Scorer, TuneSettings, chosen_precision
 
+CPU = torch.device("cpu")
 STAGES = ("tasks", "score", "select", "joint", "improve", "group")
 Digests = Mapping[str, str]
 
@@ -218,7 +222,7 @@ def make_scores(run: GroupingRun, made_from: Digests, world: World) -> Made:
     parts = unfinished(run.path("scores.toml"))
     # The precision is decided once for all processes and restarts: it moves scores by a rounding.
     precision = scoring_precision(run, parts, batch, made_from, world)
-    open_scorer = partial(make_scorer, run.model, run.config.net, batch, run.crops, run.validation, run.tune, precision)
+    open_scorer = scorer_of(run, batch, precision, world)
     started_s = time.perf_counter()
 
     def measure(name: str, function: Measure, rows: Any) -> dict[int, Values]:
@@ -239,6 +243,12 @@ def make_scores(run: GroupingRun, made_from: Digests, world: World) -> Made:
     return made_record(StageRecord("scores", made_from, values), about, summary)
 
 
+def scorer_of(run: GroupingRun, batch: TaskBatch, precision: Precision, world: World) -> Callable[[], Scorer]:
+    """What opens a scorer of a run's network, in this process or another."""
+    given = run.model, run.config.net, batch, run.crops, run.validation, run.tune, precision
+    return partial(make_scorer, *given, device=world.device)
+
+
 def make_scorer(
     model: Path,
     net: Any,
@@ -248,10 +258,23 @@ def make_scorer(
     tune: TuneSettings,
     precision: Precision,
     steps_at_once: int = 10,
+    device: torch.device = CPU,
 ) -> Scorer:
     """A scorer of the network in a model file; a function of this module, so that other processes find it."""
-    loaded = load_model(model, net).net
-    return Scorer(loaded, batch, crops, validation, tune, precision, steps_at_once=steps_at_once)
+    scorer = Scorer(
+        load_model(model, net).net,
+        batch,
+        crops,
+        validation,
+        tune,
+        precision,
+        steps_at_once=steps_at_once,
+        device=device,
+        recorder=recorder_for(device),
+    )
+    if scorer.why_unrecorded:
+        click.echo(f"pytrain group: scoring launches every step anew: {scorer.why_unrecorded}", err=True)
+    return scorer
 
 
 def scoring_precision(run: GroupingRun, parts: Path, batch: TaskBatch, made_from: Digests, world: World) -> Precision:
@@ -259,8 +282,9 @@ def scoring_precision(run: GroupingRun, parts: Path, batch: TaskBatch, made_from
     path = parts / "run.toml"
     if world.is_main and not _is_of(path, "scoring", made_from, run.redo):
         shutil.rmtree(parts, ignore_errors=True)
-        open_scorer = partial(make_scorer, run.model, run.config.net, batch, run.crops, run.validation, run.tune)
-        chosen = chosen_precision(run.config.train.precision, world.device, open_scorer)
+        chosen = chosen_precision(
+            run.config.train.precision, world.device, lambda precision: scorer_of(run, batch, precision, world)()
+        )
         record = StageRecord("scoring", made_from, {"precision": dataclasses.asdict(chosen)})
         write_record(path, record, "What the unfinished scores in this folder are made from.")
     world.wait()
@@ -273,7 +297,9 @@ def measured_rows(
     """Rows of a measurement, with progress."""
     progress = Progress(len(rows), unit="tasks")
     try:
-        return measure_rows(measurement, rows, parts, run.processes(world), world, progress.advance)
+        return measure_rows(
+            measurement, rows, parts, run.processes(world), world, progress.advance, run.replicas(world)
+        )
     finally:
         progress.close()
 
@@ -412,7 +438,14 @@ def make_improvements(run: GroupingRun, made_from: Digests, world: World, number
     members = run.members_path(number)
     batch = read_groups(members, run.space, ("unsatisfactory",)).groups[0].tasks
     opened = partial(
-        open_improvement, run.model, run.joint_path(number), run.config.net, batch, run.validation, run.tune
+        open_improvement,
+        run.model,
+        run.joint_path(number),
+        run.config.net,
+        batch,
+        run.validation,
+        run.tune,
+        world.device,
     )
     parts = unfinished(run.improvements_path(number))
     identity = parts / "run.toml"
@@ -433,11 +466,18 @@ def make_improvements(run: GroupingRun, made_from: Digests, world: World, number
 
 
 def open_improvement(
-    model: Path, tuned: Path, net: Any, batch: TaskBatch, validation: CropPixels, tune: TuneSettings
+    model: Path,
+    tuned: Path,
+    net: Any,
+    batch: TaskBatch,
+    validation: CropPixels,
+    tune: TuneSettings,
+    device: torch.device = CPU,
 ) -> tuple[Scorer, Scorer]:
-    """Scorers of the networks before and after, float32."""
+    """Scorers of the networks before and after, float32; they only measure."""
+    nets = (load_model(path, net).net for path in (model, tuned))
     return tuple(  # type: ignore[return-value]
-        make_scorer(path, net, batch, validation, validation, tune, PLAIN) for path in (model, tuned)
+        Scorer(loaded, batch, validation, validation, tune, PLAIN, device=device) for loaded in nets
     )
 
 

@@ -63,7 +63,9 @@ class GroupingOptions:
     regroup: bool = option(
         True, "after each group is taken out, fine-tune again on the rest, as published; false: one fine-tuning for all"
     )
-    workers: int = option(0, "scoring processes of one thread each; 0: one per core", ge=0, le=1024)
+    workers: int = option(
+        0, "scoring processes of one thread each, on a GPU replicas; 0: one per core, 2 on a GPU", ge=0, le=1024
+    )
 
     def __post_init__(self) -> None:
         where = "method.grouping"

@@ -14,6 +14,7 @@ from ..data.batch import Batch
 from ..methods.contract import Nets, Phase, Terms
 from .clock import Clock
 from .distributed import World
+from .optim import set_rate
 from .precision import Precision
 from .slices import SliceGradients, SlicePool, add_gradients, gradients_of
 from .state import TrainState
@@ -126,8 +127,7 @@ def descend(
             torch.nn.utils.clip_grad_value_(moved, update.clip_value)
         if finite and update.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(moved, update.clip_norm, norm)
-        for group in optimizer.param_groups:
-            group["lr"] = update.rate
+        set_rate(optimizer, update.rate)
         if state.scaler:
             # Scaling skips and shrinks by itself; overflow at its start is no trouble of the data.
             state.is_whole = False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..settings import OptimizerConfig
 
@@ -68,8 +68,18 @@ class Lamb(torch.optim.Optimizer):
                 weight.sub_(update * ratio, alpha=group["lr"])
 
 
-def build_optimizer(config: OptimizerConfig, phase: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of one phase; fused where all parameters allow it, which is the faster code for the same formula."""
+def build_optimizer(
+    config: OptimizerConfig, phase: str, parameters: list[nn.Parameter], rate_in_tensor: bool | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer of one phase; fused where all parameters allow it, which is the faster code for the same formula.
+
+    Args:
+        config: kind and numbers.
+        phase: names its learning rate.
+        parameters: what it moves.
+        rate_in_tensor: the rate lies in a float32 tensor beside the parameters, where a recorded step reads it; None: on
+            CUDA.
+    """
     rate = config.rate(phase)
     if config.type == "lamb":
         return Lamb(
@@ -81,5 +91,16 @@ def build_optimizer(config: OptimizerConfig, phase: str, parameters: list[nn.Par
             config.bias_correction,
             config.max_weight_norm,
         )
+    on_device = parameters[0].is_cuda if rate_in_tensor is None and parameters else bool(rate_in_tensor)
+    first = torch.tensor(rate, device=parameters[0].device) if on_device else rate
     kind = torch.optim.Adam if config.type == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=rate, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True)
+    return kind(parameters, lr=first, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate from the next step on."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

@@ -1,0 +1,93 @@
+"""Work on a GPU that is recorded once and repeated: one launch in place of thousands.
+
+A repetition runs the same kernels on the same memory: what changes from one to the next stands in tensors that were there
+while it was recorded. Nothing in it may wait for the GPU or decide by what the GPU has computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+# Recorded work must move weights to within this share of the way that the same work moves them unrecorded. Kernels that add
+# in any order, and bfloat16 after them, differ by far less; a recording that misses something differs by all of it.
+MOST_DEVIATION = 0.1
+
+
+class Recorder(Protocol):
+    """What records on a device; tests have one for the CPU."""
+
+    def record(self, body: Callable[[], None]) -> Callable[[], None]:
+        """A function that repeats what `body` queues. Nothing is computed while it is recorded; no other thread may use the
+        device meanwhile."""
+
+    def fetch(self, values: Tensor) -> Callable[[], list[float]]:
+        """Copy a vector to the host behind all that is queued; the function that is returned waits for it."""
+
+
+class CudaRecorder:
+    """Records CUDA graphs; those of one recorder share their memory and must not run side by side."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None  # torch's name of the memory
+
+    def record(self, body: Callable[[], None]) -> Callable[[], None]:
+        """See `Recorder`."""
+        graph = torch.cuda.CUDAGraph()
+        # Errors of this thread alone: that of autograd, which queues the backward pass, is another one.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            body()
+        self._pool = graph.pool()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    def fetch(self, values: Tensor) -> Callable[[], list[float]]:
+        """See `Recorder`."""
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+
+        def wait() -> list[float]:
+            arrived.synchronize()
+            found: list[float] = host.tolist()
+            return found
+
+        return wait
+
+
+def recorder_for(device: torch.device) -> Recorder | None:
+    """What records on a device; None on a CPU, where launches cost nothing."""
+    return CudaRecorder() if device.type == "cuda" else None
+
+
+def can_be_recorded(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether all that a step of the optimizer reads and writes is on the device: true of torch's fused kernels."""
+    return all(group.get("fused") and isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
+
+
+@contextmanager
+def recordable(optimizers: Iterable[torch.optim.Optimizer]) -> Iterator[None]:
+    """torch records the step of an optimizer only where it says so; fused kernels compute the same either way."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    before = [group["capturable"] for group in groups]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group, was in zip(groups, before):
+            group["capturable"] = was
+
+
+def deviation(start: list[Tensor], expected: list[Tensor], found: list[Tensor]) -> float:
+    """How far apart two ends of a way are, as a share of the way; 0 where they are equal, infinite where one is not finite."""
+    apart = sum(float((one - other).double().square().sum()) for one, other in zip(expected, found))
+    moved = sum(float((one - other).double().square().sum()) for one, other in zip(expected, start))
+    if apart == 0:
+        return 0.0
+    return (apart / moved) ** 0.5 if moved > 0 and apart < float("inf") else float("inf")
