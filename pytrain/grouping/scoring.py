@@ -28,6 +28,7 @@ from ..training.precision import Precision, choose_precision
 from ..training.recording import MOST_DEVIATION, Recorder, can_be_recorded, deviation, recordable
 from .inputs import CropPixels
 
+CPU = torch.device("cpu")
 # Steps as they are before one is recorded: torch's libraries choose their kernels and take their memory in the first.
 WARM_UP = 3
 
@@ -105,7 +106,7 @@ class Scorer:
         precision: Precision,
         against: str = "target",
         steps_at_once: int = 10,
-        device: torch.device = torch.device("cpu"),
+        device: torch.device = CPU,
         recorder: Recorder | None = None,
     ) -> None:
         self.net = precision.arranged(net.to(device)).train()

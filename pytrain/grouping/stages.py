@@ -50,9 +50,8 @@ from .indicators import top_count
 from .inputs import CropPixels
 from .measurements import Measure, Measurement, Values, measure_rows
 from .run import GroupingRun
-from .scoring import Scorer, TuneSettings, chosen_precision
+from .scoring import CPU, Scorer, TuneSettings, chosen_precision
 
-CPU = torch.device("cpu")
 STAGES = ("tasks", "score", "select", "joint", "improve", "group")
 Digests = Mapping[str, str]
 

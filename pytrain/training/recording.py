@@ -85,7 +85,7 @@ def recordable(optimizers: Iterable[torch.optim.Optimizer]) -> Iterator[None]:
 
 
 def deviation(start: list[Tensor], expected: list[Tensor], found: list[Tensor]) -> float:
-    """How far apart two ends of a way are, as a share of the way; 0 where they are equal, infinite where one is not finite."""
+    """How far apart two ends of a way are, as a share of the way; 0 for equal ends, infinite where one is not finite."""
     apart = sum(float((one - other).double().square().sum()) for one, other in zip(expected, found))
     moved = sum(float((one - other).double().square().sum()) for one, other in zip(expected, start))
     if apart == 0:
