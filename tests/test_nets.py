@@ -14,7 +14,9 @@ from pytrain.files import checkpoint
 from pytrain.nets import (
     EDSRConfig,
     RCANConfig,
+    RealPLKSRConfig,
     RRDBNetConfig,
+    SPANConfig,
     SpandrelConfig,
     SRResNetConfig,
     SRVGGConfig,
@@ -43,6 +45,11 @@ SMALL = [
     SwinIRConfig(4, 12, (2, 2), (2, 3), window_px=4, upsampler="nearest+conv", residual_convs="3conv"),
     SwinIRConfig(2, 12, (2,), (2,), upsampler="nearest+conv", published_size_px=48),
     SwinIRConfig(3, 12, (2, 2), (2, 3), upsampler="pixelshuffledirect"),
+    SPANConfig(2, 6),
+    SPANConfig(3, 6, subtract_mean=False),
+    RealPLKSRConfig(2, 8, 2, kernel_size_px=5, large_kernel_share=3 / 8),
+    RealPLKSRConfig(4, 6, 1, kernel_size_px=5, large_kernel_share=2 / 6, norm="layer", upsampler="dysample"),
+    RealPLKSRConfig(3, 8, 1, kernel_size_px=3, large_kernel_share=1.0, attention=False, upsampler="dysample"),
 ]
 
 
@@ -69,7 +76,8 @@ def on_meta(config):
 
 
 @pytest.mark.representatives(6)
-# Counts that others published or that follow from the layers; SwinIR's are the sizes of the released files.
+# Counts that others published or that follow from the layers; SwinIR's are the sizes of the released files,
+# SPAN's and RealPLKSR's those of spandrel's modules (SPAN's without the merged copies).
 @pytest.mark.representatives(1)
 @pytest.mark.parametrize(
     ("config", "count"),
@@ -95,6 +103,9 @@ def on_meta(config):
         (SwinIRConfig.lightweight(4), 929_628),
         (SwinIRConfig.real_world(4), 11_715_559),
         (SwinIRConfig.real_world_large(4), 28_013_059),
+        (SPANConfig(4), 1_840_488),
+        (RealPLKSRConfig(4), 7_389_680),
+        (RealPLKSRConfig(4, upsampler="dysample"), 7_402_243),
         (UNetDiscriminatorConfig(), 4_376_897),
     ],
     ids=lambda value: label(value) if hasattr(value, "type") else str(value),
@@ -170,6 +181,30 @@ PUBLIC_KEYS = {
             ("conv_after_body.0", "conv_after_body.2", "conv_after_body.4"),
         ),
     ),
+    "span": (
+        SPANConfig(4, subtract_mean=False),
+        convs("conv_cat", "upsampler.0")
+        | {"no_norm"}
+        | convs(
+            *(
+                f"{stem}.{part}"
+                for stem in ("conv_1", "conv_2", *(f"block_{n}.c{k}_r" for n in range(1, 7) for k in (1, 2, 3)))
+                for part in ("sk", "conv.0", "conv.1", "conv.2", "eval_conv")
+            )
+        ),
+    ),
+    "realplksr": (
+        RealPLKSRConfig(4, upsampler="dysample"),
+        convs("feats.0", "feats.30", "to_img.end_conv", "to_img.offset")
+        | {"to_img.scope.weight", "to_img.init_pos"}
+        | convs(
+            *(
+                f"feats.{n}.{part}"
+                for n in range(1, 29)
+                for part in ("channel_mixer.0", "channel_mixer.2", "lk.conv", "attn.f.0", "refine", "norm")
+            )
+        ),
+    ),
     "unet_discriminator": (
         UNetDiscriminatorConfig(),
         convs("conv0", "conv9") | {f"conv{n}.weight_{k}" for n in range(1, 9) for k in ("orig", "u", "v")},
@@ -204,7 +239,9 @@ def test_every_size_works_and_is_detected(config):
             assert out.shape == (2, 3, height * config.scale, width * config.scale)
             assert torch.isfinite(out).all()
             # A batch is only a list of images: the same numbers to rounding, which depends on the batch's blocking.
-            torch.testing.assert_close(net(image[1:]), out[1:], rtol=1e-4, atol=1e-5)
+            # SPAN's six blocks multiply values of up to 255 by themselves, and roundings with them.
+            atol = 1e-3 * out.abs().max().item() if config.type == "span" else 1e-5
+            torch.testing.assert_close(net(image[1:]), out[1:], rtol=1e-4, atol=atol)
 
 
 @pytest.mark.parametrize("config", SMALL, ids=label)
@@ -375,7 +412,89 @@ def swinir_formula(s, x, config):
     return conv(s, "conv_last", leaky(conv(s, "conv_hr", f), 0.2)) + MEAN
 
 
+def merged_conv_formula(s, name, x):
+    """The training form: four convolutions, the first on the padded image, where it gives its bias."""
+    padded = F.pad(x, (1, 1, 1, 1))
+    for n in range(3):
+        padded = conv(s, f"{name}.conv.{n}", padded, 0)
+    return padded + conv(s, f"{name}.sk", x, 0)
+
+
+def silu(x):
+    return x / (1 + torch.exp(-x))
+
+
+def span_formula(s, x, config):
+    head = f = merged_conv_formula(s, "conv_1", 255 * (x - MEAN) if config.subtract_mean else x)
+    kept = [head]
+    for n in range(1, 7):
+        first = silu(merged_conv_formula(s, f"block_{n}.c1_r", f))
+        third = merged_conv_formula(s, f"block_{n}.c3_r", silu(merged_conv_formula(s, f"block_{n}.c2_r", first)))
+        f = (third + f) * (1 / (1 + torch.exp(-third)) - 0.5)
+        kept += [f] if n == 1 else []
+    kept.insert(1, merged_conv_formula(s, "conv_2", f))
+    return shuffled(s, "upsampler.0", conv(s, "conv_cat", torch.cat([*kept, first], 1), 0), config.scale)
+
+
+def dysample_formula(s, x, scale):
+    """Every output pixel by its own place in the input; the edge goes on beyond the border."""
+    _, channels, height, width = x.shape
+    groups = 4 if scale % 2 == 0 else 3
+    scope = 0.5 / (1 + torch.exp(-F.conv2d(x, s["to_img.scope.weight"])))
+    moved = conv(s, "to_img.offset", x, 0) * scope
+    out = torch.zeros(1, channels, height * scale, width * scale, dtype=x.dtype)
+    y, z = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
+    for group in range(groups):
+        part = slice(group * channels // groups, (group + 1) * channels // groups)
+        for row in range(scale):
+            for column in range(scale):
+                place = group * scale**2 + row * scale + column
+                at_z = (z + (column - (scale - 1) / 2) / scale + moved[0, place]).clamp(0, width - 1)
+                at_y = (y + (row - (scale - 1) / 2) / scale + moved[0, groups * scale**2 + place]).clamp(0, height - 1)
+                top, left = at_y.floor().long(), at_z.floor().long()
+                below, right = (top + 1).clamp(max=height - 1), (left + 1).clamp(max=width - 1)
+                v, u = at_y - top, at_z - left
+                source = x[0, part]
+                upper = source[:, top, left] * (1 - u) + source[:, top, right] * u
+                lower = source[:, below, left] * (1 - u) + source[:, below, right] * u
+                out[0, part, row::scale, column::scale] = upper * (1 - v) + lower * v
+    return conv(s, "to_img.end_conv", out, 0)
+
+
+def realplksr_formula(s, x, config):
+    """One image."""
+    f = conv(s, "feats.0", x)
+    for n in range(1, config.num_blocks + 1):
+        block = f
+        if config.norm == "layer":
+            f = f - f.mean(1, keepdim=True)
+            f = f / (f.square().mean(1, keepdim=True) + 1e-6).sqrt()
+            f = f * s[f"feats.{n}.layer_norm.weight"].view(1, -1, 1, 1) + s[f"feats.{n}.layer_norm.bias"].view(
+                1, -1, 1, 1
+            )
+        f = conv(s, f"feats.{n}.channel_mixer.0", f)
+        f = conv(s, f"feats.{n}.channel_mixer.2", f * torch.tanh(torch.log1p(torch.exp(f))))
+        large = conv(s, f"feats.{n}.lk.conv", f[:, : config.large_kernel_features], config.kernel_size_px // 2)
+        f = torch.cat([large, f[:, config.large_kernel_features :]], 1)
+        if config.attention:
+            f = f / (1 + torch.exp(-conv(s, f"feats.{n}.attn.f.0", f)))
+        f = conv(s, f"feats.{n}.refine", f, 0)
+        if config.norm == "group":
+            cells = f.view(4, -1)
+            cells = cells - cells.mean(1, keepdim=True)
+            f = (cells / (cells.square().mean(1, keepdim=True) + 1e-5).sqrt()).view(f.shape)
+            f = f * s[f"feats.{n}.norm.weight"].view(1, -1, 1, 1) + s[f"feats.{n}.norm.bias"].view(1, -1, 1, 1)
+        f = f + block
+    if config.upsampler == "pixelshuffle":
+        base = x.repeat_interleave(config.scale, 2).repeat_interleave(config.scale, 3)
+        return shuffled(s, f"feats.{config.num_blocks + 2}", f, config.scale) + base
+    cells = torch.cat([x[:, c : c + 1] for c in range(3) for _ in range(config.scale**2)], 1)
+    return dysample_formula(s, conv(s, f"feats.{config.num_blocks + 2}", f) + cells, config.scale)
+
+
 FORMULAS = {
+    "span": span_formula,
+    "realplksr": realplksr_formula,
     "swinir": swinir_formula,
     "srresnet": srresnet_formula,
     "edsr": edsr_formula,
@@ -394,6 +513,8 @@ def test_output_equals_the_formula(config):
             buffer.copy_(MEAN)
         if name.endswith("mean.bias"):
             buffer.copy_(math.copysign(255, buffer[0]) * MEAN.view(3))
+        if name.endswith("init_pos"):
+            buffer.copy_((24 * buffer).round() / 24)
     # Whole windows and unshuffle cells; sizes between them are the next test's.
     image = torch.rand(1, 3, 16, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -723,6 +844,13 @@ def test_config_survives_json():
         ({"type": "swinir", "scale": 3, "upsampler": "nearest+conv"}, "net.scale must be one of 2, 4, 8, got 3"),
         ({"type": "swinir", "published_size_px": 60}, "net.published_size_px must be a multiple of window_px"),
         ({"type": "swinir", "drop_path": 1.0}, "net.drop_path must be < 1, got 1.0"),
+        ({"type": "span", "in_channels": 1}, "net.subtract_mean must be false where in_channels is not 3, got 1"),
+        (
+            {"type": "realplksr", "num_features": 18},
+            "net.num_features must be a multiple of 4 with norm 'group', got 18",
+        ),
+        ({"type": "realplksr", "kernel_size_px": 4}, "net.kernel_size_px must be odd, got 4"),
+        ({"type": "realplksr", "large_kernel_share": 1.5}, "net.large_kernel_share must be <= 1, got 1.5"),
         ({"type": "spandrel", "scale": -1}, "net.scale must be >= 0, got -1"),
     ],
 )
@@ -751,6 +879,11 @@ SPANDREL = [
     SwinIRConfig(4, 12, (2, 2), (2, 3)),
     SwinIRConfig(3, 12, (2, 2), (2, 3), upsampler="pixelshuffledirect"),
     SwinIRConfig(4, 12, (2, 2), (2, 2), upsampler="nearest+conv", residual_convs="3conv"),
+    SPANConfig(4, 8),
+    SPANConfig(2, 8, subtract_mean=False),
+    RealPLKSRConfig(4, 8, 1, kernel_size_px=5),
+    RealPLKSRConfig(2, 8, 1, kernel_size_px=5, norm="layer", upsampler="dysample"),
+    RealPLKSRConfig(3, 8, 1, kernel_size_px=5, attention=False, upsampler="dysample"),
 ]
 
 
@@ -805,14 +938,14 @@ def test_a_spandrel_that_does_not_import_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_networks_that_only_spandrel_knows_load(tmp_path, spandrel):
-    from spandrel.architectures.SPAN import SPAN
+    from spandrel.architectures.SAFMN import SAFMN
 
-    source = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2, norm=False).eval()
-    torch.save({"params_ema": source.state_dict()}, tmp_path / "span.pth")
-    loaded = checkpoint.load_model(tmp_path / "span.pth", scale=2)
+    source = SAFMN(dim=8, n_blocks=1, ffn_scale=2.0, upscaling_factor=2).eval()
+    torch.save({"params_ema": source.state_dict()}, tmp_path / "safmn.pth")
+    loaded = checkpoint.load_model(tmp_path / "safmn.pth", scale=2)
     assert loaded.config.type == "spandrel"
-    assert loaded.net.architecture_name == "SPAN"
-    image = torch.rand(1, 3, 9, 8)
+    assert loaded.net.architecture_name == "SAFMN"
+    image = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
         assert torch.equal(loaded.net(image), source(image))
     checkpoint.save_model(tmp_path / "again.pth", loaded.config, loaded.net.state_dict())

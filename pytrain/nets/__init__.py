@@ -23,7 +23,9 @@ from . import (
     ipt,
     mzsr,
     rcan,
+    realplksr,
     rrdbnet,
+    span,
     spandrel_net,
     srresnet,
     srvgg,
@@ -39,7 +41,9 @@ from .edsr import EDSR, EDSRConfig
 from .ipt import IPT, IPTConfig
 from .mzsr import MZSR, MZSRConfig
 from .rcan import RCAN, RCANConfig
+from .realplksr import RealPLKSR, RealPLKSRConfig
 from .rrdbnet import RRDBNet, RRDBNetConfig
+from .span import SPAN, SPANConfig
 from .spandrel_net import SpandrelConfig, SpandrelNet
 from .srresnet import SRResNet, SRResNetConfig
 from .srvgg import SRVGGConfig, SRVGGNetCompact
@@ -54,6 +58,7 @@ __all__ = [
     "MZSR",
     "NETS",
     "RCAN",
+    "SPAN",
     "DASRConfig",
     "DASRPredictor",
     "DASRPredictorConfig",
@@ -68,6 +73,9 @@ __all__ = [
     "RCANConfig",
     "RRDBNet",
     "RRDBNetConfig",
+    "RealPLKSR",
+    "RealPLKSRConfig",
+    "SPANConfig",
     "SRResNet",
     "SRResNetConfig",
     "SRVGGConfig",
@@ -121,6 +129,8 @@ NETS: dict[str, Net] = {
     "rcan": Net(RCANConfig, RCAN, rcan.detect, rcan.canonical),
     "rrdbnet": Net(RRDBNetConfig, RRDBNet, rrdbnet.detect, rrdbnet.canonical),
     "srvgg": Net(SRVGGConfig, SRVGGNetCompact, srvgg.detect),
+    "span": Net(SPANConfig, SPAN, span.detect, span.canonical, span.published),
+    "realplksr": Net(RealPLKSRConfig, RealPLKSR, realplksr.detect),
     "swinir": Net(SwinIRConfig, SwinIR, swinir.detect, swinir.canonical, swinir.published),
     "unet_discriminator": Net(UNetDiscriminatorConfig, UNetDiscriminator, unet_discriminator.detect),
     "dasr": Net(DASRConfig, DASR, dasr.detect, started=dasr.canonical),
