@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import pydegrade
 from pydegrade.errors import OutputError
 from pydegrade.shell import parse_shard
 
@@ -182,6 +183,14 @@ def test_a_run_and_its_shards_are_packed_into_tars_of_whole_samples(degrade, mad
     ]
 
 
+def test_an_unfinished_run_says_how_much_of_it_is_packed(degrade, made, tmp_path):
+    shutil.copytree(made / "run", tmp_path / "run")
+    replaced(tmp_path / "run" / "run.json", f'"tasks": {TASKS}', '"tasks": 30')
+    code, out, err = degrade("pack", tmp_path / "run", tmp_path / "a\nb")
+    assert (code, f"holds {TASKS} of its 30 samples" in err) == (0, True), err
+    assert out == f"1 tar of up to 1000 samples\n  {tmp_path}/a\\nb\n"
+
+
 def test_tars_in_which_samples_would_stand_twice_are_refused(degrade, made, tmp_path):
     quietly("pack", made / "run", tmp_path / "tars", "--samples", 3)
     quietly("pack", made / "run-0-of-2", tmp_path / "shards")
@@ -297,3 +306,77 @@ def test_auto_is_the_place_in_an_array_and_among_ranks(environment, place):
     else:
         assert parse_shard("auto", environment) == place
         assert parse_shard(f"{place[0]}/{place[1]}", {}) == place
+
+
+# ---- shards of degrade apply
+
+
+@pytest.fixture(scope="module")
+def applied(made, tmp_path_factory) -> Path:
+    """whole/ of one process and whole-I-of-N/ of two: three photographs, each by its own task, with targets."""
+    folder = tmp_path_factory.mktemp("applied")
+    line = ("apply", made / "hr", "--tasks", made / "ours.toml", "--seed", 3, "--keep-names", "--with-target")
+    quietly(*line, "--out", folder / "whole")
+    for number in range(2):
+        quietly(*line, "--out", folder / "whole", "--shard", f"{number}/2")
+    return folder
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """Every file but the record, whose lines stand in the order in which results became ready."""
+    return {name: held for name, held in content(folder).items() if not name.startswith(".")}
+
+
+def test_merged_shards_of_apply_are_the_folder_of_one_process(degrade, made, applied, tmp_path):
+    shards = [applied / "whole-1-of-2", applied / "whole-0-of-2"]
+    for _ in range(2):
+        quietly("merge", tmp_path / "out", *shards)
+        assert visible(tmp_path / "out") == visible(applied / "whole")
+    assert degrade("verify", shards[0] / "SHA256SUMS", shards[0])[0] == 0
+    # What apply would make is there, and every image is one shard's.
+    code, out, _ = degrade("apply", made / "hr", "--tasks", made / "ours.toml", "--seed", 3, "--keep-names",
+                           "--with-target", "--out", tmp_path / "out")  # fmt: skip
+    assert (code, "3 images are there already" in out) == (0, True), out
+    assert sum(len(list((shard / "lr").iterdir())) for shard in shards) == 3
+
+
+def test_one_task_on_many_images_is_shared_out_too(made, tmp_path):
+    address = pydegrade.sample(made / "ours.toml", 0, range(1)).addresses[0]
+    line = ("apply", made / "hr", "--task", address, "--space", made / "ours.toml")
+    quietly(*line, "--out", tmp_path / "whole")
+    for number in range(3):
+        quietly(*line, "--out", tmp_path / "part", "--shard", f"{number}/3")
+    quietly("merge", tmp_path / "out", *(tmp_path / f"part-{number}-of-3" for number in range(3)))
+    assert visible(tmp_path / "out") == visible(tmp_path / "whole")
+
+
+def test_shards_of_apply_that_make_no_run_are_refused_in_one_line(degrade, made, applied, tmp_path):
+    zero, one = applied / "whole-0-of-2", applied / "whole-1-of-2"
+    degrade("apply", made / "hr", "--tasks", made / "ours.toml", "--seed", 4, "--keep-names", "--with-target",
+            "--out", tmp_path / "other", "--shard", "1/2")  # fmt: skip
+    for name, change in (
+        ("tampered", lambda folder: replaced(folder / "shard.json", '"images": 3', '"images": 30')),
+        ("unfinished", lambda folder: (folder / "SHA256SUMS").unlink()),
+        ("outside", lambda folder: replaced(folder / "SHA256SUMS", "lr/", "../lr/")),
+        ("unrecorded", lambda folder: (folder / ".pydegrade.jsonl").unlink()),
+    ):
+        shutil.copytree(one, tmp_path / name)
+        change(tmp_path / name)
+    for shards, message in (
+        ([zero], "missing: 1/2"),
+        ([zero, zero, one], "both are shard 0/2"),
+        ([zero, tmp_path / "other-1-of-2"], "whose images, tasks and options are"),
+        ([zero, tmp_path / "tampered"], "shard.json is not as SHA256SUMS says"),
+        ([zero, tmp_path / "unfinished"], "must be a finished shard of degrade apply"),
+        ([zero, tmp_path / "outside"], "outside"),
+        ([zero, tmp_path / "unrecorded"], "differ about"),
+        ([zero, made / "run-0-of-2"], "must be a finished shard of degrade apply"),
+    ):
+        code, _, err = degrade("merge", tmp_path / "out", *shards)
+        assert (code, err.count("\n"), message in err) == (2, 1, True), err
+    assert not (tmp_path / "out").exists()
+    shutil.copytree(one, tmp_path / "damaged")
+    name = next((tmp_path / "damaged" / "lr").iterdir())
+    name.write_bytes(b"x")
+    code, _, err = degrade("merge", tmp_path / "out", zero, tmp_path / "damaged")
+    assert (code, f"{name.name}: is not as SHA256SUMS says" in err) == (2, True), err

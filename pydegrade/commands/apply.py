@@ -17,7 +17,8 @@ from ..shell.options import (
     force_option,
     max_pixels_option,
 )
-from ..shell.text import say
+from ..shell.shards import SHARD_HELP, merge_line, parse_shard, shard_folder
+from ..shell.text import absolute, say
 
 
 @click.command(name="apply", short_help="Degrade images by a task or a file of tasks.")
@@ -49,6 +50,7 @@ from ..shell.text import say
 )
 @click.option("--format", "file_format", type=Choice(("png", "npy")), default="png", show_default=True)
 @click.option("--with-target", is_flag=True, help="Also write what a loss should compare with: NAME_target.")
+@click.option("--shard", metavar="I/N|auto", help=f"Do images I, I + N, ... alone, in OUT-I-of-N. {SHARD_HELP}")
 @force_option()
 @max_pixels_option()
 @device_option("cpu")
@@ -62,6 +64,7 @@ def command(
     space_name: str | None,
     file_format: str,
     with_target: bool,
+    shard: str | None,
     force: bool,
     max_pixels: int,
     device: str,
@@ -74,6 +77,9 @@ def command(
     With --tasks, and with one task, results are OUT/NAME.png; with several, OUT/NAME/00000.png and so on, numbered like
     the tasks. --tasks goes through the images in natural order (img2 before img10), and OUT/tasks.csv says which image
     got which. Results that are there and were made from the same task and image are kept.
+
+    Many processes share the images by --shard: each starts the same line with its own I, and `degrade merge` makes one
+    folder of what they leave.
 
     \b
     Examples:
@@ -91,10 +97,14 @@ def command(
     is_seeded = click.get_current_context().get_parameter_source("seed") is not ParameterSource.DEFAULT
     if is_seeded and (tasks_source is None or holds_tasks(tasks_source)):
         raise click.UsageError("--seed goes with --tasks SPACE; tasks that are given have seeds of their own")
+    from ..errors import OutputError
     from ..shell.outputs import check_folder
     from .actions.apply import ApplyRequest, Naming, apply_tasks
 
     where = chosen_device(device)
+    place = None if shard is None else parse_shard(shard)
+    whole = out
+    out = out if place is None else shard_folder(out, place)
     check_folder(out, images)
     if tasks_source is not None:
         naming = Naming(file_format, with_target, keep=keep_names)
@@ -104,9 +114,16 @@ def command(
         tasks = load_tasks(task_source or "", space_name)
         naming = Naming(file_format, with_target, numbered=len(tasks) > 1)
         items = naming.items(images)
-    done = apply_tasks(items, out, ApplyRequest(tasks, naming, max_pixels, where, tasks_source is not None), force)
+    if place is not None and place[1] > len(items.images):
+        raise OutputError(
+            f"--shard: {len(items.images)} images make at most {len(items.images)} shards, got {place[1]}"
+        )
+    request = ApplyRequest(tasks, naming, max_pixels, where, tasks_source is not None, place)
+    done = apply_tasks(items, out, request, force)
     if done.kept:
         say(f"{done.kept} images are there already (--force makes them again)")
     say(f"{done.fates.done} of {done.fates.total} images degraded, {done.per_second:.1f} results/s")
-    say(f"  {out.resolve()}")
+    say(f"  {absolute(out)}")
+    if place is not None:
+        say(f"all shards together: {merge_line(whole, place[1])}")
     return done.fates.end("degrade apply")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..shell.options import OUT_FILE, Choice, max_pixels_option
-from ..shell.text import say
+from ..shell.text import absolute, say
 from .hr_options import AUGMENTS, BUNDLED_HR_SIZE_PX
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def command(
     then = f"verify {shlex.quote(str(output))} {shlex.quote(str(source))}"
     if not is_run:
         then = f"sample --card {shlex.quote(str(output))}" + ("" if hr is None else f" --hr {shlex.quote(str(hr))}")
-    say(f"{output.resolve()}; try: degrade {then}")
+    say(f"{absolute(output)}; try: degrade {then}")

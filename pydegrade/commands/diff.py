@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..shell.options import OUT_FILE, SEED
-from ..shell.text import say
+from ..shell.text import absolute, say
 
 
 @click.command(name="diff", short_help="Two spaces side by side.")
@@ -84,4 +84,4 @@ def command(
 
         picture = diff_sheet(tasks[0], tasks[1], (names[0], names[1]), shown)
         write_file(output, encode_picture(picture, output.suffix))
-        say(str(output.resolve()))
+        say(absolute(output))

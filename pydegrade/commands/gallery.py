@@ -8,7 +8,7 @@ import click
 
 from ..shell.errors import BAD_INPUT
 from ..shell.options import OUT_FILE, max_pixels_option
-from ..shell.text import complain, say, warn
+from ..shell.text import absolute, complain, say, warn
 
 MOST_SAMPLES = 20_000
 
@@ -67,7 +67,7 @@ def command(
     if made.page:
         write_file(output, made.page)
         more = f" of {samples.total}" if samples.total > len(samples.tasks) else ""
-        say(f"{output.resolve()}: {made.count}{more} samples, {len(made.page) / 1e6:.1f} MB")
+        say(f"{absolute(output)}: {made.count}{more} samples, {len(made.page) / 1e6:.1f} MB")
     if made.failed:
         return complain(f"degrade gallery: {len(made.failed)} of {len(samples.tasks)} samples skipped", BAD_INPUT)
     return 0

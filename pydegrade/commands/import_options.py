@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..shell.options import OUT_FILE, Choice
-from ..shell.text import say
+from ..shell.text import absolute, say
 
 DIALECTS = ("realesrgan", "osediff", "pasd", "hypir", "diffbir", "stablesr", "redux", "neosr", "kair")
 
@@ -68,4 +68,4 @@ def command(
         say(made.text.removesuffix("\n"))
         return
     write_file(out, made.text.encode())
-    say(f"{out.resolve()}; try: degrade check {shlex.quote(str(out))}")
+    say(f"{absolute(out)}; try: degrade check {shlex.quote(str(out))}")

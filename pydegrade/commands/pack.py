@@ -8,7 +8,7 @@ import click
 
 from ..shell.errors import BAD_INPUT, INTERRUPTED
 from ..shell.options import OUT_FOLDER, force_option
-from ..shell.text import complain, say, warn
+from ..shell.text import absolute, complain, say, warn
 
 
 @click.command(name="pack", short_help="A run as tar files for streaming readers.")
@@ -30,6 +30,7 @@ def command(run: Path, out: Path, samples: int, force: bool) -> int:
       degrade pack out/run tars
       degrade pack run-3-of-64 tars --samples 5000
     """
+    from ..files.paths import display_name
     from ..shell.outputs import check_folder
     from .actions.pack import pack
 
@@ -43,7 +44,10 @@ def command(run: Path, out: Path, samples: int, force: bool) -> int:
     if done.damaged:
         return complain(f"degrade pack: {len(done.damaged)} of {done.total} tars not made; `degrade sample` makes the "
                         "samples anew", BAD_INPUT)  # fmt: skip
-    kept = f", {done.kept} are there already" if done.kept else ""
-    say(f"{done.made} tars of up to {samples} samples{kept}")
-    say(f"  {out.resolve()}")
+    if done.samples < done.whole:
+        part = f"holds {done.samples} of its {done.whole} samples; `degrade sample` makes the others"
+        warn(f"{display_name(run)}: {part}")
+    kept = f", {done.kept} {'is' if done.kept == 1 else 'are'} there already" if done.kept else ""
+    say(f"{done.made} tar{'' if done.made == 1 else 's'} of up to {samples} samples{kept}")
+    say(f"  {absolute(out)}")
     return 0

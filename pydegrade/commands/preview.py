@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from ..shell.errors import BAD_INPUT
 from ..shell.images import say_left_out
 from ..shell.options import OUT_FILE, SEED, START, check_last_index, chosen_device
-from ..shell.text import complain, say, warn
+from ..shell.text import absolute, complain, say, warn
 from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
 
 
@@ -75,5 +75,5 @@ def command(
         warn(f"skipped: {line}")
     if sheet is not None:
         write_file(output, encode_picture(sheet, output.suffix))
-        say(str(output.resolve()))
+        say(absolute(output))
     return complain(f"degrade preview: {len(failed)} of {len(tasks)} rows skipped", BAD_INPUT) if failed else 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..shell.options import IN_PATH, Choice, force_option, max_pixels_option
-from ..shell.text import say, warn
+from ..shell.text import absolute, say, warn
 
 if TYPE_CHECKING:
     from ..images.imresize import Border, Kernel
@@ -97,5 +97,5 @@ def command(
     if done.kept:
         say(f"{done.kept} images are there already (--force makes them again)")
     say(f"{done.fates.done} of {done.fates.total} images resized, {done.per_second:.1f} images/s")
-    say(f"  {(plan.file or plan.folder).resolve()}")
+    say(f"  {absolute(plan.file or plan.folder)}")
     return done.fates.end("degrade resize")

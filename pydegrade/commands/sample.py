@@ -13,7 +13,7 @@ from ..shell.errors import BAD_INPUT, INTERRUPTED
 from ..shell.images import say_left_out
 from ..shell.options import SEED, START, TASKS, Choice, check_last_index, chosen_device
 from ..shell.shards import SHARD_HELP, parse_shard
-from ..shell.text import complain, say, warn
+from ..shell.text import absolute, complain, say, warn
 from .hr_options import AUGMENTS, BUNDLED_HR_SIZE_PX, hr_options
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def command(
         f"{start + count - 1}{'' if part is None else f', shard {part}'}")  # fmt: skip
     if params_only:
         for path in write_parameters(folder, tasks):
-            say(f"  {path.resolve()}")
+            say(f"  {absolute(path)}")
         return 0
     check_format(file_format)
     found = cropped_images(hr, hr_size, space, BUNDLED_HR_SIZE_PX, max_pixels, meta_info)
@@ -200,7 +200,7 @@ def _pairs(
     if done.made:
         say(f"{done.made} pairs in {done.seconds:.1f} s, {done.made / done.seconds:.1f} pairs/s")
     for path in done.written:
-        say(f"  {path.resolve()}")
+        say(f"  {absolute(path)}")
     for line in (*done.notes, *sorted(set(done.reasons.values()))):
         warn(line)
     if done.interrupted:

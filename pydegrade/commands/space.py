@@ -11,7 +11,7 @@ import click
 
 from ..errors import PydegradeError
 from ..shell.options import OUT_FILE, Choice
-from ..shell.text import say
+from ..shell.text import absolute, say
 
 LEVELS = ("none", "weak", "standard", "severe")
 
@@ -75,7 +75,7 @@ def new(out: Path, name: str | None, defaults: bool, preview: bool, **answers: A
     slots = " ".join(slot.name for slot in space.slots)
     say(f"{space.name}@{space.digest[:8]}, x{space.scale}: {slots}")
     for path in results:
-        say(f"  {path.resolve()}")
+        say(f"  {absolute(path)}")
     say(f"try: degrade check {shlex.quote(str(out))}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import CardError, ImageError
 from ..native import binding
-from .card import Digests, pixels_sha256, read_card
+from .card import Card, Digests, pixels_sha256, read_card
 from .lmdb_reader import open_lmdb
 from .paths import display_name, natural_key, open_regular, path_inside, sha256_of_file
 from .read import read_picture
@@ -37,15 +37,18 @@ class Compared:
     extra: int
 
 
-def listed(path: Path) -> Mapping[str, Digests]:
+def listed(path: Path, card: Card | None = None) -> Mapping[str, Digests]:
     """What a card, or a SHA256SUMS, says about files.
 
+    Args:
+        path: the file.
+        card: what it holds, where that was read already.
     Raises:
         CardError, ImageError: it is neither, or a card that names no files.
     """
-    if path.name == SUMS_FILE:
+    if card is None and path.name == SUMS_FILE:
         return {name: Digests(sha256) for name, sha256 in read_sums(path).items()}
-    files = read_card(path).files
+    files = (card or read_card(path)).files
     if not files:
         raise CardError(f"{display_name(path)}: names no files; make its set, and a card of that")
     return files

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .outputs import PICTURE_ENDINGS, Results, check_file, check_folder, encode_picture, write_file
     from .progress import Progress
     from .shards import SHARD_HELP, parse_shard
-    from .text import complain, say
+    from .text import absolute, complain, say
 
 __all__ = [
     "CONTEXT",
@@ -51,6 +51,7 @@ __all__ = [
     "Number",
     "Progress",
     "Results",
+    "absolute",
     "check_file",
     "check_folder",
     "check_suffix",
@@ -117,6 +118,7 @@ __getattr__ = names_of(
             "parse_shard",
         ),
         ".text": (
+            "absolute",
             "complain",
             "say",
         ),

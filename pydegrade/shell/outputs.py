@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OutputError, WriteError
+from ..errors import ImageError, OutputError, WriteError
 from ..files.atomic import append, replacing, write_atomic
+from ..files.paths import sha256_of_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -250,9 +251,9 @@ class Results:
             return False
         try:
             source = self._source(path, part)
-        except OSError:
+        except (ImageError, OSError):
             return False  # making it will say what is wrong with the input
-        return made.source == source and made.sha256 == file_sha256(self.folder / name)
+        return made.source == source and made.sha256 == sha256_of_file(self.folder / name)
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[None]:
@@ -282,7 +283,20 @@ class Results:
         name. An error leaves nothing. Arguments and errors as `write`."""
         with replacing(self.folder / name) as temporary:
             yield temporary
-            self._note(name, Made(self.command, self._source(path, part), file_sha256(temporary)))
+            self._note(name, Made(self.command, self._source(path, part), sha256_of_file(temporary)))
+
+    def is_there(self, name: str, made: Made) -> bool:
+        """Whether a result of another folder is here already, whole and with its line."""
+        there = self._made.get(name)
+        return there == made and (self.folder / name).is_file() and sha256_of_file(self.folder / name) == made.sha256
+
+    @contextmanager
+    def taking(self, name: str, made: Made) -> Iterator[Path]:
+        """Around the filling of a temporary file with a result of another folder, which then gets its name and its line;
+        see `filling`."""
+        with replacing(self.folder / name) as temporary:
+            yield temporary
+            self._note(name, made)
 
     def _note(self, name: str, made: Made) -> None:
         line = json.dumps({"name": name, **vars(made)}) + "\n"
@@ -301,7 +315,8 @@ class Results:
         with self._lock:
             known = self._digests.get(path)
         if known is None or known[0] != state:
-            known = (state, file_sha256(path))
+            # What is no file has no bytes to come back to.
+            known = (state, sha256_of_file(path) if path.is_file() else "")
             with self._lock:
                 self._digests[path] = known
         return known
@@ -316,16 +331,9 @@ def _state(path: Path) -> State:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a regular file's bytes; "" for anything else, which has no bytes to come back to."""
-    if not path.is_file():
-        path.stat()  # FileNotFoundError where there is nothing
-        return ""
-    sha = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(2**20):
-            sha.update(block)
-    return sha.hexdigest()
+def made_of(folder: Path, record: str = RECORD_FILE) -> dict[str, Made]:
+    """What the record of a folder says about its results, by name."""
+    return _read_record(folder / record, mend=False)
 
 
 def _read_record(path: Path, mend: bool) -> dict[str, Made]:

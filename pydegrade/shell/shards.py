@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
 from ..errors import OutputError
 
@@ -36,6 +38,23 @@ def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> tuple
     if match is None or int(match[1]) >= int(match[2]):
         raise OutputError(f"--shard must be I/N with 0 <= I < N, got {text[:60]!r}")
     return int(match[1]), int(match[2])
+
+
+def shard_folder(out: Path, place: tuple[int, int]) -> Path:
+    """Where shard (number, count) of a run goes: OUT-I-of-N, beside OUT."""
+    whole = _named(out)
+    return whole.with_name(f"{whole.name}-{place[0]}-of-{place[1]}")
+
+
+def merge_line(out: Path, count: int) -> str:
+    """What a shell makes one folder of, once all shards are there."""
+    whole = shlex.quote(str(_named(out)))
+    return f"degrade merge {whole} {whole}-*-of-{count}"
+
+
+def _named(out: Path) -> Path:
+    """A folder by its name, whatever "." and ".." it was given by."""
+    return out if out.name not in ("", "..") else out.resolve()
 
 
 def _array_task(environment: Mapping[str, str]) -> tuple[int, int] | None:

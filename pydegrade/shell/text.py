@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 
@@ -20,6 +21,11 @@ def printable(text: str) -> str:
     """
     line = re.sub(r"\s*[\r\n]+\s*", " ", text)
     return display_name(line)
+
+
+def absolute(path: Path) -> str:
+    """Where something lies, for people and scripts: a whole path on one line, whatever its name."""
+    return display_name(path.resolve())
 
 
 def say(text: str = "", *, err: bool = False) -> None:

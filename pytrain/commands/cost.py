@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.shell import chosen_device, device_option, say
+from pydegrade.shell import absolute, chosen_device, device_option, say
 
 
 @click.command(name="cost", short_help="Parameters, multiply-adds, memory and time of networks.")
@@ -51,4 +51,4 @@ def command(
         say(line)
     if json_path is not None:
         write_file(json_path, as_json(costs, side_px, threads).encode())
-        say(str(json_path.resolve()))
+        say(absolute(json_path))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.shell import IN_PATH, OUT_FILE, chosen_device, device_option, max_pixels_option, say
+from pydegrade.shell import IN_PATH, OUT_FILE, absolute, chosen_device, device_option, max_pixels_option, say
 
 
 @click.command(name="estimate", short_help="Estimate the degradation of images by a DASR model.")
@@ -36,5 +36,5 @@ def command(images: tuple[Path, ...], model: Path, json_path: Path | None, max_p
     found, fates = estimate_images(images, model, chosen_device(device), max_pixels, say)
     if json_path is not None and found:
         write_file(json_path, to_json(found))
-        say(str(json_path.resolve()))
+        say(absolute(json_path))
     return fates.end("degrade estimate")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydegrade.shell import SEED, Choice, chosen_device, say, set_option
+from pydegrade.shell import SEED, Choice, absolute, chosen_device, say, set_option
 
 from .options import load_config, model_options
 
@@ -117,4 +117,4 @@ def command(
     if json_path is not None:
         write_file(json_path, ("[" + ",\n".join(result.to_json().rstrip() for result in results) + "]\n").encode())
     for path in filter(None, (json_path, folder)):
-        say(str(path.resolve()))
+        say(absolute(path))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.shell import say
+from pydegrade.shell import absolute, say
 
 ENDINGS = (".safetensors", ".pth", ".onnx")
 
@@ -35,4 +35,4 @@ def command(model_path: Path, target: Path) -> None:
         sizes = f"sides of multiples of {done.multiple_px} px" if done.multiple_px > 1 else "any size"
         checked = f"largest relative difference to torch {done.max_difference:.1e}"
         say(f"{sizes}, {checked if done.verified else 'not compared with torch: onnxruntime is not installed'}")
-    say(str(target.resolve()))
+    say(absolute(target))

@@ -9,6 +9,7 @@ import click
 from pydegrade.shell import (
     OUT_FOLDER,
     Choice,
+    absolute,
     chosen_device,
     force_option,
     max_pixels_option,
@@ -72,5 +73,5 @@ def command(
     options = InferOptions(tile_px, overlap_px, precision, suffix, max_pixels)
     upscaler = open_upscaler(model_path, where, task, vector_texts)
     done = upscale_images(inputs, out, upscaler, options, force, lambda line: say(line))
-    say(f"  {out.resolve()}")
+    say(f"  {absolute(out)}")
     return done.end("pytrain infer")

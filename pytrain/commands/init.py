@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pydegrade.errors import OutputError
-from pydegrade.shell import OUT_FILE, say
+from pydegrade.shell import OUT_FILE, absolute, say
 
 
 @click.command(name="init", short_help="Write a commented configuration to start from.")
@@ -53,4 +53,4 @@ def command(
         say(text.removesuffix("\n"))
         return
     write_file(out, text.encode())
-    say(f"{out.resolve()}; try: pytrain {'check' if quickstart is None else 'fit'} {shlex.quote(str(out))}")
+    say(f"{absolute(out)}; try: pytrain {'check' if quickstart is None else 'fit'} {shlex.quote(str(out))}")

@@ -13,6 +13,7 @@ from pydegrade.shell import (
     OUT_FOLDER,
     SHARD_HELP,
     Choice,
+    absolute,
     chosen_device,
     device_option,
     max_pixels_option,
@@ -81,7 +82,7 @@ def command(
     mine = written.fates.total
     of = f" of {len(request.names)} (shard {place[0]}/{place[1]})" if place[1] > 1 else ""
     say(f"{mine} images{of}, x{request.identity.scale}, recipe {recipe}, in {written.seconds:.1f} s", err=True)
-    say(str((out / MANIFEST_FILE if written.complete else out).resolve()))
+    say(absolute(out / MANIFEST_FILE if written.complete else out))
     return written.fates.end("degrade pairs")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.shell import OUT_FILE, say
+from pydegrade.shell import OUT_FILE, absolute, say
 
 
 @click.command(name="schema", short_help="JSON schema of configurations, for editors.")
@@ -33,4 +33,4 @@ def command(out: Path | None) -> None:
         say(text)
     else:
         write_file(out, f"{text}\n".encode())
-        say(str(out.resolve()))
+        say(absolute(out))

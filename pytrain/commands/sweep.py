@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pydegrade.errors import PydegradeError
-from pydegrade.shell import OUT_FILE, say, set_option
+from pydegrade.shell import OUT_FILE, absolute, say, set_option
 
 
 @click.command(name="sweep", short_help="Sheet of a swept degradation vector (dasr models).")
@@ -40,7 +40,7 @@ def command(
 
     rows = [_values(text) for text in swept]
     write_file(out, encode_picture(swept_sheet(image, model, rows, overrides, crop_px), out.suffix))
-    say(str(out.resolve()))
+    say(absolute(out))
 
 
 def _values(text: str) -> tuple[str, list[float]]:

@@ -24,11 +24,10 @@ from ...shell.images import Fates, Item, Items, each, find_items
 from ...shell.outputs import Results, write_file
 from ...shell.progress import Progress
 from ...tasks.task import TaskBatch
+from .apply_shards import TASKS_CSV, AppliedShard, run_digest, write_shard
 from .pairs import degrade_one, memory_of_one
 
 TARGET_SUFFIX = "_target"
-TASKS_CSV = "tasks.csv"
-"""Image, address and fingerprint of every result, where images have tasks of their own."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,7 @@ class ApplyRequest:
         max_pixels: limit of an image.
         device: that runs the tasks.
         one_each: whether every image has its own task; there are at least as many tasks as images.
+        shard: (number, count): images number, number + count, ... alone.
     """
 
     tasks: TaskBatch
@@ -94,6 +94,7 @@ class ApplyRequest:
     max_pixels: int
     device: torch.device
     one_each: bool = False
+    shard: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,15 @@ def apply_tasks(items: Items, out: Path, request: ApplyRequest, force: bool = Fa
         OutputError: a result would replace an input or a file of another origin.
     """
     tasks, naming = request.tasks, request.naming
+    number, count = request.shard or (0, 1)
     wanted = {
-        item: range(number, number + 1) if request.one_each else range(len(tasks))
-        for number, item in enumerate(items.images)
+        item: range(position, position + 1) if request.one_each else range(len(tasks))
+        for position, item in enumerate(items.images)
+        if position % count == number
     }
+    everything = items
+    # What cannot be opened is one shard's.
+    items = Items(tuple(wanted), items.unreadable if number == 0 else ())
     addresses = [f"{address} {mark:016x}" for address, mark in zip(tasks.addresses, tasks.fingerprints().tolist())]
     with folder_lock(out):
         results = Results(out, "apply", {"format": naming.file_format, "space": tasks.space.digest}, force)
@@ -143,7 +149,9 @@ def apply_tasks(items: Items, out: Path, request: ApplyRequest, force: bool = Fa
 
         if request.one_each:
             results.claim(TASKS_CSV)
-            write_file(out / TASKS_CSV, _table(items, tasks).encode())
+            write_file(
+                out / TASKS_CSV, _table(items, tasks.take(slice(number, len(everything.images), count))).encode()
+            )
         rows_of = {item: missing(item) for item in items.images}
         pending = [item for item in items.images if rows_of[item]]
         whole = sum(map(len, wanted.values()))
@@ -172,6 +180,20 @@ def apply_tasks(items: Items, out: Path, request: ApplyRequest, force: bool = Fa
             return notes
 
         fates = each(pending, make, progress, items=items, steps=0)
+        if request.shard is not None and not fates.interrupted:
+            options = (naming.file_format, naming.with_target, naming.numbered, naming.keep, request.one_each)
+            skipped = tuple(item.name for item in items.images if missing(item))
+            there = [
+                name
+                for item in items.images
+                if item.name not in skipped
+                for row in wanted[item]
+                for name in naming.results(item.name, row)
+            ]
+            digest = run_digest([item.name for item in everything.images], addresses, options)
+            what = AppliedShard(number, count, len(everything.images), digest, tasks.space.digest, naming.file_format,
+                                request.one_each, skipped)  # fmt: skip
+            write_shard(out, what, there)
     return Applied(fates, len(items.images) - len(pending), progress.per_second)
 
 

@@ -30,12 +30,15 @@ class Packed:
     """What became of a run.
 
     Attributes:
+        samples, whole: how many it holds, and how many the run or shard has when it is done.
         total: tars that it makes.
         made, kept: of this start, and of earlier ones.
         damaged: one line for each tar that a damaged sample kept from being made.
         interrupted: whether Ctrl-C ended it.
     """
 
+    samples: int
+    whole: int
     total: int
     made: int
     kept: int
@@ -55,7 +58,7 @@ def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
         OutputError, RecordError: a folder that holds no pairs, a result over a file of another origin, or tars in `out`
             that are no part of the same whole.
     """
-    identity, _, _ = read_run(run)
+    identity, asked, _ = read_run(run)
     where = display_name(run)
     if identity.format == "none" or not ((run / TASKS).is_file() and (run / SUMS_FILE).is_file()):
         raise OutputError(f"{where}: must hold pairs and their tables; `degrade sample` ends a run that was killed")
@@ -94,7 +97,9 @@ def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
             interrupted = True
         finally:
             progress.close()
-    return Packed(len(names), made, kept, tuple(damaged), interrupted)
+    number, _, count = identity.shard.partition("/")
+    whole = len(range(int(number), asked, max(int(count), 1))) if count else asked
+    return Packed(len(tasks), whole, len(names), made, kept, tuple(damaged), interrupted)
 
 
 def _check_others(out: Path, prefix: str, names: Container[str]) -> None:

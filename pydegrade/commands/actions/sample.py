@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from ...files.write import write_image
 from ...native import binding
 from ...sheet import PAIR_WIDTH_PX, pair_rows, render_sheet
 from ...shell.progress import Progress
+from ...shell.shards import merge_line, shard_folder
 from ...shell.text import say
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
@@ -81,18 +81,11 @@ class Shard:
 
     def folder(self, out: Path) -> Path:
         """Where it goes: OUT-I-of-N, beside OUT."""
-        place = _named(out)
-        return place.with_name(f"{place.name}-{self.number}-of-{self.count}")
+        return shard_folder(out, (self.number, self.count))
 
     def merge_line(self, out: Path) -> str:
         """What a shell makes one folder of, once all parts are there."""
-        whole = shlex.quote(str(_named(out)))
-        return f"degrade merge {whole} {whole}-*-of-{self.count}"
-
-
-def _named(out: Path) -> Path:
-    """A folder by its name, whatever "." and ".." it was given by."""
-    return out if out.name not in ("", "..") else out.resolve()
+        return merge_line(out, self.count)
 
 
 @dataclass(frozen=True)

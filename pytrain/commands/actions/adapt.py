@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydegrade import EstimatedKernel, Subsampling, estimate_kernel, imresize, kernels
 from pydegrade.files import encode_png, folder_lock, read_image, to_float, to_uint8, unique_names
 from pydegrade.images.metrics import Protocol, psnr
-from pydegrade.shell import Results
+from pydegrade.shell import Results, absolute
 
 from ... import nets
 from ...errors import CheckpointError, DataError
@@ -118,7 +118,7 @@ def adapt_file(request: AdaptRequest, out: Path, force: bool, say: Callable[[str
             results.write(names[result.steps], encode_png(enlarged), request.image)
             score = "" if clean is None else f"  {_psnr(enlarged, clean, factor)}"
             loss = "" if result.loss is None else f"  loss {result.loss:.5f}"
-            say(f"{result.steps:>8}{score}{loss}  {(out / names[result.steps]).resolve()}")
+            say(f"{result.steps:>8}{score}{loss}  {absolute(out / names[result.steps])}")
 
 
 def _network(model: str, scale: int | None) -> tuple[nets.MZSRConfig, nets.MZSR | None, bool]:
@@ -138,7 +138,7 @@ def _network(model: str, scale: int | None) -> tuple[nets.MZSRConfig, nets.MZSR 
 
 def _kernel_line(found: EstimatedKernel, path: Path) -> str:
     angle = f"{math.degrees(found.angle_rad):+.0f} degrees"
-    return f"  kernel  sigma {found.sigma_x_px:.2f} x {found.sigma_y_px:.2f} px, {angle}  {path.resolve()}"
+    return f"  kernel  sigma {found.sigma_x_px:.2f} x {found.sigma_y_px:.2f} px, {angle}  {absolute(path)}"
 
 
 def _clean(path: Path, scale: int, lr_sides: tuple[int, ...]) -> NDArray[Any]:

@@ -118,7 +118,7 @@ def of_card(path: Path, folders: Sequence[Path], reference: Reference, models: S
         raise ConfigError(
             f"{path}: --reference target needs a space with a sharpened target, got {card.tasks.space.name}"
         )
-    found = compare(listed(path), folder, pixels=True)
+    found = compare(listed(path, card), folder, pixels=True)
     if found.lines:
         raise DataError(
             f"{folder}: is not the set of {path}: {found.lines[0]} ({len(found.lines)} such); degrade verify"
