@@ -26,7 +26,7 @@ FLOORS = {
         ["plan"],
         ["engine"],
         ["files"],
-        ["loading"],
+        ["fitting", "loading"],
         ["compat", "transforms"],
         ["__init__"],
         ["sheet", "shell"],
@@ -61,7 +61,13 @@ FACES = {
 # What pytrain, and any other package, may use of pydegrade (docs/architecture.md): the names that faces list in __all__,
 # and those of these modules that begin with no underscore.
 PUBLIC_FACES = ("pydegrade", "pydegrade.files", "pydegrade.ops", "pydegrade.shell")
-PUBLIC_MODULES = ("pydegrade.errors", "pydegrade.images.metrics", "pydegrade.sheet", "pydegrade.toml_lines")
+PUBLIC_MODULES = (
+    "pydegrade.errors",
+    "pydegrade.fitting.estimate",
+    "pydegrade.images.metrics",
+    "pydegrade.sheet",
+    "pydegrade.toml_lines",
+)
 
 
 @dataclass(frozen=True)

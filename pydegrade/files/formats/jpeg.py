@@ -22,6 +22,7 @@ from .side_blocks import orientation_of
 
 SIGNATURE = b"\xff\xd8\xff"
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_DQT = 0xDB
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _BLOCKS = range(0xE0, 0xF0)
 _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
@@ -125,6 +126,70 @@ def inspect(stream: BinaryIO) -> Info:
         bytes_per_px=_bytes_per_px(components, buffered),
         notes=(*notes, *more),
     )
+
+
+_ZIGZAG = sorted(range(64), key=lambda at: (at // 8 + at % 8, (at // 8 if (at // 8 + at % 8) % 2 else at % 8)))
+"""Place in a block, row by row, of the n-th entry of a table in a file (T.81, figure A.6)."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How the pixels of a file were coded.
+
+    Attributes:
+        tables: for each component its quantisation table, 64 entries row by row; those of T.81, annex K, begin with 16, 11.
+        sampling: for each component its horizontal and vertical sampling factors, 1 to 4.
+        exif: the EXIF block without its prefix; b"" where there is none.
+    """
+
+    tables: tuple[tuple[int, ...], ...]
+    sampling: tuple[tuple[int, int], ...]
+    exif: bytes
+
+
+def coding(stream: BinaryIO) -> Coding:
+    """Tables and sampling of a file that `inspect` accepts.
+
+    Raises:
+        FormatError: a table is missing or cut off.
+    """
+    tables: dict[int, tuple[int, ...]] = {}
+    frame, exif = b"", b""
+    for segment in _segments(stream):
+        if segment.marker not in _FRAMES and segment.marker not in (_DQT, 0xE1):
+            continue
+        stream.seek(segment.start)
+        body = stream.read(segment.length)
+        if segment.marker in _FRAMES:
+            frame = body
+        elif segment.marker == _DQT:
+            tables.update(_tables(body))
+        elif body.startswith(b"Exif\0\0") and not exif:
+            exif = body[6:]
+    components = [frame[at : at + 3] for at in range(6, len(frame) - 2, 3)]
+    try:
+        return Coding(
+            tuple(tables[component[2]] for component in components),
+            tuple((component[1] >> 4, component[1] & 15) for component in components),
+            exif,
+        )
+    except KeyError:
+        raise FormatError("corrupt or truncated (a quantisation table is missing)") from None
+
+
+def _tables(body: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Number and entries of every table of a segment (T.81, B.2.4.1)."""
+    place = 0
+    while place < len(body):
+        entry_bytes = 2 if body[place] >> 4 else 1
+        stored = body[place + 1 : place + 1 + 64 * entry_bytes]
+        if len(stored) < 64 * entry_bytes:
+            raise FormatError("corrupt or truncated (a quantisation table is cut off)")
+        entries = [0] * 64
+        for order, at in enumerate(_ZIGZAG):
+            entries[at] = int.from_bytes(stored[order * entry_bytes : (order + 1) * entry_bytes], "big")
+        yield body[place] & 15, tuple(entries)
+        place += 1 + 64 * entry_bytes
 
 
 def _bytes_per_px(components: int, buffered: bool) -> int:

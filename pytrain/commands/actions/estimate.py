@@ -1,4 +1,4 @@
-"""What a DASR predictor believes about files: `degrade estimate`."""
+"""What a DASR predictor believes about files, or what they show without one: `degrade estimate`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pydegrade.files import MemoryBudget, open_image, to_float
+from pydegrade.fitting.estimate import estimate_photograph
 from pydegrade.shell import Fates, Item, Progress, each, find_items
 
 from ...errors import DataError
@@ -60,6 +61,24 @@ def estimate_images(
         for line in _lines(str(item.path), values):
             say(line)
         return decoded.notes
+
+    return found, each(items.images, make, progress, items=items)
+
+
+def measure_images(
+    sources: Sequence[Path], max_pixels: int, say: Callable[[str], None]
+) -> tuple[dict[str, Any], Fates]:
+    """What files and pixels show, without a model. Arguments and results as `estimate_images`."""
+    items = find_items(sources)
+    found: dict[str, Any] = {}
+    progress = Progress(len(items.images))
+
+    def make(item: Item) -> Iterable[str]:
+        measured = estimate_photograph(item.path, max_pixels)
+        found[str(item.path)] = measured.as_json()
+        progress.close()
+        say(measured.line)
+        return measured.notes
 
     return found, each(items.images, make, progress, items=items)
 

@@ -1,0 +1,1 @@
+"""Spaces learned from photographs: facts of files, statistics of pixels, simulations, inference."""
