@@ -5,19 +5,21 @@ One small SRResNet is trained on all three levels, then continuations of equal l
 - `plain`: the same network, one set of weights;
 - `dasr`: five experts mixed by a predictor, labels of the image's own task;
 - `shuffled`: the same with labels of other samples, as in the released code;
-- `unlabelled`: the same without the regression, so that the mixture follows the pixel loss alone.
+- `unlabelled`: the same without the regression, so that the mixture follows the pixel loss alone;
+- `oracle`, `level`, `constant`: the experts' shares follow the task's own 33 numbers, its level alone, or nothing.
 
-All are judged on the same held-out crops, each with its own degradation. Gives PSNR per level and photograph, the
-predictor's error against a constant, correlations per entry, how far the experts' shares of the levels lie apart, and what
-the vector of another image costs; as a result file and a plot. `--loss mse` takes the squared error, by which PSNR judges,
-in place of the published L1. A killed demonstration goes on when its command is given again.
+All are judged on the same held-out crops, each with its own degradation, and on crops made small by bicubic alone. Gives
+PSNR per set and photograph, the predictor's error against a constant, correlations per entry, how far the experts' shares
+of the levels lie apart, what the vector of another image costs, and how far each entry moves the image; as a result file
+and a plot. `--loss mse` takes the squared error, by which PSNR judges, in place of the published L1. A killed
+demonstration goes on when its command is given again.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,18 @@ from pytrain import nets
 from pytrain.config.config import Config, loads
 from pytrain.data.source import DataConfig, open_source, stream
 from pytrain.files.checkpoint import load_model
+from pytrain.methods.dasr import Mixing, mixing_vector
 from pytrain.training.degrade import to_float
 
-KINDS = ("plain", "dasr", "shuffled", "unlabelled")
+KINDS = ("plain", "dasr", "shuffled", "unlabelled", "oracle", "level", "constant")
 LEVELS = ("dasr-weak", "dasr-standard", "dasr-severe")
+BICUBIC = "bicubic"
+MIXINGS: dict[str, Mixing] = {"oracle": "truth", "level": "level", "constant": "constant"}
+"""By arm; the others follow the estimate."""
+
 TEST_CROP_PX, TEST_SEED = 192, 4242
+MOST_BICUBIC = 320
+"""Crops of the bicubic set: without noise and levels fewer say as much."""
 SHOWN = (
     "blur1.sigma_x_px",
     "blur1.sigma_y_px",
@@ -92,12 +101,15 @@ def configuration(out: Path, train: tuple[Path, ...], *overrides: str) -> Config
     return loads(CONFIG, [f"run.out='{out}'", f"run.name='{out.name}'", f"data.hr={hr}", *overrides])
 
 
-def train_all(out: Path, train: tuple[Path, ...], start_steps: int, steps: int, seeds: int, loss: str) -> None:
+def train_all(
+    out: Path, train: tuple[Path, ...], start_steps: int, steps: int, names: Sequence[str], loss: str,
+    overrides: Sequence[str],
+) -> None:  # fmt: skip
     """The common start, then every continuation."""
     pixels = f"method.loss={loss}"
-    trained(configuration(out / "start", train, f"run.steps={start_steps}", "run.seed=1000", pixels))
+    trained(configuration(out / "start", train, f"run.steps={start_steps}", "run.seed=1000", pixels, *overrides))
     start = model_of(out, "start")
-    for name in continuations(seeds):
+    for name in names:
         kind, seed = name.split("_")
         own = [f"run.steps={steps}", f"run.seed={seed}", f"train.pretrained='{start}'"]
         if kind == "plain":
@@ -105,14 +117,15 @@ def train_all(out: Path, train: tuple[Path, ...], start_steps: int, steps: int, 
         else:
             shuffled, weight = str(kind == "shuffled").lower(), 0.0 if kind == "unlabelled" else 1.0
             method = f"type='dasr', loss='{loss}', perceptual_weight=0.0, gan_weight=0.0, shuffled_labels={shuffled}"
-            own += [DASR_NET, f"method={{{method}, regression_weight={weight}}}"]
-        trained(configuration(out / name, train, *own))
+            mixing = MIXINGS.get(kind, "predicted")
+            own += [DASR_NET, f"method={{{method}, regression_weight={weight}, mixing='{mixing}'}}"]
+        trained(configuration(out / name, train, *own, *overrides))
         click.echo(f"{name} trained", err=True)
 
 
-def continuations(seeds: int) -> list[str]:
+def continuations(seeds: int, kinds: Sequence[str] = KINDS) -> list[str]:
     """Names of the runs, KIND_SEED."""
-    return [f"{kind}_{seed}" for seed in range(seeds) for kind in KINDS]
+    return [f"{kind}_{seed}" for seed in range(seeds) for kind in kinds]
 
 
 def model_of(out: Path, name: str) -> Path:
@@ -120,7 +133,9 @@ def model_of(out: Path, name: str) -> Path:
     return out / name / "models" / "last.safetensors"
 
 
-def held_out(test: tuple[Path, ...], count: int) -> Iterator[tuple[list[str], pydegrade.TaskBatch, Pair]]:
+def held_out(
+    test: tuple[Path, ...], count: int, space: str = "dasr-mixed"
+) -> Iterator[tuple[list[str], pydegrade.TaskBatch, Pair]]:
     """Photographs, tasks and pairs on which every network is judged: `count` crops, their degradations drawn."""
     rows = 16
     data = DataConfig(hr=tuple(str(path) for path in test), crop_px=TEST_CROP_PX, batch=rows)
@@ -128,7 +143,7 @@ def held_out(test: tuple[Path, ...], count: int) -> Iterator[tuple[list[str], py
     images = source.images["hr"].images
     for raw in stream(source, range(count // rows), 0, 1):
         names = [images[position].name for position in source.crops(raw.indices).image.tolist()]
-        tasks = pydegrade.sample("dasr-mixed", TEST_SEED, raw.indices)
+        tasks = pydegrade.sample(space, TEST_SEED, raw.indices)
         yield names, tasks, pydegrade.degrade_batch(to_float(raw.images["hr"]), tasks)
 
 
@@ -138,7 +153,8 @@ def judge(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> di
 
     Returns:
         By name: `psnr` [N] in dB; of adaptive networks also `wrong` [N], PSNR with the predicted vector of a crop of
-        another level, `true` [N], with the task's own numbers, `estimate` [N, 33] and `shares` [N, 5]. Under "truth":
+        another level, `true` [N], with the task's own numbers, `estimate` [N, 33], `shares` [N, 5] and, of the first 16
+        crops, `moved`, see `moves`. Under "truth":
         `vector` and `mask` [N, 33], `level` [N], `photograph` [N], names.
     """
     loaded = {name: load_model(model_of(out, name)).net.eval() for name in names}
@@ -161,12 +177,57 @@ def judge(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> di
                 found[name]["psnr"].append(psnr(net(pair.lr), pair.target))
                 continue
             estimate, shares = net.predictor(pair.lr)
+            if not found[name]["moved"]:
+                found[name]["moved"].append(moves(net, pair.lr, estimate, shares[other]))
+            given = mixing_vector(MIXINGS.get(name.partition("_")[0], "predicted"), tasks, torch.from_numpy(vector))
+            shares = shares if given is None else net.predictor.shares(given)
             by_truth = net.predictor.shares(torch.from_numpy(vector))
             for key, mixing in {"psnr": shares, "wrong": shares[other], "true": by_truth}.items():
                 found[name][key].append(psnr(net.generator(pair.lr, mixing), pair.target))
             found[name]["estimate"].append(estimate.numpy())
             found[name]["shares"].append(shares.numpy())
     return {name: {key: np.concatenate(values) for key, values in by_key.items()} for name, by_key in found.items()}
+
+
+def moves(net: nets.DASR, lr: torch.Tensor, estimate: torch.Tensor, others: torch.Tensor) -> NDArray[np.float64]:
+    """How far the output moves, mean absolute difference in 8-bit levels.
+
+    For each entry of SHOWN between 0.1 and 0.9 of its range, the others as estimated; last, with the shares of a crop of
+    another level.
+    """
+    own = net.generator(lr, net.predictor.shares(estimate))
+    differences = []
+    for name in SHOWN:
+        ends = []
+        for value in (0.1, 0.9):
+            vector = estimate.clone()
+            vector[:, ENTRIES.index(name)] = value
+            ends.append(net.generator(lr, net.predictor.shares(vector)))
+        differences.append(ends[1] - ends[0])
+    differences.append(net.generator(lr, others) - own)
+    return np.array([255 * float(one.abs().mean()) for one in differences])
+
+
+@torch.no_grad()
+def judge_bicubic(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> tuple[list[str], dict[str, Any]]:
+    """Photographs, and PSNR by arm, seed and photograph, on crops that MATLAB's bicubic alone has made small. Arms whose
+    shares follow the 33 numbers are left out: bicubic has none."""
+    loaded = {
+        name: load_model(model_of(out, name)).net.eval() for name in names if name.partition("_")[0] not in MIXINGS
+    }
+    found: dict[str, list[Any]] = defaultdict(list)
+    photographs: list[str] = []
+    for names_of_crops, _, pair in held_out(test, count, "bicubic-x4"):
+        photographs += names_of_crops
+        for name, net in loaded.items():
+            found[name] += psnr(net(pair.lr), pair.target)
+    items = sorted(set(photographs))
+    arms: dict[str, dict[str, list[float]]] = {}
+    for name, values in found.items():
+        kind, _, seed = name.partition("_")
+        means = [np.mean([one for one, own in zip(values, photographs) if own == item]) for item in items]
+        arms.setdefault(kind, {})[seed or "-"] = [round(float(mean), 4) for mean in means]
+    return items, arms
 
 
 def psnr(image: torch.Tensor, target: torch.Tensor) -> tuple[float, ...]:
@@ -209,19 +270,29 @@ def correlation(first: NDArray[Any], second: NDArray[Any]) -> float | None:
 
 def run(
     out: Path, train: tuple[Path, ...], test: tuple[Path, ...], start_steps: int, steps: int, seeds: int,
-    loss: str = "l1", crops: int = 960,
+    loss: str = "l1", crops: int = 960, arms: Sequence[str] = KINDS, overrides: Sequence[str] = (),
 ) -> tuple[Result, dict[str, dict[str, NDArray[Any]]]]:  # fmt: skip
     """The whole demonstration; returns what it measured, and what that was computed from."""
-    train_all(out, train, start_steps, steps, seeds, loss)
+    if not {"plain", "dasr"} <= set(arms):
+        raise click.UsageError(
+            f"--arm must name plain and dasr, which the others are compared with, got {', '.join(arms)}"
+        )
+    names = continuations(seeds, [kind for kind in KINDS if kind in arms])
+    train_all(out, train, start_steps, steps, names, loss, overrides)
     with spending(out / "judging"):
-        found = judge(out, ["start", *continuations(seeds)], test, crops)
+        found = judge(out, ["start", *names], test, crops)
+        bicubic = judge_bicubic(out, ["start", *names], test, min(crops, MOST_BICUBIC))
     truth = found["truth"]
     items, values = by_photograph(found)
-    given = " ".join([*(f"--train {path.name}" for path in train), *(f"--test {path.name}" for path in test)])
+    items[BICUBIC], values[BICUBIC] = bicubic
+    given = " ".join([
+        *(f"--train {path.name}" for path in train), *(f"--test {path.name}" for path in test),
+        *(f"--arm {kind}" for kind in arms if tuple(arms) != KINDS), *(f"--set {override}" for override in overrides),
+    ])  # fmt: skip
     result = Result(
         study="dasr",
         command=f"python -m benchmarks.demo_dasr {given} --start-steps {start_steps} --steps {steps} --seeds {seeds} "
-        f"--loss {loss}",
+        f"--loss {loss} --crops {crops}",
         settings={
             "train": [path.name for path in train], "test": [path.name for path in test], "start_steps": start_steps,
             "steps": steps, "seeds": seeds, "loss": loss, "crops": len(truth["level"]),
@@ -231,7 +302,16 @@ def run(
         items=items,
         values=values,
         facts={
-            "predictor": {name: predictor_quality(truth, own) for name, own in found.items() if "estimate" in own}
+            "predictor": {
+                name: predictor_quality(truth, own)
+                for name, own in found.items()
+                if "estimate" in own and name.partition("_")[0] not in MIXINGS
+            },
+            "moved": {
+                name: dict(zip((*SHOWN, "all, as a crop of another level"), np.round(own["moved"], 4).tolist()))
+                for name, own in found.items()
+                if "moved" in own
+            },
         },
         **spent(out),
     )  # fmt: skip
@@ -273,6 +353,9 @@ def table(result: Result) -> str:
     for arm in result.values[LEVELS[0]]:
         cells = []
         for name in result.items:
+            if arm not in result.values[name]:
+                cells += ["", ""]
+                continue
             gain = "" if arm == "plain" else result.minus(name, arm, "plain")
             text = f"{gain.over_items()}; {gain.over_seeds()}" if gain else ""
             cells += [f"{result.mean(name, arm):.2f}", text]
@@ -299,6 +382,14 @@ def predictor_table(result: Result) -> str:
     }
     for title, text in rows.items():
         lines.append(f"| {title} | " + " | ".join(text(one) for one in found.values()) + " |")
+    return "\n".join(lines)
+
+
+def moves_table(result: Result) -> str:
+    """How far one entry moves the output, in 8-bit levels, mean over seeds."""
+    moved = [own for name, own in result.facts["moved"].items() if name.startswith("dasr_")]
+    lines = ["| Entry moved from 0.1 to 0.9 of its range | mean change of the output, 8-bit levels |", "|---|---|"]
+    lines += [f"| {name} | {np.mean([own[name] for own in moved]):.3f} |" for name in moved[0]]
     return "\n".join(lines)
 
 
@@ -359,10 +450,15 @@ def plot(result: Result, found: dict[str, dict[str, NDArray[Any]]], path: Path) 
 @click.option("--steps", default=3000, show_default=True, help="Of every continuation.")
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--loss", type=click.Choice(("l1", "mse")), default="l1", show_default=True, help="Of the pixels.")
+@click.option(
+    "--arm", "arms", multiple=True, type=click.Choice(KINDS), default=KINDS, help="Repeatable.  [default: all]"
+)
+@click.option("--crops", default=960, show_default=True, type=click.IntRange(16), help="That all are judged on.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change an option of every run.")
 @click.option("--image", type=click.Path(path_type=Path), help="Where the plot goes.  [default: OUT/dasr.png]")
 def main(
     train: tuple[Path, ...], test: tuple[Path, ...], out: Path, start_steps: int, steps: int, seeds: int,
-    loss: str, image: Path | None,
+    loss: str, arms: tuple[str, ...], crops: int, overrides: tuple[str, ...], image: Path | None,
 ) -> None:  # fmt: skip
     """DASR against the same network without experts, at equal iterations, on your images.
 
@@ -372,11 +468,11 @@ def main(
     """
     out = out.resolve()
     train, test = (tuple(path.resolve() for path in paths) for paths in (train, test))
-    result, found = run(out, train, test, start_steps, steps, seeds, loss)
+    result, found = run(out, train, test, start_steps, steps, seeds, loss, crops, arms, overrides)
     write_result(result, out / "dasr.json")
     np.savez_compressed(out / "judged.npz", **{f"{name}/{key}": value for name, by_key in found.items()
                                                for key, value in by_key.items()})  # fmt: skip
-    click.echo(f"{table(result)}\n\n{predictor_table(result)}")
+    click.echo("\n\n".join(write(result) for write in (table, predictor_table, moves_table)))
     plot(result, found, image or out / "dasr.png")
     click.echo(f"{result.seconds:.0f} s of processor; {out / 'dasr.json'}, {image or out / 'dasr.png'}")
 

@@ -5,6 +5,8 @@ the tasks that it does not master, groups them (`pytrain group`), and fine-tunes
 
 - `tgsr`, `half`: with the groups as published, and with half of the samples from the whole space;
 - `plain`: on the whole space; `random`: groups of the same sizes from all scored tasks;
+- on request, `share X`: with X of the samples from the whole space; `groups N`: the same tasks in N groups of equal sizes;
+  `inside`: a network for each group, fine-tuned on its tasks alone, the most that the group could gain;
 - `shuffled`, `one`, `unsatisfactory`: the controls that tell grouping from drawing some tasks more often. The tasks of all
   groups in groups of the same sizes but by chance, as one group, and all unsatisfactory tasks as one. Of all three the
   whole space gets the share of the samples that it has with the groups.
@@ -16,6 +18,7 @@ given again.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,9 @@ from pytrain.training.precision import PLAIN
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "tgsr_tiny.toml"
 ARMS = ("tgsr", "half", "plain", "random", "shuffled", "one", "unsatisfactory")
+MORE_ARMS = ("share 0.25", "share 0.75", "share 0.9", "groups 2", "groups 4", "groups 8", "inside")
+"""On request: other shares of the whole space; the groups' own tasks, by falling improvement, in so many equal groups; one
+network for each group, trained on nothing else, which is what a group could reach."""
 CONFLICT = "conflict study"
 """What result files call the tasks of the study."""
 FRESH_SEED = 10**9
@@ -64,6 +70,9 @@ REST = 40
 )
 @click.option("--conflict-tasks", type=click.IntRange(1), default=24, show_default=True, help="Of the paper's study.")
 @click.option("--conflict-steps", type=click.IntRange(1), default=1000, show_default=True, help="On each of them.")
+@click.option(
+    "--arm", "arms", multiple=True, type=click.Choice(ARMS + MORE_ARMS), help="Repeatable.  [default: the first seven]"
+)
 @click.option("--study-only", is_flag=True, help="End after the paper's study.")
 @click.option("--set", "overrides", multiple=True, help="Change an option of configs/tgsr_tiny.toml.")
 def main(
@@ -78,6 +87,7 @@ def main(
     crops: int,
     conflict_tasks: int,
     conflict_steps: int,
+    arms: tuple[str, ...],
     study_only: bool,
     overrides: tuple[str, ...],
 ) -> None:
@@ -109,9 +119,12 @@ def main(
         click.echo(f"report   {path}")
 
     control_groups(grouping)
+    given += [f"--arm '{arm}'" for arm in arms]
+    if arms and "tgsr" not in arms:
+        raise click.UsageError(f"--arm must name tgsr, which the others are compared with, got {', '.join(arms)}")
     nets = {("start", "-"): model, ("joint", "-"): grouping.path("joint1.safetensors")}
     for seed in range(seeds):
-        for arm in ARMS:
+        for arm in named_arms(grouping, arms or ARMS):
             nets[arm, str(seed)] = fine_tuned(grouping, out, arm, seed, steps)
             click.echo(f"trained  {arm}, seed {seed}")
     result = measured(grouping, nets, out, crops)
@@ -173,6 +186,13 @@ def trained_network(config: Config, out: Path, steps: int) -> Path:
     return trained(run)
 
 
+def named_arms(grouping: GroupingRun, arms: Sequence[str]) -> list[str]:
+    """With "inside" as one arm for each group: "inside G1"."""
+    groups = read_groups(grouping.method.groups, grouping.space, ("groups",)).groups
+    each = [f"inside {group.name}" for group in groups]
+    return [one for arm in arms for one in (each if arm == "inside" else [arm])]
+
+
 def fine_tuned(grouping: GroupingRun, out: Path, arm: str, seed: int, steps: int) -> Path:
     """The pretrained network after some steps of one arm."""
     from pytrain.methods.realesrgan import RealesrnetOptions
@@ -192,22 +212,37 @@ def fine_tuned(grouping: GroupingRun, out: Path, arm: str, seed: int, steps: int
         "one": of("one.toml", whole_share=whole),
         "unsatisfactory": of("unsatisfactory.toml", whole_share=whole),
     }
+    kind, _, number = arm.partition(" ")
+    if kind == "share":
+        methods[arm] = replace(grouping.method, whole_share=float(number))
+    elif kind == "groups":
+        methods[arm] = of(f"groups{number}.toml")
+    elif kind == "inside":
+        methods[arm] = of(f"inside_{number}.toml", whole_space=False, whole_share=0.0)
     # Seeds away from that of the scores' crops.
-    name = f"{arm}_{seed}"
+    name = f"{arm.replace(' ', '_')}_{seed}"
     run = replace(grouping.config.run, name=name, out=str(out / "arms" / name), steps=steps, seed=100 + seed)
     return trained(replace(grouping.config, run=run, method=methods[arm]))
 
 
 def control_groups(grouping: GroupingRun) -> None:
     """random.toml: groups of the same sizes from all scored tasks. shuffled.toml: the groups' own tasks, dealt out by
-    chance to groups of the same sizes. one.toml: all of them as one group."""
+    chance to groups of the same sizes. one.toml: all of them as one group. groups2.toml and so on: in their order, in
+    groups of equal sizes. inside_G1.toml and so on: one group alone."""
     groups = read_groups(grouping.method.groups, grouping.space, ("groups",)).groups
     sizes = [len(group.tasks) for group in groups]
     own = pydegrade.TaskBatch.concat([group.tasks for group in groups])
     everything = pydegrade.TaskBatch.load(grouping.path("tasks.npz"))
-    for name, tasks, parts in (("random", everything, sizes), ("shuffled", own, sizes), ("one", own, [sum(sizes)])):
+    dealt = [("random", everything, sizes), ("shuffled", own, sizes), ("one", own, [sum(sizes)])]
+    for count in (2, 4, 8):
+        ends = np.arange(count + 1) * len(own) // count
+        if len(own) >= count:
+            dealt.append((f"groups{count}", own, np.diff(ends).tolist()))
+    dealt += [(f"inside_{group.name}", group.tasks, [len(group.tasks)]) for group in groups]
+    for name, tasks, parts in dealt:
         drawn = pydegrade.native.rng.named_uniform(grouping.options.seed, tasks.indices, f"demo.{name}")
-        order, begin, made = np.argsort(drawn, kind="stable"), 0, []
+        order = np.argsort(drawn, kind="stable") if name in ("random", "shuffled", "one") else np.arange(len(tasks))
+        begin, made = 0, []
         for number, size in enumerate(parts, 1):
             made.append(Group(f"G{number}", "for comparison", tasks.take(order[begin : begin + size]), {}))
             begin += size
@@ -271,18 +306,24 @@ def _distances(result: Result) -> NDArray[np.float64]:
     return np.array(arms["alone"]["-"]) - np.array(arms["start"]["-"])
 
 
+def arms_of(result: Result) -> list[str]:
+    """The arms that ran."""
+    return [arm for arm in next(iter(result.values.values())) if arm not in ("start", "joint")]
+
+
 def table(result: Result) -> str:
     """Change from the start by arm, with intervals over tasks."""
-    lines = ["| tasks | number | start, dB | joint | " + " | ".join(ARMS) + " |", "|---" * (4 + len(ARMS)) + "|"]
+    arms = arms_of(result)
+    lines = ["| tasks | number | start, dB | joint | " + " | ".join(arms) + " |", "|---" * (4 + len(arms)) + "|"]
     for name in result.items:
-        cells = [result.minus(name, arm, "start").over_items() for arm in ("joint", *ARMS)]
+        cells = [result.minus(name, arm, "start").over_items() for arm in ("joint", *arms)]
         lines.append(f"| {name} | {len(result.items[name])} | {result.mean(name, 'start'):.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def controls(result: Result) -> str:
     """The published arm minus every other, with intervals over tasks and ranges over seeds."""
-    rivals = [arm for arm in ARMS if arm != "tgsr"]
+    rivals = [arm for arm in arms_of(result) if arm != "tgsr"]
     lines = ["| tasks | " + " | ".join(f"tgsr - {arm}" for arm in rivals) + " |", "|---" * (1 + len(rivals)) + "|"]
     for name in result.items:
         found = [result.minus(name, "tgsr", arm) for arm in rivals]

@@ -22,6 +22,7 @@ MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(\n<!-- end of table -->)
 TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "dasr": ("dasr", demo_dasr.table),
     "dasr-predictor": ("dasr", demo_dasr.predictor_table),
+    "dasr-moves": ("dasr", demo_dasr.moves_table),
     "dasr-origin": ("dasr", lambda result: origin(result)),
     "eco": ("eco", demo_eco.table),
     "eco-origin": ("eco", lambda result: f"{origin(result)}\n\n{demo_eco.summary(result)}"),

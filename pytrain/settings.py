@@ -70,6 +70,10 @@ class TrainConfig:
         le=1024,
     )
     pretrained: str = option("", "model file that the trained network starts from", path=True)
+    partial: bool = option(
+        False,
+        "load what fits of train.pretrained by name and shape, an x4 from an x2; the rest stays fresh and is named",
+    )
     bad_steps: int = option(
         3,
         "steps with non-finite loss in a row before the run rolls back to its last checkpoint",

@@ -126,6 +126,44 @@ def test_zssr_starts_as_bicubic_learns_and_repeats():
     assert end.loss < 0.9 * float((enlarge(son, 2) - father).abs().mean())
 
 
+def test_the_son_has_the_noise_of_the_image():
+    image = picture(60, 60) * 0.2 + 0.4  # nothing is clipped
+    (clean, _), (noisy, father) = (adapting.make_son(image, KERNEL, 2, "direct", sigma) for sigma in (0, 5))
+    noise = 255 * (noisy - clean)
+    assert float(noise.std()) == pytest.approx(5, rel=0.1)  # 2700 numbers: their deviation is known to 1.4 %
+    assert torch.equal(father, image)
+    assert torch.equal(noisy, adapting.make_son(image, KERNEL, 2, "direct", 5)[0])
+    assert not torch.equal(noisy, adapting.make_son(image, KERNEL, 2, "direct", 5, seed=1)[0])
+
+
+def test_falling_rates_keep_the_published_ratios():
+    net, image = network(), picture(24, 28)
+    moved = [list(adapting.adapt(net, image, KERNEL, (1, 3), rate=rate, falling=rate is not None))
+             for rate in (None, 0.02, 0.01)]  # fmt: skip
+    # 0.02 is the published first rate of x2, so all later ones are the published ones too.
+    for published, same, half in zip(*moved):
+        assert torch.equal(published.image, same.image)
+        assert not torch.equal(published.image, half.image)
+    constant = list(adapting.adapt(net, image, KERNEL, (1, 3), rate=0.02))
+    assert torch.equal(constant[0].image, moved[0][0].image)
+    assert not torch.equal(constant[1].image, moved[0][1].image)
+
+
+@pytest.mark.parametrize("down", ["direct", "bicubic"])
+def test_back_projection_moves_a_result_towards_what_becomes_the_image(down):
+    clean = picture(60, 48)
+    lr, _ = adapting.make_son(clean, KERNEL, 2, down)
+    start = enlarge(lr, 2).clamp(0, 1)
+
+    def away(result):
+        return float((adapting.make_son(result, KERNEL, 2, down)[0] - lr).abs().mean())
+
+    found = [adapting.back_projected(start, lr, KERNEL, 2, down, count) for count in (0, 1, 8)]
+    assert torch.equal(found[0], start)
+    assert away(found[2]) < away(found[1]) < away(start)
+    assert away(found[2]) < 0.2 * away(start)
+
+
 def test_the_eight_symmetries_differ():
     views = adapting.symmetries(torch.arange(12.0).view(1, 1, 3, 4))
     assert len({(tuple(view.shape), tuple(view.flatten().tolist())) for view in views}) == 8
@@ -237,12 +275,14 @@ def test_what_cannot_be_is_refused_in_one_line(files, capsys):
         ({"--steps": "1;2"}, "--steps: must be numbers in [0, 1,000,000] with commas between them, got '1;2'"),
         ({"--model": "none", "--rate": "0.1"}, "--rate: must be left out for --model none"),
         ({"--steps": "-1"}, "--steps: must be numbers in [0, 1,000,000]"),
+        ({"--falling": None}, "--falling: must be given with --rate"),
+        ({"--noise": "-1"}, "--noise"),
     ):
         given = {**good, **change}
         arguments = [files / given.pop("image")]
         for name, value in given.items():
-            is_file = name not in ("--steps", "--rate") and value not in ("none", "bicubic", "estimate")
-            arguments += [name, files / value if is_file else value]
+            is_file = name in ("--model", "--kernel") and value not in ("none", "bicubic", "estimate")
+            arguments += [name] if value is None else [name, files / value if is_file else value]
         code, _, err = run(capsys, *arguments, "--out", files / "out")
         assert (code, err.count("\n")) == (2, 1), err
         assert message in err

@@ -91,6 +91,26 @@ def test_the_released_labels_and_the_released_defect_are_switches(tmp_path):
     assert not torch.equal(shuffled.extra["vector"], right.extra["vector"])
 
 
+@pytest.mark.parametrize("mixing", ["predicted", "truth", "level", "constant"])
+def test_what_the_shares_follow_is_a_switch(tmp_path, mixing):
+    method, plain, batch = first_batch(configuration(tmp_path, f"method.mixing={mixing}", "method.gan_weight=0"))
+    net = method.nets()["generator"]
+    vector, levels = batch.extra["vector"], plain.tasks.component
+    given = {
+        "predicted": net.predictor(batch.lr)[0],
+        "truth": vector,
+        "level": torch.eye(33)[torch.as_tensor(levels, dtype=torch.long)],
+        "constant": torch.zeros_like(vector),
+    }[mixing]
+    wanted = net.generator(batch.lr, net.predictor.shares(given))
+    torch.testing.assert_close(method.generator_loss({"generator": net}, batch, 1).kept["sr"], wanted)
+
+
+def test_a_space_of_one_level_has_none_to_follow(tmp_path):
+    with pytest.raises(ConfigError, match=r"must have a space of several levels, got dasr-weak"):
+        first_batch(configuration(tmp_path, "method.mixing=level", "method.space=dasr-weak"))
+
+
 def correlation_after_training(folder, shuffled):
     """Mean correlation of estimate and truth, over three entries and 256 held-out crops, after 120 steps."""
     text = f"""

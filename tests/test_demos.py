@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,12 +47,26 @@ def test_eco_demonstration_runs_to_its_table(folders, tmp_path):
 @pytest.mark.slow
 def test_dasr_demonstration_runs_to_its_table(folders, tmp_path):
     train, test = folders
-    result, found = demo_dasr.run(tmp_path, (train,), (test,), 2, 2, 1, crops=64)
+    arms = ("plain", "dasr", "shuffled", "oracle")
+    small = ("data.batch=2", "data.crop_px=64")
+    result, found = demo_dasr.run(tmp_path, (train,), (test,), 2, 2, 1, crops=48, arms=arms, overrides=small)
     demo_dasr.plot(result, found, tmp_path / "dasr.png")
     assert (tmp_path / "dasr.png").stat().st_size > 10_000
-    text = demo_dasr.table(result) + demo_dasr.predictor_table(result)
-    for row in ("start", *demo_dasr.KINDS, "dasr, wrong", "regression L1"):
+    text = demo_dasr.table(result) + demo_dasr.predictor_table(result) + demo_dasr.moves_table(result)
+    for row in (
+        "start",
+        *demo_dasr.KINDS,
+        "dasr, wrong",
+        "regression L1",
+        "jpeg1.quality",
+        "all, as a crop of another level",
+    ):
         assert f"| {row} |" in text
+    # What the shares follow is not among bicubic's numbers.
+    assert result.values["bicubic"].keys() == {"start", "plain", "dasr", "shuffled"}
+    # Trained with the task's own numbers and judged with them; arms differ in nothing else, so a slip makes two alike.
+    assert result.values["dasr-weak"]["oracle"] == result.values["dasr-weak"]["oracle, true"]
+    assert len({result.mean("dasr-weak", kind) for kind in arms}) == len(arms)
     # The mean over a level's crops is that of its photographs, weighted by their crops.
     level, psnr = found["truth"]["level"], found["dasr_0"]["psnr"]
     for number, name in enumerate(demo_dasr.LEVELS):
@@ -61,6 +76,8 @@ def test_dasr_demonstration_runs_to_its_table(folders, tmp_path):
         ]
         mean = np.average(result.values[name]["dasr"]["0"], weights=counts)
         assert mean == pytest.approx(psnr[level == number].mean(), abs=1e-4)  # four digits are kept
+    with pytest.raises(click.UsageError, match="--arm must name plain and dasr"):
+        demo_dasr.run(tmp_path, (train,), (test,), 2, 2, 1, arms=("plain",))
     # Two steps cannot tell a predictor more than the constant knows.
     quality = result.facts["predictor"]["dasr_0"]
     assert 0.5 < quality["regression_l1"] / quality["constant_l1"] < 3

@@ -22,13 +22,13 @@ from pytrain import nets
 from pytrain.config.config import loads
 from pytrain.data.source import open_source, stream
 from pytrain.errors import CheckpointError, ConfigError, DataError
-from pytrain.files.checkpoint import load_state, save_model
+from pytrain.files.checkpoint import load_model, load_state, save_model
 from pytrain.methods.contract import Setup
 from pytrain.methods.eco import EcoMethod, EcoOptions, real_share
 from pytrain.methods.pairs import SETS, downscale, plan_pairs, read_manifest, write_pairs
 from pytrain.training import loop
 from pytrain.training.degrade import assemble
-from pytrain.training.opening import build_method
+from pytrain.training.opening import build_method, fresh_nets, left_fresh
 from pytrain.training.state import saved_states
 
 NET = nets.SRResNetConfig(scale=2, num_features=4, num_blocks=1)
@@ -289,6 +289,51 @@ def test_live_pairs_are_the_teachers_output_and_its_bicubic(pairs, tmp_path):
         wanted = pydegrade.imresize(pixels, scale=1 / 2)
         # The engine resizes floats and rounds at the end; uint8 rounds after each direction: at most one level apart.
         assert np.abs(small.permute(1, 2, 0).numpy() * 255 - wanted).max() <= 1 + 1e-3
+
+
+def test_single_pairs_are_real_or_free_of_noise_with_the_chance_of_the_step(pairs, tmp_path):
+    config = configuration(pairs, tmp_path, "method.mix=linear", "method.unit=sample", "data.batch=16")
+    raw, _, batch = batches_of(config, 4)  # halfway
+    images = {name: image.float() / 255 for name, image in raw.images.items()}
+    is_real = pydegrade.named_uniform(config.run.seed, batch.indices, "eco.real") < 0.5
+    assert 0 < is_real.sum() < 16
+    for row, real in enumerate(is_real):
+        lr, target = ("lr", "hr") if real else ("lr_pretrained", "sr_pretrained")
+        assert torch.equal(batch.lr[row], images[lr][row])
+        assert torch.equal(batch.target[row], images[target][row])
+
+
+def test_live_pairs_of_another_space_are_made_by_the_tasks_of_their_images(pairs, tmp_path):
+    config = configuration(pairs, tmp_path, *live(pairs), "method.space=realesrgan-x2")
+    _, plain, batch = batches_of(config, 0)
+    assert plain.tasks.space.name == "realesrgan-x2"
+    assert torch.equal(batch.lr, pydegrade.degrade(batch.target.contiguous(), plain.tasks))
+    assert not torch.equal(batch.lr, plain.lr)
+    with pytest.raises(ConfigError, match=r"method\.space must be 'auto' where method\.pairs = 'disk'"):
+        configuration(pairs, tmp_path, "method.space=realesrgan-x2")
+
+
+def test_an_x4_starts_from_an_x2_and_names_what_does_not_fit(pairs, tmp_path):
+    make_model(tmp_path / "x2.safetensors", seed=3)
+    start = ("net.scale=4", "method={type='psnr'}", "data.sets={}", "data.lr=''",
+             f"train.pretrained={tmp_path / 'x2.safetensors'}")  # fmt: skip
+    whole = configuration(pairs, tmp_path, *start)
+    with pytest.raises(CheckpointError, match="does not fit srresnet x4"):
+        fresh_nets(whole, build_method(whole), torch.device("cpu"))
+    config = configuration(pairs, tmp_path, *start, "train.partial=true")
+    method = build_method(config)
+    net = fresh_nets(config, method, torch.device("cpu"))["generator"]
+    wanted = load_model(tmp_path / "x2.safetensors").net.state_dict()
+    assert all(torch.equal(net.state_dict()[key], value) for key, value in wanted.items())
+    line = left_fresh(config, method, net)
+    assert line.endswith("all but 2 tensors are loaded, fresh: upconv2.weight, upconv2.bias")
+    strange = nets.MZSRConfig(num_features=4, num_layers=2)
+    save_model(tmp_path / "strange.safetensors", strange, nets.build(strange))
+    other = configuration(
+        pairs, tmp_path, *start, "train.partial=true", f"train.pretrained={tmp_path / 'strange.safetensors'}"
+    )
+    with pytest.raises(CheckpointError, match="no tensor fits srresnet x4"):
+        fresh_nets(other, build_method(other), torch.device("cpu"))
 
 
 @pytest.mark.slow

@@ -705,3 +705,35 @@ def test_the_study_fine_tunes_on_each_task_alone_and_goes_on(grouped: Path, tmp_
     code, _, errors = ran("--iterations", "10000000")
     assert code == 2
     assert "training crops of all steps must fit into" in errors
+
+
+@pytest.mark.slow
+def test_studies_of_finished_stages(grouped: Path, tmp_path: Path, capsys):
+    path = grouped / "tgsr.toml"
+
+    def ran(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["study", arguments[0], str(path), *arguments[1:]])
+        return int(left.value.code or 0), *capsys.readouterr()
+
+    gain = np.array(read_record(grouped / "groups" / "scores.toml", "scores").values["gain"])
+    code, out, _ = ran("scores", "--first", "4", "--share", "0.2")
+    assert code == 0
+    assert f"others       6 tasks, gain {np.quantile(gain[4:], 0.1):.3f}" in out
+    # By hand: the larger of the distances at every value.
+    at = [abs(np.mean(gain[:4] <= value) - np.mean(gain[4:] <= value)) for value in gain]
+    assert f"first and others {max(at):.3f}; by chance up to" in out
+    assert f"share 20%: gain of at least {np.sort(gain)[-2]:.3f}, of the first tasks {gain[:4].max():.3f} dB" in out
+    code, _, errors = ran("scores", "--first", "10")
+    assert code == 2
+    assert errors.count("\n") == 1
+    assert "--first must be in [1, 9], got 10" in errors
+
+    code, out, _ = ran("rounds")
+    assert code == 0
+    second = np.array(read_record(grouped / "groups" / "pis2.toml", "improvements").values["improvement_db"])
+    assert f"round 2: {len(second)} tasks improve by {second.mean():+.3f} dB on average; in round 1 " in out
+    assert "G2: " in out
+    code, _, errors = ran("rounds", "--set", "method.grouping.regroup=false")
+    assert code == 2
+    assert "method.grouping.regroup must be true" in errors

@@ -39,6 +39,11 @@ MOST_STEPS = 10**6
 @click.option("--steps", default="1,5,10", show_default=True, metavar="N,N", help="Write a result after so many steps.")
 @click.option("--rate", type=Number(),
               help="Learning rate of every step, as method.inner_rate was.  [default: published, falling]")  # fmt: skip
+@click.option("--falling", is_flag=True, help="--rate is the first step's; later ones fall as the published rates do.")
+@click.option("--noise", "sigma_8bit", type=Number(high=255), metavar="SIGMA",
+              help="Deviation of IMAGE's noise in 8-bit steps: what the network learns from gets as much.")  # fmt: skip
+@click.option("--back-projection", "back_projections", type=click.IntRange(0, 1000), default=0, show_default=True,
+              metavar="N", help="Correct each result N times towards what becomes IMAGE when made smaller.")  # fmt: skip
 @click.option("--scale", type=click.IntRange(2, 4), help="Factor.  [default: the model's; 2 for none]")
 @click.option("--reference", type=click.Path(path_type=Path), metavar="HR", help="The clean image: PSNR is printed.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of ZSSR's weights and crops.")
@@ -54,6 +59,9 @@ def command(
     down: Subsampling,
     steps: str,
     rate: float | None,
+    falling: bool,
+    sigma_8bit: float | None,
+    back_projections: int,
     scale: int | None,
     reference: Path | None,
     seed: int,
@@ -79,14 +87,17 @@ def command(
     counts = _counts(steps)
     if model == "none" and rate is not None:
         raise OutputError(f"--rate: must be left out for --model none, ZSSR has its own; got {rate}")
+    if falling and rate is None:
+        raise OutputError("--falling: must be given with --rate, the published rates fall by themselves")
     from pydegrade.shell import check_folder
 
     check_folder(out, ())
     from .actions.adapt import AdaptRequest, adapt_file
 
     request = AdaptRequest(
-        image_path, model, kernel, down, counts, rate, scale, reference, seed, tile_px, chosen_device(device)
-    )
+        image_path, model, kernel, down, counts, rate, falling, sigma_8bit or 0.0, back_projections, scale, reference, seed,
+        tile_px, chosen_device(device),
+    )  # fmt: skip
     adapt_file(request, out, force, say)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,14 +12,18 @@ from pydegrade.shell import INTERRUPTED, complain, say, set_option
 
 from .options import load_config
 
+if TYPE_CHECKING:
+    from ..grouping.run import GroupingRun
+
 
 @click.group(name="study", short_help="Repeat the experiment behind a method.")
 def command() -> None:
     """Repeat the experiment behind a method, on your own network and images.
 
     \b
-    Example:
+    Examples:
       pytrain study conflict configs/tgsr_tiny.toml --tasks 24
+      pytrain study scores configs/tgsr_tiny.toml --first 80
     """
 
 
@@ -71,4 +77,62 @@ def conflict(
         raise located(config, error) from None
     except KeyboardInterrupt:
         return complain("pytrain study: interrupted; the same command goes on", INTERRUPTED)
+    return 0
+
+
+@command.command()
+@click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
+@set_option("Change an option of CONFIG. May be repeated.")
+@click.option("--first", type=click.IntRange(1), required=True, help="So many tasks are compared with the others.")
+@click.option(
+    "--share", "shares", type=click.FloatRange(0, 1, min_open=True, max_open=True), multiple=True,
+    default=(0.2, 0.4, 0.6), show_default=True, help="Of the tasks that are called unsatisfactory. May be repeated.",
+)  # fmt: skip
+def scores(config_path: Path, overrides: tuple[str, ...], first: int, shares: tuple[float, ...]) -> int:
+    """Whether fewer tasks show the same scores, and where a share of them begins (TGSR).
+
+    CONFIG is one whose tasks have been scored by `pytrain group score`: 10,000 of them, say, of which the first 4,000 are
+    compared with the others.
+
+    \b
+    Example:
+      pytrain study scores configs/tgsr_tiny.toml --first 80
+    """
+    from ..grouping.studies import score_lines
+
+    return _tell(config_path, overrides, lambda run: score_lines(run, first, shares))
+
+
+@command.command()
+@click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
+@set_option("Change an option of CONFIG. May be repeated.")
+def rounds(config_path: Path, overrides: tuple[str, ...]) -> int:
+    """What fine-tuning again after each group changes (TGSR).
+
+    CONFIG is one that `pytrain group` has finished with method.grouping.regroup: how the tasks that are left improve from
+    round to round, and how many of each group a single round would have given it too.
+
+    \b
+    Example:
+      pytrain study rounds configs/tgsr_tiny.toml --set method.grouping.regroup=true
+    """
+    from ..grouping.studies import round_lines
+
+    return _tell(config_path, overrides, round_lines)
+
+
+def _tell(config_path: Path, overrides: tuple[str, ...], lines: Callable[[GroupingRun], Sequence[str]]) -> int:
+    """Print what a study says about the files of a grouping."""
+    from ..errors import PytrainError
+
+    config = load_config(config_path, overrides)
+    try:
+        from ..grouping.run import open_grouping
+
+        for line in lines(open_grouping(config)):
+            say(line)
+    except PytrainError as error:
+        from ..config.config import located
+
+        raise located(config, error) from None
     return 0

@@ -67,7 +67,14 @@ def learning_rate(scale: int, down: Subsampling, step: int, multi_scale: bool = 
     return 2e-2 if step == 0 else 1e-2 if step < 4 else 5e-3
 
 
-def make_son(image: Tensor, kernel: NDArray[np.float64] | None, scale: int, down: Subsampling) -> tuple[Tensor, Tensor]:
+def make_son(
+    image: Tensor,
+    kernel: NDArray[np.float64] | None,
+    scale: int,
+    down: Subsampling,
+    sigma_8bit: float = 0.0,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
     """The pair that an image teaches: itself, and itself made smaller by the kernel.
 
     Args:
@@ -75,6 +82,8 @@ def make_son(image: Tensor, kernel: NDArray[np.float64] | None, scale: int, down
         kernel: [k, k] with k odd and sum 1; None is MATLAB's antialiased bicubic alone.
         scale: whole number >= 2.
         down: how pixels are kept after the kernel.
+        sigma_8bit: standard deviation of Gaussian noise that the son gets, that of the image, in 8-bit steps.
+        seed: of the noise.
     Returns:
         (son [1, 3, h, w], father [1, 3, h scale, w scale]) float32, the son clipped. The father is the image without the
         rows and columns at the bottom and the right that are too few for a pixel of the son.
@@ -90,8 +99,39 @@ def make_son(image: Tensor, kernel: NDArray[np.float64] | None, scale: int, down
     father = image[..., : height // scale * scale, : width // scale * scale].float()
     pixels = father[0].permute(1, 2, 0).cpu().double().numpy()
     son = imresize(pixels, 1 / scale) if kernel is None else blur_down(pixels, kernel, scale, down)
+    if sigma_8bit:
+        noise = torch.randn(son.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        son = son + sigma_8bit / 255 * noise.numpy()
     small = torch.from_numpy(np.clip(son, 0, 1)).permute(2, 0, 1)[None].float()
     return small.to(image.device).contiguous(), father.contiguous()
+
+
+def back_projected(
+    enlarged: Tensor,
+    image: Tensor,
+    kernel: NDArray[np.float64] | None,
+    scale: int,
+    down: Subsampling = "direct",
+    iterations: int = 8,
+) -> Tensor:
+    """The result, corrected so that it becomes the image when it is made smaller again.
+
+    Each iteration adds what the image has more than the result made smaller, enlarged by MATLAB's bicubic.
+
+    Args:
+        enlarged: [1, 3, sH, sW] float in [0, 1].
+        image: [1, 3, H, W], what it was made from.
+        kernel, scale, down: see `make_son`.
+        iterations: how often.
+    Returns:
+        [1, 3, sH, sW] float32, clipped to [0, 1].
+    Source: Irani and Peleg 1991, "Improving resolution by image registration"; as in ZSSR, arXiv:1712.06087, section 3.2.
+    """
+    wanted, found = (one[0].permute(1, 2, 0).cpu().double().numpy() for one in (image, enlarged))
+    for _ in range(iterations):
+        small = imresize(found, 1 / scale) if kernel is None else blur_down(found, kernel, scale, down)
+        found = found + imresize(wanted - small, scale)
+    return torch.from_numpy(np.clip(found, 0, 1)).permute(2, 0, 1)[None].float().to(enlarged.device)
 
 
 def kernel_of(tasks: TaskBatch, row: int) -> tuple[NDArray[np.float64] | None, Subsampling]:
@@ -127,6 +167,8 @@ def adapt(
     tile_px: int = TILE_PX,
     rate: float | None = None,
     multi_scale: bool = False,
+    falling: bool = False,
+    sigma_8bit: float = 0.0,
 ) -> Iterator[Adapted]:
     """MZSR's meta-test: full-image gradient descent on (son, image), then the image enlarged.
 
@@ -138,6 +180,8 @@ def adapt(
         tile_px: side of the parts that are computed at a time.
         rate: learning rate of every step; None: the published ones of `learning_rate`.
         multi_scale: whether the network was trained on several scales, which has published rates of its own.
+        falling: whether `rate` is that of the first step alone and falls by the ratios of the published ones.
+        sigma_8bit: noise of the image, see `make_son`.
     Raises:
         ConfigError: another network, shape, or list of steps, or an image smaller than the kernel.
         pydegrade.KernelError: an even or unnormalised kernel.
@@ -146,7 +190,7 @@ def adapt(
     _check("adapt", image, steps)
     if not isinstance(net, MZSR):
         raise ConfigError(f"adapt: net must be an MZSR, got {type(net).__name__}")
-    son, father = make_son(image, kernel, net.scale, down)
+    son, father = make_son(image, kernel, net.scale, down, sigma_8bit)
     moved = copy.deepcopy(net).requires_grad_(True).eval()
     weights = list(moved.parameters())
     enlarged = enlarge(son, net.scale)
@@ -157,11 +201,14 @@ def adapt(
         if step == max(steps):
             return
         loss = _full_gradient(moved, enlarged, father, tile_px)
-        published = learning_rate(net.scale, down if kernel is not None else "bicubic", step, multi_scale)
+        kind: Subsampling = down if kernel is not None else "bicubic"
+        published = learning_rate(net.scale, kind, step, multi_scale)
+        first = learning_rate(net.scale, kind, 0, multi_scale)
+        moves = published if rate is None else rate * published / first if falling else rate
         with torch.no_grad():
             for weight in weights:
                 assert weight.grad is not None
-                weight.sub_(weight.grad, alpha=published if rate is None else rate)
+                weight.sub_(weight.grad, alpha=moves)
 
 
 def zssr(
@@ -172,6 +219,7 @@ def zssr(
     down: Subsampling = "direct",
     seed: int = 0,
     tile_px: int = TILE_PX,
+    sigma_8bit: float = 0.0,
 ) -> Iterator[Adapted]:
     """ZSSR: a fresh network learns the image's own pairs by Adam on random crops in the eight symmetries.
 
@@ -181,7 +229,8 @@ def zssr(
     Args:
         config: of the network; `zero_last` is set.
         image, kernel, steps, down: see `adapt`.
-        seed: of weights and crops.
+        seed: of weights, crops and noise.
+        sigma_8bit: noise of the image, see `make_son`; drawn once for each symmetry.
         tile_px: side of the parts in which results are computed.
     Raises:
         As `adapt`.
@@ -191,7 +240,8 @@ def zssr(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = nets.build(replace(config, zero_last=True)).to(image.device)
-    pairs = [make_son(view, kernel, config.scale, down) for view in symmetries(image)]
+    views = enumerate(symmetries(image))
+    pairs = [make_son(view, kernel, config.scale, down, sigma_8bit, seed + number) for number, view in views]
     enlarged = [enlarge(son, config.scale) for son, _ in pairs]
     optimizer = torch.optim.Adam(net.parameters(), ZSSR_RATE)
     generator = torch.Generator().manual_seed(seed)

@@ -53,6 +53,7 @@ __all__ = [
     "read_weights",
     "save_model",
     "save_state",
+    "unfitting",
 ]
 
 
@@ -269,13 +270,17 @@ def load_model(path: str | Path, config: Any = None, scale: int | None = None, w
     return LoadedModel(net.eval(), found, weights.metadata)
 
 
-def load_into(net: nn.Module, config: Any, weights: Weights | str | Path, where: str = "weights") -> None:
+def load_into(
+    net: nn.Module, config: Any, weights: Weights | str | Path, where: str = "weights", partial: bool = False
+) -> None:
     """Put the weights of a model file into a network that exists already, for fine-tuning.
 
     Args:
         net: what `nets.build(config)` made.
         config: its configuration.
         weights: a path, or what `read_weights` returned (then `where` names it in messages).
+        partial: whether tensors that are missing or have another shape stay as they are, and others are passed over; see
+            `unfitting` for their names.
     Raises:
         CheckpointError: another architecture, other sizes or another scale, naming the first missing, unexpected and
             misshapen keys; the network is unchanged then.
@@ -283,11 +288,14 @@ def load_into(net: nn.Module, config: Any, weights: Weights | str | Path, where:
     if not isinstance(weights, Weights):
         where = str(weights)
         weights = read_weights(weights)
-    try:
-        state = nets.canonical(config, weights.state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{where}: {error}") from None
+    state = _canonical(config, weights, where)
     own = net.state_dict()
+    if partial:
+        fresh = unfitting(net, config, weights, where)
+        if len(fresh) == len(own):
+            raise CheckpointError(f"{where}: no tensor fits {config.type} x{net.scale}{_guess(config, weights)}")
+        net.load_state_dict({key: own[key] if key in fresh else state[key] for key in own})
+        return
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     misshapen = [key for key in own if key in state and state[key].shape != own[key].shape]
@@ -304,6 +312,28 @@ def load_into(net: nn.Module, config: Any, weights: Weights | str | Path, where:
             f"{where}: does not fit {config.type} x{net.scale}{_guess(config, weights)}: {'; '.join(problems)}"
         )
     net.load_state_dict(state)
+
+
+def unfitting(net: nn.Module, config: Any, weights: Weights, where: str = "weights") -> list[str]:
+    """Tensors of a network that a file lacks or has in another shape, in the network's order.
+
+    Args:
+        net, config: as `load_into` takes them.
+        weights: from `read_weights`.
+        where: what to call the file in messages.
+    Raises:
+        CheckpointError: an architecture whose keys cannot be translated.
+    """
+    state = _canonical(config, weights, where)
+    return [key for key, value in net.state_dict().items() if key not in state or state[key].shape != value.shape]
+
+
+def _canonical(config: Any, weights: Weights, where: str) -> Mapping[str, Tensor]:
+    """The state of a file under the network's names."""
+    try:
+        return nets.canonical(config, weights.state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from None
 
 
 def _built(config: Any, weights: Weights, path: str | Path) -> nn.Module:

@@ -340,7 +340,7 @@ def rest_sources(run: GroupingRun, number: int) -> Digests:
 def make_rest(run: GroupingRun, made_from: Digests, world: World, number: int) -> Made:
     """rest2.toml, ...: the tasks of a round that the one before left over."""
     members = read_groups(run.members_path(number - 1), run.space, ("unsatisfactory",)).groups[0]
-    left = ~_taken(run, number - 1, improvements_db(run, number - 1))
+    left = ~tasks_taken(run, number - 1, improvements_db(run, number - 1))
     if not left.any():
         raise ConfigError(
             f"method.grouping: no task is left for group {number}: all {len(left)} belong to earlier ones "
@@ -518,7 +518,7 @@ def make_groups(run: GroupingRun, made_from: Digests, world: World) -> Made:
         at = number if run.options.regroup else 1
         members = read_groups(run.members_path(at), run.space, ("unsatisfactory",)).groups[0]
         improvements = improvements_db(run, at)
-        taken = _taken(run, number, improvements)
+        taken = tasks_taken(run, number, improvements)
         rows = np.nonzero(taken)[0][np.argsort(-improvements[taken], kind="stable")]
         about = _bound_text(run, number) + (f", round {at}" if run.options.regroup else "")
         values = {"gain": members.values["gain"][rows], "improvement_db": improvements[rows]}
@@ -528,7 +528,7 @@ def make_groups(run: GroupingRun, made_from: Digests, world: World) -> Made:
     return made_record(record, "Groups of tasks for method tgsr; G0, the whole space, needs no list.", f"{sizes} tasks")
 
 
-def _taken(run: GroupingRun, number: int, improvements: NDArray[np.float64]) -> NDArray[np.bool_]:
+def tasks_taken(run: GroupingRun, number: int, improvements: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which tasks of a round (all unsatisfactory ones where there is one round) a group takes; at least one."""
     options = run.options
     taken = np.zeros(len(improvements), bool)

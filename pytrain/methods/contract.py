@@ -35,6 +35,7 @@ class Setup:
         batch: images of one optimizer step, over all processes.
         steps: length of the run.
         pretrained: model file that the trained network starts from; "" for fresh weights.
+        partial: whether that file may be of other sizes, see `train.partial`.
     """
 
     net: Any
@@ -43,6 +44,7 @@ class Setup:
     batch: int
     steps: int
     pretrained: str = ""
+    partial: bool = False
 
     @property
     def scale(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from .realesrgan import RealesrganMethod, RealesrganOptions
 
 Scheme = Literal["dasr33-global", "dasr33"]
 Compat = Literal["", "dasr2022"]
+Mixing = Literal["predicted", "truth", "level", "constant"]
 
 NEEDED_SLOTS = {"blur1", "resize1", "noise1", "jpeg1"}
 
@@ -52,6 +54,11 @@ class DasrOptions:
     compat: Compat = option("", "dasr2022: the released numbers, with their overwritten slot 9 (needs scheme dasr33)")
     masked: bool = option(False, "regress only entries that mean something; false: absent ops are regressed as 0")
     shuffled_labels: bool = option(False, "labels of other samples, the released code's defect; for comparison only")
+    mixing: Mixing = option(
+        "predicted",
+        "what the experts' shares follow, for comparisons: the estimate; the task's own numbers (truth); its level alone; "
+        "nothing (constant)",
+    )
     vgg19: str = option("", "torchvision's weight file vgg19-dcbb9e9d.pth (or a safetensors copy)", path=True)
     discriminator: UNetDiscriminatorConfig = option(
         UNetDiscriminatorConfig(), "the discriminator, a table of network options"
@@ -80,6 +87,28 @@ class DasrOptions:
         )
 
 
+def mixing_vector(mixing: Mixing, tasks: pydegrade.TaskBatch, vector_BV: Tensor) -> Tensor | None:
+    """What the shares follow instead of the estimate, [B, V]; None for the estimate.
+
+    Args:
+        mixing: which of the arms; a level is a one in an entry of its own, nothing is all zeros.
+        tasks: the degradations of the images; of a space of several levels for "level".
+        vector_BV: their true numbers.
+    Raises:
+        ConfigError: "level" with a space of a single level.
+    """
+    if mixing == "predicted":
+        return None
+    if mixing == "truth":
+        return vector_BV
+    given = torch.zeros_like(vector_BV)
+    if mixing == "level":
+        if not tasks.space.components:
+            raise ConfigError(f"method.mixing = 'level' must have a space of several levels, got {tasks.space.name}")
+        given[torch.arange(len(given)), torch.from_numpy(np.asarray(tasks.component, np.int64))] = 1.0
+    return given
+
+
 class DasrMethod(RealesrganMethod):
     """Predictor and mixed generator trained together; see `DasrOptions`."""
 
@@ -99,8 +128,9 @@ class DasrMethod(RealesrganMethod):
             missing = sorted(NEEDED_SLOTS - {slot.name for slot in part.slots})
             if missing:
                 raise ConfigError(f"method.space must have DASR's slots, {part.name} has no {', '.join(missing)}")
-        # Ranges are missing before the first step or never.
-        self._labels(pydegrade.sample(self.space, setup.seed, [0]))
+        # Ranges and levels are missing before the first step or never.
+        first = pydegrade.sample(self.space, setup.seed, [0])
+        mixing_vector(config.mixing, first, self._labels(first)[0])
 
     def nets(self) -> dict[str, nn.Module]:
         """The adaptive network; a discriminator and VGG19's features where their losses are on."""
@@ -117,13 +147,17 @@ class DasrMethod(RealesrganMethod):
         return configs
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
-        """The batch with `vector` [B, 33] and `vector_mask` [B, 33] of its own tasks."""
+        """The batch with `vector` [B, 33] and `vector_mask` [B, 33] of its own tasks, and what else the shares follow."""
         assert batch.tasks is not None
         tasks = batch.tasks
         if self.dasr.shuffled_labels:
             tasks = pydegrade.sample(self.space, self.setup.seed, batch.indices + BORROWED, step)
         vector, mask = self._labels(tasks)
-        return batch.with_extra({"vector": vector.to(batch.lr.device), "vector_mask": mask.to(batch.lr.device)})
+        extra = {"vector": vector, "vector_mask": mask}
+        given = mixing_vector(self.dasr.mixing, tasks, vector)
+        if given is not None:
+            extra["mixing_vector"] = given
+        return batch.with_extra({name: value.to(batch.lr.device) for name, value in extra.items()})
 
     def _labels(self, tasks: pydegrade.TaskBatch) -> tuple[Tensor, Tensor]:
         try:
@@ -134,7 +168,13 @@ class DasrMethod(RealesrganMethod):
 
     def generator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Real-ESRGAN's terms and the regression of the degradation vector."""
-        sr, vector, mixing = cast(DASR, nets["generator"]).with_vector(batch.lr)
+        net = cast(DASR, nets["generator"])
+        given = batch.extra.get("mixing_vector")
+        if given is None:
+            sr, vector, mixing = net.with_vector(batch.lr)
+        else:
+            vector, mixing = net.predictor(batch.lr)[0], net.predictor.shares(given)
+            sr = net.generator(batch.lr, mixing)
         terms = self.image_terms(nets, sr, batch.target, step)
         error = (vector.float() - batch.extra["vector"]).abs()
         known = batch.extra["vector_mask"]

@@ -6,7 +6,8 @@ output and that output made small again, a pair without noise; a(step) rises fro
     input  = (1 - a) lr_pretrained + a lr
     target = (1 - a) sr_pretrained + a hr
 
-With `mix = "vanilla"`, a = 1 throughout: the baseline on the same data.
+With `mix = "vanilla"`, a = 1 throughout: the baseline on the same data. With `unit = "sample"`, a is the chance that a
+sample is the real pair, and nothing is blended.
 """
 
 from __future__ import annotations
@@ -42,12 +43,18 @@ class EcoOptions:
 
     type: Literal["eco"] = type_name("eco")
     mix: Mix = option("sigmoid", "a(step): sigmoid as released, linear as in its README, or vanilla: 1 throughout")
+    unit: Literal["batch", "sample"] = option(
+        "batch",
+        "what a(step) decides: batch: every pair is a blend with this weight; sample: each pair is the real one with this "
+        "chance, else the one without noise",
+    )
     mix_shift: float = option(0.0, "sigmoid: delay of the real pair, in tenths of the run")
     pairs: Literal["disk", "live"] = option(
         "disk", "disk: four sets made by `degrade pairs`; live: the teacher runs here"
     )
     manifest: str = option("", "disk: manifest.json of the pairs", path=True)
     teacher: str = option("", "model file of the frozen teacher; live: required; disk: checked when given", path=True)
+    space: str = option("auto", "live: preset or TOML file that makes lr; auto: bicubic-x<scale>", path="toml")
     recipe: Recipe = option("uint8", "how lr was made: uint8 (MATLAB on 8-bit images) or im2double")
     loss: PixelLossName = option("l1", "what is minimised between output and target")
     loss_scale: float = option(1.0, "factor of the loss; ECO's release has 255, which clip_value = 0.1 refers to", gt=0)
@@ -57,6 +64,8 @@ class EcoOptions:
             raise ConfigError("method.teacher must name a model file where method.pairs = 'live', got ''")
         if self.pairs == "live" and self.recipe != "uint8":
             raise ConfigError(f"method.recipe must be 'uint8' where method.pairs = 'live', got {self.recipe!r}")
+        if self.pairs == "disk" and self.space != "auto":
+            raise ConfigError(f"method.space must be 'auto' where method.pairs = 'disk', got {self.space!r}")
         if self.pairs == "disk" and not self.manifest:
             raise ConfigError(
                 "method.manifest must name the manifest.json of the pairs (degrade pairs writes it), got ''"
@@ -90,7 +99,8 @@ class EcoMethod(Method):
         self.pixel_loss = PIXEL_LOSSES[config.loss]
         live = config.pairs == "live"
         self.images = ("hr",) if live else ("hr", "lr", "sr_pretrained", "lr_pretrained")
-        self.space = load_space(f"bicubic-x{setup.scale}", setup.scale) if live else None
+        space = f"bicubic-x{setup.scale}" if config.space == "auto" else config.space
+        self.space = load_space(space, setup.scale) if live else None
 
     def nets(self) -> dict[str, nn.Module]:
         """The student and, for live pairs, the frozen teacher.
@@ -100,7 +110,9 @@ class EcoMethod(Method):
             CheckpointError: a teacher of another scale, or one that the student starts from.
         """
         config, setup = self.config, self.setup
-        student = load_model(setup.pretrained, config=setup.net).net if setup.pretrained else None
+        # A file that fits in part is a network of its own sizes.
+        own = None if setup.partial else setup.net
+        student = load_model(setup.pretrained, config=own).net if setup.pretrained else None
         student_sha256 = None if student is None else weights_sha256(student)
         teacher = load_model(config.teacher, scale=setup.scale).net if config.teacher else None
         teacher_sha256 = None if teacher is None else weights_sha256(teacher)
@@ -117,7 +129,7 @@ class EcoMethod(Method):
         return {**nets, "teacher": teacher.eval().requires_grad_(False)}
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
-        """MATLAB's bicubic for live pairs, None for pairs from disk."""
+        """The degradation of live pairs, MATLAB's bicubic unless configured; None for pairs from disk."""
         return None if self.space is None else pydegrade.sample(self.space, self.setup.seed, indices, step)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
@@ -129,14 +141,18 @@ class EcoMethod(Method):
             sr, lr = batch.extra["sr_pretrained"], batch.extra["lr_pretrained"]
         else:
             sr = nets["teacher"](batch.lr).float().clamp(0, 1).mul(255).add(0.5).floor().div(255)
-            lr = self._downscaled(sr)
-        return replace(batch, lr=_blend(lr, batch.lr, share), target=_blend(sr, batch.target, share))
+            # What made lr of hr makes it of the teacher's output too, with the same noise.
+            assert batch.tasks is not None
+            lr = pydegrade.degrade(sr.contiguous(), batch.tasks)
+        weight = self._weight(batch, share)
+        return replace(batch, lr=_blend(lr, batch.lr, weight), target=_blend(sr, batch.target, weight))
 
-    def _downscaled(self, sr: Tensor) -> Tensor:
-        """D(sr) of 8-bit images held as floats, on the device of `sr`."""
-        assert self.space is not None
-        tasks = pydegrade.sample(self.space, self.setup.seed, range(len(sr)))
-        return pydegrade.degrade(sr.contiguous(), tasks)
+    def _weight(self, batch: Batch, share: float) -> Tensor | float:
+        """Of the real pair: the share itself, or 1 for a share of the samples and 0 for the others, [B, 1, 1, 1]."""
+        if self.config.unit == "batch":
+            return share
+        is_real = pydegrade.named_uniform(self.setup.seed, batch.indices, "eco.real") < share
+        return torch.from_numpy(is_real).to(batch.lr)[:, None, None, None]
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """The pixel loss between output and blended target; the share of the real pair is shown."""
@@ -145,5 +161,5 @@ class EcoMethod(Method):
         return Terms({self.config.loss: value}, shown={"real_share": torch.tensor(share, device=value.device)})
 
 
-def _blend(pretrained: Tensor, real: Tensor, share: float) -> Tensor:
-    return torch.lerp(pretrained, real, share).clamp(0, 1)
+def _blend(pretrained: Tensor, real: Tensor, weight: Tensor | float) -> Tensor:
+    return torch.lerp(pretrained, real, weight).clamp(0, 1)

@@ -13,10 +13,13 @@ from torch import nn
 
 from ..config.config import Config
 from ..errors import ConfigError, nearest
-from ..files.checkpoint import load_into
+from ..files.checkpoint import load_into, unfitting
 from ..methods.contract import Method, Setup
 from ..methods.registry import METHODS
 from ..nets import MZSRConfig
+from ..nets.weights import read_weights
+
+MOST_NAMED = 12
 
 
 def out_folder(config: Config) -> Path:
@@ -33,6 +36,7 @@ def build_method(config: Config) -> Method:
         batch=config.data.batch,
         steps=config.run.steps,
         pretrained=config.train.pretrained,
+        partial=config.train.partial,
     )
     return METHODS[config.method.type].build(config.method, setup)
 
@@ -44,13 +48,24 @@ def fresh_nets(config: Config, method: Method, device: torch.device) -> dict[str
     main = method.averaged[0]
     files = {**method.pretrained(), **({main: config.train.pretrained} if config.train.pretrained else {})}
     for name, path in files.items():
-        load_into(nets[name], method.configs()[name], path)
+        partial = name == main and config.train.partial
+        load_into(nets[name], method.configs()[name], path, partial=partial)
     trained = {name for phase in method.phases for name in phase.trains}
     for name, net in nets.items():
         net.to(device)
         if name not in trained:
             net.eval().requires_grad_(False)
     return nets
+
+
+def left_fresh(config: Config, method: Method, net: nn.Module) -> str:
+    """A line that names what a file loaded in part does not give the trained network; "" where none is loaded in part."""
+    path = config.train.pretrained
+    if not (path and config.train.partial):
+        return ""
+    fresh = unfitting(net, method.configs()[method.averaged[0]], read_weights(path), path)
+    named = ", ".join(fresh[:MOST_NAMED]) + (f" and {len(fresh) - MOST_NAMED} more" if len(fresh) > MOST_NAMED else "")
+    return f"{path}: all but {len(fresh)} tensors are loaded, fresh: {named or 'none'}"
 
 
 def check_phases(config: Config, method: Method) -> None:

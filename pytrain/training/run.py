@@ -38,6 +38,7 @@ from .opening import (
     check_kept,
     check_phases,
     fresh_nets,
+    left_fresh,
     out_folder,
 )
 from .precision import precision_from
@@ -125,6 +126,7 @@ def open_run(
 
     # Networks, in the precision that the run has or now decides.
     nets = fresh_nets(config, method, world.device)
+    fresh = left_fresh(config, method, nets[method.averaged[0]]) if path is None else ""
     if path is None:
         precision = decided(folder, config, method, source, nets, world)
     else:
@@ -149,6 +151,8 @@ def open_run(
             atomic_write_text(folder / IMAGES_NAME, json.dumps(source.listing()))
     if sets and not best_by(config, method, score_names(config.evaluate, sets)):
         log.event("hint", step=state.step, text=NO_BEST)
+    if fresh:
+        log.event("hint", step=state.step, text=fresh)
     log.event(
         "start",
         step=state.step,

@@ -20,7 +20,7 @@ from pydegrade.shell import Results, absolute
 
 from ... import nets
 from ...errors import CheckpointError, DataError
-from ...evaluation.adapt import adapt, make_son, zssr
+from ...evaluation.adapt import adapt, back_projected, make_son, zssr
 from ...evaluation.infer import NotFiniteError, check_finite
 from ...files.checkpoint import load_into, load_model
 
@@ -36,6 +36,9 @@ class AdaptRequest:
         down: how pixels are kept after the kernel.
         counts: after how many steps a result is written, rising.
         rate: learning rate of every step; None: the published ones.
+        falling: whether `rate` is the first step's and falls like the published ones.
+        sigma_8bit: noise of the image, in 8-bit steps.
+        back_projections: iterations of back-projection on every result.
         scale: factor; None: the model's, 2 for ZSSR.
         reference: the clean image; None: no PSNR.
         seed: of ZSSR's weights and crops.
@@ -49,6 +52,9 @@ class AdaptRequest:
     down: Subsampling
     counts: tuple[int, ...]
     rate: float | None
+    falling: bool
+    sigma_8bit: float
+    back_projections: int
     scale: int | None
     reference: Path | None
     seed: int
@@ -97,7 +103,9 @@ def adapt_file(request: AdaptRequest, out: Path, force: bool, say: Callable[[str
         if clean is not None:
             say(f"{'bicubic':>8}  {_psnr(imresize(pixels, factor), clean, factor)}")
         if net is None:
-            made = zssr(config, image, weights, request.counts, request.down, request.seed, request.tile_px)
+            made = zssr(
+                config, image, weights, request.counts, request.down, request.seed, request.tile_px, request.sigma_8bit
+            )
         else:
             made = adapt(
                 net.to(request.device),
@@ -108,13 +116,16 @@ def adapt_file(request: AdaptRequest, out: Path, force: bool, say: Callable[[str
                 request.tile_px,
                 request.rate,
                 multi_scale,
+                request.falling,
+                request.sigma_8bit,
             )
         for result in made:
             try:
                 check_finite(result.image)
             except NotFiniteError as error:
                 raise NotFiniteError(f"{request.image}: after {result.steps} steps {error}; lower --rate") from None
-            enlarged = to_uint8(result.image[0].cpu())
+            found_image = back_projected(result.image, image, weights, factor, request.down, request.back_projections)
+            enlarged = to_uint8(found_image[0].cpu())
             results.write(names[result.steps], encode_png(enlarged), request.image)
             score = "" if clean is None else f"  {_psnr(enlarged, clean, factor)}"
             loss = "" if result.loss is None else f"  loss {result.loss:.5f}"

@@ -48,6 +48,8 @@ def findings(config: Config, decodes: bool = True) -> list[str]:
     lines += [f"net {name}: {nets.num_parameters(net):,} parameters" for name, net in networks.items()]
     lines.append(f"data: {source.describe()}")
     lines += [f"note: {note}" for note in source.notes]
+    fresh = opening.left_fresh(config, method, networks[method.averaged[0]])
+    lines += [f"note: {fresh}"] if fresh else []
     lines += undecodable(source) if decodes else []
     lines += [f"evaluation set {one.name}: {len(one.hr.images)} images, {one.degradation}" for one in sets]
     samples = config.run.steps * config.data.batch
