@@ -52,6 +52,7 @@ def option(
     path: bool | Literal["toml"] = False,
     moves_weights: bool = True,
     formerly: str = "",
+    came_later: bool = False,
 ) -> Any:
     """A field of a configuration.
 
@@ -66,6 +67,8 @@ def option(
         moves_weights: whether training depends on it. What does not may change when a run is resumed, and is no part of
             the digest of a configuration.
         formerly: its name in files of earlier versions, which are read.
+        came_later: earlier versions had not got it, and at its default training is theirs: there it is no part of the
+            digest.
     """
     extra: dict[str, Any] = {"unit": unit} if unit else {}
     if path:
@@ -79,6 +82,8 @@ def option(
         start = {"default_factory": lambda: type(default)(default)}
     if formerly:
         extra["formerly"] = formerly
+    if came_later:
+        extra["came_later"] = True
     return Field(**start, description=help_text, json_schema_extra=extra or None, **bounds)
 
 
@@ -168,7 +173,9 @@ def options_of(kind: type[Any]) -> Mapping[str, Option]:
 def _options_of(kind: Any) -> Mapping[str, Option]:
     hints = typing.get_type_hints(kind)
     found = {}
-    for name, member in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
+    # What the others are options of comes first, also in a class whose base has fields before it.
+    members = sorted(kind.__pydantic_fields__.items(), key=lambda member: member[0] != "type")
+    for name, member in members:
         extra = member.json_schema_extra if isinstance(member.json_schema_extra, dict) else {}
         default = member.get_default(call_default_factory=True)
         found[name] = Option(name, plain_hint(hints[name]), default, member.description or "", extra)

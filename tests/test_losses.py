@@ -86,6 +86,8 @@ def vgg_formula(net, image):
     place = 0
     for stage, count in enumerate((2, 2, 4, 4, 4), 1):
         for number in range(1, count + 1):
+            if f"features.{place}.weight" not in state:
+                return features
             x = F.conv2d(x, state[f"features.{place}.weight"], state[f"features.{place}.bias"], padding=1)
             features[f"conv{stage}_{number}"] = x
             x = x.clamp(min=0)
@@ -146,6 +148,123 @@ def test_only_the_layers_needed_are_built():
         losses.perceptual(net, sr, target, {"conv5_4": 1.0})
     with pytest.raises(ConfigError, match="perceptual: sr must have target's shape"):
         losses.perceptual(net, sr, target[..., :4], {"conv2_1": 1.0})
+
+
+# MS-SSIM, frequencies, artifacts, context.
+
+
+def test_ms_ssim_equals_its_formula():
+    sr, target = pair((1, 1, 176, 177))
+    # Alike enough that the coarse scales agree.
+    sr = target * 0.8 + 0.2 * sr
+    x, y = (image[0, 0].double().numpy() for image in (sr, target))
+    offset = np.arange(11) - 5
+    window = np.exp(-(offset**2) / (2 * 1.5**2))
+    window /= window.sum()
+
+    def mean(values):
+        """Of every whole window, rows before columns."""
+        for _ in range(2):
+            values = sum(w * values[k : values.shape[0] - 10 + k] for k, w in enumerate(window)).T
+        return values
+
+    wanted = 1.0
+    for place, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        a, b = x, y
+        mean_a, mean_b = mean(a), mean(b)
+        covariance = mean(a * b) - mean_a * mean_b
+        spread = mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2
+        structure = (2 * covariance + 0.03**2) / (spread + 0.03**2)
+        luminance = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
+        wanted *= ((luminance if place == 4 else 1.0) * structure).mean() ** weight
+        x, y = ((i[:-1:2, :-1:2] + i[1::2, :-1:2] + i[:-1:2, 1::2] + i[1::2, 1::2]) / 4 for i in
+                (image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2] for image in (x, y)))  # fmt: skip
+    # Float32 differences of means near each other, a hundred terms each.
+    assert losses.ms_ssim(sr, target).item() == pytest.approx(1 - wanted, rel=1e-3, abs=1e-5)
+    assert losses.ms_ssim(target, target).item() == pytest.approx(0, abs=1e-6)
+    against = (1 - target).requires_grad_()
+    losses.ms_ssim(against, target).backward()
+    assert torch.isfinite(against.grad).all()
+    with pytest.raises(ConfigError, match="ms_ssim: sides must be at least 176 px, got 177x175"):
+        losses.ms_ssim(sr[:, :, :175], target[:, :, :175])
+
+
+def test_focal_frequency_equals_its_formula():
+    sr, target = pair((2, 2, 4, 6))
+    total = 0.0
+    for image in range(2):
+        for channel in range(2):
+            d = (sr - target)[image, channel].double().numpy()
+            rows, columns = np.arange(4), np.arange(6)
+            spectrum = [
+                [
+                    (d * np.exp(-2j * np.pi * (u * rows[:, None] / 4 + v * columns[None] / 6))).sum() / math.sqrt(24)
+                    for v in columns
+                ]
+                for u in rows
+            ]
+            size = np.abs(spectrum)
+            total += (size / size.max() * size**2).sum()
+    assert losses.focal_frequency(sr, target).item() == pytest.approx(total / sr.numel(), rel=1e-5)
+    same = target.clone().requires_grad_()
+    loss = losses.focal_frequency(same, target)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(same.grad, torch.zeros_like(same))
+
+
+def test_ldl_equals_its_formula():
+    sr, target = pair((2, 3, 6, 9))
+    difference = (sr.double() - target.double()).abs().numpy()
+    residual = difference.sum(1)
+    total = 0.0
+    for image in range(2):
+        padded = np.pad(residual[image], 3, mode="reflect")
+        for y in range(6):
+            for x in range(9):
+                local = padded[y : y + 7, x : x + 7].var(ddof=1)
+                total += residual[image].var(ddof=1) ** 0.2 * local * difference[image, :, y, x].sum()
+    assert losses.ldl(sr, target).item() == pytest.approx(total / sr.numel(), rel=1e-4)
+    same = target.clone().requires_grad_()
+    losses.ldl(same, target).backward()
+    assert torch.isfinite(same.grad).all()
+    with pytest.raises(ConfigError, match="ldl: sides must be at least 4 px, got 9x3"):
+        losses.ldl(sr[:, :, :3], target[:, :, :3])
+
+
+def test_contextual_loss_equals_its_formula():
+    net = small_vgg(("conv1_2", "conv2_1"))
+    sr, target = pair((2, 3, 6, 8), seed=4)
+    a, b = vgg_formula(net, sr), vgg_formula(net, target)
+    wanted = 0.0
+    for layer, weight in (("conv1_2", 0.5), ("conv2_1", 2.0)):
+        for image in range(2):
+            x, y = (features[layer][image].flatten(1).T.numpy() for features in (a, b))
+            x, y = x - y.mean(0), y - y.mean(0)
+            x, y = (v / np.sqrt((v**2).sum(1, keepdims=True)) for v in (x, y))
+            d = 1 - x @ y.T
+            w = np.exp((1 - d / (d.min(1, keepdims=True) + 1e-5)) / 0.5)
+            wanted += weight * -math.log((w / w.sum(1, keepdims=True)).max(0).mean()) / 2
+    found = losses.contextual(net, sr, target, {"conv1_2": 0.5, "conv2_1": 2.0})
+    # A distance of float32 features, divided by the smallest of its row.
+    assert found.item() == pytest.approx(wanted, rel=1e-3)
+    with pytest.raises(ConfigError, match="contextual: bandwidth must be above 0, got 0"):
+        losses.contextual(net, sr, target, {"conv1_2": 1.0}, 0)
+    with pytest.raises(
+        ConfigError, match=re.escape("contextual: layer must be one of conv1_2, conv2_1, got 'conv3_2'")
+    ):
+        losses.contextual(net, sr, target)
+
+
+def test_terms_that_are_wished_for_are_added_with_their_weights():
+    from pytrain.methods.parts import PixelOptions, further_terms
+
+    sr, target = pair((1, 3, 8, 8))
+    assert further_terms(PixelOptions(), sr, target) == {}
+    found = further_terms(PixelOptions(frequency_weight=2.0, ldl_weight=0.5), sr, target)
+    assert torch.equal(found["frequency"], 2 * losses.focal_frequency(sr, target))
+    assert torch.equal(found["ldl"], 0.5 * losses.ldl(sr, target))
+    assert len(found) == 2
 
 
 # GAN losses.

@@ -424,7 +424,8 @@ def _weighty(record: Any) -> dict[str, Any]:
     found = {}
     for name, known in options_of(type(record)).items():
         value = getattr(record, name)
-        if name != "places" and known.extra.get("moves_weights", True):
+        absent = bool(known.extra.get("came_later")) and value == known.default
+        if name != "places" and known.extra.get("moves_weights", True) and not absent:
             is_table = dataclasses.is_dataclass(value)
             found[name] = _weighty(value) if is_table else _last_part(known, plain(value))
     return found

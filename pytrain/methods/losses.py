@@ -26,6 +26,9 @@ PERCEPTUAL_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}
 )
 
+# Layers of the authors' style transfer (Mechrez et al. 2018, section 4), equally weighted.
+CONTEXTUAL_WEIGHTS: Mapping[str, float] = MappingProxyType({"conv3_2": 1.0, "conv4_2": 1.0})
+
 
 def _same_shape(where: str, sr: Tensor, target: Tensor) -> None:
     if sr.shape != target.shape:
@@ -167,3 +170,148 @@ def contrastive(tokens: Tensor, kind: ContrastiveKind = "paper", temperature: fl
     everyone_else = alike.masked_fill(same_token, -torch.inf).logsumexp((2, 3))
     positive = alike.masked_fill(~same_image | same_token, 0.0).sum((2, 3)) / (num_tokens - 1)
     return (everyone_else - positive).mean()
+
+
+# Wang et al. 2003, section 3.2: exponents of contrast and structure, finest scale first; the last is of luminance too.
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_SSIM_WINDOW_PX = 11
+_SSIM_SIGMA_PX = 1.5
+
+
+def ms_ssim(sr: Tensor, target: Tensor) -> Tensor:
+    """1 - MS-SSIM: five scales, halved by 2x2 means, of luminance, contrast and structure in Gaussian windows.
+
+    Windows lie within the image. Contrast and structure below 1e-6 (images that contradict each other) count as 1e-6, so
+    that their powers are real.
+
+    Args:
+        sr, target: [B, C, H, W] in [0, 1], sides of at least 176 px; every channel for itself.
+    Raises:
+        ConfigError: other shapes, or smaller images.
+    Source: Wang, Simoncelli, Bovik 2003, "Multi-scale structural similarity for image quality assessment", eq. 7, with
+        K1 = 0.01 and K2 = 0.03 of Wang et al. 2004.
+    """
+    _same_shape("ms_ssim", sr, target)
+    least_px = _SSIM_WINDOW_PX * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
+    if min(sr.shape[-2:]) < least_px:
+        raise ConfigError(f"ms_ssim: sides must be at least {least_px} px, got {sr.shape[-1]}x{sr.shape[-2]}")
+    x, y = sr.float(), target.float()
+    similarity = torch.ones((), device=x.device)
+    for place, weight in enumerate(MS_SSIM_WEIGHTS):
+        luminance, structure = _ssim_parts(x, y)
+        last = place == len(MS_SSIM_WEIGHTS) - 1
+        # Per image and channel; the mean of the products is the last scale's SSIM.
+        mean = ((luminance * structure) if last else structure).mean((2, 3))
+        similarity = similarity * mean.clamp(min=1e-6) ** weight
+        if not last:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return 1 - similarity.mean()
+
+
+def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(luminance, contrast times structure) of every window, [B, C, H - 10, W - 10]."""
+    offset = torch.arange(_SSIM_WINDOW_PX, device=x.device, dtype=x.dtype) - _SSIM_WINDOW_PX // 2
+    window = torch.exp(-offset.square() / (2 * _SSIM_SIGMA_PX**2))
+    window = window / window.sum()
+    channels = x.shape[1]
+
+    def blurred(image: Tensor) -> Tensor:
+        rows = F.conv2d(image, window.view(1, 1, -1, 1).expand(channels, -1, -1, -1), groups=channels)
+        return F.conv2d(rows, window.view(1, 1, 1, -1).expand(channels, -1, -1, -1), groups=channels)
+
+    mean_x, mean_y = blurred(x), blurred(y)
+    variance_x = blurred(x * x) - mean_x.square()
+    variance_y = blurred(y * y) - mean_y.square()
+    covariance = blurred(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
+    return luminance, (2 * covariance + c2) / (variance_x + variance_y + c2)
+
+
+def focal_frequency(sr: Tensor, target: Tensor) -> Tensor:
+    """Squared difference of the spectra, each frequency weighted by its own difference.
+
+    With D = |F(sr) - F(target)| and F the orthonormal Fourier transform of a channel: mean of D^2 D / max(D), the maximum
+    of an image's channel; no gradient flows into the weight D / max(D).
+
+    Source: Jiang et al. 2021, arXiv:2012.12821, eq. 8 to 10, alpha = 1, and the released code.
+    """
+    _same_shape("focal_frequency", sr, target)
+    difference = torch.fft.fft2(sr.float() - target.float(), norm="ortho")
+    squared = difference.real.square() + difference.imag.square()
+    weight = squared.detach().sqrt()
+    # Equal images have nothing to weigh.
+    largest = weight.amax((2, 3), keepdim=True)
+    weight = weight / torch.where(largest > 0, largest, torch.ones_like(largest))
+    return (weight * squared).mean()
+
+
+def ldl(sr: Tensor, target: Tensor) -> Tensor:
+    """L1 where artifacts are likely: weighted by how much the difference varies in an image and around a pixel.
+
+    With r the sum over channels of |target - sr|: the mean of |sr - target| w, w = var(r)^(1/5) of the image times the
+    variance of r in 7x7 pixels (mirrored at the border). As released, gradients flow into w. The release also leaves out
+    pixels where the moving average of the network is worse, which a loss of two images cannot know.
+
+    Args:
+        sr, target: [B, C, H, W] in [0, 1], sides of at least 4 px.
+    Raises:
+        ConfigError: other shapes, or smaller images.
+    Source: Liang, Zeng, Zhang 2022, arXiv:2203.09195, eq. 3 to 5, and the released code.
+    """
+    _same_shape("ldl", sr, target)
+    if min(sr.shape[-2:]) < 4:
+        raise ConfigError(f"ldl: sides must be at least 4 px, got {sr.shape[-1]}x{sr.shape[-2]}")
+    difference = (sr.float() - target.float()).abs()
+    residual = difference.sum(1, keepdim=True)
+    # A root of 0 would have no gradient: equal images are far below this.
+    spread = (residual.var((1, 2, 3), keepdim=True) + 1e-12) ** 0.2
+    windows = F.unfold(F.pad(residual, (3, 3, 3, 3), mode="reflect"), 7)
+    local = windows.var(1).view_as(residual)
+    return (spread * local * difference).mean()
+
+
+def contextual(
+    features: VGG19Features,
+    sr: Tensor,
+    target: Tensor,
+    weights: Mapping[str, float] = CONTEXTUAL_WEIGHTS,
+    bandwidth: float = 0.5,
+) -> Tensor:
+    """-log of how many of the target's features have a partner in the output, wherever it lies, for pairs not aligned.
+
+    Of a layer, with x_i and y_j the features of output and target at their places, both minus the mean of y: d_ij is
+    1 - cosine, divided by the smallest d of i plus 1e-5; w_ij = exp((1 - d_ij) / bandwidth), normed to sum 1 over j; the
+    loss is the mean over images of -log(mean over j of the largest w over i).
+
+    Args:
+        features: the network, built for at least the layers in `weights`.
+        sr, target: [B, 3, H, W] in [0, 1]; gradients flow into sr alone. Memory grows with the square of the places of a
+            layer: of a crop of 192 px, 2304 in conv3_2, 21 MB per image.
+        weights: weight per layer name.
+        bandwidth: above 0; small ones want one partner that is clearly the best.
+    Raises:
+        ConfigError: other shapes, a layer that `features` was not built for, or a bandwidth that is not above 0.
+    Source: Mechrez, Talmi, Zelnik-Manor 2018, arXiv:1803.02077, eq. 1 to 4.
+    """
+    _same_shape("contextual", sr, target)
+    if not bandwidth > 0:
+        raise ConfigError(f"contextual: bandwidth must be above 0, got {bandwidth}")
+    for layer in weights:
+        if layer not in features.layers:
+            raise ConfigError(f"contextual: layer must be one of {', '.join(features.layers)}, got {layer!r}")
+    with torch.no_grad():
+        wanted = features(target)
+    found = features(sr)
+    terms = [weights[layer] * _contextual(found[layer], wanted[layer], bandwidth) for layer in weights]
+    return torch.stack(terms).sum()
+
+
+def _contextual(found: Tensor, wanted: Tensor, bandwidth: float) -> Tensor:
+    x_BFN, y_BFN = found.float().flatten(2), wanted.float().flatten(2)
+    center = y_BFN.mean(2, keepdim=True)
+    unit_x, unit_y = F.normalize(x_BFN - center, dim=1), F.normalize(y_BFN - center, dim=1)
+    distance = (1 - unit_x.transpose(1, 2) @ unit_y).clamp(min=0)
+    relative = distance / (distance.amin(2, keepdim=True) + 1e-5)
+    similar = torch.softmax((1 - relative) / bandwidth, 2)
+    return -similar.amax(1).mean(1).log().mean()

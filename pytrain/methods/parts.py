@@ -12,6 +12,7 @@ from torch import Tensor
 from pydegrade import Space, SpaceError, named_uniform
 
 from ..errors import ConfigError
+from ..options import option, options
 from . import losses
 
 PixelLossName = Literal["l1", "mse", "charbonnier"]
@@ -19,6 +20,29 @@ PixelLossName = Literal["l1", "mse", "charbonnier"]
 PIXEL_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {"l1": losses.l1, "mse": losses.mse, "charbonnier": losses.charbonnier}
 )
+
+
+@options("method")
+class PixelOptions:
+    """What methods that compare output and target by their pixels share."""
+
+    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>", path="toml")
+    loss: PixelLossName = option("l1", "pixel loss between output and target")
+    ms_ssim_weight: float = option(
+        0.0, "of 1 - MS-SSIM; 0: none. Its crops have sides of 176 px or more", ge=0, came_later=True
+    )
+    frequency_weight: float = option(0.0, "of the focal frequency loss; 0: none", ge=0, came_later=True)
+    ldl_weight: float = option(0.0, "of LDL's loss, L1 where artifacts are likely; 0: none", ge=0, came_later=True)
+
+
+def further_terms(config: PixelOptions, sr: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """The weighted terms beside the pixel loss; those of weight 0 are left out."""
+    terms = {
+        "ms_ssim": (config.ms_ssim_weight, losses.ms_ssim),
+        "frequency": (config.frequency_weight, losses.focal_frequency),
+        "ldl": (config.ldl_weight, losses.ldl),
+    }
+    return {name: weight * loss(sr, target) for name, (weight, loss) in terms.items() if weight > 0}
 
 
 _Choice = TypeVar("_Choice")

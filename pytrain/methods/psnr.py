@@ -6,17 +6,18 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pydegrade import TaskBatch, sample
 
 from ..data.batch import Batch
 from ..options import option, options, require, type_name
 from .contract import Method, Nets, Phase, Setup, Terms
-from .parts import PIXEL_LOSSES, PixelLossName, load_space
+from .parts import PIXEL_LOSSES, PixelLossName, PixelOptions, further_terms, load_space
 
 
 @options("method")
-class PsnrOptions:
+class PsnrOptions(PixelOptions):
     """Options of method `psnr`."""
 
     type: Literal["psnr"] = type_name("psnr")
@@ -37,8 +38,8 @@ class PsnrMethod(Method):
         name = f"bicubic-x{setup.scale}" if config.space == "auto" else config.space
         self.space = None if name == "none" else load_space(name, setup.scale)
         self.images = ("hr", "lr") if self.space is None else ("hr",)
+        self.config: PixelOptions = config
         self.pixel_loss = PIXEL_LOSSES[config.loss]
-        self.loss_name = config.loss
         self.phases = (Phase("generator", ("generator",), self.loss),)
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
@@ -46,5 +47,7 @@ class PsnrMethod(Method):
         return None if self.space is None else sample(self.space, self.setup.seed, indices, step)
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
-        """The pixel loss between output and target."""
-        return Terms({self.loss_name: self.pixel_loss(nets["generator"](batch.lr), batch.target)})
+        """The pixel loss between output and target, and the terms beside it."""
+        sr = nets["generator"](batch.lr)
+        terms: dict[str, Tensor] = {self.config.loss: self.pixel_loss(sr, batch.target)}
+        return Terms({**terms, **further_terms(self.config, sr, batch.target)})

@@ -8,6 +8,7 @@ ones. Source: Wang et al. 2021, arXiv:2107.10833, section 4.1, and the released 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -24,16 +25,15 @@ from ..settings import MOST_STEPS
 from . import losses
 from .contract import Method, Nets, Phase, Setup, Terms, frozen
 from .losses import GanKind
-from .parts import PIXEL_LOSSES, PixelLossName, load_space
+from .parts import PIXEL_LOSSES, PixelLossName, PixelOptions, further_terms, load_space
 from .psnr import PsnrMethod, PsnrOptions
 
 
 @options("method")
-class RealesrnetOptions:
+class RealesrnetOptions(PixelOptions):
     """Options of method `realesrnet`."""
 
     type: Literal["realesrnet"] = type_name("realesrnet")
-    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>", path="toml")
     loss: PixelLossName = option("l1", "what is minimised between output and target")
 
 
@@ -46,17 +46,22 @@ class RealesrnetMethod(PsnrMethod):
             raise ConfigError(
                 "method.space must be a preset or a TOML file for realesrnet, got 'none'; psnr reads pairs"
             )
-        super().__init__(PsnrOptions(space=space, loss=config.loss), setup)
+        shared = {member.name: getattr(config, member.name) for member in fields(PixelOptions)}
+        super().__init__(PsnrOptions(**{**shared, "space": space}), setup)
 
 
 @options("method")
-class GanOptions:
+class GanOptions(PixelOptions):
     """Options of pixel, perceptual and GAN loss; defaults as in the released training options."""
 
-    space: str = option("auto", "preset or TOML file; auto: realesrgan-x<scale>", path="toml")
-    loss: PixelLossName = option("l1", "pixel loss between output and target")
     pixel_weight: float = option(1.0, "of the pixel loss", ge=0)
     perceptual_weight: float = option(1.0, "of the perceptual loss; 0: none, and no VGG19 file is needed", ge=0)
+    contextual_weight: float = option(
+        0.0,
+        "of the contextual loss of VGG19's conv3_2 and conv4_2, for pairs that are not aligned; 0: none",
+        ge=0,
+        came_later=True,
+    )
     gan_weight: float = option(0.1, "of the generator's GAN loss", ge=0)
     gan: GanKind = option("vanilla", "kind of GAN loss")
     gan_real: Literal["hr", "target"] = option(
@@ -77,6 +82,16 @@ class GanOptions:
             raise ConfigError(
                 "method.vgg19 must name torchvision's VGG19 weight file, got ''; or set method.perceptual_weight = 0"
             )
+        if self.contextual_weight > 0 and not self.vgg19:
+            raise ConfigError(
+                "method.vgg19 must name torchvision's VGG19 weight file, got ''; or set method.contextual_weight = 0"
+            )
+
+    def vgg_layers(self) -> tuple[str, ...]:
+        """Layers of VGG19 that the losses compare; none: it is not needed."""
+        perceptual = losses.PERCEPTUAL_WEIGHTS if self.perceptual_weight > 0 else {}
+        contextual = losses.CONTEXTUAL_WEIGHTS if self.contextual_weight > 0 else {}
+        return (*perceptual, *contextual)
 
 
 @options("method")
@@ -98,6 +113,8 @@ class RealesrganMethod(Method):
         channels = image_channels(setup.net)
         if config.perceptual_weight > 0 and channels != 3:
             raise ConfigError(f"method.perceptual_weight must be 0 where images are not RGB, got {channels} channels")
+        if config.contextual_weight > 0 and channels != 3:
+            raise ConfigError(f"method.contextual_weight must be 0 where images are not RGB, got {channels} channels")
         if config.discriminator.in_channels != channels:
             raise ConfigError(
                 f"method.discriminator.in_channels must be {channels} like the network's, "
@@ -105,17 +122,17 @@ class RealesrganMethod(Method):
             )
         self.space = load_space(f"realesrgan-x{setup.scale}" if config.space == "auto" else config.space, setup.scale)
         self.pixel_loss = PIXEL_LOSSES[config.loss]
-        self.ranked_by_psnr = config.gan_weight == config.perceptual_weight == 0
+        self.ranked_by_psnr = config.gan_weight == config.perceptual_weight == config.contextual_weight == 0
         self.phases: tuple[Phase, ...] = (
             Phase("generator", ("generator",), self.generator_loss),
             Phase("discriminator", ("discriminator",), self.discriminator_loss),
         )
 
     def nets(self) -> dict[str, nn.Module]:
-        """Generator, discriminator and, where the perceptual loss is on, VGG19's features."""
+        """Generator, discriminator and, where a loss compares them, VGG19's features."""
         nets = {"generator": build(self.setup.net), "discriminator": build(self.config.discriminator)}
-        if self.config.perceptual_weight > 0:
-            nets["features"] = load_vgg19(self.config.vgg19, tuple(losses.PERCEPTUAL_WEIGHTS))
+        if layers := self.config.vgg_layers():
+            nets["features"] = load_vgg19(self.config.vgg19, layers)
         return nets
 
     def configs(self) -> Mapping[str, Any]:
@@ -143,6 +160,10 @@ class RealesrganMethod(Method):
         if config.perceptual_weight > 0:
             features = cast(VGG19Features, nets["features"])
             terms["perceptual"] = config.perceptual_weight * losses.perceptual(features, sr, target)
+        if config.contextual_weight > 0:
+            features = cast(VGG19Features, nets["features"])
+            terms["contextual"] = config.contextual_weight * losses.contextual(features, sr, target)
+        terms.update(further_terms(config, sr, target))
         if config.gan_weight > 0 and step >= config.gan_start_step:
             terms["gan"] = config.gan_weight * losses.gan_generator(nets["discriminator"](sr), config.gan)
         return terms

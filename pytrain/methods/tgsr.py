@@ -29,7 +29,7 @@ from ..options import Texts, option, options, require, type_name
 from ..settings import MOST_STEPS
 from .contract import Method, Nets, Setup
 from .groups import Groups, network_digest, read_groups
-from .parts import load_space
+from .parts import PixelOptions, load_space
 from .realesrgan import GanOptions, RealesrganMethod, RealesrganOptions, RealesrnetMethod, RealesrnetOptions
 
 IndicatorName = Literal["auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate"]
@@ -186,7 +186,8 @@ class TgsrMethod(Method):
 
 def _base_method(config: TgsrOptions, setup: Setup) -> Method:
     if config.stage == "realesrnet":
-        return RealesrnetMethod(RealesrnetOptions(space=config.space, loss=config.loss), setup)
+        shared = {member.name: getattr(config, member.name) for member in fields(PixelOptions)}
+        return RealesrnetMethod(RealesrnetOptions(**shared), setup)
     names = [member.name for member in fields(GanOptions)]
     return RealesrganMethod(RealesrganOptions(**{name: getattr(config, name) for name in names}), setup)
 
