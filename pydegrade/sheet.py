@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -183,13 +184,22 @@ def _cell_lines(cell: Cell, font: Font, width_px: int) -> list[str]:
 def _wrapped(text: str, font: Font, width_px: int) -> list[str]:
     """Greedy line breaking at spaces; a single word may stick out."""
     lines: list[str] = []
+    taken_px = 0.0
     for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(longer) <= width_px:
-            lines[-1] = longer
+        more_px = _length_px(font, f" {word}")
+        if lines and taken_px + more_px <= width_px:
+            lines[-1] += f" {word}"
+            taken_px += more_px
         else:
             lines.append(word)
+            taken_px = _length_px(font, word)
     return lines
+
+
+@lru_cache(maxsize=4096)
+def _length_px(font: Font, word: str) -> float:
+    """Width of a word, which sheets say again and again. Pairs with a space have no kerning, so that words add up."""
+    return font.getlength(word)
 
 
 def _draw_lines(

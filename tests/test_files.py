@@ -56,6 +56,9 @@ def png_16_bit(path: Path, values: np.ndarray) -> None:
 def test_float_values_are_the_nearest_to_k_over_255():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     as_float = to_float(levels)
+    here = torch.empty_like(as_float)
+    assert to_float(levels, out=here) is here
+    assert torch.equal(here, as_float)
     assert as_float.shape == (3, 16, 16)
     assert as_float.is_contiguous()
     expected = (np.arange(256, dtype=np.float64) / 255).astype(np.float32).reshape(16, 16)
@@ -88,6 +91,8 @@ def test_conversions_name_wrong_types():
         ValueError, match=r"to_float: pixels must be uint8 or uint16 \[H, W, 1, 3 or 4\], got float32 \[4, 4, 3\]"
     ):
         to_float(np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(ValueError, match=r"to_float: out must be \[3, 4, 5\], got \[3, 5, 4\]"):
+        to_float(np.zeros((4, 5, 3), np.uint8), out=torch.empty(3, 5, 4))
     with pytest.raises(
         ValueError, match=r"to_uint8: image must be float32 \[1, 3 or 4, H, W\], got torch.float64 \[3, 4, 4\]"
     ):

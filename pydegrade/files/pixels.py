@@ -15,16 +15,20 @@ Pixels = NDArray[np.uint8]
 """RGB image, uint8 [H, W, 3]."""
 
 
-def to_float(pixels: NDArray[Any]) -> torch.Tensor:
+def to_float(pixels: NDArray[Any], out: torch.Tensor | None = None) -> torch.Tensor:
     """uint8 or uint16 [H, W, C] -> float32 [C, H, W], C 1, 3 or 4, with values k / 255 or k / 65535, each the float32
-    nearest to the quotient."""
+    nearest to the quotient; in `out`, contiguous and on the CPU, where that is given."""
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise ValueError(
             f"to_float: pixels must be uint8 or uint16 [H, W, 1, 3 or 4], got {pixels.dtype} {list(pixels.shape)}"
         )
-    planes = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
-    np.divide(pixels.transpose(2, 0, 1), np.float32(np.iinfo(pixels.dtype).max), out=planes, dtype=np.float32)
-    return torch.from_numpy(planes)
+    shape = (pixels.shape[2], *pixels.shape[:2])
+    planes = torch.empty(shape) if out is None else out
+    if tuple(planes.shape) != shape:
+        raise ValueError(f"to_float: out must be {list(shape)}, got {list(planes.shape)}")
+    white = np.float32(np.iinfo(pixels.dtype).max)
+    np.divide(pixels.transpose(2, 0, 1), white, out=planes.numpy(), dtype=np.float32)
+    return planes
 
 
 def to_uint8(image: torch.Tensor) -> Pixels:

@@ -64,7 +64,11 @@ def pack(images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, Layout]:
     layout = Layout.of_sizes(height, width, int(images[0].shape[0]) if images else 3)
     if not images:
         return torch.empty(0), layout
-    return torch.cat([image.reshape(-1) for image in images]), layout
+    flat = [image.detach().reshape(-1) for image in images]
+    if any(image.device.type != "cpu" for image in flat):
+        return torch.cat(flat), layout
+    # Not by torch: OpenMP's threads would wait for more, spinning, on the processors that ours run on next.
+    return torch.from_numpy(np.concatenate([image.numpy() for image in flat])), layout
 
 
 def unpack(data: torch.Tensor, layout: Layout) -> list[torch.Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...engine import Pair, degrade_pairs
+from ...engine import Pair, degrade_batch, degrade_pairs
 from ...errors import PydegradeError
 from ...files.dataset import CropReader, Crops, HrImages
 from ...files.pixels import Pixels, to_float, to_uint8
@@ -81,7 +81,7 @@ def write_pairs(
 ) -> Outcome:
     """Make the pending samples and store them.
 
-    Decoding and cutting of the next batch, the engine, and encoding of the previous batch run at the same time.
+    Decoding, cutting and converting the next batch, the engine, and encoding of the previous batch run at the same time.
 
     Args:
         request: what to make.
@@ -95,8 +95,9 @@ def write_pairs(
     skipped: dict[int, str] = {}
     batches = list(_batches(request, pending))
 
-    def cut(rows: NDArray[np.int64]) -> list[Pixels | str]:
-        return [crop_or_reason(reader, request.images, request.crops, int(row), digests) for row in rows]
+    def cut(rows: NDArray[np.int64]) -> tuple[list[Pixels | str], torch.Tensor]:
+        found = [crop_or_reason(reader, request.images, request.crops, int(row), digests) for row in rows]
+        return found, _batch_of([crop for crop in found if not isinstance(crop, str)], request.crops.side_px)
 
     def put(row: int, hr: Pixels, pair: Pair) -> Finished:
         images = {"hr": hr, "lr": to_uint8(pair.lr)}
@@ -116,11 +117,11 @@ def write_pairs(
         try:
             for number, rows in enumerate(batches):
                 assert next_crops is not None
-                crops = next_crops.result()
+                crops, hr = next_crops.result()
                 next_crops = pool.submit(cut, batches[number + 1]) if number + 1 < len(batches) else None
                 skipped.update({int(row): crop for row, crop in zip(rows, crops) if isinstance(crop, str)})
                 usable = [(int(row), crop) for row, crop in zip(rows, crops) if not isinstance(crop, str)]
-                pairs = _degrade([crop for _, crop in usable], request, [row for row, _ in usable])
+                pairs = _degrade(hr, request, [row for row, _ in usable])
                 if previous is not None:
                     settle(*previous)
                 written = [pool.submit(put, row, crop, pair) for (row, crop), pair in zip(usable, pairs)]
@@ -196,8 +197,16 @@ def crop_or_reason(
         return f"{images.images[position].place}: out of memory"
 
 
-def _degrade(crops: list[Pixels], request: SampleRequest, rows: list[int]) -> list[Pair]:
+def _batch_of(crops: list[Pixels], side_px: int) -> torch.Tensor:
+    """float32 [N, 3, side_px, side_px] of crops."""
+    batch = torch.empty(len(crops), 3, side_px, side_px)
+    for image, crop in zip(batch, crops):
+        to_float(crop, out=image)
+    return batch
+
+
+def _degrade(hr: torch.Tensor, request: SampleRequest, rows: list[int]) -> list[Pair]:
     if not rows:
         return []
-    images = [to_float(crop).to(torch.device(request.device)) for crop in crops]
-    return degrade_pairs(images, request.tasks.take(np.array(rows)))
+    pairs = degrade_batch(hr.to(torch.device(request.device)), request.tasks.take(np.array(rows)))
+    return [Pair(lr, target) for lr, target in zip(pairs.lr, pairs.target)]
