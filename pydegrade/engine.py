@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .errors import OpError, is_out_of_memory, shown
 from .native import binding, devices
@@ -53,8 +54,10 @@ def degrade(hr: torch.Tensor, tasks: TaskBatch) -> torch.Tensor:
         tasks: B tasks.
     Returns:
         float32 [B, 3, H / scale, W / scale], multiples of 1/255 in [0, 1], on the device of `hr`. The bits depend on
-        image and task alone, not on batch, threads, order, instruction set or device. On CUDA the work is queued on the
-        current stream and nothing is waited for, so the range of the pixels is looked at only with PYDEGRADE_SYNC=1.
+        image and task alone, not on batch, threads, order, instruction set or device. Rows of one sample whose frames
+        follow each other are a clip (`TaskBatch.clips`), on which a video codec acts as a whole: then on all of the clip.
+        On CUDA the work is queued on the current stream and nothing is waited for, so the range of the pixels is looked
+        at only with PYDEGRADE_SYNC=1.
     Raises:
         TypeError, ValueError: wrong dtype, shape, device, range or count; the message names the first bad row.
     """
@@ -131,67 +134,136 @@ def trace(images: Sequence[torch.Tensor] | torch.Tensor, tasks: TaskBatch) -> li
     names = [slot.name for slot in tasks.space.slots]
     slots_of_rows = np.split(plan.step_slot, plan.step_start[1:-1])
     stages = []
-    for images, slots in zip(_walk(plan, data), slots_of_rows):
+    for images, slots in zip(_trails(plan, data), slots_of_rows):
         moments = ["hr", *(names[slot] for slot in slots), "lr"]
         stages.append([Stage(moment, image) for moment, image in zip(moments, images)])
     return stages
 
 
-def _walk(plan: Plan, data: torch.Tensor) -> list[list[torch.Tensor]]:
-    """Every row's image at the start, after each of its steps and after rounding: one step of every row at a time."""
-    start = [image.clone() for image in unpack(data, plan.src)]
-    _explain_range(start)
-    trails = [[image] for image in start]
-    counts = np.diff(plan.step_start)
-    for done in range(int(counts.max(initial=0))):
-        rows = np.nonzero(counts > done)[0]
-        steps = plan.step_start[rows] + done
-        native = plan.step_op[steps] >= 0
-        if not native.all():
-            plain_rows = rows[~native].tolist()
-            made = _apply_all(plan, steps[~native].tolist(), [trails[row][-1] for row in plain_rows])
-            for row, image in zip(plain_rows, made):
-                trails[row].append(image)
-        if native.any():
-            after = _run_steps(plan, [trails[row][-1] for row in rows[native]], steps[native])
-            for row, image in zip(rows[native].tolist(), after):
-                trails[row].append(image)
-    no_step = np.zeros(0, np.int64)
-    last = _run_steps(plan, [trail[-1] for trail in trails], no_step, round_8bit=True)
-    for trail, image in zip(trails, last):
-        trail.append(image)
+def _trails(plan: Plan, data: torch.Tensor) -> list[list[torch.Tensor]]:
+    """Every row's image at the start, after each of its steps and after rounding."""
+    trails: list[list[torch.Tensor]] = [[] for _ in range(len(plan.src))]
+    _carry(plan, data, lambda row, done, image: trails[row].append(image.clone()), every_step=True)
     return trails
 
 
-def _apply_all(plan: Plan, steps: list[int], images: list[torch.Tensor]) -> list[torch.Tensor]:
-    """A step of an op in plain torch for each image."""
-    # A copy: an op that writes to its image, although it must not, spoils none that was shown before.
+def _carry(
+    plan: Plan,
+    data: torch.Tensor,
+    seen: Callable[[int, int, torch.Tensor], None] | None = None,
+    every_step: bool = False,
+) -> list[torch.Tensor]:
+    """Every row's image after its steps and rounding.
+
+    Steps of the compiled module that follow each other run in one go, those of other ops one at a time; the frames of a
+    clip wait for each other where an op acts on all of them.
+
+    Args:
+        seen: called with a row, how many of its steps are done and the image there: at the start, after the steps that run
+            in one go, where the target is taken, and once more after rounding.
+        every_step: run steps of the compiled module one at a time too.
+    """
+    images = list(unpack(data, plan.src))
+    _explain_range(images)
+    rows_of_clip = {row: clip for clip in plan.tasks.clips if len(clip) > 1 for row in clip}
+    counts, done = np.diff(plan.step_start), np.zeros(len(images), np.int64)
+    targets = plan.target_step
+
+    def note(rows: Iterable[int]) -> None:
+        for row in rows if seen is not None else ():
+            assert seen is not None
+            seen(row, int(done[row]), images[row])
+
+    def run(rows: list[int], lasts: list[int], round_8bit: bool) -> None:
+        if not rows:
+            return
+        firsts = plan.step_start[rows] + done[rows]
+        for row, image in zip(
+            rows, _run_steps(plan, [images[row] for row in rows], firsts, np.array(lasts), round_8bit)
+        ):
+            images[row] = image
+        done[rows] = np.array(lasts) - plan.step_start[rows]
+
+    note(range(len(images)))
+    rounded = np.zeros(len(images), bool)
+    while (done < counts).any():
+        compiled: tuple[list[int], list[int]] = [], []
+        ending: tuple[list[int], list[int]] = [], []
+        groups: list[list[int]] = []
+        for row in np.nonzero(done < counts)[0].tolist():
+            step, end = int(plan.step_start[row] + done[row]), int(plan.step_start[row + 1])
+            if plan.step_op[step] >= 0:
+                last = step + 1
+                target = int(plan.step_start[row] + targets[row])
+                while not every_step and last < end and plan.step_op[last] >= 0 and last != target:
+                    last += 1
+                ends = last == end and not every_step and last != target
+                for values, value in zip(ending if ends else compiled, (row, last)):
+                    values.append(value)
+                continue
+            clip = rows_of_clip.get(row)
+            if clip is None or plan.torch_ops[-1 - plan.step_op[step]].op.apply_clip is None:
+                groups.append([row])
+            elif row == clip.start:
+                # Their columns and orders are the same: all come to this step, some later than others.
+                places = plan.step_start[clip.start : clip.stop] + done[clip.start : clip.stop]
+                there = done[clip.start : clip.stop] < counts[clip.start : clip.stop]
+                if there.all() and (plan.step_slot[places] == plan.step_slot[step]).all():
+                    groups.append(list(clip))
+        steps = [[int(plan.step_start[row] + done[row]) for row in group] for group in groups]
+        for group, made in zip(groups, _apply_all(plan, steps, [[images[row] for row in group] for group in groups])):
+            for row, image in zip(group, made):
+                images[row] = image
+                done[row] += 1
+        run(*compiled, round_8bit=False)
+        run(*ending, round_8bit=True)
+        rounded[ending[0]] = True
+        note([*(row for group in groups for row in group), *compiled[0]])
+    left = np.nonzero(~rounded)[0].tolist()
+    run(left, plan.step_start[1:][left].tolist(), round_8bit=True)
+    note(range(len(images)))
+    return images
+
+
+def _apply_all(plan: Plan, steps: list[list[int]], images: list[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
+    """A step of an op in plain torch for each image, or of one that takes them together for the frames of each clip."""
+    if not steps:
+        return []
+    # Copies: an op that writes to its image, although it must not, spoils none that is shown or degraded again.
     return each(
-        lambda place: _apply(plan, steps[place], images[place].clone()),
+        lambda place: _apply(plan, steps[place], [image.clone() for image in images[place]]),
         len(steps),
-        images[0].device,
-        concurrent=all(plan.torch_ops[-1 - plan.step_op[step]].op.concurrent for step in steps),
+        images[0][0].device,
+        concurrent=all(plan.torch_ops[-1 - plan.step_op[step]].op.concurrent for group in steps for step in group),
     )
 
 
-def _apply(plan: Plan, step: int, image: torch.Tensor) -> torch.Tensor:
-    """One step of an op in plain torch, and whether its answer is what it declared."""
-    items, item = plan.torch_ops[-1 - plan.step_op[step]], int(plan.step_item[step])
+def _apply(plan: Plan, steps: list[int], images: list[torch.Tensor]) -> list[torch.Tensor]:
+    """One step of an op in plain torch on an image or the frames of a clip, and whether its answer is what it declared."""
+    items, item = plan.torch_ops[-1 - plan.step_op[steps[0]]], int(plan.step_item[steps[0]])
     op = items.op
     assert op.apply is not None
     first, second, third, fourth = items.key[item].tolist()
+    words, values = (first, second, third, fourth), items.values(item)
     try:
-        out = op.apply(image, items.values(item), (first, second, third, fourth))
+        if len(images) == 1:
+            made: Any = [op.apply(images[0], values, words)]
+        else:
+            assert op.apply_clip is not None
+            made = op.apply_clip(images, values, words)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise OpError(f"{plan.place(step)}: op {op.name!r}: apply failed: {reason}") from error
-    shape = (image.shape[0], int(plan.step_height[step]), int(plan.step_width[step]))
-    fault = _fault_of(out, shape, image.device)
-    if fault:
-        raise OpError(f"{plan.place(step)}: op {op.name!r}: apply must return {fault}")
-    return out.detach().contiguous()
+        raise OpError(f"{plan.place(steps[0])}: op {op.name!r}: apply failed: {reason}") from error
+    if not isinstance(made, (list, tuple)) or len(made) != len(images):
+        raise OpError(f"{plan.place(steps[0])}: op {op.name!r}: apply_clip must return {len(images)} frames in a list")
+    for out, step, image in zip(made, steps, images):
+        shape = (image.shape[0], int(plan.step_height[step]), int(plan.step_width[step]))
+        fault = _fault_of(out, shape, image.device)
+        if fault:
+            raise OpError(f"{plan.place(step)}: op {op.name!r}: apply must return {fault}")
+    return [out.detach().contiguous() for out in made]
 
 
 def _fault_of(out: Any, shape: tuple[int, ...], device: torch.device) -> str:
@@ -352,11 +424,16 @@ def _run(
     with a target if one is wanted.
     """
     if plan.torch_ops:
-        trails = _walk(plan, data)
         if not want_target or not plan.has_target:
-            return pack([trail[-1] for trail in trails])[0], None
-        targets = [trail[done] for trail, done in zip(trails, plan.target_step.tolist())]
-        return pack([trail[-1] for trail in trails])[0], pack(targets)[0]
+            return pack(_carry(plan, data))[0], None
+        targets: dict[int, torch.Tensor] = {}
+
+        def seen(row: int, done: int, image: torch.Tensor) -> None:
+            if done == plan.target_step[row]:
+                targets.setdefault(row, image)
+
+        made = _carry(plan, data, seen)
+        return pack(made)[0], pack([targets[row] for row in range(len(made))])[0]
     lr = data.new_empty(plan.steps.dst_floats)
     target = torch.empty_like(data) if want_target and (plan.has_target or program is not None) else None
     if data.device.type == "cpu" and backend is None:
@@ -376,17 +453,28 @@ def _run(
 
 
 def _run_steps(
-    plan: Plan, images: list[torch.Tensor], steps: np.ndarray[Any, np.dtype[np.int64]], round_8bit: bool = False
+    plan: Plan,
+    images: list[torch.Tensor],
+    firsts: NDArray[np.int64],
+    lasts: NDArray[np.int64],
+    round_8bit: bool = False,
 ) -> list[torch.Tensor]:
-    """One step per image (none when `steps` is empty), through the same code as a whole chain."""
+    """Steps first .. last - 1 on each image, through the same code as a whole chain."""
     data, src = pack(images)
-    dst = Layout.of_sizes(plan.step_height[steps], plan.step_width[steps], src.channels) if len(steps) else src
+    counts = lasts - firsts
+    height, width = src.height.copy(), src.width.copy()
+    some = counts > 0
+    height[some], width[some] = plan.step_height[lasts[some] - 1], plan.step_width[lasts[some] - 1]
+    dst = Layout.of_sizes(height, width, src.channels)
+    start = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    # Of every image's steps: which of the plan's they are.
+    steps = np.arange(start[-1]) + np.repeat(firsts - start[:-1], counts)
     one_each = {
         **plan.fields,
         "src_rows": src.fields(),
         "dst_rows": dst.fields(),
         "target_step": np.zeros(len(images), np.int32),
-        "step_start": np.arange(len(images) + 1, dtype=np.int64) * (1 if len(steps) else 0),
+        "step_start": start,
         "step_op": np.ascontiguousarray(plan.step_op[steps]),
         "step_item": np.ascontiguousarray(plan.step_item[steps]),
         "step_height": np.ascontiguousarray(plan.step_height[steps]),
@@ -394,7 +482,7 @@ def _run_steps(
         "round_8bit": round_8bit,
     }
     out = data.new_empty(dst.total)
-    with _named(plan, steps):
+    with _named(plan, firsts):
         if data.device.type == "cpu":
             binding.call("chain", src=data, dst=out, target=None, check_range=False, **one_each)
         else:
@@ -414,8 +502,8 @@ _FAULT = re.compile(r"chain: (.*) in row (\d+), step (\d+)")
 
 
 @contextmanager
-def _named(plan: Plan, steps: np.ndarray[Any, np.dtype[np.int64]] | None = None) -> Iterator[None]:
-    """Refusals of steps, with slot and address. `steps`: those that run, one in each row; None: all."""
+def _named(plan: Plan, firsts: NDArray[np.int64] | None = None) -> Iterator[None]:
+    """Refusals of steps, with slot and address. `firsts`: the first step that runs in each row; None: the row's first."""
     try:
         yield
     except ValueError as error:
@@ -423,7 +511,7 @@ def _named(plan: Plan, steps: np.ndarray[Any, np.dtype[np.int64]] | None = None)
         if found is None:
             raise
         row, step = int(found[2]), int(found[3])
-        at = int(plan.step_start[row]) + step if steps is None else int(steps[row])
+        at = int((plan.step_start if firsts is None else firsts)[row]) + step
         raise ValueError(f"degrade: {plan.place(at)}: {found[1]}") from None
 
 

@@ -158,6 +158,7 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
         raise TaskError(f"plan: expected one image per task, got {len(src)} images and {len(tasks)} tasks")
     table = _table(tasks.space)
     others = [(find(slot.op), _slot_columns(tasks, slot)) for slot in table.torch_slots]
+    _check_clips(tasks, [slot.name for slot in table.torch_slots], others)
     columns = tasks.columns if isinstance(tasks.columns, dict) else dict(tasks.columns)
     steps = binding.plan(
         slots=table.slots,
@@ -166,7 +167,7 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
         program=tasks.program,
         seed=tasks.seeds,
         index=tasks.indices,
-        noise_index=tasks.noise_indices,
+        noise_index=tasks.noise_numbers,
         neutral=[np.ascontiguousarray(op.neutral(values)) for op, values in others],
         sizes=_sizes(tasks) if others else None,
     )
@@ -184,6 +185,27 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
             for slot, (op, values) in zip(table.torch_slots, others)
         ),
     )
+
+
+def _check_clips(tasks: TaskBatch, names: list[str], others: list[tuple[Op, dict[str, NDArray[Any]]]]) -> None:
+    """TaskError unless the frames of each clip have one order and, for ops that act on all of them, one value."""
+    together = [(name, values) for name, (op, values) in zip(names, others) if op.apply_clip is not None]
+    if not together or not tasks.frames.any():
+        return
+    first = np.empty(len(tasks), np.int64)
+    for clip in tasks.clips:
+        first[clip.start : clip.stop] = clip.start
+    for slot, values in together:
+        for name, column in values.items():
+            _refuse_mixed(tasks, column != column[first], f"{slot}.{name} has one value", first)
+    _refuse_mixed(tasks, (tasks.program != tasks.program[first]).any(axis=1), "order is one", first)
+
+
+def _refuse_mixed(tasks: TaskBatch, differs: NDArray[np.bool_], what: str, first: NDArray[np.int64]) -> None:
+    if differs.any():
+        row = int(np.argmax(differs))
+        one, other = tasks.take([int(first[row]), row]).addresses
+        raise TaskError(f"plan: {what} for all frames of a clip, got others in {one} and {other}")
 
 
 def _pools(tasks: TaskBatch, slot: Slot, op: Op, columns: Mapping[str, NDArray[Any]]) -> tuple[Pool | None, ...]:
@@ -214,7 +236,7 @@ def _table(space: Space) -> _Table:
         (
             binding.OPS[op.name] if op.apply is None else None,
             hash32(slot.name),
-            op.apply is not None and op.out_size is not None,
+            op.apply is not None and (op.out_size is not None or op.apply_clip is not None),
             _columns(slot, op) if op.apply is None else [],
         )
         for slot, op in zip(space.slots, ops)
@@ -234,12 +256,23 @@ def _sizes(tasks: TaskBatch) -> Callable[..., Any]:
     """Sizes after an op in plain torch, and where it then does nothing: (slot, rows, height, width, final_height,
     final_width) -> (height, width, idles)."""
 
+    starts = np.array([clip.start for clip in tasks.clips], np.int64)
+
+    def first_of(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions among rising `rows` of the first frame of each row's clip; all its frames are there."""
+        return np.searchsorted(rows, starts[np.searchsorted(starts, rows, "right") - 1])
+
     def sizes(
         number: int, rows: NDArray[np.int64], *sides: NDArray[np.int64]
     ) -> tuple[list[int], list[int], list[bool]]:
         slot = tasks.space.slots[number]
         op = find(slot.op)
         values = {name: column[rows] for name, column in _slot_columns(tasks, slot).items()}
+        if op.out_size is None:
+            # Frames take the size of the first of their clip; where the op is off it is left out.
+            at, off = first_of(rows), op.neutral(values)
+            height, width = (np.where(off, side, side[at]) for side in sides[:2])
+            return height.tolist(), width.tolist(), [False] * len(rows)
         height, width = _size_after(op, values, *sides)
         idles = (height == sides[0]) & (width == sides[1])
         idles &= op.nothing_at_equal_size(values) if op.nothing_at_equal_size is not None else False

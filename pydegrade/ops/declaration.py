@@ -67,6 +67,7 @@ class Column:
 Sides = NDArray[np.int64]
 OutSize = Callable[[Columns, Sides, Sides, Sides, Sides], tuple[Sides, Sides]]
 Apply = Callable[["torch.Tensor", Mapping[str, Any], tuple[int, int, int, int]], "torch.Tensor"]
+ApplyClip = Callable[[Sequence["torch.Tensor"], Mapping[str, Any], tuple[int, int, int, int]], Sequence["torch.Tensor"]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,12 @@ class Op:
             `files` the arrays of the slot's files by that name; `words` are
             the four Philox words of the image, combined with the slot's name: the only source of randomness (see
             `generator`). The result is float32 [C, H', W'] with the sides of `out_size`, finite, in or out of [0, 1].
+        apply_clip: (frames, columns, words) -> frames, for an op that takes the frames of a clip together: two or more
+            images of `apply` in their order, of any sides, with columns and words of the first; the result is as many, all
+            with the sides of the first. None: each frame goes through `apply` alone.
+        fault: given one row of columns as `apply` takes them, what is wrong with values each of which is in range, in one
+            line, "" when nothing is. A slot that could draw such values is refused when the space is read, by the ends of
+            the ranges that its columns have together.
         library: name and version of a library outside this package that decides about the pixels. They are part of the
             digest of every space that uses the op, so that an address is refused where another version would give
             something else. OpError, one line, where there is no such library.
@@ -115,6 +122,8 @@ class Op:
     nothing_at_equal_size: Callable[[Columns], BoolArray] | None = None
     version: int = 1
     apply: Apply | None = None
+    apply_clip: ApplyClip | None = None
+    fault: Callable[[Mapping[str, Any]], str] | None = None
     library: Callable[[], str] | None = None
     files: Files | None = None
     concurrent: bool = False

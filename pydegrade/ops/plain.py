@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from .arguments import check_images, codes, numbers
 from .declaration import Op
 from .pool import KEY, Pool
 
+_Made = TypeVar("_Made")
 
-def each(
-    function: Callable[[int], torch.Tensor], count: int, device: torch.device, concurrent: bool
-) -> list[torch.Tensor]:
+
+def each(function: Callable[[int], _Made], count: int, device: torch.device, concurrent: bool) -> list[_Made]:
     """function(0), ..., function(count - 1).
 
     Args:
@@ -34,7 +34,7 @@ def each(
         return [function(number) for number in range(count)]
     stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
 
-    def on_stream(number: int) -> torch.Tensor:
+    def on_stream(number: int) -> _Made:
         with torch.no_grad(), nullcontext() if stream is None else torch.cuda.stream(stream):
             return function(number)
 

@@ -18,6 +18,7 @@ from ..errors import OpError, shown
 from . import plain
 from .arguments import check_images
 from .declaration import BoolArray, Column, Columns, Op, among
+from .resize import resize
 
 Codec = Literal["off", "h264", "h265", "mpeg2", "mpeg4", "vp9", "av1"]
 Control = Literal["quality", "bitrate"]
@@ -234,6 +235,18 @@ def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, in
     return image if columns["codec"] == "off" else _through(image[None], columns)[0]
 
 
+def _apply_clip(
+    frames: Sequence[torch.Tensor], columns: Mapping[str, Any], words: tuple[int, int, int, int]
+) -> list[torch.Tensor]:
+    """The frames after a codec, brought to the size of the first one before it by Catmull-Rom's cubic."""
+    height, width = frames[0].shape[1:]
+    same = [
+        frame if frame.shape[1:] == (height, width) else resize(frame[None], (height, width), mode="catmull_rom")[0]
+        for frame in frames
+    ]
+    return list(_through(torch.stack(same), columns))
+
+
 def _through(images: torch.Tensor, columns: Mapping[str, Any]) -> torch.Tensor:
     """The frames of a clip, [T, 3, H, W], after a codec."""
     if images.shape[1] != 3:
@@ -267,6 +280,8 @@ OP = Op(
     ),
     active=_active,
     apply=_apply,
+    apply_clip=_apply_clip,
+    fault=_fault,
     library=_library,
     concurrent=True,
     switch="codec",

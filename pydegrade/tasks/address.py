@@ -3,6 +3,7 @@
     realesrgan-x4@c2d470a8/s7/i123                               space, first 8 digits of its digest, seed, sample number
     realesrgan-x4@c2d470a8/s7/i123/n5                            with the noise field of number 5
     mine@5c2a11d0/s7/i123/t40000                                 training step, in spaces with a schedule
+    clips@91f0aa3c/s7/i123/f3                                    frame 3 of a clip; /f0-14: frames 0 to 14, one task each
     realesrgan-x4@c2d470a8/s7/i123?blur1.shape=iso&jpeg1.quality=30     with values that a person changed
 
 An edit names a column and its value, or `order` and the slots that run, in running order. Only what differs from the draw
@@ -30,9 +31,13 @@ from .space import Space, preset_names
 ORDER = "order"
 _ADDRESS = re.compile(
     r"(?P<space>[^@/\s?]+)@(?P<digest>[0-9a-f]{8})/s(?P<seed>\d{1,19})/i(?P<index>\d{1,19})"
-    r"(?:/t(?P<step>\d{1,19}))?(?:/n(?P<noise>\d{1,19}))?(?:\?(?P<edits>\S+))?"
+    r"(?:/t(?P<step>\d{1,19}))?(?:/n(?P<noise>\d{1,19}))?"
+    r"(?:/f(?P<frame>\d{1,5})(?:-(?P<last>\d{1,5}))?)?(?:\?(?P<edits>\S+))?"
 )
 _MAX_LETTERS = 20_000
+MAX_FRAMES = 2**16
+"""Frames of a clip."""
+
 _EXAMPLE = "realesrgan-x4@c2d470a8/s7/i123"
 
 
@@ -45,26 +50,36 @@ class Parsed:
     indices: NDArray[np.int64]
     noise_indices: NDArray[np.int64]
     steps: NDArray[np.int64]
+    frames: NDArray[np.int64]
     edits: tuple[tuple[tuple[str, str], ...], ...]
 
 
 def format_addresses(
     space: Space,
-    seeds: NDArray[np.int64],
-    indices: NDArray[np.int64],
-    noise_indices: NDArray[np.int64],
-    steps: NDArray[np.int64],
+    numbers: Mapping[str, NDArray[np.int64]],
     edits: Sequence[Sequence[tuple[str, str]]],
+    spans: Sequence[range],
 ) -> list[str]:
-    """One address per row."""
+    """One address per row.
+
+    Args:
+        space: of the tasks.
+        numbers: seeds, indices, noise_indices, steps and frames, [B] each.
+        edits: of each row.
+        spans: of as many frames as the address stands for.
+    """
     stem = f"{space.name}@{space.digest[:8]}"
     texts = []
-    numbers = zip(seeds.tolist(), indices.tolist(), noise_indices.tolist(), steps.tolist(), edits)
-    for seed, index, noise, step, changes in numbers:
+    names = ("seeds", "indices", "noise_indices", "steps", "frames")
+    rows = zip(*(numbers[name].tolist() for name in names), edits, spans)
+    for seed, index, noise, step, frame, changes, span in rows:
         at = f"/t{step}" if space.scheduled else ""
         field = "" if noise == index else f"/n{noise}"
+        clip = f"/f{frame}" if frame else ""
+        if len(span) > 1:
+            clip = f"/f{frame}-{frame + len(span) - 1}"
         query = "&".join(f"{name}={quote(text, safe=',')}" for name, text in changes)
-        texts.append(f"{stem}/s{seed}/i{index}{at}{field}" + (f"?{query}" if query else ""))
+        texts.append(f"{stem}/s{seed}/i{index}{at}{field}{clip}" + (f"?{query}" if query else ""))
     return texts
 
 
@@ -101,17 +116,34 @@ def parse(addresses: Sequence[str], space: Space | None = None) -> Parsed:
             f"{addresses[0]}: expected space {name!r} with digest {digest}, got {space.name!r} with digest "
             f"{space.digest[:8]}: {space.changed()}"
         )
+    spans = [_span(match) for match in matches]
+    counts = [len(span) for span in spans]
+    if sum(counts) > rng.MAX_INDICES:
+        raise TaskError(f"at most {rng.MAX_INDICES} frames at once, got {sum(counts)}")
     columns = []
     for key in ("seed", "index", "noise", "step"):
         default = "index" if key == "noise" else None
         numbers = [int(match[key] or (match[default] if default else 0)) for match in matches]
         if max(numbers) >= 2**63:
             raise TaskError(f"seed, index, step and noise must be below 2^63, got {max(numbers)}")
-        columns.append(np.array(numbers, np.int64))
+        columns.append(np.repeat(np.array(numbers, np.int64), counts))
+    columns.append(np.array([frame for span in spans for frame in span], np.int64))
     if not space.scheduled and any(match["step"] for match in matches):
         raise TaskError(f"{addresses[0]}: names a step (/t), but space {name!r} has no schedule")
-    edits = tuple(_pairs(match["edits"], match[0]) for match in matches)
-    return Parsed(space, columns[0], columns[1], columns[2], columns[3], edits)
+    pairs = [_pairs(match["edits"], match[0]) for match in matches]
+    edits = tuple(edit for edit, count in zip(pairs, counts) for _ in range(count))
+    return Parsed(space, columns[0], columns[1], columns[2], columns[3], columns[4], edits)
+
+
+def _span(match: re.Match[str]) -> range:
+    """Frames of an address."""
+    first = int(match["frame"] or 0)
+    last = first if match["last"] is None else int(match["last"])
+    if not first <= last < MAX_FRAMES:
+        raise TaskError(
+            f"{shown(match[0])[1:-1]}: frames must rise and be below {MAX_FRAMES}, got /f{match['frame']}-{last}"
+        )
+    return range(first, last + 1)
 
 
 def _pairs(query: str | None, address: str) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,9 @@ from ..ops.registry import load_plugins, note_registration
 Float64Array = NDArray[np.float64]
 Table = Mapping[str, Any]
 
+WALK = "walk"
+"""Key of the kind that stands beside another one: what that gives walks from frame to frame."""
+
 MAX_DEPTH = 16
 """Distributions inside distributions."""
 
@@ -37,13 +40,16 @@ class Known:
     Attributes:
         columns: values of columns drawn earlier, by full name "slot.column", [N] each.
         steps: int64 [N], training steps.
+        frames: int64 [N], numbers of frames in their clips; None: all 0.
     """
 
     columns: Mapping[str, NDArray[Any]]
     steps: NDArray[np.int64]
+    frames: NDArray[np.int64] | None = None
 
     def take(self, rows: NDArray[Any]) -> Known:
-        return Known({name: values[rows] for name, values in self.columns.items()}, self.steps[rows])
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Known(columns, self.steps[rows], None if self.frames is None else self.frames[rows])
 
 
 class Distribution(ABC):
@@ -67,8 +73,8 @@ class Distribution(ABC):
 
     @abstractmethod
     def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
-        """Values for N rows: float64 [N], from u float64 [N, L] in [0, 1), L >= draws(); row by row, and from + - * / and
-        sqrt alone."""
+        """Values for N rows: float64 [N], from u float64 [N, L] in [0, 1), L >= draws() + the largest frame; row by row,
+        and from + - * / and sqrt alone."""
 
     @classmethod
     @abstractmethod
@@ -271,6 +277,8 @@ class ColumnReader:
         if not isinstance(value, dict):
             return kinds()["const"].read({"const": value}, self)
         known = kinds(value)
+        if WALK in value:
+            return known[WALK].read(value, self)
         named = [key for key in value if key in known]
         if len(named) != 1:
             got = ", ".join(shown(key) for key in [*value][:5]) or "nothing"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import nearest
 from ..ops.eigen import symmetric_eigen3
-from .distribution_contract import ColumnReader, Distribution, Float64Array, Known, Table, register_distribution
+from .distribution_contract import WALK, ColumnReader, Distribution, Float64Array, Known, Table, register_distribution
 
 
 def content(distribution: Distribution, column: str, nested: bool = False) -> Any:
@@ -342,6 +342,13 @@ class By(Distribution):
             default = Constant(float(reader.column.neutral_value))
         return cls(full, tuple(parsed), default)
 
+    def branches(self, value: float | None) -> list[Distribution]:
+        """What is drawn from where the earlier column has a value; None: where it has any."""
+        if value is None:
+            return self._branches()
+        found = [branch for case, branch in self.cases if case == value]
+        return found[:1] or ([] if self.default is None else [self.default])
+
     def _branches(self) -> list[Distribution]:
         return [branch for _, branch in self.cases] + ([self.default] if self.default is not None else [])
 
@@ -434,6 +441,98 @@ class Schedule(Distribution):
             stage = self.at(int(each[0]))
             return stage.evaluate(stage.prepare(u), known)
         return merge([(known.steps == step, self.at(int(step))) for step in each], u, known)
+
+
+@register_distribution
+@dataclass(frozen=True)
+class Walk(Distribution):
+    """A value of `base` at the first frame of a clip; from frame to frame it moves by U[-max_step, max_step).
+
+    Frame t is base + the sum of t steps, reflected at `low` and `high` as often as it takes: the law of a walk that is
+    reflected step by step, without walking through values (steps are symmetric). Step t is a function of its own uniform
+    number, the one with number base.draws() + t - 1 of the column's, so that any frame can be drawn alone.
+
+    Attributes:
+        base: of frame 0, and of an image that is no part of a clip.
+        max_step: longest step.
+        low, high: the range of the walk, which holds all values of `base`.
+        round: whether values and steps are whole numbers, halves to even; always in columns of whole numbers.
+    Source: RealBasicVSR (Chan et al. 2022, arXiv:2111.12704), whose walks stop at the bounds instead.
+    """
+
+    key = WALK
+    base: Distribution
+    max_step: float
+    low: float
+    high: float
+    round: bool = False
+
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        walk, column = table[WALK], reader.column
+        if not isinstance(walk, dict):
+            raise reader.fail(f"walk must be a table such as {{ max_step = 0.1 }}, got {reader.shown(walk)}")
+        for key in walk:
+            if key not in ("max_step", "range", "round"):
+                raise reader.fail(
+                    f"walk: unknown key {reader.shown(key)}{nearest(key, ('max_step', 'range', 'round'))}"
+                )
+        if "max_step" not in walk:
+            raise reader.fail("walk: the key 'max_step' is missing")
+        if column.choices or reader.odd:
+            raise reader.fail("walk: names and sizes of kernels do not walk")
+        base = reader.distribution({key: value for key, value in table.items() if key != WALK})
+        if any(isinstance(part, Walk) for part in parts_of(base)):
+            raise reader.fail("walk: what walks cannot hold another walk")
+        first = base.bounds()
+        low, high = reader.range(walk["range"]) if "range" in walk else first
+        if low > first[0] or high < first[1]:
+            raise reader.fail(
+                f"walk: range must hold all first values, [{first[0]:g}, {first[1]:g}], got [{low:g}, {high:g}]"
+            )
+        step = reader.number(walk["max_step"], "walk: max_step")
+        if not 0 < step <= high - low:
+            raise reader.fail(
+                f"walk: max_step must be above 0 and at most as wide as the walk's range [{low:g}, {high:g}], got {step:g}"
+            )
+        rounded = walk.get("round", column.integer)
+        if not isinstance(rounded, bool) or (column.integer and not rounded):
+            raise reader.fail(
+                f"walk: round must be true or false, of whole-number columns true, got {reader.shown(rounded)}"
+            )
+        if rounded and (low != int(low) or high != int(high) or step < 1):
+            raise reader.fail(
+                f"walk: among whole numbers the range must be of whole numbers and max_step >= 1, got [{low:g}, {high:g}] "
+                f"and {step:g}"
+            )
+        return cls(base, step, low, high, rounded)
+
+    def draws(self) -> int:
+        return self.base.draws()
+
+    def bounds(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        values = self.base.evaluate(self.base.prepare(u), known)
+        values = np.rint(values) if self.round else values
+        last = 0 if known.frames is None else int(known.frames.max(initial=0))
+        if known.frames is None or last == 0:
+            return values
+        first = self.base.draws()
+        total = np.zeros(len(u))
+        # One after the other: a sum in another order has other last bits.
+        for step in range(last):
+            length = self.max_step * (2.0 * u[:, first + step] - 1.0)
+            total = total + np.where(known.frames > step, np.rint(length) if self.round else length, 0.0)
+        return np.where(known.frames > 0, self._reflected(values + total), values)
+
+    def _reflected(self, values: Float64Array) -> Float64Array:
+        """Values folded into [low, high]."""
+        width = self.high - self.low
+        above = values - self.low
+        above = above - 2.0 * width * np.floor(above / (2.0 * width))
+        return np.clip(self.low + np.minimum(above, 2.0 * width - above), self.low, self.high)
 
 
 COVARIANCE_ENTRIES = {"rr": (0, 0), "rg": (0, 1), "rb": (0, 2), "gg": (1, 1), "gb": (1, 2), "bb": (2, 2)}
@@ -542,6 +641,19 @@ def parts_of(distribution: Distribution) -> list[Distribution]:
     for field in dataclasses.fields(distribution):  # type: ignore[arg-type]
         look(getattr(distribution, field.name))
     return found
+
+
+def gives_whole(distribution: Distribution) -> bool:
+    """Whether it is one of the kinds that give whole numbers."""
+    if isinstance(distribution, (Constant, Choice)):
+        values = distribution.values if isinstance(distribution, Choice) else (distribution.value,)
+        return all(value == int(value) for value in values)
+    return isinstance(distribution, Integers) or (isinstance(distribution, Uniform) and distribution.round)
+
+
+def walks(distribution: Distribution) -> bool:
+    """Whether it depends on the frame of a clip."""
+    return any(isinstance(part, Walk) for part in parts_of(distribution))
 
 
 def is_scheduled(distribution: Distribution) -> bool:

@@ -10,41 +10,57 @@ from numpy.typing import NDArray
 from ..native import binding
 from ..native.rng import uniforms
 from .distribution_contract import Known
+from .distributions import walks
 from .rows import ColumnBlock, Rows, settled
 from .space import Space
 from .tables import Asked, Compiled, Tables, Words, tables_of
 
 # Rows drawn at once: their values stay in a core's cache.
 _CHUNK = 4096
+_MOST_UNIFORMS = 2**20
 _NO_PROGRAM = np.empty(0, np.uint8)
 
 Numbers = NDArray[np.int64]
 Programs = NDArray[np.int8]
 
 
-def draw(space: Space, seeds: Numbers, indices: Numbers, steps: Numbers | None = None) -> Rows:
+def draw(
+    space: Space, seeds: Numbers, indices: Numbers, steps: Numbers | None = None, frames: Numbers | None = None
+) -> Rows:
     """All columns of the given samples, int64 [B] each, as drawn: columns that have no effect hold their draw too, and
-    slots of closed gates are in the program."""
-    return _draw(space, seeds, indices, steps, False)
+    slots of closed gates are in the program. Without steps and frames these are 0."""
+    return _draw(space, seeds, indices, steps, frames, False)
 
 
-def draw_resolved(space: Space, seeds: Numbers, indices: Numbers, steps: Numbers | None = None) -> Rows:
+def draw_resolved(
+    space: Space, seeds: Numbers, indices: Numbers, steps: Numbers | None = None, frames: Numbers | None = None
+) -> Rows:
     """`resolved(draw(...))`."""
-    return _draw(space, seeds, indices, steps, True)
+    return _draw(space, seeds, indices, steps, frames, True)
 
 
-def _draw(space: Space, seeds: Numbers, indices: Numbers, steps: Numbers | None, resolve: bool) -> Rows:
+def _draw(
+    space: Space, seeds: Numbers, indices: Numbers, steps: Numbers | None, frames: Numbers | None, resolve: bool
+) -> Rows:
     tables, count = tables_of(space), len(indices)
     steps = np.zeros(count, np.int64) if steps is None else steps
+    last = 0 if frames is None or not space.walks else int(frames.max(initial=0))
+    if frames is None or last == 0:
+        frames = None
+    else:
+        tables = tables.walking
+    # Every row of later frames holds the uniforms of all frames before it.
+    chunk_rows = max(1, min(_CHUNK, _MOST_UNIFORMS // (last + 1)))
 
     def piece(seed: int, at: NDArray[Any] | slice) -> tuple[Words, Programs, NDArray[np.int32]]:
-        words, program, component = _words(tables, seed, np.ascontiguousarray(indices[at]), steps[at])
+        known_frames = None if frames is None else frames[at]
+        words, program, component = _words(tables, seed, np.ascontiguousarray(indices[at]), steps[at], known_frames)
         if resolve:
             words, program = settled(tables, words, program, component)
         return words[tables.drawn_rows], program, component
 
     one_seed = count <= 1 or bool((seeds == seeds[0]).all())
-    if one_seed and count <= _CHUNK:
+    if one_seed and count <= chunk_rows:
         words, program, component = piece(int(seeds[0]) if count else 0, slice(None))
         return Rows(space, component, ColumnBlock(tables.drawn, words), program)
     words = np.empty((len(tables.drawn_rows), count), np.int32)
@@ -52,17 +68,19 @@ def _draw(space: Space, seeds: Numbers, indices: Numbers, steps: Numbers | None,
     component = np.empty(count, np.int32)
     for seed in [int(seeds[0])] if one_seed else np.unique(seeds).tolist():
         rows = None if one_seed else np.nonzero(seeds == seed)[0]
-        for begin in range(0, count if rows is None else len(rows), _CHUNK):
-            chunk = slice(begin, begin + _CHUNK)
+        for begin in range(0, count if rows is None else len(rows), chunk_rows):
+            chunk = slice(begin, begin + chunk_rows)
             at = chunk if rows is None else rows[chunk]
             words[:, at], program[at], component[at] = piece(seed, at)
     return Rows(space, component, ColumnBlock(tables.drawn, words), program)
 
 
-def _words(tables: Tables, seed: int, indices: Numbers, steps: Numbers) -> tuple[Words, Programs, NDArray[np.int32]]:
+def _words(
+    tables: Tables, seed: int, indices: Numbers, steps: Numbers, frames: Numbers | None
+) -> tuple[Words, Programs, NDArray[np.int32]]:
     """All rows of the tables as drawn, [R, N], those that nothing draws neutral; programs [N, K]; components [N]."""
     if tables.components:
-        return _mixed_words(tables, seed, indices, steps)
+        return _mixed_words(tables, seed, indices, steps, frames)
     count = len(indices)
     words = np.empty((len(tables.neutral), count), np.int32)
     words[:] = tables.neutral
@@ -87,7 +105,7 @@ def _words(tables: Tables, seed: int, indices: Numbers, steps: Numbers) -> tuple
                 program=program.view(np.uint8) if len(step.order) else _NO_PROGRAM,
             )
         else:
-            _ask(step, tables, seed, indices, steps, words, prepared)
+            _ask(step, tables, seed, indices, steps, frames, words, prepared)
     return words, program, np.zeros(count, np.int32)
 
 
@@ -97,6 +115,7 @@ def _ask(
     seed: int,
     indices: Numbers,
     steps: Numbers,
+    frames: Numbers | None,
     words: Words,
     prepared: dict[str, NDArray[np.float64]],
 ) -> None:
@@ -109,14 +128,15 @@ def _ask(
             break
         earlier[name] = real[row] if is_real else words[row]
     if asked.stream not in prepared:
-        draws = [(asked.stream, number) for number in range(asked.distribution.draws())]
+        more = 0 if frames is None or not walks(asked.distribution) else int(frames.max(initial=0))
+        draws = [(asked.stream, number) for number in range(asked.distribution.draws() + more)]
         prepared[asked.stream] = asked.distribution.prepare(uniforms(seed, indices, draws))
-    values = asked.distribution.evaluate(prepared[asked.stream], Known(earlier, steps))
+    values = asked.distribution.evaluate(prepared[asked.stream], Known(earlier, steps, frames))
     words[asked.row] = values.astype(asked.column.dtype).view(np.int32)
 
 
 def _mixed_words(
-    tables: Tables, seed: int, indices: Numbers, steps: Numbers
+    tables: Tables, seed: int, indices: Numbers, steps: Numbers, frames: Numbers | None
 ) -> tuple[Words, Programs, NDArray[np.int32]]:
     """`_words` of a mixture: each sample from the component it falls into; slots the component lacks are absent."""
     u = uniforms(seed, indices, [("mixture.component", 0)])[:, 0]
@@ -126,7 +146,8 @@ def _mixed_words(
     program = np.full((len(indices), len(tables.space.slots)), -1, np.int8)
     for number in sorted(set(component.tolist())):
         rows = np.nonzero(component == number)[0]
-        part, places, _ = _words(tables.components[number], seed, indices[rows], steps[rows])
+        known_frames = None if frames is None else frames[rows]
+        part, places, _ = _words(tables.components[number], seed, indices[rows], steps[rows], known_frames)
         words[tables.component_rows[number][:, None], rows] = part
         program[rows[:, None], np.arange(places.shape[1])] = tables.component_slots[number][places]
     return words, program, component

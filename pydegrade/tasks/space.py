@@ -125,6 +125,11 @@ class Space:
         return space_reader.scheduled(self.slots, self.gates) or any(part.scheduled for part in self.components)
 
     @cached_property
+    def walks(self) -> bool:
+        """Whether columns walk from frame to frame of a clip."""
+        return space_reader.walking(self.slots) or any(part.walks for part in self.components)
+
+    @cached_property
     def drawn_columns(self) -> frozenset[str]:
         """Full names of the columns that are drawn, those of gates included."""
         own = [f"{slot.name}.{name}" for slot in self.slots for name, _ in slot.columns]

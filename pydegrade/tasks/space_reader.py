@@ -15,7 +15,7 @@ from ..ops.declaration import Column, Op
 from ..ops.pool import KEY, Files, Pool
 from ..ops.registry import PLUGINS, find, names
 from .distribution_contract import ColumnReader, Distribution, check_weights, is_number
-from .distributions import Constant, is_scheduled
+from .distributions import By, Choice, Constant, Mixture, Schedule, is_scheduled, walks
 from .space_text import Document, Item, Table, known_keys
 
 _CORNERS = 4096
@@ -92,7 +92,10 @@ def _gate(table: Table, slots: list[str], earlier: Mapping[str, Column]) -> Gate
             hint = nearest(name, slots) if isinstance(name, str) else ""
             raise members.error(f"gate {table.name}: unknown slot {shown(name)}{hint}", number)
     reader = ColumnReader(GATE_COLUMN, table.name, table.keys["on"].error, earlier)
-    return Gate(table.name, tuple(members.value), reader.read(table.keys["on"].value))
+    on = reader.read(table.keys["on"].value)
+    if walks(on):
+        raise table.keys["on"].error(f"gate {table.name}: on: a gate does not walk: it holds for the whole clip")
+    return Gate(table.name, tuple(members.value), on)
 
 
 def _slot(table: Table, earlier: dict[str, Column], pool_of: PoolOf) -> Slot:
@@ -133,6 +136,8 @@ def _slot(table: Table, earlier: dict[str, Column], pool_of: PoolOf) -> Slot:
             raise item.error(f"slot {name}: unknown key {shown(key)}{nearest(key, known)}")
         reader = ColumnReader(op.column(key), name, item.error, earlier)
         columns.append((key, reader.read(item.value)))
+        if op.apply_clip is not None and walks(columns[-1][1]):
+            raise item.error(f"slot {name}: {key}: {op.name} has one value for a whole clip, which does not walk")
         earlier[f"{name}.{key}"] = op.column(key)
         if pool is not None and op.files is not None and key == op.files.number:
             most = columns[-1][1].bounds()[1]
@@ -146,6 +151,9 @@ def _slot(table: Table, earlier: dict[str, Column], pool_of: PoolOf) -> Slot:
         on = ColumnReader(switch, name, table.place.error, earlier).value(op.switched_on)
         earlier[f"{name}.{op.switch}"] = switch
         columns.append((op.switch, Constant(on)))
+    fault = "" if op.fault is None else _first_fault(name, op, dict(columns))
+    if fault:
+        raise table.place.error(f"slot {name}: {fault}")
     missing = _missing(op, dict(columns))
     if missing:
         raise _never_acts(table, op, *missing)
@@ -182,6 +190,56 @@ def _missing(op: Op, given: Mapping[str, Distribution]) -> list[str]:
         if _acts(op, given, fewer).any():
             needed = fewer
     return needed
+
+
+def _first_fault(slot: str, op: Op, given: Mapping[str, Distribution]) -> str:
+    """What `op.fault` says of the first corner of the values that a slot can draw together; "" where it says nothing."""
+    assert op.fault is not None
+    corners: list[dict[str, float]] = [{}]
+    for name in [*given, *(column.name for column in op.columns if column.name not in given)]:
+        column = op.column(name)
+        of = given.get(name, Constant(float(column.neutral_value)))
+        corners = [{**known, f"{slot}.{name}": value} for known in corners for value in ends_of(of, known, column)]
+        if len(corners) > _CORNERS:
+            return ""
+    for known in corners:
+        values = {column.name: known[f"{slot}.{column.name}"] for column in op.columns}
+        rows = {column.name: np.array([values[column.name]], column.dtype) for column in op.columns}
+        if op.neutral(rows)[0]:
+            continue
+        # What has no effect is neutral by the time that the op sees it.
+        active = op.active(rows)
+        row: dict[str, Any] = {}
+        for column in op.columns:
+            acts = active.get(column.name, np.ones(1, bool))[0]
+            value = values[column.name] if acts else float(column.neutral_value)
+            row[column.name] = column.choices[int(value)] if column.choices else value
+        fault = op.fault(row)
+        if fault:
+            return fault
+    return ""
+
+
+def ends_of(distribution: Distribution, known: Mapping[str, float], column: Column) -> list[float]:
+    """Values at which a column that is drawn so may end, of names all of them, given values of earlier columns."""
+    if isinstance(distribution, By):
+        branches = distribution.branches(known.get(distribution.column))
+        return _different(end for branch in branches for end in ends_of(branch, known, column))
+    if isinstance(distribution, Mixture):
+        parts = [part for part, weight in zip(distribution.parts, distribution.weights) if weight > 0]
+        return _different(end for part in parts for end in ends_of(part, known, column))
+    if isinstance(distribution, Schedule):
+        return _different(end for stage in distribution.stages for end in ends_of(stage, known, column))
+    if isinstance(distribution, Choice):
+        return _different(value for value, weight in zip(distribution.values, distribution.weights) if weight > 0)
+    low, high = distribution.bounds()
+    if column.choices:
+        return [float(code) for code in range(int(low), int(high) + 1)]
+    return _different([low, high])
+
+
+def _different(values: Iterable[float]) -> list[float]:
+    return list(dict.fromkeys(values))
 
 
 def _acts(op: Op, given: Mapping[str, Distribution], and_also: Collection[str] = ()) -> NDArray[np.bool_]:
@@ -308,3 +366,8 @@ def scheduled(slots: tuple[Slot, ...], gates: tuple[Gate, ...]) -> bool:
     """Whether anything depends on the training step."""
     drawn = [distribution for slot in slots for _, distribution in slot.columns] + [gate.on for gate in gates]
     return any(is_scheduled(distribution) for distribution in drawn)
+
+
+def walking(slots: tuple[Slot, ...]) -> bool:
+    """Whether anything depends on the frame of a clip."""
+    return any(walks(distribution) for slot in slots for _, distribution in slot.columns)

@@ -82,6 +82,7 @@ class Tables:
         drawn_rows: [D] their rows.
         nodes, children, numbers: of all distributions and the order, as in `DrawColumnsArgs`.
         steps: what draws the columns, in order.
+        asks_walks: whether columns that walk are asked; else they are drawn as those of first frames.
         components: tables of a mixture's spaces.
         component_rows: of each component, the row here of each of its rows.
         component_slots: of each component, the number here of each of its slots.
@@ -100,6 +101,7 @@ class Tables:
     children: Words
     numbers: NDArray[np.float64]
     steps: tuple[Compiled | Asked, ...]
+    asks_walks: bool
     components: tuple[Tables, ...]
     component_rows: tuple[NDArray[np.int64], ...]
     component_slots: tuple[NDArray[np.int8], ...]
@@ -109,6 +111,11 @@ class Tables:
     def gates(self) -> int:
         """How many rows belong to gates; they come first."""
         return len(self.space.gate_names)
+
+    @cached_property
+    def walking(self) -> Tables:
+        """The tables for rows among which are later frames of clips."""
+        return self if self.asks_walks else _tables(self.space, asks_walks=True)
 
     @cached_property
     def slot_numbers(self) -> NDArray[np.int8]:
@@ -124,7 +131,7 @@ def tables_of(space: Space) -> Tables:
     return found
 
 
-def _tables(space: Space) -> Tables:
+def _tables(space: Space, asks_walks: bool = False) -> Tables:
     registered = registrations()
     rows: dict[str, tuple[int, bool]] = {}
     neutral: list[int] = []
@@ -148,8 +155,9 @@ def _tables(space: Space) -> Tables:
         ops.append(OpColumns(op, first, len(rows), places))
 
     components = tuple(tables_of(part) for part in space.components)
+    components = tuple(part.walking for part in components) if asks_walks else components
     slots = [slot.name for slot in space.slots]
-    compiler = _Compiler(rows)
+    compiler = _Compiler(rows, asks_walks)
     steps = () if components else compiler.steps(space)
     declared = [name for part in components for name in part.drawn] if components else compiler.declared
     drawn = {name: (place, rows[name][1]) for place, name in enumerate(dict.fromkeys(declared))}
@@ -166,6 +174,7 @@ def _tables(space: Space) -> Tables:
         children=np.array(compiler.children, np.int32),
         numbers=np.array(compiler.numbers, np.float64),
         steps=steps,
+        asks_walks=asks_walks,
         components=components,
         component_rows=tuple(np.array([rows[name][0] for name in part.rows], np.int64) for part in components),
         component_slots=tuple(
@@ -178,8 +187,9 @@ def _tables(space: Space) -> Tables:
 class _Compiler:
     """Nodes of distributions, children before their parents, as csrc/core/columns.h takes them."""
 
-    def __init__(self, rows: Mapping[str, tuple[int, bool]]) -> None:
+    def __init__(self, rows: Mapping[str, tuple[int, bool]], asks_walks: bool) -> None:
         self.rows = rows
+        self.asks_walks = asks_walks
         self.nodes: list[tuple[int, ...]] = []
         self.children: list[int] = []
         self.numbers: list[float] = []
@@ -213,6 +223,10 @@ class _Compiler:
 
     def node(self, distribution: Distribution) -> int | None:
         """Number of the node of a distribution; None where the compiled module cannot draw it."""
+        if isinstance(distribution, kinds.Walk):
+            # Where it rounds what its base gives, its first value is not its base's.
+            whole = not distribution.round or kinds.gives_whole(distribution.base)
+            return self.node(distribution.base) if whole and not self.asks_walks else None
         kind = type(distribution)
         if kind not in _KINDS:
             return None

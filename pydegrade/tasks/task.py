@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,10 @@ from . import address, task_file, vectors
 from .drawing import draw, draw_resolved
 from .rows import Rows, needed
 from .space import Space
+
+_NOISE_OF_FRAMES = np.int64(0x1E3779B97F4A7C15)
+"""Frame t of a sample with noise number n has the noise field of number n + t times this, modulo 2^63: an odd number, so
+that the frames of a clip have different ones."""
 
 HTML_ROWS = 20
 """Tasks that a notebook shows of a batch."""
@@ -37,12 +42,15 @@ class TaskBatch(Rows):
         indices: int64 [B], sample numbers.
         noise_indices: int64 [B]; they choose the noise field, by default the sample number itself.
         steps: int64 [B], training steps; 0 where the space has no schedule.
+        frames: int64 [B], numbers of frames in their clips; 0 also for an image. Rows of one sample whose frames follow
+            each other, one row after the other, are a clip (`clips`).
     """
 
     seeds: NDArray[np.int64]
     indices: NDArray[np.int64]
     noise_indices: NDArray[np.int64]
     steps: NDArray[np.int64]
+    frames: NDArray[np.int64]
 
     # ---- Columns
 
@@ -67,7 +75,7 @@ class TaskBatch(Rows):
     @cached_property
     def _drawn(self) -> Rows:
         """The same tasks as the space draws them."""
-        return draw(self.space, self.seeds, self.indices, self.steps)
+        return draw(self.space, self.seeds, self.indices, self.steps, self.frames)
 
     @cached_property
     def _behind(self) -> Rows:
@@ -133,7 +141,7 @@ class TaskBatch(Rows):
             if other.space != space:
                 raise TaskError(f"concat: tasks must come from one space, got {space.name!r} and {other.space.name!r}")
         names = {name: None for batch in batches for name in batch.columns}
-        arrays = ("component", "program", "seeds", "indices", "noise_indices", "steps")
+        arrays = ("component", "program", *task_file.NUMBERS)
         return TaskBatch(
             space=space,
             columns=needed(space, {name: np.concatenate([batch.column(name) for batch in batches]) for name in names}),
@@ -150,45 +158,76 @@ class TaskBatch(Rows):
     # ---- Identity
 
     def redrawn(self, space: Space) -> TaskBatch:
-        """Tasks of another space at the same seeds, indices, noise indices and steps, as it draws them."""
-        return draw_tasks(space, self.seeds, self.indices, self.noise_indices, self.steps)
+        """Tasks of another space at the same seeds, indices, noise indices, steps and frames, as it draws them."""
+        return draw_tasks(space, self.seeds, self.indices, self.noise_indices, self.steps, self.frames)
+
+    @cached_property
+    def clips(self) -> list[range]:
+        """Rows of each clip, in order: of one sample, with frames that follow each other. An image is a clip of one row."""
+        if not len(self):
+            return []
+        same = np.diff(self.frames) == 1
+        for values in (self.seeds, self.indices, self.noise_indices, self.steps):
+            same &= values[1:] == values[:-1]
+        starts = [0, *(np.nonzero(~same)[0] + 1).tolist(), len(self)]
+        return [range(first, last) for first, last in itertools.pairwise(starts)]
+
+    @property
+    def noise_numbers(self) -> NDArray[np.int64]:
+        """int64 [B]: number of the noise field of each row, which differs from frame to frame."""
+        with np.errstate(over="ignore"):
+            return (self.noise_indices + self.frames * _NOISE_OF_FRAMES) & np.int64(2**63 - 1)
 
     @property
     def addresses(self) -> list[str]:
         """Texts that rebuild the tasks: space@digest/s<seed>/i<index>, with /t<step> in a space with a schedule,
-        /n<noise index> where it differs, and ?<column>=<value>&... where a value was changed (tasks/address.py).
+        /n<noise index> where it differs, /f<frame> of later frames, and ?<column>=<value>&... where a value was changed
+        (tasks/address.py).
 
         In a shell an address with `?` or `&` stands between quotes.
         """
         return address.format_addresses(
-            self.space,
-            self.seeds,
-            self.indices,
-            self.noise_indices,
-            self.steps,
-            address.edits(self, self._drawn, self._behind),
+            self.space, self._numbers(), address.edits(self, self._drawn, self._behind), [range(1)] * len(self)
         )
+
+    @property
+    def clip_addresses(self) -> list[str]:
+        """As `addresses`, one for each clip: .../i123/f0-14. A clip of which some frames alone were changed takes several,
+        which `from_addresses` joins again."""
+        edits = address.edits(self, self._drawn, self._behind)
+        starts = [row for clip in self.clips for row in clip if row == clip.start or edits[row] != edits[row - 1]]
+        spans = [range(last - first) for first, last in zip(starts, [*starts[1:], len(self)])]
+        first = self.take(starts)
+        return address.format_addresses(self.space, first._numbers(), [edits[row] for row in starts], spans)
+
+    def _numbers(self) -> dict[str, NDArray[np.int64]]:
+        return {name: getattr(self, name) for name in task_file.NUMBERS}
 
     @staticmethod
     def from_addresses(addresses: Sequence[str], space: Space | None = None) -> TaskBatch:
         """Rebuild tasks from their addresses, bit for bit.
 
         Args:
-            addresses: of one space.
+            addresses: of one space; that of a clip stands for as many tasks as it has frames.
             space: the space; by default the preset that the addresses name.
         Raises:
             TaskError: not an address, several spaces, or a space with another digest. SpaceError: an edit of an unknown
                 column.
         """
         found = address.parse([addresses] if isinstance(addresses, str) else addresses, space)
-        drawn = draw(found.space, found.seeds, found.indices, found.steps)
+        drawn = draw(found.space, found.seeds, found.indices, found.steps, found.frames)
         return _batch(
-            address.with_edits(drawn, found.edits), found.seeds, found.indices, found.noise_indices, found.steps
+            address.with_edits(drawn, found.edits),
+            found.seeds,
+            found.indices,
+            found.noise_indices,
+            found.steps,
+            found.frames,
         )
 
     def image_keys(self) -> NDArray[np.uint32]:
         """Philox words of each image, uint32 [B, 4] (rng.py)."""
-        return rng.image_keys(self.seeds, self.indices, self.noise_indices)
+        return rng.image_keys(self.seeds, self.indices, self.noise_numbers)
 
     def fingerprints(self) -> NDArray[np.uint64]:
         """uint64 [B]: hash of what each task does. Equal rows have equal fingerprints, however they were drawn; the noise
@@ -254,7 +293,7 @@ class TaskBatch(Rows):
 
     def save(self, path: str | Path) -> None:
         """Write an .npz file that holds everything, the space included; no pickle."""
-        task_file.save(path, self, {name: getattr(self, name) for name in task_file.NUMBERS})
+        task_file.save(path, self, self._numbers())
 
     @staticmethod
     def load(path: str | Path, space: Space | None = None) -> TaskBatch:
@@ -295,11 +334,14 @@ def draw_tasks(
     indices: NDArray[np.int64],
     noise_indices: NDArray[np.int64],
     steps: NDArray[np.int64] | None = None,
+    frames: NDArray[np.int64] | None = None,
 ) -> TaskBatch:
-    """Tasks of given seeds, numbers and training steps, int64 [B] each; step 0 without the last."""
+    """Tasks of given seeds, numbers, training steps and frames, int64 [B] each; 0 without the last two."""
     if steps is None or not space.scheduled:
         steps = np.zeros(len(indices), np.int64)
-    return _batch(draw_resolved(space, seeds, indices, steps), seeds, indices, noise_indices, steps)
+    if frames is None:
+        frames = np.zeros(len(indices), np.int64)
+    return _batch(draw_resolved(space, seeds, indices, steps, frames), seeds, indices, noise_indices, steps, frames)
 
 
 def _batch(
@@ -308,5 +350,7 @@ def _batch(
     indices: NDArray[np.int64],
     noise_indices: NDArray[np.int64],
     steps: NDArray[np.int64],
+    frames: NDArray[np.int64],
 ) -> TaskBatch:
-    return TaskBatch(rows.space, rows.component, rows.columns, rows.program, seeds, indices, noise_indices, steps)
+    numbers = (seeds, indices, noise_indices, steps, frames)
+    return TaskBatch(rows.space, rows.component, rows.columns, rows.program, *numbers)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import SpaceError, TaskError, shown
 from ..ops.declaration import Column
 from . import pools
+from .address import MAX_FRAMES
 from .rows import Rows, gated, resolved
 from .space import Space
 
@@ -27,10 +28,11 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-VERSION = 2
-"""Version 1 has no steps."""
+VERSION = 3
+"""Version 1 has no steps, version 2 no frames."""
 
-NUMBERS = ("seeds", "indices", "noise_indices", "steps")
+NUMBERS = ("seeds", "indices", "noise_indices", "steps", "frames")
+_SINCE = {"steps": 2, "frames": 3}
 _MAX_MEMBERS = 20_000
 _MAX_UNPACKED_BYTES = 256 * 2**20
 """Of files whose members are compressed, which ours are not."""
@@ -66,9 +68,9 @@ def load(path: str | Path) -> tuple[Rows, dict[str, NDArray[np.int64]]]:
     """
     arrays = _read(Path(path))
     meta = _json(_text(arrays, "meta", path), path)
-    if meta.get("version") not in (1, VERSION):
+    if meta.get("version") not in range(1, VERSION + 1):
         raise TaskError(
-            f"{path}: expected a task file of version 1 or {VERSION}, got {shown(meta.get('version'))}; it was written "
+            f"{path}: expected a task file of version 1 to {VERSION}, got {shown(meta.get('version'))}; it was written "
             "by another version of pydegrade"
         )
     text = _text(arrays, "space_toml", path)
@@ -227,10 +229,13 @@ def _checked(
         raise TaskError(f"{path}: program must name every slot at most once")
     if ((program[:, 1:] >= 0) & (program[:, :-1] < 0)).any():
         raise TaskError(f"{path}: program must have its absent slots (-1) at the end")
-    numbers = {name: get(name, np.int64, (count,)) for name in NUMBERS if version >= 2 or name != "steps"}
-    numbers.setdefault("steps", np.zeros(count, np.int64))
+    numbers = {name: get(name, np.int64, (count,)) for name in NUMBERS if version >= _SINCE.get(name, 1)}
+    for name in NUMBERS:
+        numbers.setdefault(name, np.zeros(count, np.int64))
     if count and min(int(values.min()) for values in numbers.values()) < 0:
-        raise TaskError(f"{path}: seeds, indices and steps must be >= 0")
+        raise TaskError(f"{path}: seeds, indices, steps and frames must be >= 0")
+    if count and int(numbers["frames"].max()) >= MAX_FRAMES:
+        raise TaskError(f"{path}: frames must be below {MAX_FRAMES}, got {numbers['frames'].max()}")
     rows = Rows(space, component, columns, program)
     if (gated(rows).program != program).any():
         raise TaskError(f"{path}: program names a slot whose gate is closed")

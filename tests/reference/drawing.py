@@ -11,29 +11,30 @@ from pydegrade.native.rng import uniforms
 from pydegrade.tasks.distribution_contract import Known
 
 
-def drawn(space, seed: int, indices, steps):
+def drawn(space, seed: int, indices, steps, frames=None):
     """(columns by full name in declared order, programs [N, K], components [N]) as the space draws them."""
     if space.components:
-        return _mixture(space, seed, indices, steps)
+        return _mixture(space, seed, indices, steps, frames)
     declared = [(f"{gate.name}.on", gate.on) for gate in space.gates]
     declared += [(f"{slot.name}.{name}", distribution) for slot in space.slots for name, distribution in slot.columns]
     columns: dict[str, Any] = {}
     for name, distribution in declared:
         stream = distribution.stream(*name.split("."))
-        u = uniforms(seed, indices, [(stream, number) for number in range(distribution.draws())])
-        values = distribution.evaluate(distribution.prepare(u), Known(columns, steps))
+        count = distribution.draws() + (0 if frames is None else int(frames.max()))
+        u = uniforms(seed, indices, [(stream, number) for number in range(count)])
+        values = distribution.evaluate(distribution.prepare(u), Known(columns, steps, frames))
         columns[name] = values.astype(space.column(name).dtype)
     return columns, np.array([_program(space, seed, index) for index in indices], np.int8), np.zeros(len(indices), int)
 
 
-def _mixture(space, seed, indices, steps):
+def _mixture(space, seed, indices, steps, frames):
     u = uniforms(seed, indices, [("mixture.component", 0)])[:, 0]
     component = (u[:, None] >= np.cumsum(space.weights)[None, :-1]).sum(axis=1)
     names = [slot.name for slot in space.slots]
     columns: dict[str, Any] = {}
     program = np.full((len(indices), len(names)), -1, np.int8)
     for number, part in enumerate(space.components):
-        own, orders, _ = drawn(part, seed, indices, steps)
+        own, orders, _ = drawn(part, seed, indices, steps, frames)
         here = component == number
         for name, values in own.items():
             column = space.column(name)
