@@ -142,6 +142,12 @@ def require(holds: bool, where: str, must: str, got: object) -> None:
         raise ConfigError(f"{where} must be {must}, got {shown(got)}")
 
 
+def require_name(name: str, where: str) -> None:
+    """ConfigError unless a text can be the name of one file or folder."""
+    holds = bool(name) and not set("/\0") & set(name) and name not in (".", "..")
+    require(holds, where, "a plain name, without /", name)
+
+
 # ---- reading declarations
 
 

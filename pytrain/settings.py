@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .options import option, options, require
+from .options import option, options, require, require_name
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
@@ -34,8 +34,7 @@ class RunConfig:
     device: DeviceName = option("auto", "auto: a CUDA device where there is one", moves_weights=False)
 
     def __post_init__(self) -> None:
-        named = bool(self.name) and "/" not in self.name and "\0" not in self.name and self.name not in (".", "..")
-        require(named, "run.name", "a plain name, without /", self.name)
+        require_name(self.name, "run.name")
         require("\0" not in self.out, "run.out", "a path", self.out)
 
 

@@ -414,6 +414,8 @@ def place(photos, models, tmp_path) -> Iterator[dict[str, Path]]:
     (tmp_path / "taken").mkdir()
     for name in ("one.png", "three.png", "photo.png", "photo_1.png", "photo_kernel.npy"):
         picture(99).save(tmp_path / "taken" / name, "PNG")
+    (tmp_path / "nest" / "bicubic" / "bicubic").mkdir(parents=True)
+    picture(2).save(tmp_path / "nest" / "bicubic" / "bicubic" / "two.jpg")
     (tmp_path / "photos" / "one_1.png").write_bytes((tmp_path / "photo.png").read_bytes())
     before = snapshot(tmp_path)
     before_models = snapshot(models)
@@ -433,6 +435,15 @@ FORBIDDEN = [
     "pytrain eval --hr {photos} --model bicubic --scale 2 --save-images {photos}/out",
     "pytrain fit {tmp}/run.toml",
     "pytrain fit {tmp}/run.toml --set run.out={photos}",
+    # A folder of inputs below OUT, in which results would lie.
+    *(line + "{tmp}/nest" for line in (
+        "degrade apply {tmp}/nest/bicubic --task {task} --out ",
+        "degrade resize {tmp}/nest/bicubic --scale 2 ",
+        "pytrain infer {tmp}/nest/bicubic --model {models}/a.safetensors --out ",
+        "pytrain eval --hr {tmp}/nest/bicubic --model bicubic --scale 2 --save-images ")),
+    "pytrain fit {tmp}/run.toml --set run.out={tmp}/o --set evaluate.sets=[{{hr='{tmp}'}}]",
+    "pytrain fit {tmp}/run.toml --set run.out={tmp}/o --set data.hr='{tmp}/o/images'",
+    "degrade preview --hr {photos} --hr-size 16 -o {photos}/new.png",
     # The very input.
     "degrade apply {tmp}/photo.png --task {task} --out {tmp}",
     "degrade resize {tmp}/photo.png {tmp} --scale 2",

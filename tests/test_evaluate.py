@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -315,6 +316,27 @@ def test_pictures_for_people(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_every_image_of_a_set_has_a_result_of_its_own() -> None:
+    names = [
+        "x.png",
+        "x.jpg",
+        "e/x.png",
+        "e_x.png",
+        "e/x.jpg",
+        "..",
+        ".",
+        "../x.png",
+        "long" * 70 + ".png",
+        "bad\udcff.png",
+    ]
+    results = strips.file_names(names)
+    assert results[0] == "x"
+    assert len(set(results)) == len(names)
+    for result in results:
+        assert "/" not in result
+        assert len(os.fsencode(result)) < 251
+
+
 def test_the_square_with_the_largest_difference() -> None:
     reference = np.zeros((300, 200, 3), np.uint8)
     image = reference.copy()
@@ -331,6 +353,7 @@ def test_the_square_with_the_largest_difference() -> None:
 def test_configurations_that_cannot_be() -> None:
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (EvalSetConfig, {"name": "a/b"}, "evaluate.sets.name must be a plain name, without /, got 'a/b'"),
+        (EvalSetConfig, {"name": ".."}, "evaluate.sets.name must be a plain name, without /, got '..'"),
         (EvalSetConfig, {"crop_px": -4}, "evaluate.sets.crop_px must be >= 0, got -4"),
         (EvalSetConfig, {"hr": ("x",), "lr": "y", "space": "z"}, "evaluate.sets.space must be empty where lr names"),
         (EvalSetConfig, {"lr": "y"}, "evaluate.sets.hr must be one folder or .lmdb where lr is given, got []"),

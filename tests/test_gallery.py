@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,10 @@ def test_what_is_no_run_is_one_line(capsys, run, tmp_path):
     (tmp_path / "g.toml").write_text('[[group]]\nname = "G1"\naddresses = ["realesrgan-x4@c2d470a8/s0/x"]\n')
     (tmp_path / "h.toml").write_text('[[group]]\nname = "G1"\naddresses = [5]\n')
     (tmp_path / "dots.toml").write_text(".".join(["a"] * 10_000) + " = 1\n")
+    shutil.copytree(run, tmp_path / "edited")
+    pydegrade.TaskBatch.load(run / "tasks.npz").with_noise(7).save(tmp_path / "edited" / "tasks.npz")
     for name, said in (
+        ("edited", "tasks.npz is not as SHA256SUMS says"),
         ("dots.toml", "not a file of groups: a key of more than 32 parts"),
         ("file", "not a readable task file"),
             ("nowhere", "got nothing at"), ("empty", "tasks.npz"), ("cfg.toml", "not a file of groups"),

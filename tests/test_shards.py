@@ -215,11 +215,14 @@ def test_a_damaged_sample_costs_its_tar_alone(degrade, made, tmp_path):
     assert sorted(path.name for path in (tmp_path / "tars").glob("*.tar")) == ["pairs-000000.tar", "pairs-000002.tar"]
     (tmp_path / "tars" / "pairs-000001.tar").write_bytes(b"mine")
     shutil.copytree(made / "run-0-of-2", tmp_path / "evil")
+    shutil.copytree(made / "run", tmp_path / "edited")
+    pydegrade.TaskBatch.load(made / "run" / "tasks.npz").with_noise(7).save(tmp_path / "edited" / "tasks.npz")
     run_json = tmp_path / "evil" / "run.json"
     run_json.write_text(run_json.read_text().replace('"0/2"', '"../../evil/2"'))
     for words, message in (
         ((tmp_path / "run", tmp_path / "tars", "--samples", 3), "not from this command"),
         ((tmp_path / "evil", tmp_path / "new"), "shard must be I/N"),
+        ((tmp_path / "edited", tmp_path / "new"), "tasks.npz is not as SHA256SUMS says"),
         ((made / "hr", tmp_path / "new"), "must be a folder that degrade sample filled"),
         ((made / "run", made / "run" / "tars"), "must lie outside"),
     ):

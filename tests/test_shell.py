@@ -25,7 +25,7 @@ from pydegrade.errors import is_out_of_memory
 from pydegrade.files import dataset, read, sample_manifest
 from pydegrade.images import imresize
 from pydegrade.shell import options
-from pydegrade.shell.text import printable
+from pydegrade.shell.text import printable, say
 from pytrain.commands import cli as pytrain_cli
 from pytrain.commands import export, group, pairs
 
@@ -220,6 +220,48 @@ def test_the_nearest_word_is_suggested(capsys, program, arguments, suggestion):
 )
 def test_nothing_in_a_name_reaches_the_terminal_raw(text, shown):
     assert printable(text) == shown
+
+
+def test_a_line_break_in_a_name_breaks_no_line(capsys):
+    say("  /tmp/a\nb/hr", "second\x1b")
+    assert capsys.readouterr().out == "  /tmp/a\\nb/hr\nsecond\\x1b\n"
+
+
+def test_lines_are_said_one_by_one():
+    for package in ("pydegrade", "pytrain"):
+        for path in (ROOT / package).rglob("*.py"):
+            for call in ast.walk(ast.parse(path.read_text())):
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "say":
+                    texts = [one.value for part in call.args if not isinstance(part, ast.Starred)
+                             for one in ast.walk(part) if isinstance(one, ast.Constant)]  # fmt: skip
+                    assert not any(isinstance(text, str) and "\n" in text.removesuffix("\n") for text in texts), path
+
+
+def test_where_the_current_folder_is_gone_is_one_line(capsys, monkeypatch):
+    def gone() -> str:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert run(capsys, "degrade", "spaces")[::2] == (
+        2, "degrade: the current folder has been removed; change to one that exists\n"
+    )  # fmt: skip
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
+    code = f"""
+import click, os, sys
+from pydegrade.shell.main import run
+def command():
+    with open({str(tmp_path / "result")!r}, "w") as file:
+        os.write(1, b"of a library")
+        print("of Python", file=sys.stderr, flush=True)
+        print(file.fileno(), sys.stdin.read(), file=file)
+run(click.Command("x", callback=command), "x", [])
+"""
+    shell = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, code]
+    assert subprocess.run(shell, env=environment(), cwd=ROOT).returncode == 0
+    number, *more = (tmp_path / "result").read_text().split()
+    assert (int(number) > 2, more) == (True, [])
 
 
 def test_out_of_memory_is_recognised_on_every_system():

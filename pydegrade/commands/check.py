@@ -43,16 +43,17 @@ def command(space_name: str, count: int, images: int, seed: int, step: int) -> N
     tasks = sample(space, seed, range(count), step=step)
     seconds = time.perf_counter() - started_s
     say(f"{space.name}  digest {space.digest[:8]}  x{space.scale}  target {space.target}  crops of {space.hr_px} px")
-    say("\n".join(textwrap.wrap(space.source, 80)) + "\n")
+    say(*textwrap.wrap(space.source, 80), "")
     report = looked_at(tasks)
     at = f" at step {step}" if space.scheduled else ""
-    say(f"{len(tasks)} tasks of seed {seed}{at}\n" + "\n".join(report.lines))
+    say(f"{len(tasks)} tasks of seed {seed}{at}", *report.lines)
     for slot in report.idle:
         warn(f"slot {slot} never acts in {len(tasks)} tasks")
     for name in report.unused:
         warn(f"{name} is drawn but never has an effect in {len(tasks)} tasks")
     done = dry_run(tasks, seconds, min(images, len(tasks)))
     say(
-        f"\ndry run: {done.images} of {done.side_px} x {done.side_px} px degraded, {len(tasks)} tasks planned;\n"
-        f"per image {done.draw_ms:.2g} ms to draw, {done.degrade_ms:.3g} ms to degrade"
+        "",
+        f"dry run: {done.images} of {done.side_px} x {done.side_px} px degraded, {len(tasks)} tasks planned;",
+        f"per image {done.draw_ms:.2g} ms to draw, {done.degrade_ms:.3g} ms to degrade",
     )

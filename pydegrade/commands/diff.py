@@ -64,21 +64,18 @@ def command(
         say(f"{letter}  {name}  x{space.scale}  target {space.target}  crops of {space.hr_px} px")
     said = differences(*spaces)
     if spaces[0] == spaces[1]:
-        say("\nboth are the same space" + (", but for " + said[0].name if said else ""))
+        say("", "both are the same space" + (", but for " + said[0].name if said else ""))
     tasks = [sample(space, seed, range(count), step=step) for space in spaces]
     found = marginals(tasks[0], tasks[1])
     shown = found if everything else [marginal for marginal in found if not marginal.equal]
     if said:
-        say("\nparameters that differ\n" + "\n".join(text_of(said)))
+        say("", "parameters that differ", *text_of(said))
     at = f", at step {step}" if any(space.scheduled for space in spaces) else ""
     equal = sum(marginal.equal for marginal in found)
     if shown:
-        say(
-            f"\n{count} tasks of seed {seed}{at}: mean [5 %, 95 %] where there is an effect\n"
-            + "\n".join(table_of(shown))
-        )
+        say("", f"{count} tasks of seed {seed}{at}: mean [5 %, 95 %] where there is an effect", *table_of(shown))
     if equal and not everything:
-        say(f"\n{equal} of {len(found)} slots and columns are equal in all {count} tasks (--all shows them)")
+        say("", f"{equal} of {len(found)} slots and columns are equal in all {count} tasks (--all shows them)")
     if output is not None:
         from .actions.diff_sheet import diff_sheet
 

@@ -59,13 +59,13 @@ def command(
         if out.exists() and not force:
             raise OutputError(f"{out}: exists already; choose another name or give --force")
     made = imported(file, dialect=dialect, scale=scale, usm=usm, jpeg=jpeg, name=name)  # type: ignore[arg-type]
-    say(str(made.report), err=True)
+    say(*str(made.report).split("\n"), err=True)
     if made.report.back is not None:
         say(f"LR is enlarged afterwards: pydegrade.Degrader(space, back={made.report.back!r})", err=True)
     if made.report.crop_px is not None:
         say(f"HR is cut afterwards: pydegrade.Degrader(space, crop_px={made.report.crop_px})", err=True)
     if out is None:
-        say(made.text.removesuffix("\n"))
+        say(*made.text.removesuffix("\n").split("\n"))
         return
     write_file(out, made.text.encode())
     say(f"{absolute(out)}; try: degrade check {shlex.quote(str(out))}")

@@ -32,6 +32,6 @@ def command(task_source: str, space_name: str | None, first: int, as_json: bool)
     tasks = load_tasks(task_source, space_name)
     count = min(first, len(tasks))
     for row in range(count):
-        say(json.dumps(task_object(tasks, row)) if as_json else tasks.describe(row) + "\n")
+        say(*([json.dumps(task_object(tasks, row))] if as_json else [*tasks.describe(row).split("\n"), ""]))
     if count < len(tasks):
         say(f"{count} of {len(tasks)} tasks shown (--first)", err=True)

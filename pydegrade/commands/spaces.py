@@ -31,7 +31,7 @@ def command(names: tuple[str, ...]) -> None:
     from ..tasks.space import Space, preset_names
 
     if names:
-        say("\n\n".join(_described(Space.load(name)) for name in names))
+        say(*"\n\n".join(_described(Space.load(name)) for name in names).split("\n"))
         return
     families: dict[str, list[Space]] = {}
     missing = []
@@ -47,7 +47,8 @@ def command(names: tuple[str, ...]) -> None:
         "\n".join([family, *(f"  {s.name:{width}}  {s.digest[:8]}  x{s.scale}  {s.summary}" for s in families[family])])
         for family in sorted(families)
     ]
-    say("\n\n".join(blocks + (["\n".join(["Not on this machine", *missing])] if missing else [])))
+    blocks += ["\n".join(["Not on this machine", *missing])] if missing else []
+    say(*"\n\n".join(blocks).split("\n"))
 
 
 def _described(space: Space) -> str:

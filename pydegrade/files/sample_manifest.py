@@ -534,3 +534,21 @@ def read_sums(path: Path) -> dict[str, str]:
     if not sums:
         raise ImageError(f"{display_name(path)}: must list at least one file, got none")
     return sums
+
+
+def check_tables(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a run whose tables are not those that it was finished with: they would say something else than its images.
+
+    Args:
+        folder: of the run, with SHA256SUMS.
+        names: of tables; one that is neither there nor listed is as it should be.
+    Raises:
+        RecordError: naming the first.
+    """
+    sums = read_sums(folder / SUMS_FILE)
+    for name in names:
+        is_there = (folder / name).is_file()
+        if (name in sums or is_there) and sums.get(name) != (sha256_of_file(folder / name) if is_there else ""):
+            raise RecordError(
+                f"{display_name(folder)}: {name} is not as {SUMS_FILE} says; the same `degrade sample` makes it anew"
+            )

@@ -38,10 +38,17 @@ class Items:
     Attributes:
         images: all of them.
         unreadable: one line for each folder that cannot be opened; every one counts as an image that failed.
+        folders: that were searched.
     """
 
     images: tuple[Item, ...]
     unreadable: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+    @property
+    def inputs(self) -> list[Path]:
+        """What is read: no result may replace a file of it, or lie in a folder of it."""
+        return [*(item.path for item in self.images), *self.folders]
 
 
 def find_items(sources: Sequence[Path], results_of: Callable[[str], Iterable[str]] = lambda name: (name,)) -> Items:
@@ -76,7 +83,8 @@ def find_items(sources: Sequence[Path], results_of: Callable[[str], Iterable[str
         for relative, path in found.values()
     ]
     names = unique_names(relatives, results_of)
-    return Items(tuple(Item(name, path) for name, (_, path) in zip(names, found.values())), tuple(unreadable))
+    images = tuple(Item(name, path) for name, (_, path) in zip(names, found.values()))
+    return Items(images, tuple(unreadable), tuple(source for source in sources if source.is_dir()))
 
 
 def check_suffix(suffix: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ..errors import WriteError, is_out_of_memory, nearest
+from ..errors import OutputError, WriteError, is_out_of_memory, nearest
 from .errors import (
     BAD_INPUT,
     DONE,
@@ -48,8 +48,10 @@ def run(
         arguments: of the command line; None: sys.argv.
         memory_hint: what to do when memory is used up.
     """
+    _open_standard_streams()
     format_before, warnings.formatwarning = warnings.formatwarning, _warning_line
     try:
+        _check_current_folder()
         code: Any = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         code = _usage_error(error, name)
@@ -69,6 +71,27 @@ def run(
     finally:
         warnings.formatwarning = format_before
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _open_standard_streams() -> None:
+    """Give standard streams that are closed (`>&-`, a daemon's child) the null device: else the next file that is opened
+    gets their number, and what a library prints goes into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _check_current_folder() -> None:
+    """OutputError where the current folder has been removed: relative paths mean nothing there, and libraries that ask for
+    it end the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise OutputError("the current folder has been removed; change to one that exists") from None
 
 
 def _warning_line(message: Warning | str, *_place: object, **_more: object) -> str:

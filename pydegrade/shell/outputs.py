@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, OutputError, WriteError
 from ..files.atomic import append, replacing, write_atomic
+from ..files.formats.table import READABLE_ENDINGS
 from ..files.paths import sha256_of_file
 
 if TYPE_CHECKING:
@@ -65,18 +66,19 @@ def check_file(path: Path, endings: Sequence[str], option: str, inputs: Iterable
         option: name of the option, for messages.
         inputs: files and folders that the command reads.
     Raises:
-        OutputError: another ending, a folder, an input, or a file that holds something else than its ending says.
+        OutputError: another ending, a folder, an input, an image in a folder that is read, or a file that holds something
+            else than its ending says.
     """
     if path.suffix.lower() not in endings:
         raise OutputError(f"{option}: the name must end in {' or '.join(endings)}, got {path}")
     _check_parents(path.parent, option)
     if path.is_dir():
         raise OutputError(f"{option}: must be a file, {path} is a folder")
+    check_targets([path], inputs, option)
     if not path.exists():
         return
     if not path.is_file():
         raise OutputError(f"{option}: {path} is no regular file; choose another name")
-    check_targets([path], inputs, option)
     head = path.read_bytes()[:64] if path.stat().st_size < 2**16 else _head(path)
     if head and not _KINDS[path.suffix.lower()](head):
         raise OutputError(
@@ -90,16 +92,36 @@ def _head(path: Path) -> bytes:
 
 
 def check_targets(targets: Iterable[Path], inputs: Iterable[Path], option: str) -> None:
-    """Refuse results that are the very files the command reads.
+    """Refuse results that are the very files the command reads, and images that lie in a folder it reads: the next run
+    would take them for images.
 
+    Args:
+        targets: places of results.
+        inputs: files, and folders that are searched.
+        option: name of the option, for messages.
     Raises:
         OutputError: naming the first.
     """
+    inputs = list(inputs)
     read = {(found.st_dev, found.st_ino) for found in map(_stat, inputs) if found}
+    searched = [(folder, folder.resolve()) for folder in inputs if folder.is_dir()]
+    places: dict[Path, Path | None] = {}
+    """Folder of results -> the input that it lies in."""
     for target in targets:
         found = _stat(target)
         if found and (found.st_dev, found.st_ino) in read:
             raise OutputError(f"{option}: {target} is an input, the result would replace it; choose another place")
+        if not searched or target.suffix.lower() not in READABLE_ENDINGS:
+            continue
+        if target.parent not in places:
+            real = target.parent.resolve()
+            places[target.parent] = next((name for name, folder in searched if real.is_relative_to(folder)), None)
+        if inside := places[target.parent]:
+            raise _inside(target, inside, option)
+
+
+def _inside(place: Path, source: Path, option: str) -> OutputError:
+    return OutputError(f"{option}: {place} must lie outside of {source}, or the next run would take results for images")
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -142,24 +164,26 @@ def encode_picture(pixels: NDArray[Any], ending: str) -> bytes:
 # ---- folders
 
 
-def check_folder(out: Path, sources: Iterable[Path], option: str = "--out") -> None:
+def check_folder(out: Path, sources: Iterable[Path], option: str = "--out", pictures: Iterable[Path] = ()) -> None:
     """Refuse a folder for results before anything is computed.
 
     Args:
         out: where results shall go; need not exist.
         sources: files and folders that the command reads.
         option: name of the option, for messages.
+        pictures: images that the command writes below `out`, as far as they are known.
     Raises:
-        OutputError: a file, or a folder inside a source: the next run would take results for inputs.
+        OutputError: a file, or a folder inside a source: the next run would take results for inputs; or a picture that is
+            an input or lies in one.
     """
+    sources = list(sources)
     if (out.exists() or out.is_symlink()) and not out.is_dir():
         raise OutputError(f"{option}: must be a folder, {out} is a file")
     _check_parents(out, option)
     for source in sources:
         if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            raise OutputError(
-                f"{option}: {out} must lie outside of {source}, or the next run would take results for images"
-            )
+            raise _inside(out, source, option)
+    check_targets(pictures, sources, option)
 
 
 @dataclass(frozen=True)
@@ -215,7 +239,7 @@ class Results:
 
         Args:
             names: of all results, with endings.
-            inputs: files that the command reads.
+            inputs: files that the command reads, and folders that it searches.
         Raises:
             OutputError: naming the first.
         """

@@ -28,9 +28,9 @@ def absolute(path: Path) -> str:
     return display_name(path.resolve())
 
 
-def say(text: str = "", *, err: bool = False) -> None:
-    """Print text, each of its lines `printable`."""
-    click.echo("\n".join(map(printable, text.split("\n"))), err=err)
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines, each as `display_name` shows it: a line break in one belongs to a name, and appears as its code."""
+    click.echo("\n".join(map(display_name, lines)), err=err)
 
 
 def warn(line: str) -> None:

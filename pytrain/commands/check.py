@@ -31,4 +31,4 @@ def command(config_path: Path, overrides: tuple[str, ...], headers_only: bool) -
 
     for line in located(config, lambda: findings(config, not headers_only)):
         say(f"# {line}")
-    say(to_toml(config).removesuffix("\n"))
+    say(*to_toml(config).removesuffix("\n").split("\n"))

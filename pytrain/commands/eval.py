@@ -113,7 +113,7 @@ def command(
     else:
         request = of_config(load_config(config_path, overrides), models, str(config_path))
     results = measure(request.changed(protocols, tile_px, overlap_px, metrics), where, folder)
-    say(table(results, per_image).removesuffix("\n"))
+    say(*table(results, per_image).removesuffix("\n").split("\n"))
     if json_path is not None:
         write_file(json_path, ("[" + ",\n".join(result.to_json().rstrip() for result in results) + "]\n").encode())
     for path in filter(None, (json_path, folder)):

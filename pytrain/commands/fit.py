@@ -43,11 +43,13 @@ def command(config_path: Path | None, overrides: tuple[str, ...], resume: str | 
     from pydegrade.files import folder_lock
     from pydegrade.shell import check_folder
 
+    from ..evaluation.sets import pictures_of, sources_of
     from ..training.loop import fit
     from ..training.opening import out_folder
 
     folder = out_folder(config)
-    check_folder(folder, [Path(source) for source in config.data.hr], "run.out")
+    sources = [*map(Path, config.data.hr), *sources_of(config.evaluate)]
+    check_folder(folder, sources, "run.out", pictures_of(config.evaluate, folder / "images"))
     is_main = os.environ.get("RANK", "0") == "0"
     with folder_lock(folder) if is_main else contextlib.nullcontext():
         result = located(config, lambda: fit(config, resume=resume))

@@ -50,7 +50,7 @@ def command(
 
         text = template(method or "", net, scale)
     if out is None:
-        say(text.removesuffix("\n"))
+        say(*text.removesuffix("\n").split("\n"))
         return
     write_file(out, text.encode())
     say(f"{absolute(out)}; try: pytrain {'check' if quickstart is None else 'fit'} {shlex.quote(str(out))}")

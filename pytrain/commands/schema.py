@@ -30,7 +30,7 @@ def command(out: Path | None) -> None:
 
     text = json.dumps(schema(), indent=1, ensure_ascii=False)
     if out is None:
-        say(text)
+        say(*text.split("\n"))
     else:
         write_file(out, f"{text}\n".encode())
         say(absolute(out))

@@ -25,7 +25,7 @@ from .perceptual import measured as perceived
 from .results import EvalResult, SetResult
 from .sets import EvalPair, EvalSet
 from .settings import Baseline, EvaluateConfig, protocol_of
-from .strips import STRIP_PX, as_pixels, file_stem, strip, three_channels
+from .strips import STRIP_PX, as_pixels, file_names, strip, three_channels
 
 
 def evaluate(
@@ -73,6 +73,7 @@ def evaluate(
             measured: list[list[Score]] = []
             perceptual: list[list[Score]] = []
             rows: list[SheetRow] = []
+            names = file_names([image.name for image in eval_set.hr.images])
             for position, pair in enumerate(eval_set.pairs()):
                 if own == "bicubic-y-double":
                     measured.append([s for p in protocols for s in bicubic_scores(pair.hr, eval_set.scale, protocol=p)])
@@ -91,7 +92,7 @@ def evaluate(
                     perceptual.append(_perceived(image, pair, metrics))
                     if folder is not None and len(rows) < config.save_images:
                         pixels = as_pixels(image)
-                        write_image(folder / eval_set.name / f"{file_stem(pair.name)}.png", pixels)
+                        write_image(folder / eval_set.name / f"{names[position]}.png", pixels)
                         rows.append(strip(pair, pixels, eval_set.scale, label))
                 done += 1
                 if progress:

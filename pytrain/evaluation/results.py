@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from pydegrade.files import display_name
 from pydegrade.images.metrics import Score
 
 from .perceptual import metric_name
@@ -155,6 +156,7 @@ def _perceptual_table(results: Sequence[EvalResult], per_image: bool) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    rows = [tuple(map(display_name, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "".join("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() + "\n" for row in rows)
 

@@ -102,6 +102,17 @@ class EvalSet:
                 yield _pair(self, position)
 
 
+def sources_of(config: EvaluateConfig) -> list[Path]:
+    """Folders and files that the sets are read from."""
+    return [Path(path).expanduser() for one in config.sets for path in (*one.hr, *filter(None, [one.lr]))]
+
+
+def pictures_of(config: EvaluateConfig, folder: Path) -> list[Path]:
+    """An image for each place below a folder where `evaluate` writes some."""
+    places = [(folder, folder / one.name) for one in config.sets]
+    return [place / "x.png" for both in places for place in both]
+
+
 def open_sets(
     config: EvaluateConfig, scale: int, task_scales: Mapping[str, int] = MappingProxyType({}), channels: int = 3
 ) -> tuple[EvalSet, ...]:

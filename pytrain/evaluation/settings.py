@@ -8,7 +8,7 @@ from pydegrade.images.metrics import Precision, Protocol
 
 from ..data.source import MOST_CROP_PX
 from ..errors import ConfigError
-from ..options import Texts, option, options, require
+from ..options import Texts, option, options, require, require_name
 from ..settings import MOST_SEEDS, MOST_STEPS
 
 Reference = Literal["hr", "target"]
@@ -27,7 +27,7 @@ MOST_ADAPT_STEPS = 10_000
 class EvalSetConfig:
     """One set of images to measure on."""
 
-    name: str = option("photographs", "what tables and scores call it")
+    name: str = option("photographs", "what tables and scores call it", most=200)
     hr: Texts = option((), "folders, files or .lmdb of clean images; empty: photographs of scikit-image", path=True)
     lr: str = option("", "folder or .lmdb of low-resolution partners; empty: made from hr", path=True)
     space: str = option(
@@ -56,7 +56,7 @@ class EvalSetConfig:
     )
 
     def __post_init__(self) -> None:
-        require(bool(self.name) and "/" not in self.name, "evaluate.sets.name", "a plain name, without /", self.name)
+        require_name(self.name, "evaluate.sets.name")
         if self.lr and self.adapt_steps:
             raise ConfigError(f"evaluate.sets.adapt_steps must be 0 where lr is read, got {self.adapt_steps}")
         if self.lr and self.space:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pydegrade import imresize
-from pydegrade.files import Pixels, to_uint8
+from pydegrade.files import Pixels, to_uint8, unique_names
 from pydegrade.images.metrics import Protocol, psnr
 from pydegrade.sheet import Cell, SheetRow
 
@@ -31,9 +35,18 @@ def three_channels(image: Pixels) -> Pixels:
     return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
 
-def file_stem(name: str) -> str:
-    """A file name for an image's result, from a name that may hold folders."""
-    return str(Path(name).with_suffix("")).replace("/", "_").replace("\\", "_")
+def file_names(names: Sequence[str]) -> list[str]:
+    """What the results of a set's images are called, without ending: in one folder, each by a name of its own.
+
+    Args:
+        names: of all images of the set, which may hold folders.
+    """
+    flat = [re.sub(r"[/\\\0]", "_", name) for name in names]
+    counts = Counter(flat)
+    marks = [hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8] for name in names]
+    return unique_names(
+        [PurePath(f"{mark}_{one}" if counts[one] > 1 or one in ("", ".") else one) for one, mark in zip(flat, marks)]
+    )
 
 
 def strip(pair: EvalPair, result: Pixels, scale: int, label: str) -> SheetRow:

@@ -19,14 +19,14 @@ from ...files.lmdb_reader import open_lmdb
 from ...files.paths import display_name, open_regular, read_lines
 from ...files.pixels import Pixels, to_float, to_uint8
 from ...files.read import read_image, read_rgb8
-from ...files.sample_manifest import MANIFEST_FILE
+from ...files.sample_manifest import MANIFEST_FILE, SUMS_FILE, check_tables
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 from ...toml_lines import parsed
 from ..hr_options import BUNDLED_HR_SIZE_PX
 from .card import images_of_card
 from .sources import CroppedImages, cropped_images
-from .tasks import load_space, load_tasks
+from .tasks import TASKS, load_space, load_tasks
 
 _GROUPS_BYTES = 2**28
 
@@ -97,6 +97,8 @@ def samples_of(origin: Path, first: int, hr: Path | None, space_name: str | None
     shown = tasks.take(slice(0, first))
     stored = _stored(origin, shown) if origin.is_dir() else None
     if stored is not None:
+        if (origin / SUMS_FILE).is_file():  # of a run that has been finished
+            check_tables(origin, [TASKS])
         return ShownSamples(origin, shown, len(tasks), stored, _sources(origin, shown))
     augment: Augment = "hflip"
     if card is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import ImageError, OutputError
 from ...files.atomic import replacing
 from ...files.lock import folder_lock
-from ...files.paths import display_name, open_regular, path_inside, sha256_of_file
+from ...files.paths import display_name, open_regular, path_inside
 from ...files.read import read_rgb8
 from ...files.sample_manifest import (
     MANIFEST_FILE,
@@ -25,6 +25,7 @@ from ...files.sample_manifest import (
     PairStore,
     RunIdentity,
     check_format,
+    check_tables,
     open_run,
     open_store,
     pair_name,
@@ -159,11 +160,7 @@ def _read(folder: Path) -> Part:
             f"{where}: must be a finished shard, got one without {SUMS_FILE}; its `degrade sample` ends it"
         )
     sums = read_sums(folder / SUMS_FILE)
-    for name in (MANIFEST_FILE, TASKS, SKIPPED_FILE):
-        if (name in sums or (folder / name).exists()) and sums.get(name) != _sha256(folder / name):
-            raise OutputError(
-                f"{where}: {name} is not as {SUMS_FILE} says; `degrade sample` of the shard makes it anew"
-            )
+    check_tables(folder, (MANIFEST_FILE, TASKS, SKIPPED_FILE))
     tasks = TaskBatch.load(folder / TASKS)
     if tasks.space.digest != identity.digest:
         raise OutputError(f"{where}: run.json and {TASKS} must be of one space, got two")
@@ -187,13 +184,6 @@ def _read(folder: Path) -> Part:
         if [index for index, _ in _rows(file)] != tasks.indices.tolist():
             raise OutputError(f"{where}: {MANIFEST_FILE} and {TASKS} must be of the same samples")
     return Part(folder, identity, total, facts, tasks, record, reasons, header)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return sha256_of_file(path)
-    except ImageError:
-        return ""
 
 
 def _reasons(path: Path) -> dict[int, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import ImageError, OutputError
 from ...files.lock import folder_lock
 from ...files.paths import display_name
-from ...files.sample_manifest import SUMS_FILE, pair_name, read_run, sha256_of
+from ...files.sample_manifest import SUMS_FILE, check_tables, pair_name, read_run, sha256_of
 from ...files.verify import read_entry
 from ...shell.outputs import Results
 from ...shell.progress import Progress
@@ -62,6 +62,7 @@ def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
     where = display_name(run)
     if identity.format == "none" or not ((run / TASKS).is_file() and (run / SUMS_FILE).is_file()):
         raise OutputError(f"{where}: must hold pairs and their tables; `degrade sample` ends a run that was killed")
+    check_tables(run, [TASKS])
     tasks, record = TaskBatch.load(run / TASKS), read_samples(run)
     prefix = f"pairs-{identity.shard.partition('/')[0]}" if identity.shard else "pairs"
     starts = range(0, len(tasks), samples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ...errors import ImageError
@@ -102,7 +102,7 @@ def plan_resize(source: Path, out: Path, suffix: str = "") -> ResizePlan:
     check_folder(out, [source], "OUT")
     items = find_items([source], lambda name: (f"{name}{suffix}",))
     named = tuple(Item(f"{item.name}{suffix}", item.path) for item in items.images)
-    return ResizePlan(Items(named, items.unreadable), out)
+    return ResizePlan(replace(items, images=named), out)
 
 
 def uneven_images(paths: list[Path], n: int) -> int:
@@ -143,9 +143,7 @@ def resize_images(plan: ResizePlan, request: ResizeRequest, force: bool = False)
     with folder_lock(plan.folder):
         options = {name: value for name, value in asdict(request).items() if name not in ("max_pixels", "suffix")}
         results = Results(plan.folder, "resize", options, force)
-        results.check(
-            (f"{item.name}.png" for item in plan.items.images), [item.path for item in plan.items.images], "OUT"
-        )
+        results.check((f"{item.name}.png" for item in plan.items.images), plan.items.inputs, "OUT")
         pending = [item for item in plan.items.images if not results.is_made(f"{item.name}.png", item.path)]
         kept = len(plan.items.images) - len(pending)
 

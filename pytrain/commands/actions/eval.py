@@ -18,7 +18,7 @@ from ...config.config import Config
 from ...errors import ConfigError, DataError
 from ...evaluation.evaluate import evaluate
 from ...evaluation.results import EvalResult
-from ...evaluation.sets import open_sets
+from ...evaluation.sets import open_sets, pictures_of, sources_of
 from ...evaluation.settings import EvalSetConfig, EvaluateConfig, Reference
 from ...files.checkpoint import load_model
 from ...nets import channels_of, image_channels, task_scales
@@ -156,8 +156,8 @@ def measure(request: EvalRequest, device: torch.device, folder: Path | None) -> 
     """
     models, settings = request.models, request.settings
     if folder is not None:
-        sources = [Path(path).expanduser() for one in settings.sets for path in (*one.hr, *filter(None, [one.lr]))]
-        check_folder(folder, sources, "--save-images")
+        pictures = [picture for label in labels(models) for picture in pictures_of(settings, folder / label)]
+        check_folder(folder, sources_of(settings), "--save-images", pictures)
         settings = replace(settings, save_images=ALL_IMAGES)
     loaded = {name: None if name in BASELINES else load_model(name, scale=request.scale) for name in models}
     known = {request.scale} if request.scale else set()

@@ -115,7 +115,7 @@ def upscale_images(
     say(f"{upscaler.about}, {len(items.images)} images")
     with folder_lock(out):
         results = Results(out, "infer", made_from, force)
-        results.check(result_of.values(), [item.path for item in items.images])
+        results.check(result_of.values(), items.inputs)
         pending = [item for item in items.images if not results.is_made(result_of[item], item.path)]
         kept = len(items.images) - len(pending)
         if kept:
