@@ -533,7 +533,7 @@ def _listing(case: Case) -> None:
     shutil.copytree(artefacts() / "hr", case.folder / "in" / "hr")
     lines = case.random.choice((
         ["0.png (48,48,3)", "1.png (48,48,3)"], ["0.png"], ["0.png, 1.png"], ["../a.png"], ["/etc/passwd"],
-        ["0.png\0"], ["nothing.png"], ["..\\a.png"], ["C:\\x.png"], ["./0.png"], ["0.png"] * 20000, ["\x1b[31m.png"],
+        ["0.png\0"], ["nothing.png"], ["..\\a.png"], ["C:\\x.png"], ["./0.png"], ["0.png"] * 4000, ["\x1b[31m.png"],
         ["x" * 5000 + ".png"], [""], ["   "], ["."], ["hr"], ["a/../../a.png"], ["0.png\t5"], ["0.PNG"],
         ["\u202e.png"], ["link.png"], ["=1+1"],
     ))  # fmt: skip
