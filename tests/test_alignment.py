@@ -11,7 +11,7 @@ from pydegrade.ops import OPS
 from pydegrade.tasks.space import preset_names
 
 SIDE_PX = 192
-TASKS = 200
+TASKS = 80
 # Sources that shift by themselves: direct subsampling keeps the first pixel of every `scale`, which lies
 # (scale - 1) / 2 HR px to the upper left of their middle, so the LR image lies that much to the lower right.
 SHIFTED_LR_PX = {f"mzsr-direct-x{scale}": (scale - 1) / 2 / scale for scale in (2, 3, 4)}

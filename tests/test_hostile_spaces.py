@@ -8,6 +8,7 @@ import os
 import resource
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -343,15 +344,16 @@ def archive(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) ->
 
 
 def bomb() -> bytes:
-    """4 MB that unpack to 4 GB."""
+    """4 MB that unpack to 4 GB: one compressed piece of zeros, 256 times."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    head = member(f"({2**32 // 8},)")
+    start = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
     file = io.BytesIO()
-    with (
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed,
-        packed.open("meta.npy", "w", force_zip64=True) as out,
-    ):
-        out.write(member(f"({2**32 // 8},)"))
-        for _ in range(256):
-            out.write(bytes(2**24))
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("meta.npy", start + zeros * 256 + packer.flush())
+        packed.filelist[0].compress_type = zipfile.ZIP_DEFLATED
+        packed.filelist[0].file_size = len(head) + 2**32
     return file.getvalue()
 
 

@@ -429,7 +429,7 @@ from pydegrade.native.packed import Layout
 from pydegrade.ops import jpeg
 generator = torch.Generator().manual_seed(3)
 digest = hashlib.sha256()
-for height, width in [(1, 1), (3, 18), (21, 34), (70, 53), (16, 150)]:
+for height, width in [(1, 1), (3, 18), (21, 34), (37, 53)]:
     images = torch.rand(3, 3, height, width, generator=generator) * 1.2 - 0.1
     for mode in ("libjpeg", "diffjpeg", "diffjpeg_basicsr"):
         for subsampling in SUBSAMPLINGS:

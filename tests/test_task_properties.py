@@ -53,7 +53,8 @@ def same(a: TaskBatch, b: TaskBatch) -> None:
         assert np.array_equal(getattr(a, name), getattr(b, name)), name
     assert a.addresses == b.addresses
     assert np.array_equal(a.fingerprints(), b.fingerprints())
-    assert [a.describe(row) for row in range(len(a))] == [b.describe(row) for row in range(len(b))]
+    for row in {0, len(a) // 2, len(a) - 1}:
+        assert a.describe(row) == b.describe(row)
 
 
 def a_value(data: st.DataObject, space: Space, name: str) -> float | str:
