@@ -46,6 +46,9 @@ class TrainConfig:
     compile: CompileMode = option(
         "off", "torch.compile of the trained nets; reduce-overhead uses CUDA graphs", moves_weights=False
     )
+    graphs: Literal["auto", "off"] = option(
+        "auto", "CUDA: repeat a step as one recorded graph after the first ones, where that can be", moves_weights=False
+    )
     accumulate: int = option(
         1,
         "slices into which a batch is cut to save memory; the result is that of one step",

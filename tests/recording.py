@@ -53,7 +53,9 @@ class Operations(Waits):
         self.before: list[tuple[Tensor, Tensor]] = []
 
     def seen(self, func: Any, args: Any, kwargs: Any) -> Any:
-        for argument, value in zip(func._schema.arguments, args):
+        given = {**dict(zip((argument.name for argument in func._schema.arguments), args)), **kwargs}
+        for argument in func._schema.arguments:
+            value = given.get(argument.name)
             if argument.alias_info is not None and argument.alias_info.is_write:
                 self.before += [(tensor, tensor.detach().clone()) for tensor in tree_leaves(value)]
         out = func(*args, **kwargs)

@@ -25,12 +25,10 @@ from ..methods.parts import PIXEL_LOSSES, PixelLossName
 from ..settings import OptimizerConfig, PrecisionName
 from ..training.optim import build_optimizer, set_rate
 from ..training.precision import Precision, choose_precision
-from ..training.recording import MOST_DEVIATION, Recorder, can_be_recorded, deviation, recordable
+from ..training.recording import MOST_DEVIATION, WARM_UP, Recorder, can_be_recorded, deviation, recordable
 from .inputs import CropPixels
 
 CPU = torch.device("cpu")
-# Steps as they are before one is recorded: torch's libraries choose their kernels and take their memory in the first.
-WARM_UP = 3
 
 
 @dataclass(frozen=True)

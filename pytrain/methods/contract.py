@@ -7,7 +7,7 @@ number is the only state of a run besides weights and moments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -135,6 +135,20 @@ class Method:
         """The step learns from the top left square of this side of every HR crop; None: from all of it. For tasks of
         different scale that share one size of the network's input."""
         return None
+
+    def recorded_as(self, step: int) -> Hashable | None:
+        """What the losses of a step depend on besides nets and the batch's tensors; None: on more than can be said.
+
+        On CUDA steps of one answer are one recording that is repeated (a CUDA graph): the step's number, `batch.indices`,
+        `batch.tasks` and whatever Python decides are those of the step that was recorded. Without a promise to the
+        contrary every step is launched by itself.
+        """
+        return None
+
+    def labels(self, step: int, tasks: TaskBatch) -> Mapping[str, Tensor]:
+        """What `batch.extra` gets from the tasks alone: tensors on the CPU, first dimension B. On CUDA they are made and
+        copied while the step before runs."""
+        return NO_EXTRA
 
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
         """The degradation of every sample, or None where the data supplies `lr`."""

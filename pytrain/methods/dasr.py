@@ -146,18 +146,14 @@ class DasrMethod(RealesrganMethod):
             del configs["discriminator"]
         return configs
 
-    def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
-        """The batch with `vector` [B, 33] and `vector_mask` [B, 33] of its own tasks, and what else the shares follow."""
-        assert batch.tasks is not None
-        tasks = batch.tasks
+    def labels(self, step: int, tasks: pydegrade.TaskBatch) -> Mapping[str, Tensor]:
+        """`vector` [B, 33] and `vector_mask` [B, 33] of the batch's own tasks, and what else the shares follow."""
         if self.dasr.shuffled_labels:
-            tasks = pydegrade.sample(self.space, self.setup.seed, batch.indices + BORROWED, step)
+            tasks = pydegrade.sample(self.space, self.setup.seed, tasks.indices + BORROWED, step)
         vector, mask = self._labels(tasks)
-        extra = {"vector": vector, "vector_mask": mask}
         given = mixing_vector(self.dasr.mixing, tasks, vector)
-        if given is not None:
-            extra["mixing_vector"] = given
-        return batch.with_extra({name: value.to(batch.lr.device) for name, value in extra.items()})
+        labels = {"vector": vector, "vector_mask": mask}
+        return labels if given is None else {**labels, "mixing_vector": given}
 
     def _labels(self, tasks: pydegrade.TaskBatch) -> tuple[Tensor, Tensor]:
         try:

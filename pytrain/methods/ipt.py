@@ -8,6 +8,7 @@ one image be more alike than tokens of different images.
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from typing import Literal, cast
 
 import numpy as np
@@ -119,6 +120,10 @@ class IptMethod(Method):
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One degradation per sample, all of the step's task."""
         return sample(self.spaces[self.task_of(step)], self.setup.seed, indices, step)
+
+    def recorded_as(self, step: int) -> Hashable:
+        """The task: each has its own head and tail."""
+        return self.task_of(step)
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Pixel loss and, in pretraining, the contrastive term; only the task's head, query and tail take part."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
@@ -45,6 +46,10 @@ class PsnrMethod(Method):
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch | None:
         """One task per sample number, or None for pairs from disk."""
         return None if self.space is None else sample(self.space, self.setup.seed, indices, step)
+
+    def recorded_as(self, step: int) -> Hashable:
+        """All steps are alike."""
+        return "psnr"
 
     def loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """The pixel loss between output and target, and the terms beside it."""

@@ -7,7 +7,7 @@ ones. Source: Wang et al. 2021, arXiv:2107.10833, section 4.1, and the released 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import fields
 from typing import Any, Literal, cast
 
@@ -147,6 +147,10 @@ class RealesrganMethod(Method):
     def select(self, step: int, indices: NDArray[np.int64]) -> TaskBatch:
         """One task per sample number."""
         return sample(self.space, self.setup.seed, indices, step)
+
+    def recorded_as(self, step: int) -> Hashable:
+        """Whether the GAN loss has started."""
+        return step >= self.config.gan_start_step
 
     def generator_loss(self, nets: Nets, batch: Batch, step: int) -> Terms:
         """Pixel, perceptual and GAN terms; the output is kept for the discriminator."""

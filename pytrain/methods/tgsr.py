@@ -10,7 +10,7 @@ release has neither grouping nor training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, Literal
@@ -178,6 +178,10 @@ class TgsrMethod(Method):
         if not parts:
             return sample(self.space, self.setup.seed, indices, step)
         return TaskBatch.concat(parts).take(np.argsort(np.concatenate([fresh, listed])))
+
+    def recorded_as(self, step: int) -> Hashable | None:
+        """As the base method."""
+        return self.base.recorded_as(step)
 
     def prepare(self, nets: Nets, batch: Batch, step: int) -> Batch:
         """As the base method."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 import pydegrade
 
-from ..data.batch import Batch
+from ..data.batch import NO_EXTRA, Batch
 from ..data.source import RawBatch
 from ..methods.contract import Method
 
@@ -25,12 +25,14 @@ class Planned:
         tasks: one per sample; None where pairs come from disk.
         hr_side_px: as `degraded` takes it.
         prepared: the tasks planned for these images; None where `degraded` plans them itself.
+        labels: what the method adds to `Batch.extra`, on the CPU.
     """
 
     raw: RawBatch
     tasks: pydegrade.TaskBatch | None
     hr_side_px: int | None
     prepared: pydegrade.Prepared | None
+    labels: Mapping[str, Tensor]
 
 
 class PlannedStream:
@@ -70,6 +72,11 @@ class PlannedStream:
             raise StopIteration
         return planned
 
+    def rest(self) -> None:
+        """Return when the thread does nothing; it does nothing until the next batch is asked for."""
+        if self._next is not None:
+            wait([self._next])
+
     def close(self) -> None:
         """Wait for the thread, which may be reading."""
         if self._thread is not None:
@@ -87,7 +94,12 @@ class PlannedStream:
             if side is not None:
                 height, width = min(side, height), min(side, width)
             prepared = pydegrade.prepare(tasks, height, width, self._device, channels)
-        return Planned(raw, tasks, side, prepared)
+        labels = NO_EXTRA if tasks is None else self._method.labels(raw.step, tasks)
+        if self._device.type == "cuda":
+            # Copies from page-locked memory are queued; for others the host waits.
+            raw = replace(raw, images={name: image.pin_memory() for name, image in raw.images.items()})
+            labels = {name: label.pin_memory() for name, label in labels.items()}
+        return Planned(raw, tasks, side, prepared, labels)
 
 
 def degraded(planned: Planned, device: torch.device) -> Batch:
@@ -107,13 +119,16 @@ def degraded(planned: Planned, device: torch.device) -> Batch:
         lr = images.pop("lr")
         return Batch(raw.indices, lr, hr, hr, None, images)
     prepared = planned.prepared
+    images |= {name: label.to(device, non_blocking=True) for name, label in planned.labels.items()}
     pair = pydegrade.degrade_batch(hr, tasks) if prepared is None else prepared.degrade_batch(hr)
     return Batch(raw.indices, pair.lr, pair.target, hr, tasks, images)
 
 
 def assemble(method: Method, raw: RawBatch, device: torch.device) -> Batch:
     """The batch that the loop makes of what was read, before `method.prepare`."""
-    return degraded(Planned(raw, method.select(raw.step, raw.indices), method.hr_side_px(raw.step), None), device)
+    tasks = method.select(raw.step, raw.indices)
+    labels = NO_EXTRA if tasks is None else method.labels(raw.step, tasks)
+    return degraded(Planned(raw, tasks, method.hr_side_px(raw.step), None, labels), device)
 
 
 def to_float(image: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.batch import Batch
 from ..methods.contract import Nets, Phase, Terms
@@ -89,21 +90,8 @@ def descend(
     Returns:
         (the batch with what the phase kept for later ones, what happened).
     """
-    _freeze_others(phase, state)
-    trained = list(state.trained[phase.name].values())
-    optimizer = state.optimizers[phase.name]
-    optimizer.zero_grad(set_to_none=True)
-
-    # Loss and gradient, slice by slice; the gradients add up in the parameters.
-    sums = _Sums()
-    for rows in slices_of(len(batch), update.accumulate):
-        part = batch.take(rows) if update.accumulate > 1 else batch
-        if compute.pool is not None:
-            _backward_side_by_side(phase, part, len(batch), state, compute, compute.pool, sums)
-        else:
-            _backward(phase, part, len(part) / len(batch), state, compute, sums)
-    batch, values = batch.with_extra(sums.kept()), sums.values
-    moved = [parameter for parameter in trained if parameter.grad is not None]
+    batch, sums, moved = _differentiated(phase, batch, state, compute, update)
+    optimizer, values = state.optimizers[phase.name], sums.values
     if not moved:
         return batch, Descent(values)
 
@@ -121,12 +109,10 @@ def descend(
         compute.world.average_gradients(moved)
         if state.scaler:
             state.scaler.unscale_(optimizer)
-        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in moved if parameter.grad is not None])
+        norm = _norm_of(moved)
         finite = math.isfinite(float(norm))
-        if finite and update.clip_value:
-            torch.nn.utils.clip_grad_value_(moved, update.clip_value)
-        if finite and update.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(moved, update.clip_norm, norm)
+        if finite:
+            _clip(moved, norm, update)
         set_rate(optimizer, update.rate)
         if state.scaler:
             # Scaling skips and shrinks by itself; overflow at its start is no trouble of the data.
@@ -137,7 +123,72 @@ def descend(
             state.is_whole = False
             optimizer.step()
     values[f"norm_{phase.name}"] = norm.detach()
-    return batch, Descent(values, finite, where="" if finite else f"{phase.name}: gradient norm {float(norm)}")
+    return batch, Descent(values, finite, where="" if finite else not_finite(phase, float(norm)))
+
+
+def descend_unseen(
+    phase: Phase, batch: Batch, state: TrainState, compute: Compute, update: UpdateRule, bad: Tensor
+) -> tuple[Batch, dict[str, Tensor], Tensor]:
+    """`descend` without a look at anything that was computed, so that it can be recorded: the device decides.
+
+    Args:
+        phase, batch, state, compute: as `descend` takes them; the optimizer is fused and has its rate in a tensor.
+        update: its rate counts where the optimizer is, not here, and nothing is skipped by its loss.
+        bad: float32 scalar, 1 where an earlier phase of this step was not finite, else 0.
+    Returns:
+        (the batch with what the phase kept, mean of each value, `bad` with this phase in it). Weights and moments are
+        unchanged where the last is 1.
+    """
+    batch, sums, moved = _differentiated(phase, batch, state, compute, update)
+    values = sums.values
+    if not moved:
+        return batch, values, bad
+    norm = _norm_of(moved)
+    bad = torch.maximum(bad, 1 - torch.isfinite(norm).float())
+    _clip(moved, norm, update)
+    optimizer: Any = state.optimizers[phase.name]
+    optimizer.found_inf = bad  # fused kernels leave everything as it is where this is 1
+    try:
+        optimizer.step()
+    finally:
+        del optimizer.found_inf
+    values[f"norm_{phase.name}"] = norm.detach()
+    return batch, values, bad
+
+
+def not_finite(phase: Phase, norm: float) -> str:
+    """What was wrong, for people."""
+    return f"{phase.name}: gradient norm {norm}"
+
+
+def _differentiated(
+    phase: Phase, batch: Batch, state: TrainState, compute: Compute, update: UpdateRule
+) -> tuple[Batch, _Sums, list[nn.Parameter]]:
+    """(the batch with what the phase kept, its terms, the parameters that have a gradient now)."""
+    _freeze_others(phase, state)
+    trained = list(state.trained[phase.name].values())
+    state.optimizers[phase.name].zero_grad(set_to_none=True)
+
+    # Loss and gradient, slice by slice; the gradients add up in the parameters.
+    sums = _Sums()
+    for rows in slices_of(len(batch), update.accumulate):
+        part = batch.take(rows) if update.accumulate > 1 else batch
+        if compute.pool is not None:
+            _backward_side_by_side(phase, part, len(batch), state, compute, compute.pool, sums)
+        else:
+            _backward(phase, part, len(part) / len(batch), state, compute, sums)
+    return batch.with_extra(sums.kept()), sums, [one for one in trained if one.grad is not None]
+
+
+def _norm_of(moved: list[nn.Parameter]) -> Tensor:
+    return torch.nn.utils.get_total_norm([parameter.grad for parameter in moved if parameter.grad is not None])
+
+
+def _clip(moved: list[nn.Parameter], norm: Tensor, update: UpdateRule) -> None:
+    if update.clip_value:
+        torch.nn.utils.clip_grad_value_(moved, update.clip_value)
+    if update.clip_norm:
+        torch.nn.utils.clip_grads_with_norm_(moved, update.clip_norm, norm)
 
 
 def slices_of(count: int, parts: int) -> Iterator[slice]:

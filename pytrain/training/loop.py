@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..config.config import Config
 from ..data.source import stream
 from .degrade import PlannedStream, degraded
-from .descend import UpdateRule, descend
 from .distributed import World, join
 from .meter import Meter
 from .process import settled, stop_signals
-from .run import OpenLog, Run, leave, measure, note_unreadable, open_run, pass_over, save
+from .recording import recorder_for
+from .run import OpenLog, Run, leave, measure, note_unreadable, open_run, save
 from .schedule import rate_factor
 from .state import TrainState
+from .steps import Steps
 
 __all__ = ["FitResult", "fit", "train"]
 
@@ -95,6 +95,7 @@ def train(run: Run, state: TrainState, stop: Callable[[], bool]) -> FitResult:
     config, method, compute, log = run.config, run.method, run.compute, run.log
     world, clock, steps = compute.world, compute.clock, config.run.steps
     random_buffers = any(True for phase in method.phases for net in phase.trains for _ in state.nets[net].buffers())
+    reports = config.log.every_steps, config.evaluate.every_steps, config.checkpoint.every_steps
     meter = Meter()
     scores: Mapping[str, float] = {}
     interrupted = evaluated = False
@@ -104,6 +105,7 @@ def train(run: Run, state: TrainState, stop: Callable[[], bool]) -> FitResult:
         closing(stream(run.source, span, world.rank, world.size, state.unreadable)) as raw_batches,
         closing(PlannedStream(raw_batches, method, world.device)) as batches,
     ):
+        taker = Steps(run, meter, recorder_for(world.device), batches.rest, state.step)
         clock.report()  # what opening took belongs to no step
         while state.step < steps:
             step = state.step
@@ -130,42 +132,17 @@ def train(run: Run, state: TrainState, stop: Callable[[], bool]) -> FitResult:
             with clock.part("prepare"), torch.no_grad():
                 batch = compute.precision.batch(method.prepare(compute.nets, batch, step))
 
-            # Descend, phase by phase.
-            factor = rate_factor(config.schedule, step, steps)
-            values: dict[str, Tensor] = {}
-            # Spectral norm writes to its buffers in the forward pass: from here on the state is no longer that of a step.
+            # Descend, phase by phase, and average the weights. Spectral norm writes to its buffers in the forward pass: the
+            # state is no longer that of a step then.
             state.is_whole = not random_buffers
-            for phase in method.phases:
-                update = UpdateRule(
-                    config.optimizer.rate(phase.name) * factor,
-                    config.train.accumulate,
-                    config.optimizer.clip_norm,
-                    config.optimizer.clip_value,
-                    config.train.skip_above,
-                )
-                batch, done = descend(phase, batch, state, compute, update)
-                if done.skipped:
-                    log.event("skipped", step=step, what=done.where)
-                if not done.finite:
-                    break
-                values.update(done.values)
-
-            # Average the weights; or pass over the step, and take none of its values.
-            if done.finite:
-                if state.scaler:
-                    state.scaler.update()
-                if config.train.ema_decay:
-                    with clock.part("optimizer"):
-                        state.update_averages(config.train.ema_decay)
-                state.bad_steps, state.rolled_back_at = 0, -1
-                state.step += 1
-            else:
-                values = {}
-                pass_over(run, state, batch, done.where)
+            taker.take(batch, state)
             state.is_whole = True
 
+            # A step that was only queued counts before it is reported or saved.
+            if state.step == steps or any(state.step % every == 0 for every in reports):
+                taker.settle(state)
+
             # Log.
-            meter.add(values)
             log.tick(state.step)
             if state.step % config.log.every_steps == 0 or state.step == steps:
                 line = meter.take(world, clock, config.data.batch)
@@ -181,6 +158,7 @@ def train(run: Run, state: TrainState, stop: Callable[[], bool]) -> FitResult:
             # Checkpoint.
             if state.step % config.checkpoint.every_steps == 0 and state.step < steps:
                 save(run, state, scores, final=False)
+        taker.settle(state)
 
     # The end of the run is measured and saved whatever the intervals are.
     if not interrupted and not evaluated:

@@ -102,6 +102,8 @@ def _activations(config: Config, method: Method, nets: Mapping[str, nn.Module], 
     hr = torch.empty(images, channels, crop_px, crop_px, device="meta")
     lr = torch.empty(images, channels, crop_px // scale, crop_px // scale, device="meta")
     extra = {name: lr if name.startswith("lr") else hr for name in method.images if name not in ("hr", "lr")}
+    if tasks is not None:
+        extra |= {name: label.to("meta") for name, label in method.labels(step, tasks).items()}
     batch = Batch(indices, lr, hr, hr, tasks, extra)
     with torch.no_grad():
         batch = method.prepare(shapes, batch, step)

@@ -138,6 +138,8 @@ def _step(
     hr = torch.rand(rows, channels, side_px, side_px, device=device)
     lr = torch.rand(rows, channels, side_px // scale, side_px // scale, device=device)
     extra = {name: lr if name.startswith("lr") else hr for name in method.images if name not in ("hr", "lr")}
+    if tasks is not None:
+        extra |= {name: label.to(device) for name, label in method.labels(step, tasks).items()}
     placed = {name: precision.arranged(copy.deepcopy(net).to(device)) for name, net in nets.items()}
     batch = precision.batch(Batch(indices, lr, hr, hr, tasks, extra))
     with torch.no_grad():

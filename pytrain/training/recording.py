@@ -13,6 +13,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..config.config import Config, method_name
+from ..methods.contract import Method
+from .distributed import World
+
+# Launched before a step is recorded: in the first ones torch's libraries choose their kernels and take their memory.
+WARM_UP = 3
 # Recorded work must move weights to within this share of the way that the same work moves them unrecorded. Kernels that add
 # in any order, and bfloat16 after them, differ by far less; a recording that misses something differs by all of it.
 MOST_DEVIATION = 0.1
@@ -32,14 +38,16 @@ class Recorder(Protocol):
 class CudaRecorder:
     """Records CUDA graphs; those of one recorder share their memory and must not run side by side."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._pool: Any = None  # torch's name of the memory
+        # Of its own: libraries keep a workspace per stream, which recordings that run side by side must not share.
+        self._stream = torch.cuda.Stream(device)
 
     def record(self, body: Callable[[], None]) -> Callable[[], None]:
         """See `Recorder`."""
         graph = torch.cuda.CUDAGraph()
         # Errors of this thread alone: that of autograd, which queues the backward pass, is another one.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
             body()
         self._pool = graph.pool()
         replay: Callable[[], None] = graph.replay
@@ -62,7 +70,7 @@ class CudaRecorder:
 
 def recorder_for(device: torch.device) -> Recorder | None:
     """What records on a device; None on a CPU, where launches cost nothing."""
-    return CudaRecorder() if device.type == "cuda" else None
+    return CudaRecorder(device) if device.type == "cuda" else None
 
 
 def can_be_recorded(optimizer: torch.optim.Optimizer) -> bool:
@@ -91,3 +99,19 @@ def deviation(start: list[Tensor], expected: list[Tensor], found: list[Tensor]) 
     if apart == 0:
         return 0.0
     return (apart / moved) ** 0.5 if moved > 0 and apart < float("inf") else float("inf")
+
+
+def why_launched(config: Config, method: Method, world: World) -> str:
+    """Why no step of a run can be recorded, in one line; "" where it can be."""
+    train = config.train
+    reasons = {
+        f"the losses of method {method_name(config.method)} depend on more than their batch": (
+            method.recorded_as(0) is None
+        ),
+        f"optimizer.type {config.optimizer.type} counts its steps on the host": config.optimizer.type == "lamb",
+        "train.skip_above looks at every loss": train.skip_above > 0,
+        "train.precision fp16 scales losses by what it finds": train.precision == "fp16",
+        "train.compile has graphs of its own": train.compile != "off",
+        "gradients are averaged over processes": world.size > 1,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")

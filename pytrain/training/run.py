@@ -341,37 +341,37 @@ def _share_unreadable(run: Run, state: TrainState) -> None:
         )
 
 
-def pass_over(run: Run, state: TrainState, batch: Batch, where: str) -> None:
+def pass_over(run: Run, state: TrainState, batch: Batch, where: str, step: int) -> None:
     """A loss or gradient was not finite: note what it came from, go on, roll back when it does not end.
 
     Args:
         run, state: its weights are those before the step, unless they go back further.
         batch: of the step.
         where: what was not finite.
+        step: the number of the step; the state's is that of the next one.
     Raises:
         Diverged: it does not end after a rollback either, or there is nothing to go back to.
     """
-    path = run.folder / "nonfinite" / f"step_{state.step:09d}_rank{run.world.rank}.json"
+    path = run.folder / "nonfinite" / f"step_{step:09d}_rank{run.world.rank}.json"
     described = {
-        "step": state.step,
+        "step": step,
         "what": where,
         "indices": batch.indices.tolist(),
         "addresses": batch.addresses(),
         "seed": run.config.run.seed,
     }
     atomic_write_text(path, json.dumps(described, indent=1))
-    run.log.event("nonfinite", step=state.step, what=where, file=str(path))
+    run.log.event("nonfinite", step=step, what=where, file=str(path))
     state.bad_steps += 1
-    state.step += 1
     if state.bad_steps < run.config.train.bad_steps:
         return
     advice = f"lower optimizer.learning_rate or set optimizer.clip_norm; the batches are in {path.parent}"
     if not states.saved_states(run.folder / "states"):
         raise Diverged(
-            f"step {state.step}: {where} for {state.bad_steps} steps in a row and no checkpoint to return to; {advice}"
+            f"step {step + 1}: {where} for {state.bad_steps} steps in a row and no checkpoint to return to; {advice}"
         )
     if state.rolled_back_at >= 0:
-        raise Diverged(f"step {state.step}: {where}, again after a rollback to step {state.rolled_back_at}; {advice}")
+        raise Diverged(f"step {step + 1}: {where}, again after a rollback to step {state.rolled_back_at}; {advice}")
     here = state.step
     source, _, _ = states.restore_newest(run.folder / "states", state)
     state.rolled_back_at = state.step
@@ -393,9 +393,11 @@ def leave(run: Run, state: TrainState, error: Exception) -> Exception:
     """
     step = state.step
     if is_out_of_memory(error):
+        on_gpu = run.world.device.type == "cuda" and run.config.train.graphs == "auto"
+        graphs = ', or set train.graphs = "off"' if on_gpu else ""
         error = PytrainError(
             f"step {step}: out of memory on {run.world.device} ({one_line(error)}); raise train.accumulate (same result) "
-            "or lower data.batch or data.crop_px; `pytrain check` estimates what a training needs"
+            f"or lower data.batch or data.crop_px{graphs}; `pytrain check` estimates what a training needs"
         )
     saved = step in dict(states.saved_states(run.folder / "states"))
     if run.world.is_main and state.is_whole and step > 0 and not saved and not isinstance(error, Diverged):

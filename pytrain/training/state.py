@@ -60,13 +60,27 @@ class TrainState:
         return self.averages.get(name, self.nets[name])
 
     @torch.no_grad()
-    def update_averages(self, decay: float) -> None:
-        """average = decay * average + (1 - decay) * weights; buffers are copied."""
+    def update_averages(self, decay: float, bad: Tensor | None = None) -> None:
+        """average = decay * average + (1 - decay) * weights; buffers are copied.
+
+        Args:
+            decay: of the averages.
+            bad: float32 scalar; where it is 1 and not 0, averages stay as they are, which the device decides.
+        """
         for name, average in self.averages.items():
-            net = self.nets[name]
-            torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
+            net, mean = self.nets[name], list[Tensor](average.parameters())
+            before = [] if bad is None else list(torch._foreach_mul(mean, bad))
+            torch._foreach_lerp_(mean, list(net.parameters()), 1 - decay)
+            if bad is not None:
+                # Exact: one of the two factors is 1, the other 0.
+                torch._foreach_mul_(mean, 1 - bad)
+                torch._foreach_add_(mean, before)
             for old, new in zip(average.buffers(), net.buffers()):
-                old.copy_(new)
+                old.copy_(new if bad is None else torch.where(bad > 0, old, new))
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Everything that files hold and steps change, by name, as views."""
+        return _tensors(self)
 
 
 def new_state(

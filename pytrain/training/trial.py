@@ -26,6 +26,7 @@ from ..methods.contract import Method
 from .degrade import assemble
 from .distributed import World
 from .precision import PLAIN, Precision, choose_precision, precision_from
+from .recording import WARM_UP, Recorder, recorder_for, why_launched
 from .slices import is_separable, slice_count
 
 FILE_NAME = "precision.json"
@@ -79,7 +80,8 @@ def _read(path: Path, run: dict[str, object]) -> Precision | None:
 
 def _tried(config: Config, method: Method, source: Source, nets: dict[str, nn.Module], world: World) -> Precision:
     """What a trial on the first batch decides."""
-    rows = -(-config.data.batch // world.size // config.train.accumulate)
+    train = config.train
+    rows = -(-config.data.batch // world.size // train.accumulate)
 
     def prepared(precision: Precision) -> tuple[dict[str, nn.Module], Batch]:
         copies = {name: precision.arranged(copy.deepcopy(net)) for name, net in nets.items()}
@@ -99,10 +101,21 @@ def _tried(config: Config, method: Method, source: Source, nets: dict[str, nn.Mo
                 terms = method.phases[0].loss(copies, batch, 0)
             torch.stack([value.float() for value in terms.losses.values()]).sum().backward()
 
-        return step
+        recorder = None if train.graphs == "off" or why_launched(config, method, world) else recorder_for(world.device)
+        return step if recorder is None else repeated(step, recorder)
 
-    precision = choose_precision(config.train.precision, world.device, trial)
-    asked = config.train.parallel_slices if config.train.compile == "off" else 1
+    precision = choose_precision(train.precision, world.device, trial)
+    asked = train.parallel_slices if train.compile == "off" else 1
     count = slice_count(asked, world.device, rows, separable)
     slices = f"; {count} slices of a batch side by side" if count > 1 else ""
     return replace(precision, slices=count, reason=precision.reason + slices)
+
+
+def repeated(step: Callable[[], None], recorder: Recorder) -> Callable[[], None]:
+    """A step as the run will take it on a GPU: recorded, where that can be. Launches hide what a number format gains."""
+    for _ in range(WARM_UP):
+        step()
+    try:
+        return recorder.record(step)
+    except RuntimeError:
+        return step  # the run will meet the same, and say why
