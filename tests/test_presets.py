@@ -272,7 +272,50 @@ def plus_round(n):
     }
 
 
+def clip_round(n, sigma, resize, noise, gain, share=1.0):
+    """A round of mmagic's RealBasicVSR, first frames: beta is uniform, photons are counted in 0..255."""
+    root = np.sqrt(255)
+    families = {family: share * p for family, p in FAMILIES.items()}
+    generalized = 0.135 * share
+    plateau = 0.135 * share
+    return {
+        f"blur{n}.shape": {"delta": 1 - share, **families} if share < 1 else families,
+        f"blur{n}.size_px": (7, 21, 14, share),
+        f"blur{n}.sigma_x_px": uniform_row(0.2, sigma, 0.9 * share),
+        # One half in [0.5, 4], the other in [1, 2].
+        f"blur{n}.beta": (0.5, 4.0, (2.25 + 1.5) / 2, generalized + plateau),
+        f"resize{n}.resize_factor": up_down_keep(*resize),
+        f"noise{n}.kind": {"gaussian": 0.5, "poisson": 0.5},
+        f"noise{n}.sigma_8bit": uniform_row(1, noise, 0.5),
+        f"noise{n}.poisson_gain": uniform_row(0.05 / root, gain / root, 0.5),
+        f"noise{n}.gray": (0, 1, 0.4, 1.0),
+        f"jpeg{n}.quality": uniform_row(30, 95),
+        f"video{n}.codec": {"h264": 2 / 3, "mpeg4": 1 / 3},
+        f"video{n}.bits_per_frame": uniform_row(1e4, 1e5),
+    }
+
+
+CLIPS = {
+    **clip_round(1, 3.0, (0.2, 0.7, 0.1, 0.15, 1.5), 30, 3.0),
+    **clip_round(2, 1.5, (0.3, 0.4, 0.3, 0.3, 1.2), 25, 2.5, 0.8),
+    "resize3.mode": dict.fromkeys(("cv2_linear", "cv2_area", "cv2_cubic"), 1 / 3),
+    "sinc.shape": {"delta": 0.2, "sinc": 0.8},
+    "sinc.cutoff_rad": uniform_row(np.pi / 3, np.pi, 0.8),
+}
+
 PUBLISHED = {
+    "realbasicvsr-x4": CLIPS,
+    "dove": {**CLIPS, "back.mode": {"torch_bilinear": 1.0}},
+    "animesr-x4": {
+        "blur1.shape": {"iso": 0.7, "aniso": 0.3},
+        "blur1.sigma_x_px": uniform_row(0.2, 4),
+        "blur1.sigma_y_px": uniform_row(0.8, 3, 0.3),
+        "noise1.sigma_8bit": uniform_row(0, 10),
+        "noise1.gray": (0, 1, 0.5, 1.0),
+        "down1.mode": {"cv2_area": 0.3, "cv2_linear": 0.3, "cv2_cubic": 0.4},
+        "video1.crf": (18, 35, 26.5, 1.0),
+        "video1.profile": {"baseline": 0.1, "main": 0.2, "high": 0.7},
+    },
     "osediff": {**two_rounds(**FULL, unit=0.25), "back.mode": THIRDS},
     "hypir": {**two_rounds(**FULL, unit=0.25), "back.mode": {"torch_bicubic": 1.0}},
     "diffbir-v2": {**two_rounds(**FULL, unit=0.25), "back.mode": {"torch_bicubic": 1.0}},
@@ -349,7 +392,46 @@ PUBLISHED = {
     },
 }
 SCALES = {"x4": 4, "game-texture": 4, "digital-art": 4, "redux-otf": 4}
-TARGETS = {"hypir": "usm", "diffbir-v2": "usm", "stablesr-x4": "usm"}
+TARGETS = {"hypir": "usm", "diffbir-v2": "usm", "stablesr-x4": "usm", "realbasicvsr-x4": "usm"}
+
+# Longest steps from frame to frame: sigma, rotate_angle, beta_gaussian, beta_plateau, omega, resize, gaussian_sigma,
+# poisson_scale and quality of mmagic's options; and of AnimeSR every frame by itself.
+STEPS = {
+    "realbasicvsr-x4": {
+        **{f"blur{n}.{column}": step for n in (1, 2) for column, step in
+           (("sigma_x_px", 0.02), ("sigma_y_px", 0.02), ("angle_rad", 0.31416), ("cutoff_rad", 0.0628))},
+        "blur1.beta": 0.1, "blur2.beta": 0.1, "sinc.cutoff_rad": 0.0628,
+        "resize1.resize_factor": 0.015, "resize2.resize_factor": 0.03,
+        "noise1.sigma_8bit": 0.1, "noise2.sigma_8bit": 0.1,
+        "noise1.poisson_gain": 0.005 / 255**0.5, "noise2.poisson_gain": 0.005 / 255**0.5,
+        "jpeg1.quality": 3, "jpeg2.quality": 3,
+    },
+    "dove": {"jpeg1.quality": 3, "jpeg2.quality": 3},
+    "animesr-x4": {"noise1.sigma_8bit": 10, "noise1.gray": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_clips_walk_by_the_published_steps(name):
+    """These columns, by steps uniform up to the longest where no end is near; no other column walks."""
+    tasks = pydegrade.sample(name, 6, range(400), frames=4)
+    support = {}
+    walking = set()
+    for column in tasks.columns:
+        values = tasks.column(column).reshape(400, 4).astype(float)
+        # A resize that keeps the size has no mode.
+        acts = tasks.mask(column).reshape(400, 4)
+        moved = np.abs(np.diff(values))[acts[:, 1:] & acts[:, :-1]]
+        support[column] = (moved.max(initial=0.0), moved.mean() if len(moved) else 0.0)
+        if support[column][0] > 0:
+            walking.add(column)
+    assert walking == set(STEPS[name])
+    for column, step in STEPS[name].items():
+        longest, mean = support[column]
+        assert longest <= step * 1.001 + 1e-6
+        assert longest >= 0.97 * step
+        if name == "realbasicvsr-x4" and not column.endswith((".beta", ".quality", ".resize_factor")):
+            assert abs(mean - step / 2) < 0.06 * step, column
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
