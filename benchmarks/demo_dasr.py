@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 import pydegrade
 from benchmarks.result_files import Result, spending, spent, trained, write_result
 from pydegrade import Pair
+from pydegrade.shell import chosen_device
 from pydegrade.tasks.vectors import ENTRIES
 from pytrain import nets
 from pytrain.config.config import Config, loads
@@ -48,6 +49,7 @@ MIXINGS: dict[str, Mixing] = {"oracle": "truth", "level": "level", "constant": "
 TEST_CROP_PX, TEST_SEED = 192, 4242
 MOST_BICUBIC = 320
 """Crops of the bicubic set: without noise and levels fewer say as much."""
+CPU = torch.device("cpu")
 SHOWN = (
     "blur1.sigma_x_px",
     "blur1.sigma_y_px",
@@ -148,16 +150,17 @@ def held_out(
 
 
 @torch.no_grad()
-def judge(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> dict[str, dict[str, NDArray[Any]]]:
+def judge(
+    out: Path, names: list[str], test: tuple[Path, ...], count: int, device: torch.device = CPU
+) -> dict[str, dict[str, NDArray[Any]]]:
     """What the networks do with the same held-out crops.
 
     Returns:
         By name: `psnr` [N] in dB; of adaptive networks also `wrong` [N], PSNR with the predicted vector of a crop of
         another level, `true` [N], with the task's own numbers, `estimate` [N, 33], `shares` [N, 5] and, of the first 16
-        crops, `moved`, see `moves`. Under "truth":
-        `vector` and `mask` [N, 33], `level` [N], `photograph` [N], names.
+        crops, `moved`, see `moves`. Under "truth": `vector` and `mask` [N, 33], `level` [N], `photograph` [N], names.
     """
-    loaded = {name: load_model(model_of(out, name)).net.eval() for name in names}
+    loaded = {name: load_model(model_of(out, name)).net.to(device) for name in names}
     found: dict[str, dict[str, list[Any]]] = {name: defaultdict(list) for name in ["truth", *names]}
     for names_of_crops, tasks, pair in held_out(test, count):
         vector, mask = tasks.vector("dasr33-global")
@@ -172,20 +175,22 @@ def judge(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> di
         # For each row the next one of another level; rows of a batch are independent draws.
         places = np.arange(len(level))
         other = [next(k for k in np.roll(places, -row) if level[k] != level[row]) for row in places]
+        lr = pair.lr.to(device)
         for name, net in loaded.items():
             if not isinstance(net, nets.DASR):
-                found[name]["psnr"].append(psnr(net(pair.lr), pair.target))
+                found[name]["psnr"].append(psnr(net(lr), pair.target))
                 continue
-            estimate, shares = net.predictor(pair.lr)
+            estimate, shares = net.predictor(lr)
             if not found[name]["moved"]:
-                found[name]["moved"].append(moves(net, pair.lr, estimate, shares[other]))
-            given = mixing_vector(MIXINGS.get(name.partition("_")[0], "predicted"), tasks, torch.from_numpy(vector))
-            shares = shares if given is None else net.predictor.shares(given)
-            by_truth = net.predictor.shares(torch.from_numpy(vector))
+                found[name]["moved"].append(moves(net, lr, estimate, shares[other]))
+            true = torch.from_numpy(vector)
+            given = mixing_vector(MIXINGS.get(name.partition("_")[0], "predicted"), tasks, true)
+            shares = shares if given is None else net.predictor.shares(given.to(device))
+            by_truth = net.predictor.shares(true.to(device))
             for key, mixing in {"psnr": shares, "wrong": shares[other], "true": by_truth}.items():
-                found[name][key].append(psnr(net.generator(pair.lr, mixing), pair.target))
-            found[name]["estimate"].append(estimate.numpy())
-            found[name]["shares"].append(shares.numpy())
+                found[name][key].append(psnr(net.generator(lr, mixing), pair.target))
+            found[name]["estimate"].append(estimate.cpu().numpy())
+            found[name]["shares"].append(shares.cpu().numpy())
     return {name: {key: np.concatenate(values) for key, values in by_key.items()} for name, by_key in found.items()}
 
 
@@ -209,18 +214,20 @@ def moves(net: nets.DASR, lr: torch.Tensor, estimate: torch.Tensor, others: torc
 
 
 @torch.no_grad()
-def judge_bicubic(out: Path, names: list[str], test: tuple[Path, ...], count: int) -> tuple[list[str], dict[str, Any]]:
+def judge_bicubic(
+    out: Path, names: list[str], test: tuple[Path, ...], count: int, device: torch.device = CPU
+) -> tuple[list[str], dict[str, Any]]:
     """Photographs, and PSNR by arm, seed and photograph, on crops that MATLAB's bicubic alone has made small. Arms whose
     shares follow the 33 numbers are left out: bicubic has none."""
     loaded = {
-        name: load_model(model_of(out, name)).net.eval() for name in names if name.partition("_")[0] not in MIXINGS
+        name: load_model(model_of(out, name)).net.to(device) for name in names if name.partition("_")[0] not in MIXINGS
     }
     found: dict[str, list[Any]] = defaultdict(list)
     photographs: list[str] = []
     for names_of_crops, _, pair in held_out(test, count, "bicubic-x4"):
         photographs += names_of_crops
         for name, net in loaded.items():
-            found[name] += psnr(net(pair.lr), pair.target)
+            found[name] += psnr(net(pair.lr.to(device)), pair.target)
     items = sorted(set(photographs))
     arms: dict[str, dict[str, list[float]]] = {}
     for name, values in found.items():
@@ -232,7 +239,7 @@ def judge_bicubic(out: Path, names: list[str], test: tuple[Path, ...], count: in
 
 def psnr(image: torch.Tensor, target: torch.Tensor) -> tuple[float, ...]:
     """PSNR in dB per row: RGB, clipped, not rounded, without a border of 4 px."""
-    return pydegrade.psnr(image.clamp(0, 1), target, "rgb-unrounded-border4").values
+    return pydegrade.psnr(image.cpu().clamp(0, 1), target, "rgb-unrounded-border4").values
 
 
 def predictor_quality(truth: dict[str, NDArray[Any]], own: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -280,8 +287,9 @@ def run(
     names = continuations(seeds, [kind for kind in KINDS if kind in arms])
     train_all(out, train, start_steps, steps, names, loss, overrides)
     with spending(out / "judging"):
-        found = judge(out, ["start", *names], test, crops)
-        bicubic = judge_bicubic(out, ["start", *names], test, min(crops, MOST_BICUBIC))
+        device = chosen_device(configuration(out, train, *overrides).run.device)
+        found = judge(out, ["start", *names], test, crops, device)
+        bicubic = judge_bicubic(out, ["start", *names], test, min(crops, MOST_BICUBIC), device)
     truth = found["truth"]
     items, values = by_photograph(found)
     items[BICUBIC], values[BICUBIC] = bicubic

@@ -9,6 +9,7 @@ cores and minutes. A killed demonstration goes on when its command is given agai
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,9 @@ def curve_of(out: Path) -> dict[int, float]:
     return {line["step"]: line["scores"]["held-out/psnr"] for line in lines if line["kind"] == "evaluate"}
 
 
-def train_teacher(out: Path, train: tuple[Path, ...], test: tuple[Path, ...], steps: int) -> Path:
+def train_teacher(
+    out: Path, train: tuple[Path, ...], test: tuple[Path, ...], steps: int, overrides: Sequence[str] = ()
+) -> Path:
     """A network of the students' kind, trained longer and from another seed."""
     config = configuration(
         out / "teacher",
@@ -105,13 +108,15 @@ def train_teacher(out: Path, train: tuple[Path, ...], test: tuple[Path, ...], st
         "run.seed=1000",
         "optimizer.learning_rate=2e-3",
         f"evaluate.every_steps={steps}",
+        *overrides,
     )
     return trained(config)
 
 
 def train_student(
-    out: Path, pairs: Path, test: tuple[Path, ...], steps: int, mix: str, rate: float, seed: int
-) -> Curve:
+    out: Path, pairs: Path, test: tuple[Path, ...], steps: int, mix: str, rate: float, seed: int,
+    overrides: Sequence[str] = (),
+) -> Curve:  # fmt: skip
     """One student on blended pairs; "vanilla" sees only the real ones."""
     folder = out / f"{mix}_{rate:g}_{seed}"
     sets = ", ".join(f"{name}='{pairs / name}'" for name in ("sr_pretrained", "lr_pretrained"))
@@ -126,12 +131,15 @@ def train_student(
         f"run.seed={seed}",
         f"optimizer.learning_rate={rate}",
         f"evaluate.every_steps={max(1, steps // 6)}",
+        *overrides,
     )
     trained(config)
     return Curve(mix, rate, seed, curve_of(folder))
 
 
-def signal_to_noise(out: Path, pairs: Path, test: tuple[Path, ...], model: Path, mix: str, batches: int) -> float:
+def signal_to_noise(
+    out: Path, pairs: Path, test: tuple[Path, ...], model: Path, mix: str, batches: int, overrides: Sequence[str] = ()
+) -> float:
     """|mean g|^2 / sum var(g) of the loss gradient over batches, at trained weights, on noise-free or real pairs.
 
     Noise-free pairs are those of step 0 of the sigmoid schedule; real pairs are vanilla's.
@@ -145,6 +153,7 @@ def signal_to_noise(out: Path, pairs: Path, test: tuple[Path, ...], model: Path,
         f"data.lr='{pairs / 'lr'}'",
         f"data.sets={{{sets}}}",
         "run.seed=77",
+        *overrides,
     )
     method = build_method(config)
     net = load_model(model).net
@@ -166,24 +175,27 @@ def _paths(paths: tuple[Path, ...]) -> str:
 
 def run(
     out: Path, train: tuple[Path, ...], test: tuple[Path, ...], steps: int, teacher_steps: int, seeds: int,
-    rates: tuple[float, ...], batches: int = 40,
+    rates: tuple[float, ...], batches: int = 40, overrides: Sequence[str] = (),
 ) -> Result:  # fmt: skip
     """The whole demonstration; returns what it measured: PSNR of every image after the last step, curves as facts."""
-    model = train_teacher(out, train, test, teacher_steps)
+    model = train_teacher(out, train, test, teacher_steps, overrides)
     teacher = load_model(model).net
     write_pairs(plan_pairs([str(path) for path in train], teacher, "uint8"), teacher, out / "pairs")
     curves = []
     for seed in range(seeds):
         for rate in rates:
             for mix in MIXES:
-                curves.append(train_student(out, out / "pairs", test, steps, mix, rate, seed))
+                curves.append(train_student(out, out / "pairs", test, steps, mix, rate, seed, overrides))
                 last = curves[-1]
                 click.echo(f"seed {seed}  rate {rate:g}  {mix:8s} {last.final:.3f} dB", err=True)
     with spending(out / "measuring"):
         ratios = []
         for seed in range(seeds):
             student = out / f"vanilla_{rates[0]:g}_{seed}" / "models" / "last.safetensors"
-            found = [signal_to_noise(out, out / "pairs", test, student, mix, batches) for mix in ("sigmoid", "vanilla")]
+            found = [
+                signal_to_noise(out, out / "pairs", test, student, mix, batches, overrides)
+                for mix in ("sigmoid", "vanilla")
+            ]
             ratios.append(round(found[0] / found[1], 3))
 
         # Every image, of every network.
@@ -201,7 +213,7 @@ def run(
                 values.setdefault(name, {})[seed_name] = [round(value, 4) for value in psnr.values]
     return Result(
         study="eco",
-        command=f"python -m benchmarks.demo_eco {_arguments(train, test, steps, teacher_steps, seeds, rates)}",
+        command=f"python -m benchmarks.demo_eco {_arguments(train, test, steps, teacher_steps, seeds, rates, overrides)}",
         settings={
             "train": [path.name for path in train], "test": [path.name for path in test], "steps": steps,
             "teacher_steps": teacher_steps, "seeds": seeds, "rates": list(rates),
@@ -222,7 +234,7 @@ def arm(mix: str, rate: float) -> str:
 
 def _arguments(
     train: tuple[Path, ...], test: tuple[Path, ...], steps: int, teacher_steps: int, seeds: int,
-    rates: tuple[float, ...],
+    rates: tuple[float, ...], overrides: Sequence[str],
 ) -> str:  # fmt: skip
     """The command line, without what is as by default."""
     given = [f"--train {path.name}" for path in train] + [f"--test {path.name}" for path in test]
@@ -232,7 +244,8 @@ def _arguments(
         ("seeds", seeds, SEEDS),
     ):
         given += [f"--{name} {value}"] if value != default else []
-    return " ".join([*given, *(f"--rate {rate:g}" for rate in rates if rates != RATES)])
+    given += [f"--rate {rate:g}" for rate in rates if rates != RATES]
+    return " ".join([*given, *(f"--set {override}" for override in overrides)])
 
 
 def table(result: Result) -> str:
@@ -311,10 +324,11 @@ def plot(result: Result, path: Path) -> None:
 @click.option("--teacher-steps", default=TEACHER_STEPS, show_default=True)
 @click.option("--seeds", default=SEEDS, show_default=True)
 @click.option("--rate", "rates", multiple=True, type=float, default=RATES, show_default=True)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change an option of every run.")
 @click.option("--image", type=click.Path(path_type=Path), help="Where the plot goes.  [default: OUT/eco.png]")
 def main(
     train: tuple[Path, ...], test: tuple[Path, ...], out: Path, steps: int, teacher_steps: int, seeds: int,
-    rates: tuple[float, ...], image: Path | None,
+    rates: tuple[float, ...], overrides: tuple[str, ...], image: Path | None,
 ) -> None:  # fmt: skip
     """ECO against vanilla at equal iterations, on your images.
 
@@ -324,7 +338,7 @@ def main(
     """
     out = out.resolve()
     train, test = (tuple(path.resolve() for path in paths) for paths in (train, test))
-    result = run(out, train, test, steps, teacher_steps, seeds, rates)
+    result = run(out, train, test, steps, teacher_steps, seeds, rates, overrides=overrides)
     write_result(result, out / "eco.json")
     click.echo(f"{table(result)}\n\n{summary(result)}")
     plot(result, image or out / "eco.png")

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 import pydegrade
 from benchmarks.result_files import Result, spending, spent, trained, write_result
+from pydegrade.shell import chosen_device
 from pytrain.config.config import Config, load
 from pytrain.evaluation.intervals import bootstrap
 from pytrain.files.checkpoint import load_model
@@ -277,8 +278,10 @@ def measured(grouping: GroupingRun, nets: dict[tuple[str, str], Path], out: Path
 
 def _psnr(grouping: GroupingRun, nets: dict[tuple[str, str], Path], tasks: Any, crops: Any) -> Any:
     """{arm: {seed: [dB per task]}}"""
+    device = chosen_device(grouping.config.run.device)
     scorers = {
-        key: Scorer(load_model(path).net, tasks, crops, crops, grouping.tune, PLAIN) for key, path in nets.items()
+        key: Scorer(load_model(path).net.to(device), tasks, crops, crops, grouping.tune, PLAIN)
+        for key, path in nets.items()
     }
     values: dict[str, dict[str, list[float]]] = {}
     for row in range(len(tasks)):

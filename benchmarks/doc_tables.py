@@ -58,6 +58,16 @@ def documents() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def shown(folder: Path) -> str:
+    """All tables of the result files below a folder, each under its name: what `benchmarks/gpu_science.sh` ends with."""
+    found = {path.stem: path.parent for path in sorted(folder.glob("*/*.json"))}
+    parts = []
+    for name, (study, write) in TABLES.items():
+        if study in found:
+            parts.append(f"## {name}\n\n{write(read_result(study, found[study])).strip()}")
+    return "\n\n".join(parts) or f"no result file in {folder}"
+
+
 def renewed(text: str, where: str = "", folder: Path = RESULTS) -> str:
     """A document with its marked tables as the result files give them.
 
@@ -81,8 +91,15 @@ def renewed(text: str, where: str = "", folder: Path = RESULTS) -> str:
 
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit code 1 where a document is stale.")
-def main(check: bool) -> None:
+@click.option(
+    "--show", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Write nothing; print the tables of the result files in the folders of this one.",
+)  # fmt: skip
+def main(check: bool, show: Path | None) -> None:
     """Write the tables of the documents from benchmarks/results."""
+    if show is not None:
+        click.echo(shown(show))
+        return
     stale = [path for path in documents() if renewed(path.read_text(), path.name) != path.read_text()]
     for path in stale:
         if not check:
