@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 @click.option("--augment", type=Choice(AUGMENTS), help="With TASKS: as of `degrade sample`.")
 @click.option("--meta-info", type=click.Path(path_type=Path, exists=True), help="As `degrade sample` got it.")
 @click.option("--protocol", default="", help="How models are measured on the set, as `pytrain eval` names it.")
-@click.option("-o", "--output", type=OUT_FILE, default="card.toml", show_default=True, help="A .toml.")
+@click.option(
+    "-o", "--output", type=OUT_FILE, default="card.toml", show_default=True,
+    help="A .toml; or a .md: the same facts as a data card of Hugging Face's hub.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing card.")
 @max_pixels_option()
 def command(
@@ -54,6 +57,7 @@ def command(
     Examples:
       degrade card out/run -o card.toml
       degrade card out/test --hr DIV2K_valid_HR -o div2k-valid.toml
+      degrade card out/test --hr DIV2K_valid_HR -o README.md
       degrade card chosen.npz --hr DIV2K_valid_HR --hr-size 256 -o recipe.toml
     """
     is_run = source.is_dir()
@@ -62,7 +66,7 @@ def command(
     from ..errors import OutputError
     from ..shell.outputs import check_file, write_file
 
-    check_file(output, (".toml",), "-o", [source] if hr is None else [source, hr])
+    check_file(output, (".toml", ".md"), "-o", [source] if hr is None else [source, hr])
     if output.exists() and not force:
         raise OutputError(f"-o: {output} exists already; choose another name or give --force")
     from ..files.card import card_text
@@ -74,6 +78,12 @@ def command(
         card = card_of_tasks(
             source, hr, hr_size, BUNDLED_HR_SIZE_PX, augment or "hflip", meta_info, protocol, max_pixels
         )
+    if output.suffix.lower() == ".md":
+        from .actions.hf_card import hf_card_text
+
+        write_file(output, hf_card_text(card, source.resolve().name).encode())
+        say(absolute(output))
+        return
     write_file(output, card_text(card).encode())
     say(f"{len(card.tasks)} samples, {len(card.images)} clean images, {len(card.files)} files")
     then = f"verify {shlex.quote(str(output))} {shlex.quote(str(source))}"

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from ..native import rng
 from ..tasks.space import Space
+from .containers import Packed, images_of, open_container, packed_source
 from .lmdb_reader import is_lmdb, key_of, open_lmdb, read_entries
 from .memory import MemoryBudget
 from .paths import display_name, list_images, path_inside, read_lines
@@ -59,10 +60,10 @@ class HrImage:
 
     Attributes:
         name: in manifests: relative to the folder, "/" between parts; with several folders their names come first.
-        path: the file, or the LMDB that holds it.
+        path: the file, or the LMDB, tar or Parquet file that holds it.
         height, width: px, upright.
         size_bytes: of the image file when its header was read.
-        key: in the LMDB; "" for a file.
+        key: in what holds it; "" for a file.
     """
 
     name: str
@@ -74,7 +75,7 @@ class HrImage:
 
     @property
     def place(self) -> Path:
-        """What messages call it: the file, or LMDB and name."""
+        """What messages call it: the file, or what holds it and the name."""
         return self.path / self.name if self.key else self.path
 
 
@@ -174,12 +175,14 @@ def find_images(
 ) -> HrImages:
     """Collect clean images large enough for crops.
 
-    Only headers are read here, of LMDBs only the list of sizes. Files that are no images, or smaller than the crop, are
-    left out and reported; a file whose pixels are damaged is noticed later, when it is decoded.
+    Only headers are read here, of LMDBs only the list of sizes; tars and Parquet files are read once. Files that are no
+    images, or smaller than the crop, are left out and reported; a file whose pixels are damaged is noticed later, when it
+    is decoded.
 
     Args:
-        sources: folders (searched recursively), files, and LMDBs in BasicSR's layout; empty: photographs that ship with
-            scikit-image.
+        sources: folders (searched recursively), files, LMDBs in BasicSR's layout, tars in webdataset's, Parquet files as
+            Hugging Face stores images, folders of these, and one kind of image in them ("tars/hr"); empty: photographs
+            that ship with scikit-image.
         side_px: least side of an image.
         meta_info: text file in BasicSR's form, "relative/name.png (480,480,3)" or "hr.png, lr.png" a line: which images
             of the one folder or LMDB to use, in which order; text after the first space or comma is ignored.
@@ -189,7 +192,7 @@ def find_images(
         OSError: a file that cannot be read for a reason that is not its own (a failing disk, a lost network): a list
             without it would be another data set.
     """
-    origin, candidates, left_out = _candidates([Path(source) for source in sources], meta_info)
+    origin, candidates, left_out = _candidates([Path(source) for source in sources], meta_info, max_pixels)
     images, excluded = [], list(left_out)
     for candidate in candidates:
         try:
@@ -226,7 +229,7 @@ class _Found:
 
 
 def _candidates(
-    sources: list[Path], meta_info: str | os.PathLike[str] | None
+    sources: list[Path], meta_info: str | os.PathLike[str] | None, max_pixels: int
 ) -> tuple[str, Sequence[Candidate], tuple[str, ...]]:
     """(origin, images, lines about what was left out) before any file is opened."""
     if meta_info is not None:
@@ -235,29 +238,33 @@ def _candidates(
     if not sources:
         folder = photographs_folder()
         return BUNDLED_ORIGIN, [(name, folder / name) for name in PHOTOGRAPHS], ()
-    if len(sources) == 1 and not sources[0].is_file():
-        found = _all_of(sources[0])
+    single = [source.is_file() and packed_source(source) is None for source in sources]
+    if len(sources) == 1 and not single[0]:
+        found = _all_of(sources[0], max_pixels)
         return display_name(sources[0]), found.candidates, found.left_out
-    if all(source.is_file() for source in sources):
+    if all(single):
         return f"{len(sources)} files", [(source.as_posix(), source) for source in sources], ()
 
     # Names must tell the folders apart, and should not change when all folders move together.
     candidates: list[Candidate] = []
     left_out: tuple[str, ...] = ()
     short = [source.name for source in sources]
-    for source, name in zip(sources, short):
+    for source, name, is_single in zip(sources, short, single):
         prefix = name if short.count(name) == 1 else source.as_posix()
-        if source.is_file():
+        if is_single:
             candidates.append((prefix, source))
             continue
-        found = _all_of(source)
+        found = _all_of(source, max_pixels)
         candidates += [_prefixed(prefix, one) for one in found.candidates]
         left_out += found.left_out
     return f"{len(sources)} sources, {display_name(sources[0])} and on", candidates, left_out
 
 
-def _all_of(source: Path) -> _Found:
-    """Everything in one folder or LMDB."""
+def _all_of(source: Path, max_pixels: int = MAX_PIXELS) -> _Found:
+    """Everything in one folder or in what holds images."""
+    packed = None if is_lmdb(source) else packed_source(source)
+    if packed is not None:
+        return _unpacked(packed, max_pixels)
     if not is_lmdb(source):
         listed = list_images(source)
         return _Found([(path.relative_to(source).as_posix(), path) for path in listed.paths], listed.left_out)
@@ -269,6 +276,19 @@ def _all_of(source: Path) -> _Found:
             for entry, size_bytes in zip(entries, sizes)
         ]
     )
+
+
+def _unpacked(packed: Packed, max_pixels: int) -> _Found:
+    left_out: list[str] = []
+    images = []
+    for one in images_of(packed, left_out):
+        try:
+            header = read_header(one.path / one.name, max_pixels, one.content)
+        except ImageError as error:
+            left_out.append(str(error))
+            continue
+        images.append(HrImage(one.name, one.path, header.height, header.width, len(one.content), one.key))
+    return _Found(images, tuple(left_out))
 
 
 def _prefixed(prefix: str, candidate: Candidate) -> Candidate:
@@ -404,7 +424,7 @@ def decode_as_stored(image: HrImage, max_pixels: int = MAX_PIXELS, memory: Memor
 @contextmanager
 def _opened(image: HrImage, max_pixels: int, memory: MemoryBudget | None, more_per_px: int = 0) -> Iterator[ImageFile]:
     """The file of an image, with the memory of decoding it held; `more_per_px` bytes beyond that."""
-    content = open_lmdb(image.path).read(image.key) if image.key else None
+    content = open_container(image.path).read(image.key) if image.key else None
     with open_image(image.place, max_pixels, content) as file:
         header = file.header
         needed = header.decode_bytes + more_per_px * header.height * header.width
@@ -417,7 +437,7 @@ def _decoded(image: HrImage, file: ImageFile) -> Picture:
     height, width = picture.array.shape[:2]
     if (height, width) != (image.height, image.width):
         place = display_name(image.place)
-        if image.key:
+        if is_lmdb(image.path):
             stated = f"{image.width} x {image.height}"
             raise ImageError(f"{place}: is {width} x {height} px, meta_info.txt says {stated}")
         raise ImageError(f"{place}: changed since its header was read")

@@ -216,6 +216,8 @@ def _newest_tree(stream: BinaryIO) -> tuple[int, int, int, int]:
 
 
 _readers: dict[Path, tuple[tuple[int, ...], LmdbReader]] = {}
+"""By resolved path: state of the file and process, and the reader. A process that was forked must not share its parent's
+place in the file."""
 _readers_lock = threading.Lock()
 
 
@@ -230,7 +232,7 @@ def open_lmdb(path: Path) -> LmdbReader:
         found = os.stat(resolved / "data.mdb")
     except OSError:
         return LmdbReader(path)  # which says what is wrong
-    state = (found.st_ino, found.st_size, found.st_mtime_ns)
+    state = (found.st_ino, found.st_size, found.st_mtime_ns, os.getpid())
     with _readers_lock:
         kept = _readers.get(resolved)
         if kept is None or kept[0] != state:

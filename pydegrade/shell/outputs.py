@@ -45,6 +45,7 @@ _KINDS: dict[str, Callable[[bytes], bool]] = {
     ".webp": lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP",
     ".npy": lambda head: head.startswith(b"\x93NUMPY"),
     ".json": _json,
+    ".md": _text,
     # Pages are made by hand, too: only one of ours may be replaced.
     ".html": lambda head: head.startswith(b"<!doctype html><!-- degrade "),
     ".toml": lambda head: _text(head) and not head.startswith(b"#!"),

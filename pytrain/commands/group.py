@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pydegrade.shell import INTERRUPTED, Choice, complain, say, set_option
+from pydegrade.shell import INTERRUPTED, SHARD_HELP, Choice, complain, parse_shard, say, set_option
 
 INDICATORS = ("auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate")
 
@@ -37,6 +37,8 @@ def command() -> None:
       pytrain group score my.toml        one stage
       pytrain group report my.toml       figures and a page
       torchrun --nproc-per-node=8 -m pytrain group score my.toml
+      pytrain group score my.toml --shard 3/64
+      pytrain group merge my.toml groups/scores-*-of-64.toml
     """
 
 
@@ -70,6 +72,8 @@ def _run(
     workers: int | None,
     redo: bool,
     report: bool = False,
+    shard: str | None = None,
+    shards: Sequence[Path] = (),
 ) -> int:
     from ..config.config import load, located
     from ..errors import PytrainError
@@ -81,7 +85,14 @@ def _run(
         from ..grouping.runner import run_stages
 
         run = open_grouping(config, workers, redo)
-        if stages:
+        if shard is not None or shards:
+            from ..grouping.shards import merge_scores, score_shard
+
+            if shard is not None:
+                score_shard(run, parse_shard(shard), say)
+            else:
+                merge_scores(run, shards, say)
+        elif stages:
             run_stages(run, stages, lambda line: say(line))
         if report:
             from ..grouping.report import write_report
@@ -113,9 +124,22 @@ def report(**options: Any) -> int:
 
 @command.command()
 @_options
+@click.option("--shard", metavar="I/N|auto", help=f"Score tasks I, I + N, ... alone. {SHARD_HELP}")
 def score(**options: Any) -> int:
-    """Draw the tasks and score them: tasks.npz, scores.toml."""
+    """Draw the tasks and score them: tasks.npz, scores.toml.
+
+    With --shard scores-I-of-N.toml, of which `pytrain group merge` makes scores.toml: processes need neither each other
+    nor one file system.
+    """
     return _run(("tasks", "score"), **options)
+
+
+@command.command()
+@_options
+@click.argument("shards", metavar="SHARD...", nargs=-1, required=True, type=click.Path(path_type=Path))
+def merge(**options: Any) -> int:
+    """Make scores.toml of all shards of `score`: the file of one process, byte for byte."""
+    return _run((), **options)
 
 
 @command.command()

@@ -23,8 +23,11 @@ RIDGE = 0.1
 
 # ---- One backward pass
 
+GRADIENT_BATCHES = 4
+"""Of both halves of `gradient_gain`."""
 
-def gradient_gain(scorer: Scorer, row: int, batches: int = 2) -> float:
+
+def gradient_gain(scorer: Scorer, row: int, batches: int = GRADIENT_BATCHES // 2) -> float:
     """What the first step of Adam promises: sum over weights of |gradient|, relative to the loss.
 
     Adam's first step is -rate * sign(g), so it lowers the loss by rate * sum |g| to first order. |g| of a noisy gradient

@@ -20,6 +20,7 @@ from ..methods.tgsr import GroupingOptions, TgsrOptions
 from ..nets import config_to_dict
 from ..settings import OptimizerConfig
 from ..training.distributed import World
+from .indicators import GRADIENT_BATCHES
 from .inputs import CropPixels, gathered, validation_crops
 from .scoring import TuneSettings
 
@@ -154,6 +155,9 @@ def open_grouping(config: Config, workers: int | None = None, redo: bool = False
     for name, side_px in (("crop_px", options.crop_px), ("validation_px", options.validation_px)):
         if side_px % scale:
             raise ConfigError(f"method.grouping.{name} must be a multiple of the scale {scale}, got {side_px}")
+    if options.indicator == "gradient" and options.iterations < GRADIENT_BATCHES:
+        least = f"at least {GRADIENT_BATCHES}, the batches that the indicator gradient takes"
+        raise ConfigError(f"method.grouping.iterations must be {least}, got {options.iterations}")
     if options.validation_px <= 2 * scale:
         least = f"more than twice the border of {scale} px that PSNR cuts off"
         raise ConfigError(f"method.grouping.validation_px must be {least}, got {options.validation_px}")

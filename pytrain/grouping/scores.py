@@ -25,6 +25,9 @@ from .scoring import Scorer
 AUTO: IndicatorName = "full"
 """None of the others came within Spearman 0.95 and recall 0.9 of the full score; docs/tgsr.md has the numbers."""
 
+Look = tuple[str, Measure, list[int]]
+"""A measurement by its name, what it measures, and the rows."""
+
 MeasureRows = Callable[[str, Measure, Sequence[int]], dict[int, Values]]
 """(name of the measurement, what to measure, rows) -> by row what was measured."""
 
@@ -74,6 +77,23 @@ def settings_of(indicator: IndicatorName, share: float, effort: Effort) -> list[
     if name in ("full", "gradient", "last_layer"):
         return [name]
     return [name, dataclasses.asdict(effort), share if name == "halving" else None]
+
+
+def first_looks(indicator: IndicatorName, total: int, seed: int, effort: Effort = Effort()) -> list[Look]:
+    """What an indicator measures whatever it finds: all of it, but for `halving`, which looks again.
+
+    Args:
+        indicator, seed, effort: as of `score_tasks`.
+        total: number of tasks.
+    """
+    name, rows = resolved(indicator), list(range(total))
+    if name in ("full", "gradient", "last_layer"):
+        measures: dict[str, Measure] = {"full": full_score, "gradient": gradient_score, "last_layer": last_layer_score}
+        return [(name, measures[name], rows)]
+    short: Look = ("steps", partial(short_score, effort=effort), rows)
+    if name == "surrogate":
+        return [short, ("full", full_score, fitted_rows(total, seed, effort).tolist())]
+    return [short]
 
 
 def score_tasks(

@@ -284,10 +284,15 @@ def scoring_precision(run: GroupingRun, parts: Path, batch: TaskBatch, made_from
         chosen = chosen_precision(
             run.config.train.precision, world.device, lambda precision: scorer_of(run, batch, precision, world)()
         )
-        record = StageRecord("scoring", made_from, {"precision": dataclasses.asdict(chosen)})
-        write_record(path, record, "What the unfinished scores in this folder are made from.")
+        write_scoring(parts, made_from, dataclasses.asdict(chosen))
     world.wait()
     return precision_from(read_record(path, "scoring", made_from).values["precision"])
+
+
+def write_scoring(parts: Path, made_from: Digests, precision: Mapping[str, Any]) -> None:
+    """Note what the unfinished scores in a folder are made from, and the precision of all of them."""
+    record = StageRecord("scoring", made_from, {"precision": dict(precision)})
+    write_record(parts / "run.toml", record, "What the unfinished scores in this folder are made from.")
 
 
 def measured_rows(

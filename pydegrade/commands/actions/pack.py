@@ -1,28 +1,27 @@
-"""Runs of `degrade sample` as tar files in webdataset's layout: the members of a sample stand together, under one key."""
+"""Runs of `degrade sample` as files of many samples: tar in webdataset's layout, Parquet as Hugging Face stores images."""
 
 from __future__ import annotations
 
-import io
-import json
 import re
-import tarfile
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ImageError, OutputError
 from ...files.lock import folder_lock
+from ...files.parquet_reader import pyarrow_parquet
 from ...files.paths import display_name
 from ...files.sample_manifest import SUMS_FILE, check_tables, pair_name, read_run, sha256_of
 from ...files.verify import read_entry
 from ...shell.outputs import Results
 from ...shell.progress import Progress
 from ...tasks.task import TaskBatch
+from .pack_formats import FORMATS, WRITERS, PackedSample
 from .pairs import kinds_of
 from .sample_record import Finished, read_samples
 from .tasks import TASKS, task_object
 
-_TAR = re.compile(r"(pairs(-[0-9]+)?)-[0-9]{6,}[.]tar")
+_PACKED = re.compile(rf"(pairs(-[0-9]+)?)-[0-9]{{6,}}[.]({'|'.join(FORMATS)})")
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,9 @@ class Packed:
 
     Attributes:
         samples, whole: how many it holds, and how many the run or shard has when it is done.
-        total: tars that it makes.
+        total: files that it makes.
         made, kept: of this start, and of earlier ones.
-        damaged: one line for each tar that a damaged sample kept from being made.
+        damaged: one line for each file that a damaged sample kept from being made.
         interrupted: whether Ctrl-C ended it.
     """
 
@@ -46,27 +45,36 @@ class Packed:
     interrupted: bool
 
 
-def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
-    """Write the finished samples of a run as tars, in order, a sample at a time.
+def pack(run: Path, out: Path, samples: int, force: bool = False, file_format: str = "tar") -> Packed:
+    """Write the finished samples of a run as files of many, in order, a sample at a time.
 
     Args:
         run: folder or shard.
         out: checked folder.
-        samples: per tar.
-        force: make tars again that are there, also over files of another origin.
+        samples: per file.
+        force: make files again that are there, also over files of another origin.
+        file_format: one of `pack_formats.FORMATS`.
     Raises:
-        OutputError, RecordError: a folder that holds no pairs, a result over a file of another origin, or tars in `out`
+        OutputError, RecordError: a folder that holds no pairs, a result over a file of another origin, or files in `out`
             that are no part of the same whole.
+        ImageError: Parquet without pyarrow.
     """
     identity, asked, _ = read_run(run)
     where = display_name(run)
     if identity.format == "none" or not ((run / TASKS).is_file() and (run / SUMS_FILE).is_file()):
         raise OutputError(f"{where}: must hold pairs and their tables; `degrade sample` ends a run that was killed")
+    if file_format == "parquet":
+        pyarrow_parquet()
+        if identity.format == "npy":
+            raise OutputError(f"{where}: holds npy files, which no reader of Parquet takes for images; make it as png")
     check_tables(run, [TASKS])
     tasks, record = TaskBatch.load(run / TASKS), read_samples(run)
+    kinds = tuple(kinds_of(tasks))
     prefix = f"pairs-{identity.shard.partition('/')[0]}" if identity.shard else "pairs"
     starts = range(0, len(tasks), samples)
-    names = {f"{prefix}-{number:06d}.tar": slice(start, start + samples) for number, start in enumerate(starts)}
+    names = {
+        f"{prefix}-{number:06d}.{file_format}": slice(start, start + samples) for number, start in enumerate(starts)
+    }
     made = kept = 0
     damaged: list[str] = []
     interrupted = False
@@ -85,11 +93,10 @@ def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
                 try:
                     with (
                         results.filling(name, run / SUMS_FILE, name) as temporary,
-                        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
+                        WRITERS[file_format](temporary, kinds) as add,
                     ):
                         for row in range(len(part)):
-                            for member, content in _members(run, part, row, identity.format, record):
-                                _add(tar, member, content)
+                            add(_sample(run, part, row, kinds, identity.format, record))
                             progress.advance()
                     made += 1
                 except ImageError as error:
@@ -104,10 +111,10 @@ def pack(run: Path, out: Path, samples: int, force: bool = False) -> Packed:
 
 
 def _check_others(out: Path, prefix: str, names: Container[str]) -> None:
-    """OutputError where other tars are there whose samples a reader of the folder would meet twice, or of another run: of
-    fewer samples a tar, or of a whole run beside those of shards."""
-    for path in sorted(out.glob("pairs-*.tar")):
-        match = _TAR.fullmatch(path.name)
+    """OutputError where other files are there whose samples a reader of the folder would meet twice, or of another run: of
+    fewer samples a file, or of a whole run beside those of shards."""
+    for path in sorted(out.glob("pairs-*")):
+        match = _PACKED.fullmatch(path.name)
         if match is None or path.name in names:
             continue
         if match[1] == prefix or "pairs" in (match[1], prefix):
@@ -116,28 +123,22 @@ def _check_others(out: Path, prefix: str, names: Container[str]) -> None:
             )
 
 
-def _members(
-    run: Path, tasks: TaskBatch, row: int, file_format: str, record: dict[int, Finished]
-) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of a sample's members.
+def _sample(
+    run: Path,
+    tasks: TaskBatch,
+    row: int,
+    kinds: tuple[str, ...],
+    file_format: str,
+    record: dict[int, Finished],
+) -> PackedSample:
+    """A sample with the contents of its files.
 
     Raises:
         ImageError: an image that is not as it was written.
     """
     index = int(tasks.indices[row])
-    kinds = kinds_of(tasks)
-    names = [pair_name(kind, index, file_format) for kind in kinds]
-    contents = [read_entry(run, name) for name in names]
+    contents = [read_entry(run, pair_name(kind, index, file_format)) for kind in kinds]
     if index not in record or record[index].sha256 != sha256_of(contents):
         raise ImageError(f"{display_name(run)}: sample {index} is not as it was written")
     ending = "png" if file_format == "lmdb" else file_format
-    for kind, content in zip(kinds, contents):
-        yield f"{index:08d}.{kind}.{ending}", content
-    yield f"{index:08d}.json", json.dumps(task_object(tasks, row)).encode()
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """A member without time and owner, which would tell one start from another."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(content), 0o644
-    tar.addfile(member, io.BytesIO(content))
+    return PackedSample(index, dict(zip(kinds, contents)), ending, task_object(tasks, row))

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ...errors import ImageError
 from ...files.atomic import append, write_atomic
+from ...files.containers import open_container
 from ...files.dataset import Crops, HrImage, HrImages
-from ...files.lmdb_reader import open_lmdb
 from ...files.paths import display_name, open_regular, sha256_of_file
 from ...files.sample_manifest import PairStore
 from ...shell.outputs import RECORD_FILE
@@ -74,7 +74,7 @@ class SourceDigests:
 def image_sha256(image: HrImage) -> str:
     """SHA-256 of the file of a clean image, or of its value in an LMDB."""
     if image.key:
-        return hashlib.sha256(open_lmdb(image.path).read(image.key)).hexdigest()
+        return hashlib.sha256(open_container(image.path).read(image.key)).hexdigest()
     return sha256_of_file(image.path)
 
 
