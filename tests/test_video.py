@@ -185,12 +185,12 @@ def test_without_pyav_or_a_codec_one_line_says_what_brings_it(monkeypatch):
     monkeypatch.setattr(av, "Codec", without)
     with pytest.raises(OpError, match=r"built without libsvtav1, which av1 needs; .*pydegrade\[video\]"):
         ops.video(torch.zeros(1, 3, 8, 8), "av1")
-    for cached in (video._pyav, video._library):
+    for cached in (video.pyav, video._library):
         cached.cache_clear()
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(SpaceError, match=r"space:\d+: slot v: op 'video': PyAV is not installed; .*pydegrade\[video\]"):
         pydegrade.Space.loads(f'{HEAD}codec = "h264"\n')
     monkeypatch.undo()
-    for cached in (video._pyav, video._library):
+    for cached in (video.pyav, video._library):
         cached.cache_clear()
     pydegrade.Space.loads(f'{HEAD}codec = "h264"\n')

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .actions.sample import RunOptions
     from .actions.sources import CroppedImages
 
-FORMATS = ("png", "npy", "lmdb")
+FORMATS = ("png", "npy", "lmdb", "mkv")
 
 
 @click.command(name="sample", short_help="Draw N tasks and write N pairs.")
@@ -35,7 +35,14 @@ FORMATS = ("png", "npy", "lmdb")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--start", type=START, default=0, show_default=True, help="Index of the first sample.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to fill.  [default: out/SPACE-sSEED]")
-@click.option("--format", "file_format", type=Choice(FORMATS), default="png", show_default=True)
+@click.option(
+    "--format", "file_format", type=Choice(FORMATS), default="png", show_default=True,
+    help="mkv: of clips, without loss (FFV1).",
+)  # fmt: skip
+@click.option(
+    "--clips", type=click.IntRange(1, 2**16), metavar="T",
+    help="Each sample is a clip of T frames; --hr holds folders of frames or video files.",
+)  # fmt: skip
 @click.option("--params-only", is_flag=True, help="Tasks, manifest and vectors, no images.")
 @click.option("--meta-info", type=click.Path(path_type=Path, exists=True), help="List of files of --hr to use.")
 @click.option(
@@ -53,6 +60,7 @@ def command(
     start: int,
     out: Path | None,
     file_format: str,
+    clips: int | None,
     params_only: bool,
     meta_info: Path | None,
     augment: Augment,
@@ -83,7 +91,21 @@ def command(
       degrade sample --tasks 1000000 --params-only --seed 7
       degrade sample --card card.toml --hr DIV2K_valid_HR --out again
       degrade sample --tasks 1000000 --hr photos --out run --shard 3/64
+      degrade sample --tasks 200 --clips 15 --space realbasicvsr-x4 --hr REDS
     """
+    if clips is not None:
+        for given, name in (
+            (card, "--card"),
+            (shard, "--shard"),
+            (params_only, "--params-only"),
+            (meta_info, "--meta-info"),
+        ):
+            if given:
+                raise click.UsageError(f"--clips: does not go with {name}")
+        if file_format not in ("png", "mkv"):
+            raise click.UsageError(f"--clips: --format must be png or mkv, got {file_format}")
+    elif file_format == "mkv":
+        raise click.UsageError("--format mkv is for clips; give --clips T")
     place = None if shard is None else parse_shard(shard)
     if place is not None and params_only:
         raise click.UsageError("--shard: --params-only makes no images to be shared out")
@@ -92,6 +114,8 @@ def command(
     if count is None:
         raise click.MissingParameter(param_hint="'--tasks'", param_type="option")
     check_last_index(start, count)
+    if clips is not None:
+        return _clips(count, clips, space_name, seed, start, out, file_format, augment, hr, hr_size, max_pixels, device)
     from ..shell.outputs import check_folder
     from ..tasks.sampler import sample
     from ..tasks.space import Space, preset_names
@@ -126,7 +150,71 @@ def command(
     return _pairs(whole, tasks, found, options, batch, max_pixels, str(where), then)
 
 
-CARD_SAYS = ("count", "space_name", "seed", "start", "file_format", "params_only", "meta_info", "augment", "hr_size")
+def _clips(
+    count: int,
+    frames: int,
+    space_name: str,
+    seed: int,
+    start: int,
+    out: Path | None,
+    file_format: str,
+    augment: Augment,
+    hr: Path | None,
+    hr_size: int | None,
+    max_pixels: int,
+    device: str,
+) -> int:
+    """Make the clips of a run and say what became of them; the exit code."""
+    from ..files.clips import check_writable
+    from ..shell.outputs import check_folder
+    from ..tasks.sampler import sample
+    from ..tasks.space import Space
+    from .actions.clips import clip_crops, make_clips
+
+    if hr is None:
+        raise click.UsageError("--clips: --hr must name a folder of clips or a video file")
+    where = chosen_device(device)
+    space = Space.load(space_name)
+    folder = out or Path("out") / f"{space.name}-s{seed}-clips"
+    check_folder(folder, [hr])
+    if file_format == "mkv":
+        check_writable()
+    tasks = sample(space, seed, range(start, start + count), frames=frames)
+    cut = clip_crops(hr, frames, hr_size, space, seed, tasks.indices[::frames], augment, max_pixels)
+    say(f"space {space.name}@{space.digest[:8]}, scale {space.scale}, seed {seed}, clips {start} to {start + count - 1} of "
+        f"{frames} frames of {cut.crops.side_px} px from {len(cut.clips)} clips ({hr})")  # fmt: skip
+    say_left_out(cut.excluded)
+    done = make_clips(folder, tasks, cut, file_format, augment, max_pixels, str(where))
+    if done.made:
+        say(f"{done.made} clips in {done.seconds:.1f} s")
+    for path in done.written:
+        say(f"  {path.resolve()}")
+    for line in sorted(set(done.reasons.values())):
+        warn(line)
+    if done.interrupted:
+        return complain(
+            f"degrade: interrupted with {done.finished} of {count} clips done; the same command continues", INTERRUPTED
+        )
+    if done.reasons:
+        return complain(
+            f"degrade: {len(done.reasons)} of {count} clips skipped, listed in {folder / 'skipped.csv'}", BAD_INPUT
+        )
+    say(f"{count} clips of {space.name}@{space.digest[:8]}; first: {tasks.take(slice(0, frames)).clip_addresses[0]}")
+    return 0
+
+
+CARD_SAYS = (
+    "count",
+    "space_name",
+    "seed",
+    "start",
+    "file_format",
+    "params_only",
+    "meta_info",
+    "augment",
+    "hr_size",
+    "clips",
+)
 """Options whose values stand in a card."""
 
 

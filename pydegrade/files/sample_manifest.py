@@ -56,6 +56,7 @@ class RunIdentity:
         augment: how crops are mirrored and turned, one of `dataset.AUGMENTS`.
         addresses: digest of the tasks' addresses where they are not those that the space draws for consecutive numbers,
             else "".
+        clips: frames of each sample and how they are stored, "15 png"; "" where samples are images.
         shard: "I/N" of a run of which this folder holds samples I, I + N, ...; "" of a whole one.
     """
 
@@ -69,13 +70,14 @@ class RunIdentity:
     augment: str = "hflip"
     addresses: str = ""
     shard: str = ""
+    clips: str = ""
 
     def facts(self) -> dict[str, Any]:
-        """What run.json says; `addresses` and `shard` stand there only where they say something."""
+        """What run.json says; `addresses`, `shard` and `clips` stand there only where they say something."""
         return {name: value for name, value in asdict(self).items() if value != "" or name not in _OPTIONAL}
 
 
-_OPTIONAL = ("addresses", "shard")
+_OPTIONAL = ("addresses", "shard", "clips")
 
 
 def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str, Any]) -> None:
@@ -136,6 +138,8 @@ def read_run(folder: Path) -> tuple[RunIdentity, int, dict[str, Any]]:
     identity = RunIdentity(**values)
     if not _SHARD.fullmatch(identity.shard):
         raise RecordError(f"{display_name(path)}: shard must be I/N, got {display_name(identity.shard[:60])!r}")
+    if identity.clips:
+        raise RecordError(f"{display_name(folder)}: must hold images, got clips")
     if identity.format not in (*FORMATS, "none"):
         raise RecordError(f"{display_name(path)}: format must be one of {', '.join(FORMATS)}")
     return identity, tasks, facts

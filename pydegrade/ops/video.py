@@ -74,7 +74,7 @@ def _active(columns: Columns) -> Mapping[str, BoolArray]:
 
 
 @cache
-def _pyav() -> Any:
+def pyav() -> Any:
     """PyAV; OpError, one line, without it."""
     try:
         # SVT-AV1 tells its settings on the terminal otherwise.
@@ -87,7 +87,7 @@ def _pyav() -> Any:
 
 @cache
 def _library() -> str:
-    av = _pyav()
+    av = pyav()
     # Distributions build FFmpeg with other encoders, and encoders for other processors round differently.
     built = str(av._core.library_meta["libavcodec"]["configuration"])
     build = hashlib.sha256(built.encode()).hexdigest()[:8]
@@ -95,7 +95,7 @@ def _library() -> str:
 
 
 def _codec(name: str, mode: Literal["r", "w"], codec: str) -> Any:
-    av = _pyav()
+    av = pyav()
     try:
         return av.Codec(name, mode)
     except ValueError:  # av.codec.codec.UnknownCodecError
@@ -163,7 +163,7 @@ def through_codec(frames: NDArray[np.uint8], columns: Mapping[str, Any]) -> NDAr
     Returns:
         the same shape.
     """
-    av = _pyav()
+    av = pyav()
     names = _LIBRARIES[columns["codec"]]
     encoder = av.CodecContext.create(_codec(names[0], "w", columns["codec"]))
     decoder = av.CodecContext.create(_codec(names[1], "r", columns["codec"]))
