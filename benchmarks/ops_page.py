@@ -157,6 +157,15 @@ FAMILIES: dict[str, tuple[str, list[Shown]]] = {
                 )
             ),
             Shown("pixelate", {}, "block_px", (2.0, 4.0, 8.0)),
+            Shown("bc1", {}, "fit", ("box", "diagonal", "refined")),
+        ],
+    ),
+    "analog": (
+        "Analog video",
+        [
+            Shown("analog", {}, "comb_px", (1.0, 3.0, 8.0)),
+            Shown("analog", {}, "chroma_delay_px", (2.0, 5.0, 12.0)),
+            Shown("analog", {"ghost_px": 14.0}, "ghost_gain", (-0.2, 0.2, 0.5)),
         ],
     ),
     "rain": ("Rain", [Shown("rain", {"length_px": 30.0}, "streaks_per_kpx", (1.0, 3.0, 8.0))]),

@@ -152,6 +152,90 @@ def test_pixels_become_blocks():
     assert ops.pixelate(images[:, :, :1, :1], 64.0).shape == (1, 3, 1, 1)
 
 
+# ---- Textures and analog video
+
+
+def bc1_of(block: np.ndarray, fit: str) -> np.ndarray:
+    """[16, 3] levels of a block after BC1, by its text: two colours of 5, 6 and 5 bits, every pixel the nearest of four."""
+    low, high = block.min(0), block.max(0)
+    inset = (high - low) // 16
+    low, high = low + inset, high - inset
+    if fit != "box":
+        spread = block - block.mean(0)
+        falls = (spread * spread[:, 1:2]).mean(0) < 0
+        low, high = np.where(falls, high, low), np.where(falls, low, high)
+    tops = np.array([31, 63, 31])
+
+    def bits(colour):
+        return np.floor(colour * tops / 255 + 0.5)
+
+    def palette(first, second):
+        a, b = (np.stack([c[0] * 8 + c[0] // 4, c[1] * 4 + c[1] // 16, c[2] * 8 + c[2] // 4]) for c in (first, second))
+        return np.stack([a, b, (2 * a + b) // 3, (a + 2 * b) // 3])
+
+    ends = bits(high), bits(low)
+    chosen = ((block[:, None] - palette(*ends)[None]) ** 2).sum(2).argmin(1)
+    if fit == "refined":
+        share = np.array([1, 0, 2 / 3, 1 / 3])[chosen]
+        if len(set(chosen.tolist())) > 1:
+            found = np.linalg.lstsq(np.stack([share, 1 - share], 1), block.astype(float), rcond=None)[0]
+            # Half a level is far from the roundings of a solver.
+            ends = tuple(bits(np.clip(np.floor(colour + 0.5 + 1e-9), 0, 255)) for colour in found)
+        chosen = ((block[:, None] - palette(*ends)[None]) ** 2).sum(2).argmin(1)
+    return palette(*ends)[chosen]
+
+
+@pytest.mark.parametrize("fit", ["box", "diagonal", "refined"])
+def test_bc1_is_that_of_its_text(fit):
+    images = batch(1, 22, 30)
+    found = (ops.bc1(images, fit)[0] * 255).round().numpy()
+    levels = np.pad(np.rint(wide(images)[0] * 255), ((0, 0), (0, 2), (0, 2)), "edge").astype(np.int64)
+    for top in range(0, 24, 4):
+        for left in range(0, 32, 4):
+            block = levels[:, top : top + 4, left : left + 4].reshape(3, 16).T
+            expected = bc1_of(block, fit).T.reshape(3, 4, 4)[:, : 22 - top, : 30 - left]
+            assert np.array_equal(found[:, top : top + 4, left : left + 4], expected), (top, left)
+
+
+def test_bc1_keeps_what_it_can_hold_and_refining_helps():
+    flat = torch.full((1, 3, 8, 8), 132 / 255)
+    assert (ops.bc1(flat, "box") - flat).abs().max() <= 4 / 255
+    images = batch(1, 64, 64)
+    errors = [float((ops.bc1(images, fit) - images).square().mean()) for fit in ("box", "diagonal", "refined")]
+    assert errors[2] < errors[1] < errors[0]
+    with pytest.raises(ValueError, match="bc1: fit must be"):
+        ops.bc1(images, "best")
+
+
+def test_analog_signals_come_late():
+    images = batch(1, 8, 31)
+    combed = ops.analog(images, comb_px=3.0)
+    assert torch.equal(combed[:, :, 0::2], images[:, :, 0::2])
+    assert torch.equal(combed[:, :, 1::2, 3:], images[:, :, 1::2, :-3])
+    assert torch.equal(combed[:, :, 1::2, :3], images[:, :, 1::2, :1].expand(-1, -1, -1, 3))
+    half = ops.analog(images, comb_px=-0.5)[:, :, 1::2, :-1]
+    close(half, (wide(images)[:, :, 1::2, :-1] + wide(images)[:, :, 1::2, 1:]) / 2)
+    late = ops.analog(images, chroma_delay_px=2.0)
+    whole = ops.channel_shift(images, "ycc", x2_px=2, x3_px=2)
+    close(late, whole, 2e-6)
+    ghost = ops.analog(images, ghost_gain=[0.25], ghost_px=4.0)
+    close(ghost[..., 4:], (wide(images)[..., 4:] + 0.25 * wide(images)[..., :-4]) / 1.25)
+    close(ops.analog(torch.full((1, 3, 4, 9), 0.5), ghost_gain=-0.4), np.full((1, 3, 4, 9), 0.5))
+
+
+def test_fields_of_a_clip_are_woven():
+    frames = batch(4, 6, 8)
+    woven = ops.analog(frames, weave=True, clip=True)
+    assert torch.equal(woven[:, :, 0::2], frames[:, :, 0::2])
+    assert torch.equal(woven[:-1, :, 1::2], frames[1:, :, 1::2])
+    assert torch.equal(woven[-1], frames[-1])
+    text = '[space]\nname = "a"\nscale = 1\n[[slot]]\nname = "a"\nop = "analog"\nweave = 1\ncomb_px = 1.5\n'
+    tasks = pydegrade.sample(pydegrade.Space.loads(text), 0, [0], frames=4)
+    eight_bit = (frames * 255).round() / 255
+    expected = ops.analog(eight_bit, weave=True, comb_px=1.5, clip=True)
+    close(pydegrade.degrade(eight_bit, tasks), wide((expected * 255).round() / 255), 1e-6)
+
+
 # ---- Neighbourhoods
 
 

@@ -382,6 +382,20 @@ PUBLISHED = {
         # Of these two alone; the others have the neutral one, medium.
         "video2.preset": {"slow": 0.025, "medium": 0.675, "fast": 0.15, "faster": 0.1, "superfast": 0.05},
     },
+    "old-video": {
+        "blur1.sigma_x_px": uniform_row(0.4, 1.6),
+        "fewer.resize_factor": uniform_row(0.75, 1),
+        "tape.weave": (0, 1, 0.3, 1.0),
+        "tape.comb_px": (-1.5, 1.5, 0, 1.0),
+        "tape.chroma_delay_px": (-3, 3, 0, 1.0),
+        "tape.ghost_px": uniform_row(3, 24, 0.4),
+        "chroma1.subsampling": {"off": 0.4, "420": 0.3, "411": 0.3},
+        "noise1.kind": {"off": 0.2, "luma": 0.4, "chroma": 0.4},
+        "noise1.sigma_8bit": uniform_row(1, 12, 0.8),
+        "codec.codec": {"h264": 0.6, "mpeg2": 0.25, "mpeg4": 0.15},
+        "codec.crf": (23, 33, 28, 0.6),
+        "codec.qscale": (3, 12, 7.5, 0.4),
+    },
     "game-texture": {"bits.levels": (8, 256, 62.8, 1.0), "jpeg1.quality": uniform_row(60, 95, 0.3)},
     "digital-art": {
         "halftone.inks": {"off": 0.8, "gray": 0.05, "rgb": 0.05, "cmyk": 0.1},
@@ -391,7 +405,7 @@ PUBLISHED = {
         "jpeg1.quality": uniform_row(30, 95, 0.4),
     },
 }
-SCALES = {"x4": 4, "game-texture": 4, "digital-art": 4, "redux-otf": 4}
+SCALES = {"old-video": 2, "x4": 4, "game-texture": 4, "digital-art": 4, "redux-otf": 4}
 TARGETS = {"hypir": "usm", "diffbir-v2": "usm", "stablesr-x4": "usm", "realbasicvsr-x4": "usm"}
 
 # Longest steps from frame to frame: sigma, rotate_angle, beta_gaussian, beta_plateau, omega, resize, gaussian_sigma,

@@ -171,9 +171,13 @@ def test_wrong_values_are_one_line(call, message):
 
 
 def test_a_crf_of_a_space_that_the_codec_lacks_names_the_task():
-    space = pydegrade.Space.loads(f'{HEAD}codec = "h264"\ncrf = 60\n')
-    with pytest.raises(OpError, match=r"slot v \(v@\w+/s0/i0\): op 'video': apply failed: .*crf of h264 .* got 60"):
-        pydegrade.degrade(torch.zeros(1, 3, 8, 8), pydegrade.sample(space, 0, [0]))
+    with pytest.raises(SpaceError, match=r"space:\d+: slot v: video: crf of h264 must be in \[0, 51\], got 60"):
+        pydegrade.Space.loads(f'{HEAD}codec = "h264"\ncrf = 60\n')
+    # What a person changed in a task.
+    tasks = pydegrade.sample(pydegrade.Space.loads(f'{HEAD}codec = "vp9"\ncrf = 60\n'), 0, [0])
+    message = r"slot v \(v@\w+/s0/i0\?v.codec=h264\): op 'video': apply failed: .*crf of h264 .* got 60"
+    with pytest.raises(OpError, match=message):
+        pydegrade.degrade(torch.zeros(1, 3, 8, 8), tasks.replace(**{"v.codec": "h264"}))
 
 
 def test_without_pyav_or_a_codec_one_line_says_what_brings_it(monkeypatch):

@@ -1,6 +1,8 @@
 """Ops, one per file: its declaration, its registration, its public function. The lines below are the list of them."""
 
+from . import analog as _analog
 from . import avif as _avif
+from . import bc1 as _bc1
 from . import blur as _blur
 from . import channel_shift as _channel_shift
 from . import chroma as _chroma
@@ -24,7 +26,9 @@ from . import sharpen as _sharpen
 from . import unsharp as _unsharp
 from . import video as _video
 from . import webp as _webp
+from .analog import analog
 from .avif import avif
+from .bc1 import bc1
 from .blur import blur
 from .channel_shift import channel_shift
 from .chroma import chroma
@@ -76,6 +80,8 @@ PLAIN_OPS: tuple[Op, ...] = tuple(
             _film_grain.OP,
             _video.OP,
             _dpid.OP,
+            _bc1.OP,
+            _analog.OP,
         ),
     )
 )
@@ -86,7 +92,9 @@ __all__ = [
     "PLAIN_OPS",
     "Column",
     "Op",
+    "analog",
     "avif",
+    "bc1",
     "blur",
     "channel_shift",
     "chroma",

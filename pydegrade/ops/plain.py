@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from ..errors import shown
 from ..native import binding, rng
 from .arguments import check_images, codes, numbers
 from .declaration import Op
@@ -103,3 +104,18 @@ def run(
         return torch.empty_like(images)
     made = each(one, batch, images.device, op.concurrent)
     return torch.stack(made) if made else torch.empty_like(images)
+
+
+def run_clip(op: Op, images: torch.Tensor, given: Mapping[str, Any]) -> torch.Tensor:
+    """As `run`, of a batch that is one clip: `op.apply_clip` on its frames, with one value of every column."""
+    assert op.apply_clip is not None
+    check_images(op.name, images)
+    for name, value in given.items():
+        if not isinstance(value, (str, int, float, np.number)):
+            raise ValueError(f"{op.name}: {name} of a clip must be one value, got {shown(value)}")
+    values = {name: column[0] for name, column in columns_of(op, given, 1).items()}
+    if images.is_meta or not len(images):
+        return torch.empty_like(images)
+    first, second, third, fourth = rng.image_keys(*[np.zeros(1, np.int64)] * 3)[0].tolist()
+    frames = [frame.contiguous() for frame in images.detach()]
+    return torch.stack(list(op.apply_clip(frames, values, (first, second, third, fourth))))

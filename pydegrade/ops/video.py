@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import OpError, shown
 from . import plain
 from .arguments import check_images
+from .clip import of_first_size
 from .declaration import BoolArray, Column, Columns, Op, among
-from .resize import resize
 
 Codec = Literal["off", "h264", "h265", "mpeg2", "mpeg4", "vp9", "av1"]
 Control = Literal["quality", "bitrate"]
@@ -238,13 +238,8 @@ def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, in
 def _apply_clip(
     frames: Sequence[torch.Tensor], columns: Mapping[str, Any], words: tuple[int, int, int, int]
 ) -> list[torch.Tensor]:
-    """The frames after a codec, brought to the size of the first one before it by Catmull-Rom's cubic."""
-    height, width = frames[0].shape[1:]
-    same = [
-        frame if frame.shape[1:] == (height, width) else resize(frame[None], (height, width), mode="catmull_rom")[0]
-        for frame in frames
-    ]
-    return list(_through(torch.stack(same), columns))
+    """The frames after a codec, all of the size of the first one."""
+    return list(_through(torch.stack(of_first_size(frames)), columns))
 
 
 def _through(images: torch.Tensor, columns: Mapping[str, Any]) -> torch.Tensor:
