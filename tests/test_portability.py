@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from . import native
+from . import cross_compile, native
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-Werror"]
@@ -100,3 +100,22 @@ def test_scores_do_not_depend_on_numpys_instruction_set():
         )
         results.add(done.stdout)
     assert len(results) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["x86_64-windows-gnu", "aarch64-macos"])
+def test_sources_compile_for_systems_that_are_not_here(target):
+    compiler = cross_compile.zig()
+    if compiler is None:
+        pytest.skip("no zig (pip install ziglang)")
+    assert cross_compile.faults(compiler, target) == []
+
+
+def test_packages_import_nothing_that_windows_lacks():
+    """Modules of the standard library that only POSIX systems have; signals are asked for by names that both have."""
+    absent = {"fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "posix"}
+    for path in [*(ROOT / "pydegrade").rglob("*.py"), *(ROOT / "pytrain").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not absent & {name.split(".")[0] for name in names}, f"{path}:{getattr(node, 'lineno', 0)}"
