@@ -97,6 +97,7 @@ class CheckpointConfig:
     keep_best: str = option(
         "", "score whose best model is kept: set5/psnr; empty: the first set's PSNR, none with a perceptual or GAN loss"
     )
+    onnx: bool = option(False, "also write last.onnx and best.onnx (needs the packages onnx and onnxscript)")
 
 
 @options("log")
@@ -106,6 +107,7 @@ class LogConfig:
     every_steps: int = option(100, "steps between lines", ge=1, le=MOST_STEPS)
     tensorboard: bool = option(False, "also write TensorBoard events (needs the package tensorboard)")
     wandb: str = option("", "also send to this project of Weights & Biases (needs the package wandb)")
+    trackio: str = option("", "also write to this project of trackio, on this machine (needs the package trackio)")
 
 
 @options("optimizer")

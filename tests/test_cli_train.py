@@ -145,6 +145,16 @@ def test_fit_eval_infer_and_export(pytrain, project):
     again = pytrain("eval", "--hr", project / "held", "--model", "bicubic", "--model", model, "--json", scores)
     assert [row.split()[-4:] for row in again.out.splitlines()[1:3]] == [rows[3].split()[-4:], rows[6].split()[-4:]]
 
+    # Beside each other: a row per image, a column for each model and for HR.
+    grid = project / "grid.png"
+    result = pytrain(
+        "compare", "--hr", project / "held", "--model", "bicubic", "--model", model, "--side", "24", "-o", grid
+    )
+    assert (result.code, result.out.strip()) == (0, str(grid))
+    with Image.open(grid) as picture:
+        assert picture.width > 3 * 192
+        assert picture.height > 2 * 192
+
     # Upscaled images, and the model in other formats.
     result = pytrain("infer", project / "held", "--model", model, "--out", project / "up", "--suffix", "_x2")
     assert result.code == 0
@@ -162,14 +172,14 @@ def test_fit_eval_infer_and_export(pytrain, project):
 
 @pytest.mark.slow
 def test_a_run_can_be_drawn(pytrain, project):
-    from benchmarks import plot_training
+    from pytrain.commands.actions import plot
 
     assert pytrain("fit", project / "cfg.toml", "--set", "evaluate.every_steps=3").code == 0
     records = read_log(project / "out" / "log.jsonl")
-    name, steps, values = plot_training.losses(records)
+    name, steps, values = plot.losses(records)
     assert (name, steps, len(values)) == ("l1", [2, 4, 6], 3)
-    assert plot_training.scores(records)["held"][0] == [3, 6]
-    assert plot_training.main([str(project / "out"), "-o", str(project / "run.png")]) == 0
+    assert plot.scores(records)["held"][0] == [3, 6]
+    assert pytrain("plot", project / "out", "-o", project / "run.png").code == 0
     with Image.open(project / "run.png") as picture:
         assert picture.width > 2 * picture.height
 
@@ -224,6 +234,9 @@ WRONG = [
     (["init", "--method", "psnrr"], "pytrain: --method: must be a known method, got 'psnrr'; did you mean 'psnr'?"),
     (["init", "--method", "psnr", "--out", "{p}/cfg.toml"], "pytrain: {p}/cfg.toml: exists already; choose another name"),
     (["eval"], "pytrain: eval: --model must name a model file or bicubic, got none"),
+    (["compare", "--model", "bicubic-y-double", "-o", "{p}/a.png"],
+     "pytrain: compare: --model bicubic-y-double is a protocol of luma alone and has no picture; give bicubic"),
+    (["plot", "{p}"], "pytrain: {p}: must be the folder of a run, it has no config.toml"),
     (["eval", "--model", "bicubic"], "pytrain: eval: models must have one scale, got baselines only; give --scale"),
     (["eval", "--model", "{p}/none.pth"], "pytrain: {p}/none.pth: no such file"),
     (["eval", "{p}/cfg.toml"], "pytrain: {p}/out/models: holds no model yet; train first, or give --model FILE"),

@@ -394,6 +394,15 @@ def test_the_digest_holds_what_determines_the_weights_and_nothing_else():
     assert digest not in others
 
 
+def test_options_that_came_later_move_the_digest_only_where_they_are_used():
+    """Records that were made before they existed stay good."""
+    later = {"ms_ssim_weight", "frequency_weight", "ldl_weight"}
+    loaded = load()
+    assert not later & set(config._weighty(loaded)["method"])
+    digests = {config.digest(load(TEXT, f"method.{name}=0.5")) for name in later}
+    assert len(digests | {config.digest(loaded)}) == 4
+
+
 # ---- Files to start from, and the schema
 
 

@@ -9,6 +9,7 @@ import sys
 import types
 
 import pytest
+from PIL import Image
 
 from pytrain.errors import ConfigError
 from pytrain.settings import LogConfig
@@ -162,6 +163,7 @@ def test_lines():
     [
         ({"tensorboard": True}, "torch.utils.tensorboard", "log.tensorboard: needs the package tensorboard"),
         ({"wandb": "project"}, "wandb", "log.wandb: needs the package wandb"),
+        ({"trackio": "project"}, "trackio", "log.trackio: needs the package trackio"),
     ],
 )
 def test_other_programs_must_be_installed_where_asked_for(tmp_path, monkeypatch, options, module, line):
@@ -184,7 +186,7 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     assert [(event.step, event.value) for event in events.Scalars("a/psnr")] == [(2, 30.0)]
 
 
-def test_values_go_to_tensorboard_and_wandb(tmp_path, monkeypatch):
+def test_values_and_pictures_go_to_tensorboard_wandb_and_trackio(tmp_path, monkeypatch):
     seen = []
 
     class Writer:
@@ -193,6 +195,9 @@ def test_values_go_to_tensorboard_and_wandb(tmp_path, monkeypatch):
 
         def add_scalar(self, name, value, step):
             seen.append((name, value, step))
+
+        def add_image(self, name, pixels, step, dataformats):
+            seen.append((name, pixels.shape, step, dataformats))
 
         def close(self):
             seen.append("close")
@@ -209,11 +214,23 @@ def test_values_go_to_tensorboard_and_wandb(tmp_path, monkeypatch):
         return Run()
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
-    with opened(tmp_path / "run", tensorboard=True, wandb="project") as log:
+
+    def began(**options):
+        seen.append((options["project"], options["name"], options["resume"]))
+        return Run()
+
+    Image.new("RGB", (5, 3)).save(tmp_path / "a.png")
+    package = types.SimpleNamespace(Image=lambda path: f"picture {path}")
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init, **vars(package)))
+    monkeypatch.setitem(sys.modules, "trackio", types.SimpleNamespace(init=began, **vars(package)))
+    with opened(tmp_path / "run", tensorboard=True, wandb="project", trackio="own") as log:
         log.step(1, {"l1": 0.5})
         log.event("evaluate", step=2, scores={"a/psnr": 30.0})
+        log.pictures(2, {"a": tmp_path / "a.png", "gone": tmp_path / "gone.png"})
+    shown = {"a": f"picture {tmp_path / 'a.png'}"}
     assert seen == [
-        ("open", str(tmp_path / "run" / "tensorboard")), ("project", "run", "allow"),
-        ("l1", 0.5, 1), ({"l1": 0.5}, 1), ("a/psnr", 30.0, 2), ({"a/psnr": 30.0}, 2), "close", "finish",
+        ("open", str(tmp_path / "run" / "tensorboard")), ("project", "run", "allow"), ("own", "run", "allow"),
+        ("l1", 0.5, 1), ({"l1": 0.5}, 1), ({"l1": 0.5}, 1),
+        ("a/psnr", 30.0, 2), ({"a/psnr": 30.0}, 2), ({"a/psnr": 30.0}, 2),
+        ("a", (3, 5, 3), 2, "HWC"), (shown, 2), (shown, 2), "close", "finish", "finish",
     ]  # fmt: skip

@@ -16,6 +16,8 @@ COMMANDS = {
     "methods": "pytrain.commands.methods:command",
     "schema": "pytrain.commands.schema:command",
     "eval": "pytrain.commands.eval:command",
+    "compare": "pytrain.commands.compare:command",
+    "plot": "pytrain.commands.plot:command",
     "infer": "pytrain.commands.infer:command",
     "export": "pytrain.commands.export:command",
     "adapt": "pytrain.commands.adapt:command",

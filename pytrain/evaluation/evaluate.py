@@ -82,7 +82,7 @@ def evaluate(
                     image = (
                         _adapted(own, pair, eval_set, position, trained_scales)
                         if adapts
-                        else _enlarged(own, pair, config)
+                        else enlarged(own, pair, config)
                     )
                     if must_be_finite and not torch.isfinite(image).all():
                         raise NotFiniteError(
@@ -163,7 +163,7 @@ def _check(
         raise ConfigError(f"evaluate: model must be a network, 'bicubic' or 'bicubic-y-double', got {net!r}")
 
 
-def _enlarged(net: nn.Module | str, pair: EvalPair, config: EvaluateConfig) -> Tensor:
+def enlarged(net: nn.Module | str, pair: EvalPair, config: EvaluateConfig) -> Tensor:
     """The network's colours for one image, float32 [3, H, W] or, for gray HR, the mean of its channels [1, H, W]."""
     scale = pair.hr.shape[0] // pair.lr.shape[0]
     if isinstance(net, nn.Module):
@@ -176,7 +176,7 @@ def _enlarged(net: nn.Module | str, pair: EvalPair, config: EvaluateConfig) -> T
 
 
 def _adapted(net: Any, pair: EvalPair, eval_set: EvalSet, position: int, trained_scales: Sequence[int]) -> Tensor:
-    """The output for one image after the network was fitted to it; see `_enlarged`."""
+    """The output for one image after the network was fitted to it; see `enlarged`."""
     config = eval_set.config
     kernel, down = (None, "bicubic") if eval_set.tasks is None else kernel_of(eval_set.tasks, position)
     image = to_float(pair.lr)[None].to(next(net.parameters()).device)

@@ -55,14 +55,7 @@ def export_onnx(net: nn.Module, config: Any, path: str | Path, metadata: Mapping
     path = Path(path)
     if path.suffix != ".onnx":
         raise ConfigError(f"{path}: an ONNX file must end in .onnx, got {path.suffix!r}")
-    try:
-        import onnx
-        import onnxscript  # noqa: F401 (what torch's exporter translates with)
-    except ImportError as error:
-        raise ConfigError(
-            f"export: ONNX needs more packages ({one_line(error, 80)}); install them with: "
-            "pip install onnx onnxscript onnxruntime"
-        ) from None
+    onnx = onnx_package()
 
     # Trace a copy on the CPU. Sizes of 0 and 1 cells, and equal ones, would be taken for constants.
     multiple_px = int(getattr(net, "multiple_px", 1))
@@ -85,6 +78,19 @@ def export_onnx(net: nn.Module, config: Any, path: str | Path, metadata: Mapping
         )
     checkpoint.atomic_write(path, lambda temporary: _write(temporary, content))
     return OnnxReport(path, multiple_px, verified, difference)
+
+
+def onnx_package() -> Any:
+    """The package onnx; ConfigError where it or what torch's exporter translates with is not installed."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"export: ONNX needs more packages ({one_line(error, 80)}); install them with: "
+            "pip install onnx onnxscript onnxruntime"
+        ) from None
+    return onnx
 
 
 def _write(path: Path, content: bytes) -> None:

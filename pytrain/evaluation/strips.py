@@ -51,22 +51,36 @@ def file_names(names: Sequence[str]) -> list[str]:
 
 def strip(pair: EvalPair, result: Pixels, scale: int, label: str) -> SheetRow:
     """Bicubic, the network and HR side by side, where bicubic is farthest from HR."""
-    hr = three_channels(pair.hr)
     bicubic = np.asarray(imresize(pair.lr, scale))[..., :3]
     bicubic = bicubic if bicubic.shape[2] == 3 else np.repeat(bicubic, 3, axis=2)
-    top, left = _worst_square(bicubic, hr)
-    window = slice(top, top + STRIP_PX), slice(left, left + STRIP_PX)
+    return side_by_side(pair, ((bicubic, "bicubic"), (result, label)), scale, pair.name)
+
+
+def side_by_side(
+    pair: EvalPair, results: Sequence[tuple[Pixels, str]], scale: int, title: str, side_px: int = STRIP_PX
+) -> SheetRow:
+    """Results with their names and HR, cut where the first result is farthest from HR.
+
+    Args:
+        pair: what the results were made from.
+        results: uint8 [H, W, 3] and a name each; at least one.
+        scale: HR side over LR side, the border that PSNR leaves out.
+        title: of the row.
+        side_px: of the cut.
+    """
+    hr = three_channels(pair.hr)
+    top, left = _worst_square(results[0][0], hr, side_px)
+    window = slice(top, top + side_px), slice(left, left + side_px)
     protocol = Protocol("y", border=scale)
-    titled = ((bicubic, "bicubic"), (result, label))
-    cells = [Cell(pixels[window], f"{name}, {psnr(pixels, hr, protocol).value:.2f} dB") for pixels, name in titled]
-    return SheetRow(pair.name, (*cells, Cell(hr[window], "HR")))
+    cells = [Cell(pixels[window], f"{name}, {psnr(pixels, hr, protocol).value:.2f} dB") for pixels, name in results]
+    return SheetRow(title, (*cells, Cell(hr[window], "HR")))
 
 
-def _worst_square(image: Pixels, reference: Pixels) -> tuple[int, int]:
-    """Top and left of the square of STRIP_PX with the largest sum of differences."""
+def _worst_square(image: Pixels, reference: Pixels, side_px: int) -> tuple[int, int]:
+    """Top and left of the square with the largest sum of differences."""
     difference: NDArray[Any] = np.abs(image.astype(np.int64) - reference).sum(axis=2)
     sums = np.pad(difference.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    height, width = (min(STRIP_PX, side) for side in difference.shape)
+    height, width = (min(side_px, side) for side in difference.shape)
     squares = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
     top, left = np.unravel_index(int(np.argmax(squares)), squares.shape)
     return int(top), int(left)

@@ -1,4 +1,4 @@
-"""Where a run's numbers and events go: `log.jsonl` always, the console, and TensorBoard or wandb where asked for.
+"""Where a run's numbers and events go: `log.jsonl` always, the console, and TensorBoard, wandb or trackio where asked for.
 
 One JSON object per line: {"kind": "step", "step": 100, "time": seconds since 1970, "l1": 0.031, ...}. Kinds are "step" and
 those of events: start, resume, evaluate, checkpoint, hint, warning, skipped, nonfinite, rollback, interrupted, done. Each
@@ -16,6 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
 
 from pydegrade.shell import Progress
 
@@ -39,7 +42,7 @@ class Log:
         is_main: False in the other processes of a distributed run, where nothing is written.
         stream: of the console; default: stdout.
     Raises:
-        ConfigError: TensorBoard or wandb is asked for and not installed.
+        ConfigError: TensorBoard, wandb or trackio is asked for and not installed.
     """
 
     def __init__(
@@ -86,6 +89,17 @@ class Log:
                 writer.scalars(values["step"], scores)
         assert self._console is not None
         self._console.line(describe(kind, values), kind)
+
+    def pictures(self, step: int, files: Mapping[str, Path]) -> None:
+        """Pictures of an evaluation for those programs that show them.
+
+        Args:
+            step: number of finished steps.
+            files: PNG by name; what is not there is left out.
+        """
+        there = {name: path for name, path in files.items() if path.is_file()}
+        for writer in self._writers if there else ():
+            writer.pictures(step, there)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on the console; the first column is text, the others are numbers."""
@@ -311,13 +325,20 @@ class _TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
+    def pictures(self, step: int, files: Mapping[str, Path]) -> None:
+        for name, path in files.items():
+            with Image.open(path) as picture:
+                self._writer.add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+
     def close(self) -> None:
         self._writer.close()
 
 
 class _Wandb:
+    """wandb, and trackio, which has its interface and keeps everything on this machine."""
+
     def __init__(self, out: Path, project: str, total_steps: int) -> None:
-        wandb = _wandb()
+        self._package = wandb = _wandb()
         out.mkdir(parents=True, exist_ok=True)
         # The folder's name as id: a resumed run continues its own curves.
         self._run = wandb.init(
@@ -327,8 +348,18 @@ class _Wandb:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)
 
+    def pictures(self, step: int, files: Mapping[str, Path]) -> None:
+        self._run.log({name: self._package.Image(str(path)) for name, path in files.items()}, step=step)
+
     def close(self) -> None:
         self._run.finish()
+
+
+class _Trackio(_Wandb):
+    def __init__(self, out: Path, project: str, total_steps: int) -> None:
+        self._package = trackio = _trackio()
+        # The folder's name is the run: one of that name is gone on with.
+        self._run = trackio.init(project=project, name=out.name, resume="allow", config={"steps": total_steps})
 
 
 def _open_writers(out: Path, config: LogConfig, total_steps: int) -> list[_TensorBoard | _Wandb]:
@@ -337,6 +368,8 @@ def _open_writers(out: Path, config: LogConfig, total_steps: int) -> list[_Tenso
         writers.append(_TensorBoard(out))
     if config.wandb:
         writers.append(_Wandb(out, config.wandb, total_steps))
+    if config.trackio:
+        writers.append(_Trackio(out, config.trackio, total_steps))
     return writers
 
 
@@ -346,6 +379,8 @@ def check_packages(config: LogConfig) -> None:
         _tensorboard()
     if config.wandb:
         _wandb()
+    if config.trackio:
+        _trackio()
 
 
 def _tensorboard() -> Any:
@@ -354,6 +389,10 @@ def _tensorboard() -> Any:
 
 def _wandb() -> Any:
     return _imported("wandb", "log.wandb", "wandb")
+
+
+def _trackio() -> Any:
+    return _imported("trackio", "log.trackio", "trackio")
 
 
 def _imported(module: str, key: str, package: str) -> Any:

@@ -20,6 +20,7 @@ from ..data.batch import Batch
 from ..data.source import Source, Unreadable, open_source
 from ..errors import CheckpointError, ConfigError, PytrainError, is_out_of_memory, one_line
 from ..evaluation.evaluate import evaluate
+from ..evaluation.export import export_onnx
 from ..evaluation.results import EvalResult, score_names
 from ..evaluation.sets import EvalSet, open_sets
 from ..files.checkpoint import atomic_write_text, save_model
@@ -239,6 +240,8 @@ def measure(run: Run, state: TrainState) -> Mapping[str, float]:
             result = evaluate(net, run.sets, run.config.evaluate, images, state.step, trained_scales=scales)
         scores = dict(result.scores)
         run.log.event("evaluate", step=state.step, **result.to_dict())
+        sheets = {one.name: images / f"{one.name}-{state.step:08d}.png" for one in run.sets}
+        run.log.pictures(state.step, sheets)
         undefined = [name for name, score in scores.items() if math.isnan(score)]
         if undefined:
             text = f"{', '.join(undefined)}: not a number, the network's output is not finite"
@@ -318,7 +321,19 @@ def save_models(run: Run, state: TrainState, label: str, metadata: Mapping[str, 
             path = run.folder / "models" / f"{stem}{suffix}"
             save_model(path, net_config, state.nets[name], state.averages.get(name), described)
             files.append(path)
+        if main and run.config.checkpoint.onnx:
+            files += _exported(run, state, name, run.folder / "models" / f"{stem}.onnx", described)
     return tuple(files)
+
+
+def _exported(run: Run, state: TrainState, name: str, path: Path, described: Mapping[str, Any]) -> list[Path]:
+    """The ONNX file beside a model file; a network that has no such form is reported, not fatal."""
+    try:
+        export_onnx(state.published(name), run.method.configs()[name], path, described)
+    except CheckpointError as error:
+        run.log.event("warning", step=state.step, text=str(error))
+        return []
+    return [path]
 
 
 # ---- trouble

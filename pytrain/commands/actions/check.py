@@ -12,6 +12,7 @@ from ... import nets
 from ...config.config import Config, digest, method_name
 from ...data.source import Source, open_source
 from ...errors import ConfigError, one_line
+from ...evaluation.export import onnx_package
 from ...evaluation.results import score_names
 from ...evaluation.sets import open_sets
 from ...methods.registry import METHODS
@@ -28,6 +29,8 @@ def findings(config: Config, decodes: bool = True) -> list[str]:
         PytrainError: the first that cannot be used.
     """
     log.check_packages(config.log)
+    if config.checkpoint.onnx:
+        onnx_package()
     proof.check_size(config.net)
     method = opening.build_method(config)
     opening.check_phases(config, method)

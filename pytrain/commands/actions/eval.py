@@ -18,9 +18,9 @@ from ...config.config import Config
 from ...errors import ConfigError, DataError
 from ...evaluation.evaluate import evaluate
 from ...evaluation.results import EvalResult
-from ...evaluation.sets import open_sets, pictures_of, sources_of
+from ...evaluation.sets import EvalSet, open_sets, pictures_of, sources_of
 from ...evaluation.settings import EvalSetConfig, EvaluateConfig, Reference
-from ...files.checkpoint import load_model
+from ...files.checkpoint import LoadedModel, load_model
 from ...nets import channels_of, image_channels, task_scales
 from ...training.opening import out_folder
 
@@ -143,6 +143,31 @@ def best_model(config: Config) -> str:
     raise ConfigError(f"{folder}: holds no model yet; train first, or give --model FILE")
 
 
+def opened(
+    request: EvalRequest,
+) -> tuple[dict[str, tuple[str, LoadedModel | None]], tuple[EvalSet, ...]]:
+    """Models by label, each with its file or the name of its baseline, and the sets of their scale.
+
+    Raises:
+        PytrainError: a model or set that cannot be used.
+    """
+    models = request.models
+    loaded = {name: None if name in BASELINES else load_model(name, scale=request.scale) for name in models}
+    known = {request.scale} if request.scale else set()
+    scales = {int(model.net.scale) for model in loaded.values() if model is not None} | known  # type: ignore[arg-type]
+    if len(scales) != 1:
+        got = " and ".join(f"x{one}" for one in sorted(scales)) or "baselines only; give --scale"
+        raise ConfigError(f"eval: models must have one scale, got {got}")
+    configs = [model.config for model in loaded.values() if model is not None]
+    configs += [request.net] if request.net is not None else []
+    tasks = {task: own for one in configs for task, own in task_scales(one).items()}
+    kinds = {channels_of(model.net) for model in loaded.values() if model is not None}
+    if len(kinds) > 1:
+        raise ConfigError(f"eval: models must take images of one kind, got {sorted(kinds)} channels")
+    channels = kinds.pop() if kinds else image_channels(request.net) if request.net is not None else 3
+    return dict(zip(labels(models), loaded.items())), open_sets(request.settings, scales.pop(), tasks, channels)
+
+
 def measure(request: EvalRequest, device: torch.device, folder: Path | None) -> list[EvalResult]:
     """Scores of every model on every set.
 
@@ -159,22 +184,7 @@ def measure(request: EvalRequest, device: torch.device, folder: Path | None) -> 
         pictures = [picture for label in labels(models) for picture in pictures_of(settings, folder / label)]
         check_folder(folder, sources_of(settings), "--save-images", pictures)
         settings = replace(settings, save_images=ALL_IMAGES)
-    loaded = {name: None if name in BASELINES else load_model(name, scale=request.scale) for name in models}
-    known = {request.scale} if request.scale else set()
-    scales = {int(model.net.scale) for model in loaded.values() if model is not None} | known  # type: ignore[arg-type]
-    if len(scales) != 1:
-        got = " and ".join(f"x{one}" for one in sorted(scales)) or "baselines only; give --scale"
-        raise ConfigError(f"eval: models must have one scale, got {got}")
-    configs = [model.config for model in loaded.values() if model is not None]
-    configs += [request.net] if request.net is not None else []
-    tasks = {task: own for one in configs for task, own in task_scales(one).items()}
-    kinds = {channels_of(model.net) for model in loaded.values() if model is not None}
-    if len(kinds) > 1:
-        raise ConfigError(f"eval: models must take images of one kind, got {sorted(kinds)} channels")
-    channels = kinds.pop() if kinds else image_channels(request.net) if request.net is not None else 3
-    sets = open_sets(settings, scales.pop(), tasks, channels)
-
-    named = dict(zip(labels(models), loaded.items()))
+    named, sets = opened(replace(request, settings=settings))
     progress = Progress(len(models) * sum(len(one.hr.images) for one in sets), 0, "images")
 
     def measured(label: str) -> EvalResult:

@@ -1,20 +1,17 @@
-"""Draw a run's loss and PSNR: `python -m benchmarks.plot_training out/quickstart -o docs/images/quickstart.png`.
-
-Reads the run's config.toml and log.jsonl; measures bicubic on the same sets for comparison.
-"""
+"""A run's loss and PSNR for `pytrain plot`: from its config.toml and log.jsonl, with bicubic's PSNR on the same sets."""
 
 from __future__ import annotations
 
-import argparse
-import sys
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytrain.config import config as configs
-from pytrain.evaluation.evaluate import evaluate
-from pytrain.evaluation.sets import open_sets
-from pytrain.training import log
+from ...config import config as configs
+from ...errors import ConfigError, DataError, one_line
+from ...evaluation.evaluate import evaluate
+from ...evaluation.sets import open_sets
+from ...training import log
 
 LOSS_COLOR = "#4c72b0"
 SET_COLORS = ("#c44e52", "#55a868", "#8172b3", "#937860")
@@ -41,52 +38,52 @@ def scores(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[int], l
     return found
 
 
-def draw(folder: Path, path: Path) -> None:
+def drawn(folder: Path, ending: str) -> bytes:
     """Loss on the left, PSNR of every set beside bicubic's on the right.
 
     Args:
         folder: of a run.
-        path: picture to write.
+        ending: of the picture, with its dot.
+    Raises:
+        ConfigError: matplotlib is not installed. DataError: no run's folder.
     """
-    import matplotlib
+    try:
+        import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ConfigError(
+            f"plot: needs the package matplotlib ({one_line(error, 80)}); install it with: pip install 'pydegrade[plots]'"
+        ) from None
+    for name in ("config.toml", log.FILE_NAME):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder}: must be the folder of a run, it has no {name}")
 
     run = configs.load(folder / "config.toml")
     records = log.read(folder / "log.jsonl")
-    baseline = evaluate("bicubic", open_sets(run.evaluate, int(run.net.scale)), run.evaluate).scores
+    shown = scores(records)
+    sets = open_sets(run.evaluate, int(run.net.scale)) if shown else ()
+    baseline = evaluate("bicubic", sets, run.evaluate).scores if sets else {}
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     name, steps, values = losses(records)
     left.plot(steps, values, color=LOSS_COLOR)
     left.set(xlabel="step", ylabel=f"training loss ({name})", ylim=(0, 1.1 * max(values, default=1)))
-    for color, (set_name, (set_steps, psnr_db)) in zip(SET_COLORS, scores(records).items()):
+    for color, (set_name, (set_steps, psnr_db)) in zip(SET_COLORS, shown.items()):
         right.plot(set_steps, psnr_db, marker="o", color=color, label=f"{set_name}, {run.run.name}")
-        bicubic_db = baseline[f"{set_name}/psnr"]
+        bicubic_db = baseline.get(f"{set_name}/psnr", float("nan"))
         right.axhline(bicubic_db, linestyle="--", color=color, label=f"{set_name}, bicubic {bicubic_db:.2f} dB")
         label = f"{psnr_db[-1]:.2f} dB"
         right.annotate(label, (set_steps[-1], psnr_db[-1]), (0, 7), textcoords="offset points", ha="right")
     right.set(xlabel="step", ylabel="PSNR in dB (Y, 8 bits)")
     right.margins(y=0.2)
-    right.legend(loc="center right", frameon=False)
+    if shown:
+        right.legend(loc="center right", frameon=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    figure.savefig(path, dpi=110)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=110, format=ending.removeprefix("."))
     pyplot.close(figure)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; the exit code."""
-    parser = argparse.ArgumentParser(description="Draw a run's loss and PSNR.")
-    parser.add_argument("folder", type=Path, help="folder of a run, such as out/quickstart")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="picture to write")
-    options = parser.parse_args(arguments)
-    draw(options.folder, options.out)
-    print(options.out.resolve())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return content.getvalue()
