@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 import pydegrade
 from pydegrade.errors import SpaceError
-from pydegrade.tasks.space import preset_names
+from pydegrade.ops import registry
+from pydegrade.tasks.space import PRESETS, preset_names
 
 HEAD = '[space]\nname = "t"\nscale = 4\nsource = "test"\n'
 BLUR = '[[slot]]\nname = "blur1"\nop = "blur"\nshape = "iso"\nsize_px = 7\n'
@@ -228,3 +230,13 @@ def test_digests_of_presets_are_the_stored_ones():
     assert {name: pydegrade.Space.load(name).digest for name in stored} == stored
     # The digest of one with a codec names the version of its library.
     assert {name for name in preset_names() if not pydegrade.Space.load(name).libraries} == set(stored)
+
+
+def test_digests_of_presets_with_libraries_are_the_stored_ones_but_for_these(monkeypatch):
+    stored = json.loads((Path(__file__).parent / "golden" / "space_digests_any_library.json").read_text())
+    for name, op in list(registry._ops.items()):
+        if op.library is not None:
+            monkeypatch.setitem(registry._ops, name, replace(op, library=lambda: "any"))
+    texts = {name: (PRESETS / f"{name}.toml").read_text() for name in preset_names()}
+    made = {name: pydegrade.Space.loads(text) for name, text in texts.items()}
+    assert {name: space.digest for name, space in made.items() if space.libraries} == stored
