@@ -12,7 +12,7 @@ import pydegrade
 from pydegrade import kernels
 from pydegrade.errors import KernelError
 from pydegrade.files.pixels import to_float, to_uint8
-from pydegrade.files.read import read_image
+from pydegrade.files.read import read_image, read_picture
 from pydegrade.files.write import write_image
 from pytrain import nets
 from pytrain.commands import cli
@@ -20,6 +20,8 @@ from pytrain.errors import ConfigError
 from pytrain.evaluation import adapt as adapting
 from pytrain.files.checkpoint import save_model
 from pytrain.nets.mzsr import enlarge
+
+from .test_formats import adobe_rgb
 
 KERNEL = kernels.gaussian(7, 1.4, 1.0, 0.4)
 
@@ -253,6 +255,16 @@ def test_a_model_file_says_whether_it_is_of_several_scales(tmp_path, capsys, sca
     assert np.array_equal(read_image(tmp_path / "out" / "lr_6.png"), to_uint8(wanted.image[0]))
     (other,) = adapting.adapt(net, to_float(pixels)[None], None, (6,), multi_scale=len(scales) == 1)
     assert not np.array_equal(to_uint8(other.image[0]), to_uint8(wanted.image[0]))
+
+
+def test_results_keep_the_profile_and_what_is_lost_is_said(files, capsys):
+    pixels = np.dstack([read_image(files / "lr.png"), np.full((31, 24), 128, np.uint8)])
+    write_image(files / "lr.png", pixels, adobe_rgb())
+    code, _, err = run(
+        capsys, files / "lr.png", "--model", "none", "--kernel", "bicubic", "--steps", "0", "--out", files / "out"
+    )
+    assert (code, err) == (0, f"note: {files / 'lr.png'}: alpha channel dropped\n")
+    assert read_picture(files / "out" / "lr_0.png").profile == adobe_rgb()
 
 
 def test_what_cannot_be_is_refused_in_one_line(files, capsys):

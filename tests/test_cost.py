@@ -12,6 +12,7 @@ from pytrain import nets
 from pytrain.commands.actions.cost import measured
 from pytrain.commands.cli import main
 from pytrain.evaluation.cost import cost
+from pytrain.files.checkpoint import save_model
 
 CPU = torch.device("cpu")
 
@@ -80,6 +81,11 @@ def test_the_command(tmp_path, capsys):
     written = json.loads(path.read_text())
     assert [one["scale"] for one in written["networks"]] == [2, 2]
     assert len(written["networks"][0]["seconds"]) == 1
+    # A model file keeps its weights while its network is measured, on shapes and then by the clock.
+    config = nets.MZSRConfig(scale=2, num_features=4, num_layers=2)
+    save_model(tmp_path / "model.safetensors", config, nets.build(config))
+    code, out, _ = ran(str(tmp_path / "model.safetensors"), "--side", "16", "--repeats", "1")
+    assert (code, out.splitlines()[1].split()[:2]) == (0, ["model.safetensors", "x2"])
     for arguments, message in (
         (("srresnt",), "did you mean 'srresnet'"),
         (("no.pth",), "no.pth"),

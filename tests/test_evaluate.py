@@ -21,6 +21,7 @@ from pydegrade.files.read import read_image
 from pydegrade.files.write import write_image
 from pydegrade.images.metrics import bicubic_scores, psnr, ssim
 from pydegrade.tasks.space import preset_names
+from pytrain.commands.actions.eval import described_sets
 from pytrain.errors import ConfigError, DataError
 from pytrain.evaluation import sets as sets_module
 from pytrain.evaluation import strips
@@ -272,6 +273,10 @@ def test_sets_of_sharpened_spaces_are_made_of_what_they_are_compared_with(space:
 def test_a_reference_that_a_set_does_not_have_is_refused() -> None:
     with pytest.raises(ConfigError, match="reference must be 'hr' where no space makes lr, got 'target'"):
         EvalSetConfig(reference="target")
+    with pytest.raises(ConfigError, match="--reference target needs --space or --lr"):
+        described_sets([Path("x")], None, ["bicubic"], 0, "target", ["bicubic"], 4)
+    (asked,) = described_sets([Path("x")], Path("lr"), [], 0, "target", ["bicubic"], 4).settings.sets
+    assert (asked.lr, asked.reference) == ("lr", "target")
     with pytest.raises(ConfigError, match="needs a space with a sharpened target, got bsrgan-x4, whose target is hr"):
         opened(space="bsrgan-x4", reference="target")
 

@@ -181,6 +181,19 @@ def test_tasks_without_images_are_run_on_the_crops_that_sample_cuts(capsys, made
         assert np.array_equal(to_uint8(again), expected)
 
 
+def test_tasks_of_several_seeds_are_shown_on_the_crops_of_their_own(photos, tmp_path):
+    one, other = pydegrade.sample("bicubic-x4", 3, [0, 5]), pydegrade.sample("bicubic-x4", 2, [5, 1])
+    both = pydegrade.TaskBatch.concat([one, other]).take([2, 0, 3, 1])
+    read = []
+    for name, tasks in (("one", one), ("other", other), ("both", both)):
+        tasks.save(tmp_path / f"{name}.npz")
+        samples = samples_of(tmp_path / f"{name}.npz", 9, photos)
+        read.append([samples.read(row)[0] for row in range(len(tasks))])
+    expected = [*read[0], *read[1]]
+    assert all(np.array_equal(read[2][row], expected[place]) for row, place in enumerate([2, 0, 3, 1]))
+    assert not np.array_equal(expected[1], expected[2])
+
+
 def test_a_card_is_shown_on_the_crops_of_its_set(capsys, made, photos, run, tmp_path):
     assert degrade(capsys, "card", run, "--hr", photos, "-o", tmp_path / "card.toml")[0] == 0
     assert degrade(capsys, "gallery", tmp_path / "card.toml", "--hr", photos)[0] == 0

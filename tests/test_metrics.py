@@ -249,6 +249,11 @@ PLANES = torch.zeros(3, 12, 12)
             ValueError,
             "psnr: images must be finite, got NaN or infinity",
         ),
+        (
+            lambda: psnr(PLANES + 255.0, PLANES + 255.0),
+            ValueError,
+            "psnr: floats must lie in [0, 1], got a reference from 255 to 255; divide by 255",
+        ),
         (lambda: Protocol("l"), ValueError, "Protocol: channel must be 'y', 'rgb' or 'gray', got 'l'"),  # type: ignore[arg-type]
         (lambda: Protocol("y", -1), ValueError, "Protocol: border must be a whole number of px >= 0, got -1"),
         (

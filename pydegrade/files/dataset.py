@@ -146,6 +146,13 @@ class Crops:
             self.side_px,
         )
 
+    @staticmethod
+    def concat(parts: Sequence[Crops]) -> Crops:
+        """Crops of several, of one side, one after the other; at least one."""
+        names = ("index", "image", "top", "left", "hflip", "vflip", "transpose")
+        joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return Crops(**joined, side_px=parts[0].side_px)
+
     def shrunk(self, factor: int) -> Crops:
         """The same squares in images that are `factor` times smaller; positions and side must be multiples of it."""
         return replace(self, top=self.top // factor, left=self.left // factor, side_px=self.side_px // factor)

@@ -235,6 +235,11 @@ def _pairs(
     if min(ours.shape[1:3]) <= 2 * border:
         sides = f"{ours.shape[1]} x {ours.shape[2]}"
         raise ValueError(f"{where}: sides must be larger than twice the border {border}, got {sides}")
+    low, high = (float(value) for value in (theirs.min(), theirs.max()))
+    if "float" in str(theirs.dtype) and (
+        high > 2 or low < -1
+    ):  # what a network gives may over-shoot, a reference does not
+        raise ValueError(f"{where}: floats must lie in [0, 1], got a reference from {low:g} to {high:g}; divide by 255")
     inside = slice(border, ours.shape[1] - border), slice(border, ours.shape[2] - border)
     return protocol, [
         (_compared(where, one[inside], protocol), _compared(where, other[inside], protocol))

@@ -10,7 +10,7 @@ from ..lazy import names_of
 
 if TYPE_CHECKING:
     from .errors import INTERRUPTED
-    from .images import Fates, Item, Items, check_suffix, each, find_items
+    from .images import Fates, Item, Items, check_suffix, each, find_items, say_notes
     from .main import CONTEXT, Commands, run, version_option
     from .options import (
         IN_PATH,
@@ -66,6 +66,7 @@ __all__ = [
     "parse_shard",
     "run",
     "say",
+    "say_notes",
     "set_option",
     "version_option",
     "write_file",
@@ -82,6 +83,7 @@ __getattr__ = names_of(
             "check_suffix",
             "each",
             "find_items",
+            "say_notes",
         ),
         ".main": (
             "CONTEXT",

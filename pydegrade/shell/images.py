@@ -218,6 +218,12 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def say_notes(path: Path, notes: Iterable[str]) -> None:
+    """Say what had to be converted or left out of an image that a command reads by itself."""
+    for note in notes:
+        say(f"note: {path}: {note}", err=True)
+
+
 def say_left_out(lines: Sequence[str]) -> None:
     """Name files that a search left out."""
     for line in lines:

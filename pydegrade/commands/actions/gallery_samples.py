@@ -142,7 +142,7 @@ def _run_here(
     tasks: TaskBatch, found: CroppedImages, augment: Augment, max_pixels: int
 ) -> tuple[Reader, tuple[str, ...]]:
     """Tasks on the crops that `degrade sample` would cut for them."""
-    crops = found.crops(int(tasks.seeds[0]), tasks.indices, augment)
+    crops = found.crops_of(tasks, augment)
     reader = CropReader(found.images, max_pixels=max_pixels)
 
     def read(row: int) -> tuple[Pixels, Pixels]:

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import ImageError
 from ...files.dataset import Augment, Crops, HrImages, draw_crops, find_images, fitting_px
 from ...tasks.space import Space
+from ...tasks.task import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class CroppedImages:
     def crops(self, seed: int, indices: Any, augment: Augment = "hflip") -> Crops:
         """`draw_crops` of these."""
         return draw_crops(self.images, seed, indices, self.side_px, augment)
+
+    def crops_of(self, tasks: TaskBatch, augment: Augment = "hflip") -> Crops:
+        """The crops that samples of these tasks have, each by its own seed."""
+        rows = [np.nonzero(tasks.seeds == seed)[0] for seed in np.unique(tasks.seeds)]
+        parts = [self.crops(int(tasks.seeds[one[0]]), tasks.indices[one], augment) for one in rows]
+        return Crops.concat(parts).take(np.argsort(np.concatenate(rows)))
 
 
 def cropped_images(

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from pydegrade import EstimatedKernel, Subsampling, estimate_kernel, imresize, kernels
-from pydegrade.files import encode_png, folder_lock, read_image, to_float, to_uint8, unique_names
+from pydegrade.files import encode_png, folder_lock, read_image, read_picture, to_float, to_uint8, unique_names
 from pydegrade.images.metrics import Protocol, psnr
-from pydegrade.shell import Results, absolute
+from pydegrade.shell import Results, absolute, say_notes
 
 from ... import nets
 from ...errors import CheckpointError, DataError
@@ -75,7 +75,12 @@ def adapt_file(request: AdaptRequest, out: Path, force: bool, say: Callable[[str
         NotFiniteError: the steps diverged; what was written before stays.
     """
     # Everything that may be wrong.
-    pixels = read_image(request.image)
+    picture = read_picture(request.image)
+    # A profile stays with its three channels; gray ones become colours, which cannot keep theirs.
+    profile = None if picture.gray else picture.profile
+    rgb = replace(picture, profile=picture.profile if picture.gray else None).rgb8()
+    pixels = rgb.array
+    say_notes(request.image, rgb.notes)
     config, net, multi_scale = _network(request.model, request.scale)
     factor = config.scale
     found = estimate_kernel(pixels, factor, request.down) if request.kernel == "estimate" else None
@@ -126,7 +131,7 @@ def adapt_file(request: AdaptRequest, out: Path, force: bool, say: Callable[[str
                 raise NotFiniteError(f"{request.image}: after {result.steps} steps {error}; lower --rate") from None
             found_image = back_projected(result.image, image, weights, factor, request.down, request.back_projections)
             enlarged = to_uint8(found_image[0].cpu())
-            results.write(names[result.steps], encode_png(enlarged), request.image)
+            results.write(names[result.steps], encode_png(enlarged, profile), request.image)
             score = "" if clean is None else f"  {_psnr(enlarged, clean, factor)}"
             loss = "" if result.loss is None else f"  loss {result.loss:.5f}"
             say(f"{result.steps:>8}{score}{loss}  {absolute(out / names[result.steps])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -48,7 +49,8 @@ def _network(name: str, scale: int) -> Callable[[torch.device], nn.Module]:
     if Path(name).suffix == ".toml":
         return _fresh(load(Path(name), ()).net)
     if Path(name).suffix or Path(name).exists():
-        return load_model(name).net.to
+        net = load_model(name).net
+        return lambda device: copy.deepcopy(net).to(device)  # a module's own `to` would leave it without weights
     known = [one for one in TRAINABLE if one != "spandrel"]
     raise ConfigError(f"cost: must be a network, a configuration or a model file, got {name!r}{nearest(name, known)}")
 

@@ -79,8 +79,10 @@ def described_sets(
     """The evaluation that --hr, --lr, --space and --reference describe: one set per space."""
     name = hr[0].resolve().name if hr else "photographs"
     sources = tuple(map(str, hr))
+    if reference == "target" and lr is None and not any(space != "bicubic" for space in spaces):
+        raise ConfigError("eval: --reference target needs --space or --lr, whose images of --hr are targets")
     if lr is not None:
-        sets: tuple[EvalSetConfig, ...] = (EvalSetConfig(name, sources, lr=str(lr)),)
+        sets: tuple[EvalSetConfig, ...] = (EvalSetConfig(name, sources, lr=str(lr), reference=reference),)
     else:
         kinds = tuple(spaces) or ("bicubic",)
         sets = tuple(

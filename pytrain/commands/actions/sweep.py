@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pydegrade.files import Pixels, read_image, to_float, to_uint8
+from pydegrade.files import Pixels, read_rgb8, to_float, to_uint8
 from pydegrade.sheet import Cell, SheetRow, render_sheet
+from pydegrade.shell import say_notes
 
 from ...evaluation.infer import NotFiniteError, check_finite
 from ...evaluation.vector_editing import adaptive, estimate, parse_changes, sweep
@@ -33,7 +34,9 @@ def swept_sheet(
         NotFiniteError: the network gave NaN or infinity.
     """
     net = adaptive(load_model(model).net, str(model))
-    lr = to_float(read_image(image))[None]
+    picture = read_rgb8(image)
+    say_notes(image, picture.notes)
+    lr = to_float(picture.array)[None]
     changes = parse_changes(fixed, "--set")
     believed = estimate(net, lr)["parameters"]
     top, left = (max(0, (side - crop_px) // 2) for side in lr.shape[-2:])
