@@ -1,6 +1,10 @@
 """Bits and times of the CUDA backend on the GPU at hand; gpu_check.sh runs it after building and testing.
 
     python -m benchmarks.gpu_check              everything, one table at the end
+    python -m benchmarks.gpu_check --bits       CPU against CUDA over many tasks of every preset
+    python -m benchmarks.gpu_check --times      ceilings, ops, chains
+    python -m benchmarks.gpu_check --profile    one batch of a chain between the marks of Nsight Compute
+    python -m benchmarks.gpu_check --ncu FILE   what Nsight Compute wrote about it, as a table
     python -m benchmarks.gpu_check --sanitize   a few small launches of every kernel, for compute-sanitizer
     python -m benchmarks.gpu_check --rehearse   the same code with tiny sizes on the block emulator, without a GPU
 
@@ -11,6 +15,7 @@ Bytes are those that must move at least: the image read once, the result written
 from __future__ import annotations
 
 import argparse
+import csv
 import ctypes
 import importlib
 import statistics
@@ -34,9 +39,11 @@ from pydegrade.ops.psf import SHAPES, blur_params
 from pydegrade.ops.resize import MODES
 from pydegrade.plan import make_plan
 from tests import device_cases, emulated
+from tests.devices import compiled_presets
 
 from . import eager, floors
 
+# First; then all others whose ops are compiled.
 PRESETS = ("realesrgan-x4", "realesrgan-x2", "realesrgan-x4-diffjpeg", "bsrgan-x4", "dasr-mixed", "bicubic-x4")
 SETS = 4  # of inputs; at B=12 together larger than the second-level cache of any GPU here
 
@@ -72,9 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sanitize", action="store_true")
     parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--bits", action="store_true")
+    parser.add_argument("--times", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--ncu", type=Path, metavar="FILE")
+    parser.add_argument("--bit-seconds", type=float, default=60.0, help="after this, presets get fewer tasks")
     parser.add_argument("--bit-tasks", type=int, default=4000, help="tasks per preset whose bits are compared")
     parser.add_argument("--ceilings", type=Path, help="library built from benchmarks/ceilings.cu")
     given = parser.parse_args(arguments)
+    if given.ncu is not None:
+        print(ncu_table(given.ncu.read_text(errors="replace")))
+        return 0
     if given.rehearse:
         backend = emulated.load(emulated.build(), lambda: 1)
         run = Run(torch.device("cpu"), backend, (2,), 32, 2, 1, None)
@@ -90,11 +105,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
+    if given.profile:
+        profiled(run)
+        return 0
     lines = [machine(run)]
-    limits = ceilings(run, lines)
-    same = bits(run, lines)
-    ops(run, limits, lines)
-    chains(run, lines)
+    same = True
+    if given.bits or not given.times:
+        same = bits(run, lines, time.perf_counter() + given.bit_seconds)
+    if given.times or not given.bits:
+        limits = ceilings(run, lines)
+        ops(run, limits, lines)
+        chains(run, lines)
     print("\n".join(lines))
     return 0 if same else 1
 
@@ -192,16 +213,20 @@ def ceilings(run: Run, lines: list[str]) -> Limits:
 # ---- Bits
 
 
-def bits(run: Run, lines: list[str]) -> bool:
-    """CPU against CUDA over many tasks of every preset, images of 64 px in batches of 48."""
+def bits(run: Run, lines: list[str], ends_s: float) -> bool:
+    """CPU against CUDA over many tasks of every preset, images of 64 px in batches of 48; at least one batch of each."""
     good = True
     lines.append("\n| preset | tasks | images that differ |\n|---|---|---|")
     side, batch = (64, 48) if run.has_gpu else (32, 2)
     images = photographs(Run(torch.device("cpu"), None, (), side, 0, 1, None), batch)[0]
-    for space in PRESETS:
-        differing = 0
+    others = [] if run.backend is not None else [name for name in compiled_presets() if name not in PRESETS]
+    for space in (*PRESETS, *others):
+        differing = compared = 0
         for start in range(0, run.bit_tasks, batch):
+            if start and time.perf_counter() > ends_s:
+                break
             count = min(batch, run.bit_tasks - start)
+            compared += count
             tasks = pydegrade.sample(space, 1, range(start, start + count))
             hr = images[:count].contiguous()
             expected = pydegrade.degrade_batch(hr, tasks)
@@ -210,7 +235,7 @@ def bits(run: Run, lines: list[str]) -> bool:
                 same = torch.equal(got.lr[row].cpu(), expected.lr[row])
                 same &= torch.equal(got.target[row].cpu(), expected.target[row])
                 differing += not same
-        lines.append(f"| {space} | {run.bit_tasks} | {differing} |")
+        lines.append(f"| {space} | {compared} | {differing} |")
         good &= differing == 0
     return good
 
@@ -438,6 +463,52 @@ def chain_line(run: Run, batch: int, usm: bool) -> str:
         f"| {'with' if usm else 'without'} USM | {batch} | {launches} | {1e3 * launched:.3f} | {1e3 * replayed:.3f} | "
         f"{1e3 * whole:.2f} | {1e3 * theirs:.1f} | {1e3 * theirs_tf32:.1f} | {theirs / replayed:.0f}x |"
     )
+
+
+def profiled(run: Run) -> None:
+    """The kernels of one batch of realesrgan-x4 with USM, launched once between marks."""
+    batch = max(run.batches)
+    prepared = engine.prepare(pydegrade.sample("realesrgan-x4", 0, range(batch)), run.side_px, run.side_px, run.device)
+    hr, held = photographs(run, batch)[0], prepared.empty()
+    prepared.run(hr, *held, run.backend)
+    if run.has_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.profiler.start()
+    prepared.run(hr, *held, run.backend)
+    if run.has_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.profiler.stop()
+
+
+NCU_METRICS = {
+    "gpu__time_duration.sum": "us",
+    "sm__throughput.avg.pct_of_peak_sustained_elapsed": "SM %",
+    "dram__throughput.avg.pct_of_peak_sustained_elapsed": "DRAM %",
+    "sm__warps_active.avg.pct_of_peak_sustained_active": "occupancy %",
+    "sm__maximum_warps_per_active_cycle_pct": "of at most %",
+}
+"""What gpu_check.sh asks Nsight Compute for (`ncu --csv --page raw --metrics`), and how the table calls it."""
+
+
+def ncu_table(text: str) -> str:
+    """A row per launch from the CSV of Nsight Compute; columns that it did not write stay empty."""
+    lines = text.splitlines()
+    start = next((number for number, line in enumerate(lines) if line.startswith('"ID"')), None)
+    if start is None:
+        return "Nsight Compute wrote no table: " + (lines[-1] if lines else "nothing")
+    header, units, *rows = csv.reader(lines[start:])
+    place = {name: number for number, name in enumerate(header)}
+    table = [f"\n| kernel | {' | '.join(NCU_METRICS.values())} |", "|" + "---|" * (1 + len(NCU_METRICS))]
+    for row in rows:
+        cells = []
+        for metric in NCU_METRICS:
+            number = place.get(metric)
+            value = float(row[number].replace(",", "")) if number is not None and row[number] else float("nan")
+            scale = {"ns": 1e-3, "nsecond": 1e-3, "ms": 1e3, "msecond": 1e3}
+            cells.append(f"{value * scale.get(units[number] if number is not None else '', 1.0):.1f}")
+        kernel = row[place["Kernel Name"]].split("(")[0]
+        table.append(f"| {kernel} | {' | '.join(cells)} |")
+    return "\n".join(table)
 
 
 def eager_s(run: Run, batch: int, sets: Sequence[torch.Tensor], usm: torch.Tensor | None) -> float:

@@ -180,6 +180,18 @@ def test_the_gpu_check_rehearses(capsys):
     assert "| with USM | 2 |" in said
 
 
+def test_the_table_of_nsight_compute():
+    text = """==PROF== Connected to process 1
+"ID","Process ID","Kernel Name","gpu__time_duration.sum","sm__throughput.avg.pct_of_peak_sustained_elapsed"
+"","","","ns","%"
+"0","7","sharpen_mask(const Program *)","733,120","60.5"
+"""
+    header, _, row = gpu_check.ncu_table(text).strip().splitlines()
+    assert header == "| kernel | us | SM % | DRAM % | occupancy % | of at most % |"
+    assert row == "| sharpen_mask | 733.1 | 60.5 | nan | nan | nan |"
+    assert gpu_check.ncu_table("==ERROR== no permission") == "Nsight Compute wrote no table: ==ERROR== no permission"
+
+
 # ---- Planted defects: (file, what stands there, what is put there instead, what finds it). Every barrier is taken out in
 # turn; the others are slips of the hand.
 
