@@ -61,6 +61,38 @@ struct Sums {
 PYD_DEVICE int32_t thread_row() { return thread_index() / kFilterAcross * kFilterRows; }
 PYD_DEVICE int32_t thread_column() { return thread_index() % kFilterAcross * kFilterColumns; }
 
+// Where a row of pixels and the kernel row of the thread's first row begin, floats; of a thread's rows those from `least`
+// to `most` have a kernel row there.
+struct DenseRow {
+  int32_t pixels, weights;
+  int32_t padded;
+  int32_t least, most;
+};
+
+// kTaps taps from the k-th on, for all of the thread's rows or those that have them.
+template <int32_t kTaps, bool kAllRows>
+PYD_DEVICE void add_taps(const Shared<float>& pixels, const Shared<float>& kernel, const DenseRow& row, int32_t k,
+                         Sums& sums) {
+  const Float4 near = pixels.get4(row.pixels + k);
+  Float4 far = {};
+  if constexpr (kTaps > 1) far = pixels.get4(row.pixels + k + 4);
+  const float window[8] = {near.x[0], near.x[1], near.x[2], near.x[3], far.x[0], far.x[1], far.x[2], far.x[3]};
+#pragma unroll
+  for (int32_t r = 0; r < kFilterRows; ++r) {
+    if constexpr (!kAllRows) {
+      if (r < row.least || r > row.most) continue;
+    }
+    const Float4 weight = kernel.get4(row.weights - r * row.padded + k);
+#pragma unroll
+    for (int32_t t = 0; t < kTaps; ++t) {
+#pragma unroll
+      for (int32_t c = 0; c < kFilterColumns; ++c) {
+        sums.at[r][c] = pyd_fma(weight.x[t], window[t + c], sums.at[r][c]);
+      }
+    }
+  }
+}
+
 template <typename Pixel>
 PYD_DEVICE Sums correlate_dense(const Source<Pixel>& source, const Tile& tile, const Global<float>& weights, int32_t taps) {
   const int32_t padded = round_up4(taps), radius = taps / 2, stride = kFilterTileWidth + padded;
@@ -76,24 +108,18 @@ PYD_DEVICE Sums correlate_dense(const Source<Pixel>& source, const Tile& tile, c
   load_tile(source, tile.top - radius, tile.left - radius, rows, stride, pixels);
   PYD_BARRIER();
 
+  // Row i of the thread's pixels meets row i - r of the kernel for its row r; at both ends not all rows have one.
   Sums sums = {};
-  const int32_t y0 = thread_row(), x0 = thread_column();
+  const int32_t first = thread_row() * stride + thread_column();
   for (int32_t i = 0; i < taps + kFilterPad; ++i) {
-    for (int32_t k = 0; k < padded; k += 4) {
-      const Float4 near = pixels.get4((y0 + i) * stride + x0 + k), far = pixels.get4((y0 + i) * stride + x0 + k + 4);
-      const float window[8] = {near.x[0], near.x[1], near.x[2], near.x[3], far.x[0], far.x[1], far.x[2], far.x[3]};
-#pragma unroll
-      for (int32_t r = 0; r < kFilterRows; ++r) {
-        const Float4 weight = kernel.get4((i - r + kFilterPad) * padded + k);
-#pragma unroll
-        for (int32_t t = 0; t < 4; ++t) {
-#pragma unroll
-          for (int32_t c = 0; c < kFilterColumns; ++c) {
-            sums.at[r][c] = pyd_fma(weight.x[t], window[t + c], sums.at[r][c]);
-          }
-        }
-      }
+    const DenseRow row = {first + i * stride, (i + kFilterPad) * padded, padded, i - taps + 1, i};
+    const bool is_whole = row.least <= 0 && row.most >= kFilterRows - 1;
+    int32_t k = 0;
+    for (; k + 4 <= taps; k += 4) {
+      is_whole ? add_taps<4, true>(pixels, kernel, row, k, sums) : add_taps<4, false>(pixels, kernel, row, k, sums);
     }
+    // Sizes are odd.
+    taps - k == 1 ? add_taps<1, false>(pixels, kernel, row, k, sums) : add_taps<3, false>(pixels, kernel, row, k, sums);
   }
   return sums;
 }
