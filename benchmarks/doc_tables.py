@@ -31,6 +31,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "mzsr-rates": ("mzsr", demo_mzsr.rates),
     "mzsr-origin": ("mzsr", lambda result: origin(result)),
     "ipt": ("ipt", demo_ipt.table),
+    "ipt-unseen": ("ipt", demo_ipt.unseen_table),
     "ipt-origin": ("ipt", lambda result: origin(result)),
     "tgsr": ("tgsr", demo_tgsr.table),
     "tgsr-controls": ("tgsr", demo_tgsr.controls),
