@@ -53,8 +53,21 @@ class SheetRow:
     cells: tuple[Cell, ...]
 
 
+def _broken(rows: Sequence[SheetRow], most_columns: int) -> list[SheetRow]:
+    """Rows of at most so many cells; what continues a row has no title."""
+    broken = []
+    for row in rows:
+        for first in range(0, max(len(row.cells), 1), most_columns):
+            broken.append(SheetRow(row.title if not first else "", row.cells[first : first + most_columns]))
+    return broken
+
+
 def render_sheet(
-    rows: Sequence[SheetRow], heading: str = "", cell_width_px: int = 192, cell_height_px: int = 192
+    rows: Sequence[SheetRow],
+    heading: str = "",
+    cell_width_px: int = 192,
+    cell_height_px: int = 192,
+    most_columns: int = 0,
 ) -> Pixels:
     """Draw a sheet.
 
@@ -63,9 +76,11 @@ def render_sheet(
         heading: line at the top; it widens the sheet if it must.
         cell_width_px, cell_height_px: each image is fitted into this rectangle; small ones are enlarged without
             interpolation, so that their pixels stay visible.
+        most_columns: longer rows go on in further lines; 0: every row is one line.
     Returns:
         uint8 [H, W, 3].
     """
+    rows = _broken(rows, most_columns) if most_columns else rows
     heading_font, title_font, caption_font = (
         ImageFont.load_default(size) for size in (HEADING_FONT_PX, TITLE_FONT_PX, CAPTION_FONT_PX)
     )
@@ -149,8 +164,18 @@ def slot_captions(tasks: TaskBatch, row: int, slot: str) -> tuple[str, ...]:
     for column in tasks.space.op(slot).columns:
         if masks[column.name][0]:
             value = one.column(f"{slot}.{column.name}")[0]
-            texts.append(column.choices[value] if column.choices else _number_text(column.name, value))
+            choices = column.choices
+            texts.append(_choice_text(column.name, choices[value]) if choices else _number_text(column.name, value))
     return tuple(texts)
+
+
+def _choice_text(name: str, choice: str) -> str:
+    """A choice, with what it is about where the word alone does not say it."""
+    if name == "subsampling" and choice.isdigit():
+        return f"chroma {':'.join(choice)}"
+    if name == "rule" and choice in ("input", "final"):
+        return f"factor of the {'LR' if choice == 'final' else choice} size"
+    return choice
 
 
 def unit_of(name: str) -> str:
@@ -160,6 +185,8 @@ def unit_of(name: str) -> str:
 
 def _number_text(name: str, value: Any) -> str:
     """A column's name and value, the unit behind the number: ("sigma_x_px", 1.2713) -> "sigma_x 1.27 px"."""
+    if name == "gray":
+        return "gray noise" if value else "colour noise"
     for suffix, unit in _UNITS.items():
         if name.endswith(suffix):
             return f"{name.removesuffix(suffix)} {value:.3g}{unit}"

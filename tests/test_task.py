@@ -13,7 +13,7 @@ import torch
 import pydegrade
 from pydegrade import TaskBatch
 from pydegrade.errors import SpaceError, TaskError
-from pydegrade.sheet import slot_captions
+from pydegrade.sheet import Cell, SheetRow, render_sheet, slot_captions
 from pydegrade.tasks.space import preset_names
 
 
@@ -93,6 +93,21 @@ def test_an_account_and_a_caption_list_the_same_columns():
         assert [part.split()[0] for part in line.split(": ")[1].split(", ")] == acting
         assert len(slot_captions(tasks, 0, f"{op}1")) == len(acting)
     assert "cell_px 6" in tasks.describe(0)
+
+
+def test_captions_say_what_a_word_alone_would_not():
+    tasks = pydegrade.sample("realesrgan-x4", 11, [1, 2])
+    assert slot_captions(tasks, 0, "jpeg1")[-1] == "chroma 4:2:0"
+    assert slot_captions(tasks, 0, "noise1")[-1] == "colour noise"
+    assert slot_captions(tasks, 1, "noise1")[-1] == "gray noise"
+    assert slot_captions(tasks, 0, "resize2")[-1] == "factor of the LR size"
+
+
+def test_long_rows_of_a_sheet_go_on_in_further_lines():
+    cells = tuple(Cell(np.full((2, 2, 3), 20 * number, np.uint8), str(number)) for number in range(5))
+    broken = [SheetRow("a task", cells[:2]), SheetRow("", cells[2:4]), SheetRow("", cells[4:])]
+    found = render_sheet([SheetRow("a task", cells)], "", 20, 20, most_columns=2)
+    assert np.array_equal(found, render_sheet(broken, "", 20, 20))
 
 
 def test_describe_and_csv(tmp_path):

@@ -26,6 +26,10 @@ from .hr_options import BUNDLED_HR_SIZE_PX, hr_options
 @click.option("--n", "count", type=click.IntRange(1, 200), default=16, show_default=True, help="Rows of the sheet.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--start", type=START, default=0, show_default=True, help="Index of the first sample.")
+@click.option(
+    "--columns", type=click.IntRange(0, 64), default=0, show_default=True, metavar="N",
+    help="Stages in a line; 4 can be read at the width of a page. 0: all in one line.",
+)  # fmt: skip
 @click.option("-o", "--output", type=OUT_FILE, default="sheet.png", show_default=True, help="A .png, .jpg or .webp.")
 @hr_options
 def command(
@@ -34,6 +38,7 @@ def command(
     count: int,
     seed: int,
     start: int,
+    columns: int,
     output: Path,
     hr: Path | None,
     hr_size: int | None,
@@ -45,6 +50,7 @@ def command(
     \b
     Examples:
       degrade preview -o sheet.png
+      degrade preview --n 2 --columns 4 -o page.png
       degrade preview --space bsrgan-x4 --n 8 --hr photos -o bsrgan.png
       degrade preview --task out/run -o run.png
     """
@@ -70,7 +76,7 @@ def command(
     say_left_out(found.images.excluded)
     if found.note:
         warn(found.note)
-    sheet, failed = preview_sheet(tasks, found, seed, where, max_pixels)
+    sheet, failed = preview_sheet(tasks, found, seed, where, max_pixels, columns)
     for line in failed:
         warn(f"skipped: {line}")
     if sheet is not None:

@@ -15,7 +15,7 @@ from .sources import CroppedImages
 
 
 def preview_sheet(
-    tasks: TaskBatch, found: CroppedImages, seed: int, device: torch.device, max_pixels: int
+    tasks: TaskBatch, found: CroppedImages, seed: int, device: torch.device, max_pixels: int, columns: int = 0
 ) -> tuple[Pixels | None, list[str]]:
     """One row per task, the image after every slot.
 
@@ -25,6 +25,7 @@ def preview_sheet(
         seed: of the crops.
         device: that runs the tasks.
         max_pixels: limit of a single image.
+        columns: stages in a line; 0: all.
     Returns:
         (sheet or None when no row is left, one line for each row whose image cannot be had).
     """
@@ -40,4 +41,4 @@ def preview_sheet(
     heading = (
         f"{shown.space.name}@{shown.space.digest[:8]}, scale {shown.space.scale}: each row one task, from HR to LR"
     )
-    return render_sheet(stage_rows(shown, trace(images, shown)), heading), failed
+    return render_sheet(stage_rows(shown, trace(images, shown)), heading, most_columns=columns), failed
