@@ -296,10 +296,20 @@ def test_an_image_that_does_not_fit_the_memory_is_refused_by_name_and_the_others
     picture(40, 900, 900).save(photos / "large.png")
     done = run(*words_of(name, photos, tmp_path / "out", models), "--max-memory", "0.006")
     # What crops are drawn from may be drawn from the others alone.
-    refused = "large.png: must be worked on in 0.006 GB of memory, needs 0.0" in done.err
+    refused = "large.png: must be worked on in 0.006 GB of memory, needs 0." in done.err
     assert refused or (name in ("sample", "preview") and done.code == 0), done.err
     assert done.code == (2 if refused else 0)
     assert set(WALKING[name][1]) <= set(results(tmp_path / "out"))
+
+
+def test_a_limit_of_memory_counts_the_result_of_a_network(run, models, tmp_path):
+    picture(3, 200, 200).save(tmp_path / "x.png")
+    words = ("pytrain", "infer", tmp_path / "x.png", "--model", models / "a.safetensors", "--out", tmp_path / "out")
+    done = run(*words, "--max-memory", "0.005")
+    assert (done.code, "x.png: must be worked on in 0.005 GB of memory, needs 0.00588" in done.err) == (2, True), (
+        done.err
+    )
+    assert run(*words, "--max-memory", "0.006").code == 0
 
 
 @pytest.mark.slow

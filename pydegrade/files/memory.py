@@ -45,6 +45,11 @@ class MemoryBudget:
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
+    @property
+    def is_chosen(self) -> bool:
+        """Whether somebody named the total: what could be more than a file seems to ask for counts then, too."""
+        return self._per_file_byte == 0
+
     @contextmanager
     def hold(self, needed_bytes: int, name: str | os.PathLike[str] = "an image", file_bytes: int = 0) -> Iterator[None]:
         """Wait until that much fits, hold it for the block. Hold all that one piece of work needs at once: whoever

@@ -136,15 +136,23 @@ def upscale_images(
         )  # fmt: skip
 
 
+RESULT_BYTES = 11
+"""What a value of a result takes at the peak: in floats, in the image's type, and packed."""
+
+
 def _upscaled(
     net: Any, path: Path, options: InferOptions, tiles: Callable[[int, int], None] | None
 ) -> tuple[bytes, tuple[str, ...]]:
     """The PNG of one upscaled file, and what had to be converted."""
     with open_image(path, options.max_pixels) as file:
         header = file.header
-        # The picture, and its channels in floats, before and after they are divided; what the network takes comes on top.
-        floats = 4 * header.height * header.width * max(header.channels, 3)
-        with MemoryBudget().hold(max(header.decode_bytes, header.array_bytes + 2 * floats), path, header.file_bytes):
+        # The picture, and its channels in floats, before and after they are divided. Under a limit of the user's own the
+        # result counts as well; what the network takes in between comes on top.
+        values = header.height * header.width * max(header.channels, 3)
+        budget = MemoryBudget()
+        enlarged = RESULT_BYTES * int(net.scale) ** 2 * values if budget.is_chosen else 0
+        needed = max(header.decode_bytes, header.array_bytes + 8 * values, header.array_bytes + 4 * values + enlarged)
+        with budget.hold(needed, path, header.file_bytes):
             picture = file.decode()
     device = next(net.parameters()).device
     cast = (
