@@ -471,7 +471,7 @@ def one_line(result: Result) -> str:
         (["sample", "--tasks", 4, "--hr", "absent"], "absent: must be a folder with images, got nothing"),
         (["sample", "--tasks", 4, "--hr-size", 50], "--hr-size: must be a multiple of the scale 4, got 50"),
         (["sample", "--tasks", 4, "--hr-size", 4000], "smaller than the crop of 4000 px"),
-        (["sample", "--tasks", 4, "--format", "jpg"], "'--format': must be one of png, npy, lmdb, got 'jpg'"),
+        (["sample", "--tasks", 4, "--format", "jpg"], "'--format': must be one of png, npy, lmdb, mkv, got 'jpg'"),
         (["sample", "--tasks", 4, "--seed", -1], "'--seed': must be in [0, 2^63), got '-1'"),
         (["simple"], "No such command 'simple'; did you mean 'sample'?"),
         (["show", "nonsense"], "a task must be an address"),
