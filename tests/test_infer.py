@@ -346,3 +346,40 @@ def test_missing_onnx_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ConfigError, match="install them with: pip install onnx onnxscript onnxruntime"):
         export.export_onnx(small(config), config, tmp_path / "net.onnx")
+
+
+def test_a_run_writes_onnx_beside_its_model_files_on_wish(tmp_path, monkeypatch):
+    """With the average's weights; a network without such a form costs a warning."""
+    from types import SimpleNamespace
+
+    from pytrain.training import run as runs
+
+    net_config = SRVGGConfig(2, 4, 1)
+    net, average = build(net_config), build(net_config)
+    said, exported = [], []
+    method = SimpleNamespace(
+        averaged=("generator",), configs=lambda: {"generator": net_config}, model_metadata=lambda: {}
+    )
+    settings = SimpleNamespace(run=SimpleNamespace(name="a"), checkpoint=SimpleNamespace(onnx=True))
+    run = SimpleNamespace(
+        folder=tmp_path,
+        method=method,
+        config=settings,
+        log=SimpleNamespace(event=lambda kind, **values: said.append(kind)),
+    )
+    state = SimpleNamespace(
+        nets={"generator": net}, averages={"generator": average}, step=7, published=lambda name: average
+    )
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr(runs, "export_onnx", lambda *given: exported.append(given))
+    files = runs.save_models(run, state, "last", {})
+    assert [path.name for path in files] == ["last.safetensors", "last.pth", "last.onnx"]
+    ((given, config, path, metadata),) = exported
+    assert (given, config, path, metadata["step"]) == (average, net_config, tmp_path / "models/last.onnx", 7)
+
+    def refuses(*given):
+        raise CheckpointError("no ONNX form")
+
+    monkeypatch.setattr(runs, "export_onnx", refuses)
+    assert [path.suffix for path in runs.save_models(run, state, "last", {})] == [".safetensors", ".pth"]
+    assert said == ["warning"]
