@@ -26,6 +26,8 @@ COMMANDS = {
     "spaces": "pydegrade.commands.spaces:command",
     "space": "pydegrade.commands.space:command",
     "check": "pydegrade.commands.check:command",
+    "fit": "pydegrade.commands.fit:command",
+    "match": "pydegrade.commands.match:command",
     "diff": "pydegrade.commands.diff:command",
     "import": "pydegrade.commands.import_options:command",
     "resize": "pydegrade.commands.resize:command",

@@ -1,0 +1,216 @@
+"""`degrade fit` and `degrade match`: known populations are found, bad input is said, what cannot be told is left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pydegrade
+from pydegrade.errors import PydegradeError
+from pydegrade.files.dataset import photographs_folder
+from pydegrade.files.pixels import to_float, to_uint8
+from pydegrade.files.read import read_image
+from pydegrade.fitting import fit, population, posterior
+from pydegrade.fitting.match import nearest_share, ranked
+from pydegrade.fitting.parameters import Parameter, drawn, parameters_of
+from pydegrade.fitting.prior import SCALES, wide_space
+from pydegrade.fitting.statistics import NAMES
+from pydegrade.tasks.space import Space
+
+from .programs import degrade_in as degrade
+
+HIDDEN = """
+[space]
+name = "hidden"
+scale = 1
+source = "a test"
+[[slot]]
+name = "noise1"
+op = "noise"
+kind = "gaussian"
+sigma_8bit = { uniform = [10, 20] }
+[[slot]]
+name = "jpeg1"
+op = "jpeg"
+quality = { uniform = [80, 90], round = true }
+"""
+
+
+def bins(low: float, high: float) -> Parameter:
+    edges = np.linspace(low, high, 21)
+    return Parameter("slot.column", (), (edges[1:] + edges[:-1]) / 2, edges)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> dict[str, np.ndarray]:
+    """A number in [0, 10], of which photographs show it with an error of 1, by six scenes with an error of their own."""
+    words = np.random.default_rng(0)
+    values = words.uniform(0, 10, 1500)
+    image = words.integers(0, 6, 1500)
+    shown = values + words.normal(0, 1, 1500) + words.normal(0, 0.2, 6)[image]
+    return {"values": values, "image": image, "shown": shown}
+
+
+def likelihood(parameter: Parameter, shown: np.ndarray) -> np.ndarray:
+    cells = np.exp(-0.5 * (shown[:, None] - parameter.values) ** 2)
+    full = np.concatenate([cells, np.full((len(cells), 1), 1e-6)], axis=1)
+    return full / full.mean(axis=1, keepdims=True)
+
+
+def found_in(simulated: dict[str, np.ndarray], shown: np.ndarray) -> population.Population:
+    parameter = bins(0, 10)
+    cells = np.clip((simulated["values"] * 2).astype(int), 0, 19)
+    return population.population(
+        parameter, likelihood(parameter, simulated["shown"]), cells, simulated["values"], simulated["image"],
+        likelihood(parameter, shown), np.arange(len(shown)), 0.5, 0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 3.0), (6.0, 9.5)])
+def test_mean_and_spread_of_a_population_are_found(monkeypatch, simulated, low, high):
+    monkeypatch.setattr(population, "TRIED", 200)
+    true = np.random.default_rng(1).uniform(low, high, 60)
+    found = found_in(simulated, true + np.random.default_rng(2).normal(0, 1, 60))
+    assert found.mean.low <= (low + high) / 2 <= found.mean.high
+    assert found.mean.high - found.mean.low < 2
+    assert found.spread.low <= (high - low) / 12**0.5 <= found.spread.high
+    assert found.identified
+    assert low - 1 < found.quantiles[0] <= found.quantiles[-1] < high + 1
+
+
+def test_what_says_nothing_is_not_identified(monkeypatch, simulated):
+    monkeypatch.setattr(population, "TRIED", 200)
+    parameter = bins(0, 10)
+    cells = np.clip((simulated["values"] * 2).astype(int), 0, 19)
+    flat = np.ones((1500, 21))
+    found = population.population(
+        parameter, flat, cells, simulated["values"], simulated["image"], flat[:60], np.arange(60), 0.0, 0
+    )
+    assert not found.identified
+    assert found.mean.high - found.mean.low > 4
+    assert found.mean.low < 5 < found.mean.high
+
+
+def test_two_heaps_are_told_from_one():
+    words = np.random.default_rng(0)
+    for one in (words.normal(5, 1, 100), words.uniform(0, 1, 100), np.ones(100), words.normal(0, 1, 5)):
+        assert fit._two_heaps(one) is None
+    low, high, share = fit._two_heaps(np.concatenate([words.normal(1, 0.3, 30), words.normal(5, 0.3, 70)]))
+    assert (low, high, share) == pytest.approx((1, 5, 0.3), abs=0.2)
+
+
+def test_parameters_of_the_wide_space():
+    for scale in (1, 4, SCALES[-1]):
+        wide_space(scale)
+    tasks = pydegrade.sample(wide_space(2), 0, range(400))
+    names = {one.name: one for one in parameters_of(tasks)}
+    assert names["jpeg1.mode"].classes == ("off", "libjpeg")
+    assert {"noise1.level_8bit", "blur1.width_px", "jpeg1.quality", "noise1.gray"} <= set(names)
+    for one in names.values():
+        cell = one.cell_of(drawn(tasks, one.name))
+        assert cell.min() >= 0
+        assert cell.max() < one.cells
+
+
+def test_equal_sets_are_not_told_apart_and_the_nearest_space_is_first():
+    words = np.random.default_rng(0)
+    one, same, other = (words.normal(mean, 1, (60, len(NAMES))).astype(np.float32) for mean in (0, 0, 2))
+    assert nearest_share(one, same) < 0.65
+    assert nearest_share(one, other) > 0.95
+    first, second = ranked(one, np.arange(60), {"far": other, "near": same})
+    assert (first.name, first.best, second.name) == ("near", 1.0, "far")
+    assert first.low <= first.distance <= first.high + 0.1
+    assert first.high < second.low
+
+
+# ---- the commands
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Clean images, and photographs that a hidden space made of others, with a broken one among them."""
+    root = tmp_path_factory.mktemp("fit")
+    names = {"clean": ("astronaut.png", "coffee.png", "rocket.jpg"), "photos": ("chelsea.png", "motorcycle_left.png")}
+    space = Space.loads(HIDDEN)
+    for folder, sources in names.items():
+        (root / folder).mkdir()
+        for number in range(6):
+            pixels = pydegrade.imresize(read_image(photographs_folder() / sources[number % len(sources)]), scale=0.5)
+            square = np.ascontiguousarray(pixels[20 + 5 * number :][:80, 10 * number :][:, :80])
+            if folder == "photos":
+                square = to_uint8(pydegrade.degrade(to_float(square)[None], pydegrade.sample(space, 3, [number]))[0])
+            Image.fromarray(square).save(root / folder / f"{number}.png")
+    (root / "photos" / "broken.png").write_bytes(b"no image")
+    return {"clean": root / "clean", "photos": root / "photos", "root": root}
+
+
+@pytest.mark.slow
+def test_fit_writes_a_space_and_a_page_and_goes_on(monkeypatch, folders, tmp_path, capsys):
+    monkeypatch.setattr(population, "TRIED", 40)
+    monkeypatch.setattr(population, "NEAREST", 20)
+    monkeypatch.setattr(posterior, "EPOCHS", 3)
+    words = ["fit", folders["photos"], "-o", tmp_path / "mine.toml", "--scale", 1, "--clean", folders["clean"]]
+    code, out, err = degrade(capsys, *words, "--simulations", 100)
+    assert code == 2  # one photograph is broken, and named; all else is done
+    assert "broken.png: must be an image" in err
+    assert "6 photographs are few" in err
+    assert "6 photographs, 100 simulations of wide-x1 on 6 clean images, squares of 80 px" in out
+    space = Space.load(tmp_path / "mine.toml")
+    assert (space.name, space.scale) == ("mine", 1)
+    page = (tmp_path / "mine.html").read_text()
+    assert "<script" not in page
+    assert page.count("data:image/webp") == 6 + 16
+    assert "default-src 'none'" in page
+    tasks = pydegrade.sample(space, 0, range(50))
+    assert len(tasks) == 50
+
+    # The simulations are there: no crop is degraded again but those of the page, and the bytes are equal.
+    before = (tmp_path / "mine.toml").read_bytes(), page
+    kept = (tmp_path / ".mine.fit.npz").stat().st_mtime_ns
+    assert degrade(capsys, *words, "--simulations", 100)[0] == 2
+    assert ((tmp_path / "mine.toml").read_bytes(), (tmp_path / "mine.html").read_text()) == before
+    assert (tmp_path / ".mine.fit.npz").stat().st_mtime_ns == kept
+
+
+@pytest.mark.slow
+def test_match_ranks_the_space_that_made_them_first(folders, capsys):
+    (folders["root"] / "hidden.toml").write_text(HIDDEN)
+    (folders["root"] / "other.toml").write_text(HIDDEN.replace("[10, 20]", "[1, 2]").replace('"hidden"', '"other"'))
+    spaces = [word for name in ("other", "hidden") for word in ("--space", folders["root"] / f"{name}.toml")]
+    code, out, _ = degrade(
+        capsys, "match", folders["photos"], *spaces, "--clean", folders["clean"], "--simulations", 12
+    )
+    assert code == 2
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["space", "hidden", "other"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["EMPTY"], "must contain images"),
+        (["EMPTY/a.txt"], "no photograph can be read"),
+        (["PHOTOS", "--start", "dasr-mixed"], "--start: dasr-mixed is a mixture"),
+        (["PHOTOS", "--start", "bicubic-x4", "--scale", 2], "--scale: bicubic-x4 has scale 4, got 2"),
+        (["PHOTOS", "--scale", 8], "must hold squares of 32 px"),
+        (["PHOTOS", "--clean", "EMPTY"], "must contain images"),
+    ],
+)
+def test_what_fit_cannot_use_is_said_before_anything_is_made(folders, tmp_path, capsys, words, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.txt").write_text("a")
+    places = {"EMPTY": tmp_path / "empty", "EMPTY/a.txt": tmp_path / "empty" / "a.txt", "PHOTOS": folders["photos"]}
+    clean = [] if "--clean" in words or "--start" in words else ["--clean", folders["clean"]]
+    code, _, err = degrade(
+        capsys, "fit", *(places.get(str(word), word) for word in words), *clean, "-o", tmp_path / "mine.toml"
+    )
+    assert code == 2
+    assert message in err
+    assert not list(tmp_path.glob("*.toml"))
+
+
+def test_a_start_that_does_not_vary_is_refused():
+    with pytest.raises(PydegradeError, match="nothing varies in the tasks of bicubic-x4"):
+        parameters_of(pydegrade.sample("bicubic-x4", 0, range(50)))
