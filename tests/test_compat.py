@@ -768,3 +768,27 @@ def test_every_dialect_is_tried_here():
     assert imported({**sections, **transform}).report.dialect == "diffbir"
     both = {"data_config": {"train": {"dataset": sections["dataset"]["train"], **transform}}}
     assert imported(both).report.dialect == "hypir"
+
+
+def test_options_that_no_dialect_knows_are_named(tmp_path):
+    """DASR has two further sets of options beside Real-ESRGAN's; none is counted among those about something else."""
+    more = {"degree_list": ["weak", "severe"], "noise_range_weak1": [1, 2], "resize_prob_standard1": [0.2, 0.7, 0.1]}
+    named = dict(imported({**REALESRGAN, **more, "num_gpu": 1}, dialect="realesrgan").report.unsupported)
+    assert named.keys() >= more.keys()
+    assert "dasr-weak" in named["degree_list"]
+    assert "num_gpu" not in named
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.yml", {"kernel_list": ["iso"], "downsample_range": [1, 30]}, "presets: codeformer-small"),
+        ("a.yaml", {"degradation": {"second_order_prob": 0.5}, "data": {"train": {}}}, "the preset resshift-x4"),
+        ("a.hcl", {}, "the presets digital-art and game-texture"),
+    ],
+)
+def test_what_presets_hold_is_said(tmp_path, name, content, message):
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(OptionsError, match=message) as caught:
+        imported(tmp_path / name)
+    assert "\n" not in str(caught.value)

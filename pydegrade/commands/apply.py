@@ -17,6 +17,7 @@ from ..shell.options import (
     force_option,
     max_pixels_option,
 )
+from ..shell.ray_engine import check_engine, engine_options, on_ray
 from ..shell.shards import SHARD_HELP, merge_line, parse_shard, shard_folder
 from ..shell.text import absolute, say
 
@@ -51,6 +52,7 @@ from ..shell.text import absolute, say
 @click.option("--format", "file_format", type=Choice(("png", "npy")), default="png", show_default=True)
 @click.option("--with-target", is_flag=True, help="Also write what a loss should compare with: NAME_target.")
 @click.option("--shard", metavar="I/N|auto", help=f"Do images I, I + N, ... alone, in OUT-I-of-N. {SHARD_HELP}")
+@engine_options
 @force_option()
 @max_pixels_option()
 @device_option("cpu")
@@ -65,6 +67,8 @@ def command(
     file_format: str,
     with_target: bool,
     shard: str | None,
+    engine: str,
+    shards: int | None,
     force: bool,
     max_pixels: int,
     device: str,
@@ -88,6 +92,7 @@ def command(
       degrade apply DIV2K_HR --tasks bsrgan-x4 --keep-names --out DIV2K_LR
       degrade apply DIV2K_HR --tasks card.toml --keep-names --out DIV2K_LR
     """
+    check_engine(engine, shards, shard)
     if (task_source is None) == (tasks_source is None):
         raise click.UsageError("give --task (for every image) or --tasks (one each), and not both")
     if keep_names and tasks_source is None:
@@ -102,6 +107,12 @@ def command(
     from .actions.apply import ApplyRequest, Naming, apply_tasks
 
     where = chosen_device(device)
+    if engine == "ray":
+        from ..shell.images import find_items
+
+        code, made = on_ray(shards, len(find_items(images).images), gpu=device == "cuda")
+        say(f"{made} shards on Ray; all together: {merge_line(out, made)}")
+        return code
     place = None if shard is None else parse_shard(shard)
     whole = out
     out = out if place is None else shard_folder(out, place)

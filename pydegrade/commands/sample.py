@@ -12,7 +12,8 @@ from click.core import ParameterSource
 from ..shell.errors import BAD_INPUT, INTERRUPTED
 from ..shell.images import say_left_out
 from ..shell.options import SEED, START, TASKS, Choice, check_last_index, chosen_device
-from ..shell.shards import SHARD_HELP, parse_shard
+from ..shell.ray_engine import check_engine, engine_options, on_ray
+from ..shell.shards import SHARD_HELP, merge_line, parse_shard
 from ..shell.text import absolute, complain, say, warn
 from .hr_options import AUGMENTS, BUNDLED_HR_SIZE_PX, hr_options
 
@@ -50,6 +51,7 @@ FORMATS = ("png", "npy", "lmdb", "mkv")
     help="How crops are mirrored: left to right, or all eight symmetries of the square.",
 )  # fmt: skip
 @click.option("--shard", metavar="I/N|auto", help=f"Make samples I, I + N, ... alone, in OUT-I-of-N. {SHARD_HELP}")
+@engine_options
 @click.option("--batch", type=click.IntRange(min=1), default=48, show_default=True, help="Samples in memory at once.")
 @hr_options
 def command(
@@ -65,6 +67,8 @@ def command(
     meta_info: Path | None,
     augment: Augment,
     shard: str | None,
+    engine: str,
+    shards: int | None,
     batch: int,
     hr: Path | None,
     hr_size: int | None,
@@ -92,11 +96,14 @@ def command(
       degrade sample --card card.toml --hr DIV2K_valid_HR --out again
       degrade sample --tasks 1000000 --hr photos --out run --shard 3/64
       degrade sample --tasks 200 --clips 15 --space realbasicvsr-x4 --hr REDS
+      degrade sample --tasks 1000000 --hr photos --out run --engine ray
     """
+    check_engine(engine, shards, shard)
     if clips is not None:
         for given, name in (
             (card, "--card"),
             (shard, "--shard"),
+            (engine == "ray", "--engine ray"),
             (params_only, "--params-only"),
             (meta_info, "--meta-info"),
         ):
@@ -109,6 +116,10 @@ def command(
     place = None if shard is None else parse_shard(shard)
     if place is not None and params_only:
         raise click.UsageError("--shard: --params-only makes no images to be shared out")
+    if engine == "ray":
+        if params_only:
+            raise click.UsageError("--engine ray: --params-only makes no images to be shared out")
+        return _on_ray(count, card, space_name, seed, out, shards, device)
     if card is not None:
         return _from_card(card, out, place, hr, batch, max_pixels, device)
     if count is None:
@@ -201,6 +212,32 @@ def _clips(
         )
     say(f"{count} clips of {space.name}@{space.digest[:8]}; first: {tasks.take(slice(0, frames)).clip_addresses[0]}")
     return 0
+
+
+def _on_ray(
+    count: int | None,
+    card: Path | None,
+    space_name: str,
+    seed: int,
+    out: Path | None,
+    shards: int | None,
+    device: str,
+) -> int:
+    """All shards of the line as tasks of a Ray cluster."""
+    if card is not None:
+        from ..files.card import read_card
+
+        tasks = read_card(card).tasks
+        name, seed, count = tasks.space.name, int(tasks.seeds[0]), len(tasks)
+    elif count is None:
+        raise click.MissingParameter(param_hint="'--tasks'", param_type="option")
+    else:
+        from ..tasks.space import Space
+
+        name = Space.load(space_name).name
+    code, made = on_ray(shards, count, gpu=device == "cuda")
+    say(f"{made} shards on Ray; all together: {merge_line(out or Path('out') / f'{name}-s{seed}', made)}")
+    return code
 
 
 CARD_SAYS = (

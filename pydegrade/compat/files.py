@@ -27,7 +27,11 @@ def read_options(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     name = display_name(os.fspath(path))
     ending = Path(path).suffix.lower()
     if ending not in (".yml", ".yaml", ".toml", ".json"):
-        raise OptionsError(f"{name}: an option file must end in .yml, .yaml, .toml or .json, got {shown(ending)}")
+        wtp = "; configurations of wtp_dataset_destroyer are the presets digital-art and game-texture"
+        raise OptionsError(
+            f"{name}: an option file must end in .yml, .yaml, .toml or .json, got {shown(ending)}"
+            + (wtp if ending == ".hcl" else "")
+        )
     try:
         with open_regular(path) as file:
             raw = file.read(MAX_BYTES + 1)

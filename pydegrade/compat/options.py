@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -94,6 +95,12 @@ class Dialect:
     hr_px: int = 400
     ignored: Mapping[str, str] | None = None
 
+
+_LIKE_DEGRADATION = re.compile(
+    r"(second_|final_|gaussian_|poisson_|gray_)?(resize|downsample|noise|poisson|jpeg|webp|blur|kernel|sinc|beta[gp]|gray|degree"
+    r"|degradation|sigma|color_jitter|codec|video|usm|sharp|thicklines|no_degradation|second_order)"
+)
+"""How keys begin that are about degradation: one that nobody asked for is named, not counted among the others."""
 
 _FIXED_SIZES = "kernels of 7 to 21 px are fixed in the code"
 _SIZES = {"blur_kernel_size": _FIXED_SIZES, "blur_kernel_size2": _FIXED_SIZES}
@@ -231,7 +238,7 @@ def _dialect_of(content: Mapping[str, Any], origin: str) -> str:
         ("osediff", "kernel_info" in content),
         ("hypir", "data_config" in content),
         ("diffbir", "batch_transform" in content),
-        ("stablesr", "degradation" in content and "data" in content),
+        ("stablesr", "degradation" in content and bool(_table(content, ("data", "params")))),
         ("kair", train.get("dataset_type") == "blindsr" or "degradation_type" in train),
         ("neosr", "degradations" in content or content.get("model_type") == "otf"),
         ("redux", content.get("high_order_degradation") is True or "resize_mode_list" in content),
@@ -241,7 +248,22 @@ def _dialect_of(content: Mapping[str, Any], origin: str) -> str:
             return name
     raise OptionsError(
         f"{_plain(origin)}: whose options these are cannot be told: say which dialect, one of {', '.join(DIALECTS)}"
+        + _hint(content)
     )
+
+
+_FACES = "codeformer-small, codeformer-large, gfpgan, difface, diffbir-face, osediff-face"
+
+
+def _hint(content: Any, depth: int = 8) -> str:
+    """Where presets hold what no dialect reads."""
+    if not isinstance(content, Mapping) or depth == 0:
+        return ""
+    if "downsample_range" in content:
+        return f"; chains of one stage, for faces, are presets: {_FACES}"
+    if "second_order_prob" in content:
+        return "; ResShift's chain is the preset resshift-x4"
+    return next((found for found in (_hint(value, depth - 1) for value in content.values()) if found), "")
 
 
 def _table(content: Any, path: Sequence[str]) -> Mapping[str, Any]:
@@ -312,6 +334,10 @@ class OptionReader:
         return [float(weight) for weight in value]
 
     def report(self, chain: Chain) -> Report:
+        known = {*self.mapped, *self.approximated, *self.unsupported, *(self.dialect.ignored or {})}
+        for key, value in self.values.items():
+            if key not in known and not isinstance(value, Mapping) and _LIKE_DEGRADATION.match(key):
+                self.unsupported[key] = f"no option of {self.spoken} that is known here"
         ignored = {key: why for key, why in (self.dialect.ignored or {}).items() if key in self.values}
         if self.spoken == "realesrgan" and "gt_size" in _table(self.content, _TRAIN):
             ignored["datasets.train.gt_size"] = "gt_size beside the sections counts"
@@ -345,6 +371,7 @@ def read_chain(
     if "resize_prob" not in reader.values:
         raise OptionsError(
             f"{reader.spoken}: there is no option 'resize_prob': these degrade nothing, or not by Real-ESRGAN's two stages"
+            + _hint(reader.content)
         )
     factor = _scale(reader, scale)
     hr_px = _hr_px(reader, factor)
@@ -543,6 +570,11 @@ def _rest(reader: OptionReader) -> None:
             reader.mapped[key] = "0: nothing to do"
     if reader.spoken == "redux":
         reader.get("high_order_degradation", True, "two stages")
+    if "degree_list" in reader.values:
+        reader.unsupported["degree_list"] = (
+            "DASR mixes three degradations, this is the one without a suffix alone: presets dasr-weak, dasr-standard, "
+            "dasr-severe, dasr-mixed"
+        )
     for key in ("queue_size",):
         if key in reader.values:
             reader.unsupported[key] = "a pool that mixes batches; not needed, every image has its own task"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from .outputs import PICTURE_ENDINGS, Results, check_file, check_folder, encode_picture, write_file
     from .progress import Progress
+    from .ray_engine import check_engine, engine_options, on_ray
     from .shards import SHARD_HELP, parse_shard
     from .text import absolute, complain, say
 
@@ -52,6 +53,7 @@ __all__ = [
     "Progress",
     "Results",
     "absolute",
+    "check_engine",
     "check_file",
     "check_folder",
     "check_suffix",
@@ -60,9 +62,11 @@ __all__ = [
     "device_option",
     "each",
     "encode_picture",
+    "engine_options",
     "find_items",
     "force_option",
     "max_pixels_option",
+    "on_ray",
     "parse_shard",
     "run",
     "say",
@@ -115,6 +119,11 @@ __getattr__ = names_of(
             "write_file",
         ),
         ".progress": ("Progress",),
+        ".ray_engine": (
+            "check_engine",
+            "engine_options",
+            "on_ray",
+        ),
         ".shards": (
             "SHARD_HELP",
             "parse_shard",

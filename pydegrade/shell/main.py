@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """Settings of every group of commands."""
 
+ARGUMENTS = "words of the command line"
+"""In a context's `meta`: the words of the command line, for `ray_engine`."""
+
 MEMORY_HINT = "lower --batch or --tile, or take smaller images"
 
 
@@ -151,6 +154,11 @@ class Commands(click.Group):
         from importlib.metadata import entry_points
 
         return {entry.name: entry for entry in entry_points(group=self._entry_points)}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.parent is None:
+            ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(dict.fromkeys([*self._table, *super().list_commands(ctx), *sorted(self.added())]))

@@ -8,7 +8,18 @@ from typing import Any
 
 import click
 
-from pydegrade.shell import INTERRUPTED, SHARD_HELP, Choice, complain, parse_shard, say, set_option
+from pydegrade.shell import (
+    INTERRUPTED,
+    SHARD_HELP,
+    Choice,
+    check_engine,
+    complain,
+    engine_options,
+    on_ray,
+    parse_shard,
+    say,
+    set_option,
+)
 
 INDICATORS = ("auto", "full", "steps", "halving", "gradient", "last_layer", "surrogate")
 
@@ -74,6 +85,8 @@ def _run(
     report: bool = False,
     shard: str | None = None,
     shards: Sequence[Path] = (),
+    on_cluster: bool = False,
+    parts: int | None = None,
 ) -> int:
     from ..config.config import load, located
     from ..errors import PytrainError
@@ -85,7 +98,15 @@ def _run(
         from ..grouping.runner import run_stages
 
         run = open_grouping(config, workers, redo)
-        if shard is not None or shards:
+        if on_cluster:
+            from ..grouping.shards import merge_scores, shard_path
+
+            # The device of a run says whether its shards want a GPU; auto takes what machines have.
+            code, count = on_ray(parts, run.options.tasks, gpu=config.run.device == "cuda")
+            if code:
+                return code
+            merge_scores(run, [shard_path(run, number, count) for number in range(count)], say)
+        elif shard is not None or shards:
             from ..grouping.shards import merge_scores, score_shard
 
             if shard is not None:
@@ -125,13 +146,15 @@ def report(**options: Any) -> int:
 @command.command()
 @_options
 @click.option("--shard", metavar="I/N|auto", help=f"Score tasks I, I + N, ... alone. {SHARD_HELP}")
-def score(**options: Any) -> int:
+@engine_options
+def score(engine: str, shards: int | None, **options: Any) -> int:
     """Draw the tasks and score them: tasks.npz, scores.toml.
 
     With --shard scores-I-of-N.toml, of which `pytrain group merge` makes scores.toml: processes need neither each other
-    nor one file system.
+    nor one file system. --engine ray does both.
     """
-    return _run(("tasks", "score"), **options)
+    check_engine(engine, shards, options["shard"])
+    return _run(("tasks", "score"), on_cluster=engine == "ray", parts=shards, **options)
 
 
 @command.command()

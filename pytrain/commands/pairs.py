@@ -14,9 +14,12 @@ from pydegrade.shell import (
     SHARD_HELP,
     Choice,
     absolute,
+    check_engine,
     chosen_device,
     device_option,
+    engine_options,
     max_pixels_option,
+    on_ray,
     parse_shard,
     say,
 )
@@ -42,6 +45,7 @@ RECIPES = ("uint8", "im2double")
 @click.option(
     "--shard", metavar="I/N|auto", help=f"Make images I, I + N, ... {SHARD_HELP} Under torchrun auto by itself."
 )
+@engine_options
 @max_pixels_option()
 @device_option("cpu")
 def command(
@@ -52,6 +56,8 @@ def command(
     recipe: Recipe,
     tile_px: int | None,
     shard: str | None,
+    engine: str,
+    shards: int | None,
     max_pixels: int,
     device: str,
 ) -> int:
@@ -67,7 +73,13 @@ def command(
       degrade pairs --model edsr_x2.pth --hr photos --out pairs --shard 0/4
       torchrun --nproc-per-node=4 -m pydegrade pairs --model edsr.pth --out pairs
     """
-    place = _place(shard)
+    check_engine(engine, shards, shard)
+    if engine == "ray":
+        code, _ = on_ray(shards, gpu=device == "cuda")
+        if code:
+            return code
+        # All images are there: what is left is to look at them, and to write the manifest.
+    place = _place(shard) if engine == "local" else (0, 1)
     from pydegrade.shell import check_folder
 
     check_folder(out, hr)
