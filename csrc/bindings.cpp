@@ -875,6 +875,35 @@ void imresize_taps(const py::dict& values) {
   run("imresize_taps", pyd::imresize_taps_cpu, args);
 }
 
+// Pixels and channels of an image, and how many values they are.
+struct PixelCounts {
+  int64_t pixels, channels, values;
+};
+PixelCounts pixel_counts(const Fields& f) {
+  const auto pixels = f.number<int64_t>("pixels"), channels = f.number<int64_t>("channels");
+  if (pixels < 0 || pixels > int64_t{1} << 40) refuse(f.line("pixels") + " must be in [0, 2^40]");
+  if (channels < 1 || channels > 4) refuse(f.line("channels") + " must be in [1, 4]");
+  return {pixels, channels, pixels * channels};
+}
+void planes_of_bytes(const py::dict& values) {
+  const Fields f("planes_of_bytes", values);
+  const PixelCounts counts = pixel_counts(f);
+  const pyd::PlanesOfBytesArgs args = {counts.pixels, counts.channels,
+                                       f.exactly<const uint8_t>("bytes", counts.values).data,
+                                       f.exactly<float>("planes", counts.values).data};
+  f.no_others();
+  run("planes_of_bytes", pyd::planes_of_bytes_cpu, args);
+}
+// False where a value is NaN or infinite.
+bool bytes_of_planes(const py::dict& values) {
+  const Fields f("bytes_of_planes", values);
+  const PixelCounts counts = pixel_counts(f);
+  const pyd::BytesOfPlanesArgs args = {counts.pixels, counts.channels, f.exactly<const float>("planes", counts.values).data,
+                                       f.exactly<uint8_t>("bytes", counts.values).data};
+  f.no_others();
+  return run_unlocked(pyd::bytes_of_planes_cpu, args) == pyd::Status::kOk;
+}
+
 void philox_uniform(const py::dict& values) {
   const Fields f("philox_uniform", values);
   const auto seed_lo = f.number<uint32_t>("seed_lo"), seed_hi = f.number<uint32_t>("seed_hi");
@@ -1035,6 +1064,8 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("imresize", &imresize);
   m.def("imresize_adjoint", &imresize_adjoint);
   m.def("imresize_taps", &imresize_taps);
+  m.def("planes_of_bytes", &planes_of_bytes);
+  m.def("bytes_of_planes", &bytes_of_planes);
   m.def("draw_columns", &draw_columns);
   m.def("philox_uniform", &philox_uniform);
   m.def("philox_words", &philox_words);

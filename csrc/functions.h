@@ -4,6 +4,7 @@
 #pragma once
 
 #include "chain/chain.h"
+#include "cpu/pixels.h"
 #include "ops/blur/psf_fields.h"
 #include "ops/resize/imresize_fields.h"
 
@@ -11,12 +12,14 @@
 #define PYD_FORWARD(name, Name, ...) X(name, Batch<Name##Params>)
 #define PYD_ADJOINT(name, Name, code, adjoint, traits) PYD_IF(adjoint, X(name##_adjoint, Batch<Name##Params>))
 #define PYD_CUDA_FUNCTIONS PYD_OPS(PYD_FORWARD) PYD_OPS(PYD_ADJOINT) X(chain, ChainArgs)
-#define PYD_CPU_FUNCTIONS           \
-  PYD_CUDA_FUNCTIONS                \
-  X(psf, PsfArgs)                   \
-  X(imresize, ImresizeArgs)         \
-  X(imresize_adjoint, ImresizeArgs) \
-  X(imresize_taps, ImresizeTapsArgs)
+#define PYD_CPU_FUNCTIONS               \
+  PYD_CUDA_FUNCTIONS                    \
+  X(psf, PsfArgs)                       \
+  X(imresize, ImresizeArgs)             \
+  X(imresize_adjoint, ImresizeArgs)     \
+  X(imresize_taps, ImresizeTapsArgs)    \
+  X(planes_of_bytes, PlanesOfBytesArgs) \
+  X(bytes_of_planes, BytesOfPlanesArgs)
 
 namespace pyd {
 

@@ -216,6 +216,8 @@ def plain_calls() -> Iterator[Call]:
     rule = {"mode": 6, "antialias": True, "replicate": False}
     table = {"start": np.zeros(8, np.int32), "index": np.zeros(70, np.int32), "weight": np.zeros(70)}
     yield call("imresize_taps", **rule, in_px=9, out_px=7, scale=7 / 9, **table)
+    for function in ("planes_of_bytes", "bytes_of_planes"):
+        yield call(function, pixels=5, channels=3, bytes=np.zeros(15, np.uint8), planes=np.zeros(15, np.float32))
 
 
 MAY_BE_EMPTY = {("draw_columns", "columns")}
@@ -373,6 +375,8 @@ def fuzz(calls: int, seed: int, report: Callable[[str], None] = lambda line: Non
                 "poisson",
                 "imresize",
                 "draw_columns",
+                "planes_of_bytes",
+                "bytes_of_planes",
             )
             assert text.startswith(starts), text
             outcome["refused"] += 1

@@ -78,6 +78,23 @@ def test_float_to_uint8_rounds_half_to_even_and_clips():
         assert np.array_equal(to_uint8(to_float(pixels)), pixels)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_bytes_and_floats_are_those_of_the_formulas(channels):
+    # Sides around the loops' blocks of 1024 px; values beyond both ends, and ties.
+    rng = np.random.default_rng(channels)
+    for height, width in [(1, 3), (31, 33), (32, 32), (33, 32)]:
+        shape = (channels, height, width)
+        values = np.concatenate(
+            [rng.uniform(-0.2, 1.2, shape), rng.integers(-2, 300, shape) / 255, rng.integers(0, 16, shape) / 16], axis=1
+        ).astype(np.float32)
+        rounded = np.clip(np.rint(values * np.float32(255)), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        assert np.array_equal(to_uint8(torch.from_numpy(values)), rounded)
+        expected = rounded.transpose(2, 0, 1) / np.float32(255)
+        assert np.array_equal(to_float(rounded).numpy(), expected)
+        mirrored = to_float(rounded[:, ::-1])
+        assert np.array_equal(mirrored.numpy(), expected[:, :, ::-1])
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_to_uint8_refuses_what_is_not_finite(bad):
     image = torch.zeros(3, 4, 4)

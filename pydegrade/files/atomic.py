@@ -55,9 +55,8 @@ def replacing(path: str | os.PathLike[str], durable: bool = False) -> Iterator[P
         WriteError: full or read-only disk, no permission. What was at `path` is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(
-        f".pydegrade-{_machine()}-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}.partial"
-    )
+    temporary = path.with_name(_partial_name())
+    replaced = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -65,19 +64,47 @@ def replacing(path: str | os.PathLike[str], durable: bool = False) -> Iterator[P
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+        replaced = True
         if durable:
             _sync_folder(path.parent)
     except OSError as error:
         raise write_error(path, error) from None
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if not replaced:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _partial_name() -> str:
+    """Of a file that this process fills, another one each time."""
+    number = os.getpid()
+    return f".pydegrade-{_machine()}-{number}-{_own_start(number)}-{next(_numbers)}.partial"
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes, durable: bool = False) -> None:
     """`replacing` for a content that is there as a whole. Arguments and errors as there."""
-    with replacing(path, durable) as temporary:
-        temporary.write_bytes(content)
+    if durable:
+        with replacing(path, durable) as temporary:
+            temporary.write_bytes(content)
+        return
+    # Without pathlib, which takes longer than the system takes to write a small image.
+    folder = os.path.dirname(path)
+    filled = os.path.join(folder, _partial_name())
+    try:
+        try:
+            file = open(filled, "wb")  # noqa: SIM115
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)
+            file = open(filled, "wb")  # noqa: SIM115
+        with file:
+            file.write(content)
+        os.replace(filled, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(filled)
+        if isinstance(error, OSError):
+            raise write_error(path, error) from None
+        raise
 
 
 def append(path: str | os.PathLike[str], content: bytes) -> None:
@@ -158,6 +185,12 @@ def _started(pid: int) -> int:
             return int(file.read().rpartition(b")")[2].split()[19])  # field 22, proc(5)
     except (OSError, ValueError, IndexError):
         return 0
+
+
+@cache
+def _own_start(pid: int) -> int:
+    """`_started` of this process; a fork has another number."""
+    return _started(pid)
 
 
 @cache

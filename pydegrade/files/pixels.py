@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..native import binding
+
 Pixels = NDArray[np.uint8]
 """RGB image, uint8 [H, W, 3]."""
 
@@ -26,6 +28,10 @@ def to_float(pixels: NDArray[Any], out: torch.Tensor | None = None) -> torch.Ten
     planes = torch.empty(shape) if out is None else out
     if tuple(planes.shape) != shape:
         raise ValueError(f"to_float: out must be {list(shape)}, got {list(planes.shape)}")
+    if pixels.dtype == np.uint8 and planes.is_contiguous() and planes.dtype == torch.float32:
+        sizes = {"pixels": shape[1] * shape[2], "channels": shape[0]}
+        binding.call("planes_of_bytes", bytes=np.ascontiguousarray(pixels), planes=planes, **sizes)
+        return planes
     white = np.float32(np.iinfo(pixels.dtype).max)
     np.divide(pixels.transpose(2, 0, 1), white, out=planes.numpy(), dtype=np.float32)
     return planes
@@ -49,8 +55,17 @@ def to_uint16(image: torch.Tensor) -> NDArray[np.uint16]:
 def _to_integers(image: torch.Tensor, name: str, dtype: Any) -> NDArray[Any]:
     if image.dtype != torch.float32 or image.ndim != 3 or image.shape[0] not in (1, 3, 4):
         raise ValueError(f"{name}: image must be float32 [1, 3 or 4, H, W], got {image.dtype} {list(image.shape)}")
+    values = image.detach().cpu()
+    refusal = f"{name}: image must be finite, got NaN or infinity"
+    if dtype == np.uint8:
+        channels, height, width = values.shape
+        pixels = np.empty((height, width, channels), np.uint8)
+        sizes = {"pixels": height * width, "channels": channels}
+        if not binding.call("bytes_of_planes", planes=values.contiguous(), bytes=pixels, **sizes):
+            raise ValueError(refusal)
+        return pixels
     white = np.iinfo(dtype).max
-    levels = np.rint(image.detach().cpu().numpy() * np.float32(white))
+    levels = np.rint(values.numpy() * np.float32(white))
     if not np.isfinite(levels).all():
-        raise ValueError(f"{name}: image must be finite, got NaN or infinity")
+        raise ValueError(refusal)
     return np.ascontiguousarray(np.clip(levels, 0, white).astype(dtype).transpose(1, 2, 0))

@@ -426,7 +426,8 @@ def manifest_columns(samples: Samples) -> dict[str, list[str]]:
 def column_texts(tasks: TaskBatch, name: str) -> list[str]:
     """One task column as text: names of choices, and the shortest decimals that give back the same float32."""
     values = tasks.labels(name)
-    return [csv_cell(str(value)) if isinstance(value, str) else str(value) for value in values]
+    known = {value: csv_cell(value) for value in {value for value in values if isinstance(value, str)}}
+    return [known[value] if isinstance(value, str) else str(value) for value in values]
 
 
 def manifest_header(samples: Samples) -> str:

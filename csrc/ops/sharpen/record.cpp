@@ -30,14 +30,16 @@ std::vector<int64_t> cut_tiles(std::vector<SharpenRow>& rows) {
 void record_sharpen(Recorder& recorder, const SharpenParams& params, const std::vector<DeviceUse>& uses) {
   std::vector<SharpenRow> rows;
   std::vector<PointRow> copies;
+  float line[kMaxTaps];
+  int32_t line_taps = 0;  // most spaces sharpen with one radius
   for (const DeviceUse& use : uses) {
     const int32_t taps = sharpen_taps(params.radius_px[use.item]);
     if (params.weight[use.item] == 0.0f) {
       copies.push_back(point_row(kPointCopy, use.src, use.dst.place));
       continue;
     }
-    float line[kMaxTaps];
-    gaussian_line(taps, line);
+    if (taps != line_taps) gaussian_line(taps, line);
+    line_taps = taps;
     SharpenRow row = {};
     row.src = use.src;
     row.dst = use.dst.place;
