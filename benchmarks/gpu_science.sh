@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The methods at sizes for one GPU, in parts of under ten minutes each: training, measuring, one table at the end.
 #
-#   DATA=../shared/data OUT=out/gpu_science benchmarks/gpu_science.sh            # all parts, then the table
+#   DATA=/data/sr OUT=out/gpu_science benchmarks/gpu_science.sh                # all parts, then the table
 #   benchmarks/gpu_science.sh eco                                                # one of: edsr eco dasr mzsr tgsr table
 #   SMALL=1 benchmarks/gpu_science.sh                                            # a rehearsal on a CPU: sizes that show nothing
 #
@@ -11,7 +11,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
-DATA=${DATA:-../shared/data}
+DATA=${DATA:?set DATA to the folder that holds T91, BSD20, Set5 and Set14}
 OUT=${OUT:-out/gpu_science}
 MINUTES=${MINUTES:-9}
 SMALL=${SMALL:-}
@@ -86,7 +86,7 @@ tgsr() {
 }
 
 table() {
-  "$PYTHON" -m benchmarks.doc_tables --show "$OUT" | tee "$OUT/table.md"
+  "$PYTHON" -m benchmarks.doc_tables --show "$OUT" | tee "$OUT/table.txt"
   grep -h '"kind": "evaluate"' "$OUT/edsr/log.jsonl" 2>/dev/null | tail -n 1 | cut -c1-300
 }
 

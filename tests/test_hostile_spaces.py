@@ -402,7 +402,7 @@ NPZS = {
         lambda: npz(**{**good(), "meta": np.array(f'{{"version": {THOUSANDS}}}')}),
         "meta must be a JSON object",
     ),
-    "version 3": (lambda: npz(**{**good(), "meta": np.array('{"version": 3}')}), "version 1 or 2, got 3"),
+    "version 4": (lambda: npz(**{**good(), "meta": np.array('{"version": 4}')}), "version 1 to 3, got 4"),
     "1e12 entries": (lambda: archive({"meta": member("(1000000000000,)", data=bytes(8))}), UNREADABLE),
     "negative sides": (lambda: archive({"meta": member("(-1, -8)", data=bytes(64))}), UNREADABLE),
     "a product that overflows": (lambda: archive({"meta": member(f"({2**32}, {2**32})", data=bytes(8))}), UNREADABLE),
@@ -455,7 +455,7 @@ NPZS = {
         lambda: npz(**{key: value for key, value in good().items() if key != "column:jpeg1.quality"}),
         "the column jpeg1.quality is missing",
     ),
-    "a negative step": (lambda: npz(**{**good(), "steps": np.full(3, -1)}), "seeds, indices and steps must be >= 0"),
+    "a negative step": (lambda: npz(**{**good(), "steps": np.full(3, -1)}), "steps and frames must be >= 0"),
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ import pytrain.methods.pairs
 import pytrain.methods.tgsr
 from pydegrade.commands import cli as degrade_cli
 from pydegrade.commands import resize, sample
+from pydegrade.commands.actions import clips
 from pydegrade.errors import is_out_of_memory
 from pydegrade.files import dataset, read, sample_manifest
 from pydegrade.images import imresize
@@ -145,7 +146,7 @@ def test_public_names_are_loaded_from_where_the_types_say():
 
 
 def test_choices_and_bounds_of_options_are_those_of_the_library():
-    assert sample_manifest.FORMATS == sample.FORMATS
+    assert {*sample_manifest.FORMATS, *clips.FORMATS} == {*sample.FORMATS}
     assert dataset.AUGMENTS == sample.AUGMENTS
     assert imresize.KERNELS == resize.KERNELS
     assert imresize.BORDERS == resize.BORDERS

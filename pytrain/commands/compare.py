@@ -60,8 +60,8 @@ def command(
 
     \b
     Examples:
-      pytrain compare --model bicubic --model a.pth --model b.pth --hr Set5 -o grid.png
-      pytrain compare --model a.pth --model b.pth --space realesrgan-x4 -o grid.png
+      pytrain compare --model bicubic --model a.pth --hr Set5 -o grid.png
+      pytrain compare --model a.pth --model b.pth --space bsrgan-x4 -o grid.png
     """
     from pydegrade.shell import check_file, encode_picture, write_file
 

@@ -114,7 +114,7 @@ def rounds(config_path: Path, overrides: tuple[str, ...]) -> int:
 
     \b
     Example:
-      pytrain study rounds configs/tgsr_tiny.toml --set method.grouping.regroup=true
+      pytrain study rounds tgsr.toml --set method.grouping.regroup=true
     """
     from ..grouping.studies import round_lines
 

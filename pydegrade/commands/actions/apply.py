@@ -138,7 +138,7 @@ def apply_tasks(items: Items, out: Path, request: ApplyRequest, force: bool = Fa
     with folder_lock(out):
         results = Results(out, "apply", {"format": naming.file_format, "space": tasks.space.digest}, force)
         names = [name for item, rows in wanted.items() for row in rows for name in naming.results(item.name, row)]
-        results.check([*names, TASKS_CSV] if request.one_each else names, items.inputs)
+        results.check([*names, TASKS_CSV] if request.one_each else names, everything.inputs)
 
         def missing(item: Item) -> list[int]:
             return [
