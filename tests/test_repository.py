@@ -13,7 +13,7 @@ from .children import ROOT
 
 TEXT = {".py", ".pyi", ".md", ".toml", ".txt", ".h", ".cpp", ".cu", ".cuh", ".sh", ".yaml", ".json", ".cfg", ""}
 NOT_OURS = {".git", ".venv", "build", "out", "runs", "node_modules"}
-WRITTEN_BY_PROGRAMS = {"table.md", "tables.md"}
+WRITTEN_BY_PROGRAMS = {"index.md", "table.md", "tables.md"}
 
 
 def texts() -> dict[str, str]:
