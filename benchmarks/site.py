@@ -117,7 +117,7 @@ def linked(text: str, up: str = "") -> str:
     """Documents that a text names become links, but in code."""
     pieces = re.split(r"(```.*?```|`[^`\n]*`|\[[^\]]*\]\([^)]*\))", text, flags=re.S)
     for place in range(0, len(pieces), 2):
-        pieces[place] = re.sub(r"\bdocs/(\w+)\.md", rf"[docs/\1.md]({up}\1.md)", pieces[place])
+        pieces[place] = re.sub(r"\bdocs/(\w+\.md)", rf"[docs/\1]({up}\1)", pieces[place])
     return "".join(pieces)
 
 
