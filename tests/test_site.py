@@ -34,7 +34,7 @@ def test_every_command_and_number_is_on_its_page():
 
 def test_documents_become_links_but_in_code():
     assert site.linked("see docs/rng.md, `docs/rng.md`") == "see [docs/rng.md](rng.md), `docs/rng.md`"
-    assert site.linked("```\ndocs/rng.md\n```") == "```\ndocs/rng.md\n```"
+    assert site.linked("```\n docs/rng.md\n```") == "```\n docs/rng.md\n```"
 
 
 @pytest.mark.slow
