@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -121,19 +123,47 @@ def test_what_was_left_out_is_named(made):
 
 def test_a_run_continues_and_is_the_same_whatever_was_there(source, made, tmp_path):
     out, _ = made
-    import shutil
-
-    shutil.copytree(out, tmp_path / "again")
-    shutil.rmtree(tmp_path / "again" / "lr" / "000002")
-    before = (tmp_path / "again" / "lr" / "000001" / "00000.png").stat().st_mtime_ns
-    result = run(source, tmp_path / "again")
+    again = tmp_path / "again"
+    shutil.copytree(out, again)
+    shutil.rmtree(again / "lr" / "000002")
+    # Garbage under a finished name, and what somebody has put beside it.
+    (again / "hr" / "000003" / "00001.png").write_bytes(b"garbage")
+    (again / "hr" / "000003" / "note.txt").write_text("mine")
+    before = (again / "lr" / "000001" / "00000.png").stat().st_mtime_ns
+    result = run(source, again)
     assert result.exit_code == 0
-    assert "1 clips in" in result.output
-    assert (tmp_path / "again" / "lr" / "000001" / "00000.png").stat().st_mtime_ns == before
-    for path in sorted(out.rglob("*.png")):
-        assert (tmp_path / "again" / path.relative_to(out)).read_bytes() == path.read_bytes()
-    other = run(source, tmp_path / "again", "--format", "mkv")
+    assert "2 clips in" in result.output
+    assert (again / "lr" / "000001" / "00000.png").stat().st_mtime_ns == before
+    assert (again / "hr" / "000003" / "note.txt").read_text() == "mine"
+    for path in sorted(
+        path for path in out.rglob("*") if path.suffix in (".png", ".csv", ".npz") or path.name == "SHA256SUMS"
+    ):
+        assert (again / path.relative_to(out)).read_bytes() == path.read_bytes()
+    sums = dict(line.split("  ")[::-1] for line in (again / "SHA256SUMS").read_text().splitlines())
+    assert {"hr/000000/00000.png", "lr/000003/00004.png", "manifest.csv", "tasks.npz"} <= set(sums)
+    assert all(sum_ == hashlib.sha256((again / name).read_bytes()).hexdigest() for name, sum_ in sums.items())
+    other = run(source, again, "--format", "mkv")
     refused(other, "holds a run with clips '5 png', got '5 mkv'")
+
+
+def test_clips_of_frames_that_have_changed_are_made_anew_and_broken_ones_end_no_others(source, made, tmp_path):
+    """Of the same size, so that the run is the same."""
+    out, _ = made
+    shutil.copytree(out, tmp_path / "run")
+    shutil.copytree(source, tmp_path / "source")
+    with open(out / "manifest.csv", newline="") as file:
+        row = next(row for row in csv.DictReader(file) if not row["source"].endswith(".mkv"))
+    frame = tmp_path / "source" / row["source"] / f"f{row['first_frame']}.png"
+    content = frame.read_bytes()
+    frame.write_bytes(content[:100] + bytes(100) + content[200:])
+    result = run(tmp_path / "source", tmp_path / "run")
+    assert "of 4 clips skipped, listed in" in result.output
+    assert frame.name in (tmp_path / "run" / "skipped.csv").read_text()
+    with open(tmp_path / "run" / "manifest.csv", newline="") as file:
+        assert 0 < len([found for found in csv.DictReader(file) if found["index"] != row["index"]]) < 4
+    frame.write_bytes(content)
+    assert run(tmp_path / "source", tmp_path / "run").exit_code == 0
+    assert (tmp_path / "run" / "manifest.csv").read_bytes() == (out / "manifest.csv").read_bytes()
 
 
 def test_video_files_hold_the_same_pixels(source, made, tmp_path):

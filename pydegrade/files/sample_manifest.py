@@ -516,11 +516,19 @@ def write_sums(folder: Path, file_format: str, kinds: Sequence[str], samples: Ma
         kinds: names of the images of a sample.
         samples: sample number -> SHA-256 of its images, in the order of kinds.
     """
+    images = {
+        pair_name(kind, index, file_format): one
+        for index, sums in sorted(samples.items())
+        for kind, one in zip(kinds, sums)
+    }
+    write_sums_of(folder, images, tables_of(folder, file_format, kinds))
+
+
+def write_sums_of(folder: Path, known: Mapping[str, str], tables: Iterable[str]) -> None:
+    """SHA256SUMS of a folder: files by name whose SHA-256 is known, and those of tables, which are read."""
     with replacing(folder / SUMS_FILE) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        for index, sums in sorted(samples.items()):
-            file.writelines(f"{one}  {pair_name(kind, index, file_format)}\n" for kind, one in zip(kinds, sums))
-        for name in tables_of(folder, file_format, kinds):
-            file.write(f"{sha256_of_file(folder / name)}  {name}\n")
+        file.writelines(f"{one}  {name}\n" for name, one in known.items())
+        file.writelines(f"{sha256_of_file(folder / name)}  {name}\n" for name in tables)
 
 
 def read_sums(path: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import shutil
@@ -19,20 +20,30 @@ from numpy.typing import NDArray
 from ... import __version__
 from ...engine import Pair, degrade_batch
 from ...errors import ImageError
-from ...files.atomic import write_atomic
+from ...files.atomic import make_folder, write_atomic
 from ...files.clips import ClipSource, encode_video, find_clips, read_frames
 from ...files.dataset import Augment, Crops, HrImage, HrImages, draw_crops, fitting_px
 from ...files.lock import folder_lock
-from ...files.paths import csv_cell
+from ...files.paths import as_image_error, csv_cell, display_name, sha256_of_file
 from ...files.pixels import Pixels, to_float, to_uint8
-from ...files.sample_manifest import MANIFEST_FILE, RunIdentity, open_run, write_task_tables
-from ...files.write import write_image
+from ...files.sample_manifest import (
+    MANIFEST_FILE,
+    SUMS_FILE,
+    RunIdentity,
+    open_run,
+    sha256_of,
+    tables_of,
+    write_sums_of,
+    write_task_tables,
+)
+from ...files.write import encode_png
 from ...native import rng
 from ...shell.errors import os_error_text
 from ...shell.progress import Progress
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 from .pairs import kinds_of
+from .sample_record import Finished, append_samples, read_samples, write_samples
 
 FORMATS = ("png", "mkv")
 
@@ -165,31 +176,49 @@ def make_clips(
     interrupted, made, started_s = False, 0, time.perf_counter()
     with folder_lock(out):
         open_run(out, identity, count, facts)
+        files = [_files(kinds, index, cut.frames, file_format) for index in cut.crops.index.tolist()]
+        record, digests = read_samples(out), _SourceDigests()
+        finished: dict[int, Finished] = {}
         progress = Progress(count, 0, "clips")
         try:
-            for row in range(count):
-                index = int(cut.crops.index[row])
-                if not _is_finished(out, kinds, index, file_format):
-                    reason = _make(out, tasks.take(slice(row * cut.frames, (row + 1) * cut.frames)), cut, row, kinds,
-                                   file_format, max_pixels, device)  # fmt: skip
-                    made += not reason
-                    if reason:
-                        reasons[index] = reason
+            for row, index in enumerate(cut.crops.index.tolist()):
+                try:
+                    source = digests.of(cut, row)
+                    if index not in record or record[index] != Finished(_sums(out, files[row]), source):
+                        images = _made(
+                            tasks.take(slice(row * cut.frames, (row + 1) * cut.frames)), cut, row, max_pixels, device
+                        )
+                        sums = [one for kind in kinds for one in _put(out, kind, index, images[kind], file_format)]
+                        record[index] = Finished(tuple(sums), source)
+                        append_samples(out, {index: record[index]})
+                        made += 1
+                    finished[index] = record[index]
+                except ImageError as error:
+                    reasons[index] = str(error)
                 progress.advance(1)
         except KeyboardInterrupt:
             interrupted = True
+            # Also what an earlier start left behind the place that this one has come to.
+            for index, names in zip(cut.crops.index.tolist(), files):
+                if index in record and index not in reasons and all((out / name).is_file() for name in names):
+                    finished[index] = record[index]
         finally:
             progress.close()
         seconds = time.perf_counter() - started_s
-        there = [row for row in range(count) if _is_finished(out, kinds, int(cut.crops.index[row]), file_format)]
-        frames = np.array([row * cut.frames + frame for row in there for frame in range(cut.frames)], np.int64)
+        there = [row for row, index in enumerate(cut.crops.index.tolist()) if index in finished]
+        rows = np.array([row * cut.frames + frame for row in there for frame in range(cut.frames)], np.int64)
+        write_samples(out, finished)
         write_atomic(out / MANIFEST_FILE, _manifest(tasks, cut, kinds, file_format, there).encode())
-        written = write_task_tables(out, tasks.take(frames), reasons)
+        written = write_task_tables(out, tasks.take(rows), reasons)
+        sums_of_files = {
+            name: one for row in there for name, one in zip(files[row], finished[int(cut.crops.index[row])].sha256)
+        }
+        write_sums_of(out, sums_of_files, tables_of(out, "png", kinds))
     return ClipOutcome(
         made,
         len(there),
         seconds,
-        (*(out / kind for kind in kinds), out / MANIFEST_FILE, *written),
+        (*(out / kind for kind in kinds), out / MANIFEST_FILE, *written, out / SUMS_FILE),
         reasons,
         interrupted,
     )
@@ -199,38 +228,65 @@ def _name(kind: str, index: int, file_format: str) -> str:
     return f"{kind}/{index:06d}" + (".mkv" if file_format == "mkv" else "")
 
 
-def _is_finished(out: Path, kinds: Sequence[str], index: int, file_format: str) -> bool:
-    return all((out / _name(kind, index, file_format)).exists() for kind in kinds)
+def _frame_name(number: int) -> str:
+    return f"{number:05d}.png"
 
 
-def _make(
-    out: Path,
-    tasks: TaskBatch,
-    cut: ClipCrops,
-    row: int,
-    kinds: Sequence[str],
-    file_format: str,
-    max_pixels: int,
-    device: str,
-) -> str:
-    """Make one clip; "" or why it was skipped."""
+def _files(kinds: Sequence[str], index: int, frames: int, file_format: str) -> list[str]:
+    """Names of all files of a sample, kind by kind, frame by frame."""
+    clips = [_name(kind, index, file_format) for kind in kinds]
+    if file_format == "mkv":
+        return clips
+    return [f"{clip}/{_frame_name(number)}" for clip in clips for number in range(frames)]
+
+
+def _sums(out: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """SHA-256 of each; none where one of them cannot be read."""
+    try:
+        return tuple(sha256_of_file(out / name) for name in names)
+    except (ImageError, OSError):
+        return ()
+
+
+class _SourceDigests:
+    """SHA-256 of what samples are cut from: of the files of their frames, or of a video file; each file is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def of(self, cut: ClipCrops, row: int) -> str:
+        """Of the clip of a sample.
+
+        Raises:
+            ImageError: a file cannot be read.
+        """
+        clip, first = cut.clips[int(cut.crops.image[row])], int(cut.first[row])
+        sums = []
+        for path in clip.files[first : first + cut.frames] or (clip.path,):
+            try:
+                sums.append(self._known.get(path) or sha256_of_file(path))
+            except OSError as error:
+                raise as_image_error(path, error) from None
+            self._known[path] = sums[-1]
+        return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def _made(tasks: TaskBatch, cut: ClipCrops, row: int, max_pixels: int, device: str) -> dict[str, list[Pixels]]:
+    """Frames of one sample by kind.
+
+    Raises:
+        ImageError: its frames cannot be read.
+    """
     clip = cut.clips[int(cut.crops.image[row])]
     try:
         frames = read_frames(clip, int(cut.first[row]), cut.frames, max_pixels)
         hr = [_square(pixels, cut.crops, row) for pixels in frames]
-    except (ImageError, OSError, MemoryError) as error:
-        return (
-            str(error)
-            if isinstance(error, ImageError)
-            else os_error_text(error)
-            if isinstance(error, OSError)
-            else f"{clip.path}: out of memory"
-        )
+    except OSError as error:
+        raise ImageError(os_error_text(error)) from None
+    except MemoryError:
+        raise ImageError(f"{display_name(clip.path)}: out of memory") from None
     pair: Pair = degrade_batch(torch.stack([to_float(pixels) for pixels in hr]).to(torch.device(device)), tasks)
-    images = {"hr": hr, "target": [to_uint8(one) for one in pair.target], "lr": [to_uint8(one) for one in pair.lr]}
-    for kind in kinds:
-        _put(out / _name(kind, int(cut.crops.index[row]), file_format), images[kind], file_format)
-    return ""
+    return {"hr": hr, "target": [to_uint8(one) for one in pair.target], "lr": [to_uint8(one) for one in pair.lr]}
 
 
 def _square(pixels: Pixels, crops: Crops, row: int) -> Pixels:
@@ -241,21 +297,29 @@ def _square(pixels: Pixels, crops: Crops, row: int) -> Pixels:
     return np.array(square.transpose(1, 0, 2) if crops.transpose[row] else square, order="C")
 
 
-def _put(path: Path, frames: Sequence[Pixels], file_format: str) -> None:
-    """A clip as a file, or as a folder of frames, which has its name once all of them are there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _put(out: Path, kind: str, index: int, frames: Sequence[Pixels], file_format: str) -> tuple[str, ...]:
+    """Store a clip as a file, or as a folder of frames, which has its name once all of them are there.
+
+    Where a folder has that name already, its frames are replaced one by one, and what else lies there stays.
+
+    Returns:
+        SHA-256 of each file.
+    """
+    path = out / _name(kind, index, file_format)
     if file_format == "mkv":
-        write_atomic(path, encode_video(frames))
-        return
+        content = encode_video(frames)
+        write_atomic(path, content)
+        return sha256_of([content])
+    contents = [encode_png(pixels) for pixels in frames]
+    names = [_frame_name(number) for number in range(len(contents))]
     partial = path.with_name(f".{path.name}.partial")
+    make_folder(path.parent)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    for number, pixels in enumerate(frames):
-        write_image(partial / f"{number:05d}.png", pixels)
-    if not path.exists():
+    for name, content in zip(names, contents):
+        write_atomic((path if path.is_dir() else partial) / name, content)
+    if not path.is_dir():
         os.replace(partial, path)
-    else:
-        shutil.rmtree(partial, ignore_errors=True)
+    return sha256_of(contents)
 
 
 def _manifest(tasks: TaskBatch, cut: ClipCrops, kinds: Sequence[str], file_format: str, rows: Sequence[int]) -> str:
