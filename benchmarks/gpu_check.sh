@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to know about the CUDA backend on the GPU at hand, in under eight minutes: builds for it, compares bits, runs
+# Everything there is to know about the CUDA backend on the GPU at hand, with limits of less than ten minutes: builds for it, compares bits, runs
 # the tests and compute-sanitizer beside each other, then measures, alone, kernels, training and TGSR's scores. Installs
 # nothing. Needs nvcc, g++, Python 3.11 or newer with the packages of pyproject.toml and pytest; cmake, ninja and pybind11 where
 # they are there, else plain compiler calls and the pybind11 that torch ships.
@@ -125,7 +125,7 @@ export arch OUT PYTHON
 ceilings=()
 if [ ${#rehearse[@]} -eq 0 ]; then
   step "build for sm_$arch" 90 "$self" --call build || exit 1
-  nvcc -std=c++17 -O3 -gencode="arch=compute_$arch,code=sm_$arch" -cudart static -Xcompiler -fPIC -shared \
+  timeout 60 nvcc -std=c++17 -O3 -gencode="arch=compute_$arch,code=sm_$arch" -cudart static -Xcompiler -fPIC -shared \
     benchmarks/ceilings.cu -o "$OUT/ceilings.so" && ceilings=(--ceilings "$OUT/ceilings.so") || failed=1
 fi
 

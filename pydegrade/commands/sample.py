@@ -199,7 +199,7 @@ def _clips(
     if done.made:
         say(f"{done.made} clips in {done.seconds:.1f} s")
     for path in done.written:
-        say(f"  {path.resolve()}")
+        say(f"  {absolute(path)}")
     for line in sorted(set(done.reasons.values())):
         warn(line)
     if done.interrupted:

@@ -24,10 +24,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import click
 import torch
 
 import pydegrade
+from pydegrade.shell import say
 
 from ..errors import DataError, PytrainError, is_out_of_memory, one_line
 from ..training.distributed import World
@@ -253,7 +253,7 @@ def _say_fewer(measurement: Measurement, device: torch.device, count: int, short
     reason = f"{measurement.name}: out of memory on {device} ({shortage})"
     if not count:
         raise PytrainError(f"{reason}; lower method.grouping.batch or method.grouping.crop_px")
-    click.echo(f"pytrain group: {reason}; {count} {'replica goes' if count == 1 else 'replicas go'} on", err=True)
+    say(f"pytrain group: {reason}; {count} {'replica goes' if count == 1 else 'replicas go'} on", err=True)
 
 
 def _own_stream(device: torch.device) -> Callable[[], AbstractContextManager[Any]]:

@@ -23,13 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pydegrade import TaskBatch, TaskError, sample, stream_seed
-from pydegrade.shell import Progress
+from pydegrade.shell import Progress, say
 
 from ..config.config import Config, digest
 from ..data.source import open_source
@@ -272,7 +271,7 @@ def make_scorer(
         recorder=recorder_for(device),
     )
     if scorer.why_unrecorded:
-        click.echo(f"pytrain group: scoring launches every step anew: {scorer.why_unrecorded}", err=True)
+        say(f"pytrain group: scoring launches every step anew: {scorer.why_unrecorded}", err=True)
     return scorer
 
 

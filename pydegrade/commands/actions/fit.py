@@ -18,7 +18,7 @@ from ...fitting.space_file import said
 from ...shell.errors import INTERRUPTED
 from ...shell.outputs import write_file
 from ...shell.progress import Progress
-from ...shell.text import complain, say, warn
+from ...shell.text import absolute, complain, say, warn
 from ...tasks.space import Space
 from .fit_page import fit_page
 from .photographs import read_all, shorter_sides_px
@@ -87,6 +87,6 @@ def fit_photographs(sources: Sequence[Path], options: FitOptions) -> int:
     for note in found.notes:
         warn(note)
     for path in (options.output, options.page):
-        say(str(path.resolve()))
+        say(absolute(path))
     say(f"try: degrade check {shlex.quote(str(options.output))}")
     return fates.end("degrade fit")
