@@ -107,11 +107,14 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         ]
+        # Where macOS builds say which processors they are for.
+        if architectures := re.findall(r"-arch (\S+)", os.environ.get("ARCHFLAGS", "")):
+            configure.append(f"-DCMAKE_OSX_ARCHITECTURES={';'.join(architectures)}")
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
         subprocess.run(configure, check=True)
         subprocess.run(["cmake", "--build", str(build), "--parallel", jobs], check=True)
         # What type checkers read of the module. Not of one for another processor, which does not load here.
-        module = next(target.glob("_C*.so"))
+        module = Path(self.get_ext_fullpath(ext.name)).resolve()
         subprocess.run(
             [sys.executable, str(ROOT / "csrc/stub.py"), str(module), str(ROOT / "pydegrade/_C.pyi")], check=False
         )

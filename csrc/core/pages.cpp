@@ -7,6 +7,9 @@
 #endif
 
 namespace pyd {
+
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+
 namespace {
 
 constexpr uintptr_t kLargePage = uintptr_t{1} << 21;
@@ -15,16 +18,17 @@ constexpr size_t kWorthAsking = size_t{1} << 22;
 }  // namespace
 
 void prefer_large_pages(void* memory, size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
   if (bytes < kWorthAsking) return;
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + kLargePage - 1) & ~(kLargePage - 1);
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) & ~(kLargePage - 1);
   // Advice: where it is refused, everything works as before.
   if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-  (void)memory;
-  (void)bytes;
-#endif
 }
+
+#else
+
+void prefer_large_pages(void*, size_t) {}
+
+#endif
 
 }  // namespace pyd

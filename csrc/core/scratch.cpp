@@ -1,6 +1,6 @@
 #include "core/scratch.h"
 
-#include <cstdlib>
+#include <new>
 
 #include "core/pages.h"
 
@@ -21,15 +21,18 @@ struct Arena {
   size_t used = 0;
   int depth = 0;
 
-  ~Arena() {
-    for (size_t i = 0; i < count; ++i) std::free(chunk[i]);
+  ~Arena() { clear(); }
+
+  void clear() {
+    for (size_t i = 0; i < count; ++i) ::operator delete(chunk[i], std::align_val_t{kAlignment});
+    count = 0;
   }
 
   bool add(size_t at_least) {
     if (count == kMaxChunks) return false;
     size_t size = count == 0 ? kFirstChunkBytes : 2 * bytes[count - 1];
     while (size < at_least) size *= 2;
-    void* memory = std::aligned_alloc(kAlignment, size);
+    void* memory = ::operator new(size, std::align_val_t{kAlignment}, std::nothrow);
     if (memory == nullptr) return false;
     prefer_large_pages(memory, size);
     chunk[count] = static_cast<char*>(memory);
@@ -51,8 +54,7 @@ Scratch::~Scratch() {
   if (--arena.depth > 0 || arena.count < 2) return;
   size_t total = 0;
   for (size_t i = 0; i < arena.count; ++i) total += arena.bytes[i];
-  for (size_t i = 0; i < arena.count; ++i) std::free(arena.chunk[i]);
-  arena.count = 0;
+  arena.clear();
   arena.add(total);
 }
 
