@@ -63,11 +63,10 @@ void bessel_j1(const double x[kBesselLanes], double j1[kBesselLanes]) {
   for (int l = 0; l < kBesselLanes; ++l) largest = x[l] > largest ? x[l] : largest;
   const int start = 2 * (static_cast<int>(largest * 0.575) + 18);
   Doubles two_over_x[kBesselParts], above[kBesselParts], here[kBesselParts], evens[kBesselParts];
+  double inverse[kBesselLanes];
+  for (int l = 0; l < kBesselLanes; ++l) inverse[l] = 2.0 / (x[l] > 1e-4 ? x[l] : 1e-4);
+  memcpy(two_over_x, inverse, sizeof inverse);
   for (int part = 0; part < kBesselParts; ++part) {
-    for (int l = 0; l < kDoubleLanes; ++l) {
-      const double at = x[part * kDoubleLanes + l];
-      two_over_x[part][l] = 2.0 / (at > 1e-4 ? at : 1e-4);
-    }
     above[part] = Doubles{};
     evens[part] = here[part] = Doubles{} + 1e-280;
   }
@@ -123,7 +122,7 @@ void profile(const Psf& psf, const double* d, int count, double* out) {
 // Round kernels: one eighth of the square is computed and mirrored.
 void round_kernel(const Psf& psf, double* kernel) {
   const int radius = psf.size / 2;
-  double d[(kMaxBlurSizePx / 2 + 1) * (kMaxBlurSizePx / 2 + 2) / 2 + kBesselLanes], value[sizeof d / sizeof d[0]];
+  double d[(kMaxBlurSizePx / 2 + 1) * (kMaxBlurSizePx / 2 + 2) / 2 + kBesselLanes] = {}, value[sizeof d / sizeof d[0]];
   int count = 0;
   for (int y = 0; y <= radius; ++y) {
     for (int x = 0; x <= y; ++x) {
@@ -281,6 +280,7 @@ void synthesise(const PsfParams& params, double trim, int64_t item) {
              params.blades.given() ? params.blades[item] : 0};
   double line[kMaxBlurSizePx];
   double kernel[kMaxWeights];
+  kernel[0] = 0.0;  // a size is at least 1, which compilers do not know
   const bool separable = psf.shape == kPsfIso && shift == 0.0;
   const bool pulse = psf.shape == kPsfDelta || size == 1;
   if (pulse) {
