@@ -217,6 +217,9 @@ def test_damaged_parquet_and_none_of_images_are_one_line(made, parquet, tmp_path
     rows = [{"bytes": png(), "path": "../../etc/passwd.png"}, None, {"bytes": None, "path": "/etc/passwd"}]
     pq.write_table(pyarrow.table({"image": pyarrow.array(rows, kind)}), tmp_path / "evil.parquet")
     assert [image.name for image in find_images([tmp_path / "evil.parquet"]).images] == ["passwd.png"]
+    pq.write_table(pyarrow.table({"image": pyarrow.array([None], kind)}), tmp_path / "empty.parquet")
+    with pytest.raises(ImageError, match=r"empty\.parquet: holds no images"):
+        find_images([tmp_path / "empty.parquet"])
 
 
 def test_kinds_are_asked_for_where_there_are_several(made):

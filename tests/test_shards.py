@@ -4,6 +4,7 @@ refused in one line."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -351,6 +352,20 @@ def test_one_task_on_many_images_is_shared_out_too(made, tmp_path):
         quietly(*line, "--out", tmp_path / "part", "--shard", f"{number}/3")
     quietly("merge", tmp_path / "out", *(tmp_path / f"part-{number}-of-3" for number in range(3)))
     assert visible(tmp_path / "out") == visible(tmp_path / "whole")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+def test_names_with_line_breaks_are_merged_too(degrade, made, tmp_path):
+    (tmp_path / "hr").mkdir()
+    for name in ("a\nb.png", "c\\n\r.png"):
+        shutil.copy(next((made / "hr").iterdir()), tmp_path / "hr" / name)
+    line = ("apply", tmp_path / "hr", "--tasks", made / "ours.toml", "--out", tmp_path / "whole")
+    quietly(*line)
+    for number in range(2):
+        quietly(*line, "--shard", f"{number}/2")
+    quietly("merge", tmp_path / "out", tmp_path / "whole-0-of-2", tmp_path / "whole-1-of-2")
+    assert visible(tmp_path / "out") == visible(tmp_path / "whole")
+    assert degrade("verify", tmp_path / "whole-0-of-2" / "SHA256SUMS", tmp_path / "whole-0-of-2")[0] == 0
 
 
 def test_shards_of_apply_that_make_no_run_are_refused_in_one_line(degrade, made, applied, tmp_path):

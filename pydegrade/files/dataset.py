@@ -214,7 +214,8 @@ def find_images(
             images.append(image)
     if not images:
         more = f" (and {len(excluded) - 1} more)" if len(excluded) > 1 else ""
-        raise ImageError(f"{origin}: no usable image among {len(excluded)}: {excluded[0]}{more}")
+        among = f"no usable image among {len(excluded)}: {excluded[0]}{more}" if excluded else "holds no images"
+        raise ImageError(f"{origin}: {among}")
     return HrImages(origin, tuple(images), tuple(excluded))
 
 

@@ -497,7 +497,9 @@ def write_task_tables(folder: Path, tasks: TaskBatch, reasons: Mapping[int, str]
 SUMS_FILE = "SHA256SUMS"
 SKIPPED_FILE = "skipped.csv"
 _TABLES = (MANIFEST_FILE, "tasks.npz", "dasr33.npy", "dasr33_mask.npy", SKIPPED_FILE)
-_SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+_SUM = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")
+_ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
+"""What stands in a list of sums -> what is meant, in lines that begin with a backslash."""
 
 
 def tables_of(folder: Path, file_format: str, kinds: Sequence[str]) -> list[str]:
@@ -531,6 +533,13 @@ def write_sums_of(folder: Path, known: Mapping[str, str], tables: Iterable[str])
         file.writelines(f"{sha256_of_file(folder / name)}  {name}\n" for name in tables)
 
 
+def sum_line(sha256: str, name: str) -> str:
+    """A line of SHA256SUMS, as the program sha256sum writes it: a name with line breaks or backslashes is escaped."""
+    escaped = re.sub(r"[\\\n\r]", lambda found: next(key for key, one in _ESCAPES.items() if one == found[0]), name)
+    mark = "" if escaped == name else "\\"
+    return f"{mark}{sha256}  {escaped}\n"
+
+
 def read_sums(path: Path) -> dict[str, str]:
     """Name -> SHA-256 of a list that `write_sums` or the program sha256sum wrote.
 
@@ -543,7 +552,8 @@ def read_sums(path: Path) -> dict[str, str]:
         if found is None:
             shown = display_name(repr(line[:60]))
             raise ImageError(f"{display_name(path)}:{number}: must be a SHA-256 and a name, got {shown}")
-        sums[found[2]] = found[1]
+        name = re.sub(r"\\[\\nr]", lambda one: _ESCAPES[one[0]], found[3]) if found[1] else found[3]
+        sums[name] = found[2]
     if not sums:
         raise ImageError(f"{display_name(path)}: must list at least one file, got none")
     return sums

@@ -14,7 +14,7 @@ from ...errors import ImageError, OutputError
 from ...files.atomic import write_atomic
 from ...files.lock import folder_lock
 from ...files.paths import display_name, open_regular, path_inside, read_lines, sha256_of_file
-from ...files.sample_manifest import SUMS_FILE, read_sums
+from ...files.sample_manifest import SUMS_FILE, read_sums, sum_line
 from ...shell.outputs import Made, Results, made_of
 from ...shell.progress import Progress
 
@@ -64,7 +64,7 @@ def write_shard(out: Path, shard: AppliedShard, results: Sequence[str]) -> None:
     """
     write_atomic(out / SHARD_FILE, (json.dumps(asdict(shard), indent=2) + "\n").encode())
     names = [*results, *([TASKS_CSV] if shard.one_each else []), SHARD_FILE]
-    lines = (f"{sha256_of_file(out / name)}  {name}\n" for name in names)
+    lines = (sum_line(sha256_of_file(out / name), name) for name in names)
     write_atomic(out / SUMS_FILE, "".join(lines).encode("utf-8", "surrogateescape"))
 
 
@@ -128,7 +128,7 @@ def merge_applied(out: Path, folders: Sequence[Path]) -> MergedResults:
                         if results.is_there(name, part.record[name]):
                             kept += 1
                         else:
-                            source = path_inside(part.folder, name)
+                            source = part.folder / name  # checked when it was read; here a backslash is a letter
                             with results.taking(name, part.record[name]) as temporary, open_regular(source) as stream:
                                 with open(temporary, "wb") as target:
                                     shutil.copyfileobj(stream, target, 2**20)
