@@ -124,7 +124,7 @@ def main() -> None:
                 mark = " " if held[one.parameter.name][-1] else "*"
                 line.append(f"{true:7.2f}{mark} {one.mean.value:7.2f} ({one.mean.low:.2f} to {one.mean.high:.2f})")
         if number < given.neighbours:
-            fitted, _ = fitted_space(start, populations, "fitted", given.photographs)
+            fitted, *_ = fitted_space(start, populations, "fitted", given.photographs)
             for images, what in ((clean, "other scenes"), (hidden_hr, "the same scenes")):
                 simulator = Simulator(fitted, images, given.side, 900 + number, MAX_PIXELS)
                 squares, _ = simulator.squares(range(given.photographs))

@@ -17,6 +17,7 @@ from pydegrade.fitting import fit, population, posterior
 from pydegrade.fitting.match import nearest_share, ranked
 from pydegrade.fitting.parameters import Parameter, drawn, parameters_of
 from pydegrade.fitting.prior import SCALES, wide_space
+from pydegrade.fitting.space_file import fitted_space
 from pydegrade.fitting.statistics import NAMES
 from pydegrade.tasks.space import Space
 
@@ -124,6 +125,30 @@ def test_equal_sets_are_not_told_apart_and_the_nearest_space_is_first():
     assert (first.name, first.best, second.name) == ("near", 1.0, "far")
     assert first.low <= first.distance <= first.high + 0.1
     assert first.high < second.low
+
+
+@pytest.mark.parametrize("off", [0.04536, 0.5, 0.33333, 0.0])
+def test_what_was_learned_stands_in_the_file_whatever_the_digits_of_its_shares(off):
+    """Weights are rounded, and their sum must be 1 all the same."""
+
+    def figure(value: float) -> population.Figure:
+        return population.Figure(value, value, value)
+
+    mode = Parameter("jpeg1.mode", ("off", "libjpeg"), np.arange(2.0), np.zeros(0))
+    gain = Parameter("noise1.poisson_gain", (), np.ones(1), np.array([0.03, 4.0]))
+    acts, quantiles = figure(1.0), (0.03, 0.03, 0.2, 0.4, 0.5, 0.6, 1.5)
+    learned = (
+        population.Population(gain, acts, acts, acts, (), quantiles, (), 0.5, True, 0.1),
+        population.Population(mode, acts, None, None, (figure(off), figure(1 - off)), (), (), 0.5, True, 0.1),
+    )
+    space, _, unwritten = fitted_space(wide_space(4), learned, "mine", 9)
+    assert unwritten == ()
+    tasks = pydegrade.sample(space, 0, range(500))
+    gains = tasks.column("noise1.poisson_gain")[tasks.mask("noise1.poisson_gain")]
+    assert 0.03 <= gains.min() < gains.max() <= 1.5
+    # Four and a half standard deviations of a share of 500.
+    found = np.mean([label == "off" for label in tasks.labels("jpeg1.mode")])
+    assert abs(found - max(off, 0.005)) <= 4.5 * np.sqrt(max(off, 0.005) * (1 - off) / 500)
 
 
 # ---- the commands

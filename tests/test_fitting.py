@@ -17,6 +17,8 @@ from pydegrade.files.pixels import to_float, to_uint8
 from pydegrade.files.read import read_image
 from pydegrade.fitting import facts, statistics
 from pydegrade.fitting.estimate import edge_sigma_px, estimate_photograph
+from pydegrade.shell.images import Item, each
+from pydegrade.shell.progress import Progress
 
 from .programs import degrade_in as degrade
 
@@ -181,3 +183,11 @@ def test_estimate_gives_a_line_for_each_photograph_and_names_what_is_broken(squa
     assert "10 of 12 images skipped" in err
     found = json.loads((tmp_path / "found.json").read_text())
     assert [entry["jpeg_quality"] for entry in found.values()] == [None, 71]
+
+
+def test_a_reader_of_stdout_that_is_gone_is_no_fault_of_images(tmp_path):
+    def gone(item: Item) -> list[str]:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        each([Item("a", tmp_path / "a.png")], gone, Progress(1))

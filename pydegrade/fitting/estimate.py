@@ -124,7 +124,7 @@ def estimate_photograph(path: Path, max_pixels: int = MAX_PIXELS) -> Estimate:
         facts.software,
         round(quality) if quality <= 100 else None,
         common if shown else None,
-        round(float(np.mean([math.exp(values[f"noise_quiet_{plane}"]) - 0.05 for plane in "rgb"])), 3),
+        round(max(0.0, float(np.mean([math.exp(values[f"noise_quiet_{plane}"]) - 0.05 for plane in "rgb"]))), 3),
         round(float(np.mean([values[f"noise_corr_{pair}"] for pair in ("rg", "gb", "rb")])), 3),
         round(edge_sigma_px(values["edge_1"]), 3),
         round(period, 3) if math.isfinite(period) else None,

@@ -109,13 +109,14 @@ def fit(
         )
         for k, one in enumerate(parameters)
     )  # fmt: skip
-    space, text = fitted_space(simulator.space, populations, name, len(photographs))
+    space, text, unwritten = fitted_space(simulator.space, populations, name, len(photographs))
     notes = [
         *_few(photographs),
         *_outside(simulations.statistics, seen, photograph, simulator.space.name),
         *_groups(photographs, populations, found.seen, photograph),
         *_unclean(simulator.images, simulator.max_pixels),
         *_unidentified(populations),
+        *(f"{one} was learned and cannot stand in {simulator.space.name}: left as it was" for one in unwritten),
     ]
     return Fit(space, text, populations, simulations, seen, photograph, tuple(notes))
 

@@ -15,8 +15,10 @@ from .population import QUANTILES, Figure, Population
 _LEAST_WEIGHT = 0.005
 
 
-def fitted_space(start: Space, populations: Sequence[Population], name: str, photographs: int) -> tuple[Space, str]:
-    """The space and its text.
+def fitted_space(
+    start: Space, populations: Sequence[Population], name: str, photographs: int
+) -> tuple[Space, str, tuple[str, ...]]:
+    """The space, its text, and names of what was learned and cannot stand in the place of what it began with.
 
     Args:
         start: what it began with.
@@ -34,6 +36,7 @@ def fitted_space(start: Space, populations: Sequence[Population], name: str, pho
     }
     out = [f"# Learned from {photographs} photographs. Numbers in brackets: 90 % intervals. docs/fitting.md says how."]
     slot = table = ""
+    unwritten = []
     for line in lines:
         if line.startswith("["):
             table, slot = line, ""
@@ -51,10 +54,13 @@ def fitted_space(start: Space, populations: Sequence[Population], name: str, pho
         replaced = _line(key, value, one) if one.identified else ""
         if replaced and _reads([*out, replaced], lines, line):
             out += [f"# {said(one)}", replaced]
+        elif one.identified:
+            unwritten.append(one.parameter.name)
+            out += [f"# {said(one)}; cannot stand here, as in {start.name}", line]
         else:
             out += [f"# {key}: photographs do not say; as in {start.name}", line]
     text = "\n".join(out) + "\n"
-    return Space.loads(text), text
+    return Space.loads(text), text, tuple(unwritten)
 
 
 def _reads(done: Sequence[str], lines: Sequence[str], line: str) -> bool:
@@ -99,10 +105,8 @@ def _line(key: str, before: str, one: Population) -> str:
     if one.parameter.classes:
         quoted = before.lstrip("{ ").startswith(('"', 'choice = ["')) or '"' in before
         values = [json.dumps(text) if quoted else text for text in one.parameter.classes]
-        weights = [max(share.value, _LEAST_WEIGHT) for share in one.shares]
-        total = sum(weights)
-        shares = ", ".join(f"{weight / total:.4g}" for weight in weights)
-        return f"{key} = {{ choice = [{', '.join(values)}], weights = [{shares}] }}"
+        weights = _weights([max(share.value, _LEAST_WEIGHT) for share in one.shares])
+        return f"{key} = {{ choice = [{', '.join(values)}], weights = [{weights}] }}"
     rounded = ", round = true" if re.search(r"round = true|integers = ", before) else ""
     edges = [float(f"{value:.4g}") for value in one.quantiles]
     steps = np.diff((0.0, *QUANTILES[1:-1], 1.0))
@@ -112,7 +116,11 @@ def _line(key: str, before: str, one: Population) -> str:
     uniforms = ", ".join(f"{{ uniform = [{low}, {high}]{rounded} }}" for low, high, _ in pieces)
     if len(pieces) == 1:
         return f"{key} = {uniforms}"
-    total = sum(step for *_, step in pieces)
-    return (
-        f"{key} = {{ mixture = [{uniforms}], weights = [{', '.join(f'{step / total:.4g}' for *_, step in pieces)}] }}"
-    )
+    return f"{key} = {{ mixture = [{uniforms}], weights = [{_weights([step for *_, step in pieces])}] }}"
+
+
+def _weights(shares: Sequence[float]) -> str:
+    """Four decimals each, whose sum is 1: what rounding takes or adds goes to the largest."""
+    units = np.rint(np.array(shares) / np.sum(shares) * 10_000).astype(int)
+    units[units.argmax()] += 10_000 - units.sum()
+    return ", ".join(f"{unit / 10_000:g}" for unit in units)

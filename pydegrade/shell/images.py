@@ -159,6 +159,8 @@ def each(
             for text in result():
                 progress.say(f"note: {item.path}: {text}")
             fates.done += 1
+        except BrokenPipeError:
+            raise  # who read stdout is gone; no image is to blame
         except Exception as error:
             if is_out_of_memory(error):
                 _free_memory()

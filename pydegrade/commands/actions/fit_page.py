@@ -96,7 +96,8 @@ def _row(one: Population) -> str:
     told = figures if one.identified else f'<span class="faint">not identified: {figures}</span>'
     width = max(1, round(100 * one.information))
     bar = f'<svg width="100" height="9"><rect width="{width}" height="9" fill="royalblue"/></svg>'
-    return f"<tr><td>{name}: {told}</td><td>{html.escape(before)}</td><td>{bar} {100 * one.information:.0f} %</td></tr>"
+    share = f'<td class="number">{bar} {100 * one.information:.0f} %</td>'
+    return f"<tr><td>{name}: {told}</td><td>{html.escape(before)}</td>{share}</tr>"
 
 
 def _statistics(seen: NDArray[np.float32], simulated: NDArray[np.float32]) -> str:
