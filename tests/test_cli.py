@@ -695,7 +695,7 @@ def test_accounts_of_pairs_separate_slots():
     tasks = pydegrade.sample("bicubic", 0, [5])
     (row,) = pair_rows(tasks, [np.zeros((8, 8, 3), np.uint8)], [np.zeros((2, 2, 3), np.uint8)])
     assert row.cells[0].title == "sample 5"
-    assert row.cells[0].captions == ("resize1: matlab_bicubic, resize_factor 0.25, input",)
+    assert row.cells[0].captions == ("resize1: matlab_bicubic, resize_factor 0.25, factor of the input size",)
 
 
 def test_sheet_places_every_image_unchanged_at_its_size():

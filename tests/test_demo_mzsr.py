@@ -25,7 +25,7 @@ def images(tmp_path):
 
 @pytest.mark.slow
 def test_the_demonstration_gives_every_network_its_own_rate(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo_mzsr, "SIDE_PX", 48)
+    monkeypatch.setattr(demo_mzsr, "SIDE_PX", 64)
     monkeypatch.setattr(demo_mzsr, "RATES", (0.001, 0.1))
     monkeypatch.setattr(demo_mzsr, "KERNELS", dict(list(demo_mzsr.KERNELS.items())[:1]))
     folders = [f"--{name}={images}" for name in ("train", "test", "tune")]
@@ -57,7 +57,7 @@ def test_the_demonstration_gives_every_network_its_own_rate(images, tmp_path, mo
 
 
 def test_too_few_images_to_choose_rates_on_are_one_line(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo_mzsr, "SIDE_PX", 48)
+    monkeypatch.setattr(demo_mzsr, "SIDE_PX", 64)
     (images / "2.png").unlink()
     folders = [f"--{name}={images}" for name in ("train", "test", "tune")]
     done = CliRunner().invoke(demo_mzsr.main, [*folders, "--out", str(tmp_path / "out")])

@@ -346,10 +346,10 @@ def test_the_square_with_the_largest_difference() -> None:
     reference = np.zeros((300, 200, 3), np.uint8)
     image = reference.copy()
     image[250:260, 150:160] = 9
-    top, left = strips._worst_square(image, reference)
+    top, left = strips._worst_square(image, reference, strips.STRIP_PX)
     assert 132 <= top <= 172
     assert 32 <= left <= 72
-    assert strips._worst_square(image[:50, :60], reference[:50, :60]) == (0, 0)
+    assert strips._worst_square(image[:50, :60], reference[:50, :60], strips.STRIP_PX) == (0, 0)
 
 
 # ---- bad input

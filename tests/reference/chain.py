@@ -59,6 +59,13 @@ def _resize(p, image, hr_size, scale, key):
 def _noise(p, image, hr_size, scale, key):
     height, width = image.shape[1:]
     gray = bool(p["gray"])
+    if p["kind"] == "luma":  # Y of BT.601 enters every channel alike
+        z = noise_reference.normals(key, "gaussian", 0, height, width)
+        return np.clip(image + z * p["sigma_8bit"] / 255, 0, 1)
+    if p["kind"] == "chroma":  # Cb and Cr, each with its own normals, brought to RGB
+        to_rgb = np.array([[0, 1.402], [-0.344136, -0.714136], [1.772, 0]]) * p["sigma_8bit"] / 255
+        z = np.stack([noise_reference.normals(key, "correlated", channel, height, width) for channel in range(2)])
+        return np.clip(image + np.einsum("ij,jhw->ihw", to_rgb, z), 0, 1)
     if p["kind"] == "gaussian":
         z = [noise_reference.normals(key, "gaussian", 0 if gray else channel, height, width) for channel in range(3)]
         return np.clip(image + np.stack(z) * p["sigma_8bit"] / 255, 0, 1)
