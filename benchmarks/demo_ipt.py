@@ -11,14 +11,14 @@ paper are in configs/ipt_pretrain.toml.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
-from benchmarks.result_files import Result, spent, trained, write_result
+from benchmarks.result_files import Difference, Result, spent, trained, write_result
 from pytrain.config.config import loads
 
 TASKS = ("sr-x2", "denoise-50")
@@ -193,39 +193,31 @@ def demonstration(
 def table(result: Result) -> str:
     """PSNR by way of training, and the pretrained network minus each, with intervals over images and ranges over seeds."""
     own = "pretrained with contrastive term"
-    lines = [
-        "| | " + " | ".join(f"{task}, dB | pretrained minus this" for task in TASKS) + " |",
-        "|---" * (1 + 2 * len(TASKS)) + "|",
-    ]
-    for way in result.values[TASKS[0]]:
-        cells = []
-        for task in TASKS:
-            gain = result.minus(task, own, way)
-            cells += [
-                f"{result.mean(task, way):.2f}",
-                "" if way == own else f"{gain.over_items()}; {gain.over_seeds()}",
-            ]
-        lines.append(f"| {way} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return _rows(result, TASKS, "pretrained minus this", own, lambda task, way: result.minus(task, own, way))
 
 
 def unseen_table(result: Result) -> str:
     """PSNR on noise that no pretraining had, and each way minus fine-tuning without the contrastive term."""
     tasks = [task for task in result.values if task not in TASKS]
     own = "fine-tuned, without"
-    if not tasks:
-        return ""
+    return _rows(result, tasks, f"minus {own}", own, lambda task, way: result.minus(task, way, own)) if tasks else ""
+
+
+def _rows(
+    result: Result, tasks: Sequence[str], difference: str, own: str, gain: Callable[[str, str], Difference]
+) -> str:
+    """A line for each way: PSNR of each task, and a difference, which `own` does not have."""
     lines = [
-        "| | " + " | ".join(f"{task}, dB | minus {own}" for task in tasks) + " |",
+        "| | " + " | ".join(f"{task}, dB | {difference}" for task in tasks) + " |",
         "|---" * (1 + 2 * len(tasks)) + "|",
     ]
     for way in result.values[tasks[0]]:
         cells = []
         for task in tasks:
-            gain = result.minus(task, way, own)
+            found = gain(task, way)
             cells += [
                 f"{result.mean(task, way):.2f}",
-                f"{gain.over_items()}; {gain.over_seeds()}" if way != own else "",
+                "" if way == own else f"{found.over_items()}; {found.over_seeds()}",
             ]
         lines.append(f"| {way} | {' | '.join(cells)} |")
     return "\n".join(lines)

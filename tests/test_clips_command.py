@@ -157,7 +157,7 @@ def test_clips_of_frames_that_have_changed_are_made_anew_and_broken_ones_end_no_
     content = frame.read_bytes()
     frame.write_bytes(content[:100] + bytes(100) + content[200:])
     result = run(tmp_path / "source", tmp_path / "run")
-    assert "of 4 clips skipped, listed in" in result.output
+    assert "of 4 samples skipped, listed in" in result.output
     assert frame.name in (tmp_path / "run" / "skipped.csv").read_text()
     with open(tmp_path / "run" / "manifest.csv", newline="") as file:
         assert 0 < len([found for found in csv.DictReader(file) if found["index"] != row["index"]]) < 4

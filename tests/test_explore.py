@@ -100,7 +100,7 @@ def test_without_gradio_it_is_one_line(capsys, monkeypatch):
     with pytest.raises(SystemExit) as left:
         cli.main(["explore"])
     assert left.value.code == 2
-    assert capsys.readouterr().err == "degrade: degrade explore needs gradio: pip install pydegrade[explore]\n"
+    assert capsys.readouterr().err == "degrade: degrade explore needs gradio: pip install 'pydegrade[explore]'\n"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_cannot_be_explored_is_one_line_and_nothing_is_served(capsys, monke
 
 needs = pytest.mark.skipif(
     not CHROMIUM or importlib.util.find_spec("gradio") is None,
-    reason="needs Chromium (apt-get install chromium) and gradio (pip install pydegrade[explore])",
+    reason="needs Chromium (apt-get install chromium) and gradio (pip install 'pydegrade[explore]')",
 )
 
 

@@ -25,7 +25,7 @@ def command(
 
     The page shows HR and LR under a line that moves, the image after every slot, and nine more draws to choose from; it
     gives the task's address, its TOML and its Python. It is served to 127.0.0.1 alone, and nothing leaves the machine.
-    Needs the extra: pip install pydegrade[explore]
+    Needs the extra: pip install 'pydegrade[explore]'
 
     \b
     Examples:
@@ -37,7 +37,7 @@ def command(
     from ..errors import PydegradeError
 
     if find_spec("gradio") is None:
-        raise PydegradeError("degrade explore needs gradio: pip install pydegrade[explore]")
+        raise PydegradeError("degrade explore needs gradio: pip install 'pydegrade[explore]'")
     from ..tasks.sampler import sample
     from .actions.explore import task_at
     from .actions.explore_page import launch, wait_and_close

@@ -20,7 +20,7 @@ from .hr_options import AUGMENTS, BUNDLED_HR_SIZE_PX, hr_options
 if TYPE_CHECKING:
     from ..files.dataset import Augment
     from ..tasks.task import TaskBatch
-    from .actions.sample import RunOptions
+    from .actions.sample import RunOptions, SampleOutcome
     from .actions.sources import CroppedImages
 
 FORMATS = ("png", "npy", "lmdb", "mkv")
@@ -196,20 +196,8 @@ def _clips(
         f"{frames} frames of {cut.crops.side_px} px from {len(cut.clips)} clips ({hr})")  # fmt: skip
     say_left_out(cut.excluded)
     done = make_clips(folder, tasks, cut, file_format, augment, max_pixels, str(where))
-    if done.made:
-        say(f"{done.made} clips in {done.seconds:.1f} s")
-    for path in done.written:
-        say(f"  {absolute(path)}")
-    for line in sorted(set(done.reasons.values())):
-        warn(line)
-    if done.interrupted:
-        return complain(
-            f"degrade: interrupted with {done.finished} of {count} clips done; the same command continues", INTERRUPTED
-        )
-    if done.reasons:
-        return complain(
-            f"degrade: {len(done.reasons)} of {count} clips skipped, listed in {folder / 'skipped.csv'}", BAD_INPUT
-        )
+    if code := _ended(folder, done, count, "clips"):
+        return code
     say(f"{count} clips of {space.name}@{space.digest[:8]}; first: {tasks.take(slice(0, frames)).clip_addresses[0]}")
     return 0
 
@@ -322,22 +310,29 @@ def _pairs(
     crops = found.crops(int(tasks.seeds[0]), mine.indices, options.augment)
     request = SampleRequest(mine, crops, found.images, batch, device, max_pixels=max_pixels)
     done = make_pairs(out, request, options)
+    if code := _ended(out, done, count, "pairs"):
+        return code
+    if part is None:
+        say(f"{count} pairs {then}")
+    else:
+        say(f"{count} of {len(tasks)} pairs; all shards together: {part.merge_line(whole)}")
+    return 0
+
+
+def _ended(folder: Path, done: SampleOutcome, count: int, what: str) -> int:
+    """Say what became of a run's pairs or clips; the exit code, 0 where none of them is missing."""
     if done.made:
-        say(f"{done.made} pairs in {done.seconds:.1f} s, {done.made / done.seconds:.1f} pairs/s")
+        say(f"{done.made} {what} in {done.seconds:.1f} s, {done.made / done.seconds:.1f} {what}/s")
     for path in done.written:
         say(f"  {absolute(path)}")
     for line in (*done.notes, *sorted(set(done.reasons.values()))):
         warn(line)
     if done.interrupted:
         return complain(
-            f"degrade: interrupted with {done.finished} of {count} pairs done; the same command continues", INTERRUPTED
+            f"degrade: interrupted with {done.finished} of {count} {what} done; the same command continues", INTERRUPTED
         )
     if done.reasons:
         return complain(
-            f"degrade: {len(done.reasons)} of {count} samples skipped, listed in {out / 'skipped.csv'}", BAD_INPUT
+            f"degrade: {len(done.reasons)} of {count} samples skipped, listed in {folder / 'skipped.csv'}", BAD_INPUT
         )
-    if part is None:
-        say(f"{count} pairs {then}")
-    else:
-        say(f"{count} of {len(tasks)} pairs; all shards together: {part.merge_line(whole)}")
     return 0

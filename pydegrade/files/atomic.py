@@ -54,25 +54,27 @@ def replacing(path: str | os.PathLike[str], durable: bool = False) -> Iterator[P
         OutputError: no file can be at that path: a name that is too long, a folder in its place.
         WriteError: full or read-only disk, no permission. What was at `path` is untouched.
     """
-    path = Path(path)
-    temporary = path.with_name(_partial_name())
+    # Strings: pathlib takes longer than the system takes to write a small image.
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, _partial_name())
     replaced = False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
+        if folder and not os.path.isdir(folder):
+            os.makedirs(folder, exist_ok=True)
+        yield Path(temporary)
         if durable:
-            with temporary.open("rb+") as file:
+            with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
         replaced = True
         if durable:
-            _sync_folder(path.parent)
+            _sync_folder(Path(folder))
     except OSError as error:
         raise write_error(path, error) from None
     finally:
         if not replaced:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                os.unlink(temporary)
 
 
 def _partial_name() -> str:
@@ -83,28 +85,8 @@ def _partial_name() -> str:
 
 def write_atomic(path: str | os.PathLike[str], content: bytes, durable: bool = False) -> None:
     """`replacing` for a content that is there as a whole. Arguments and errors as there."""
-    if durable:
-        with replacing(path, durable) as temporary:
-            temporary.write_bytes(content)
-        return
-    # Without pathlib, which takes longer than the system takes to write a small image.
-    folder = os.path.dirname(path)
-    filled = os.path.join(folder, _partial_name())
-    try:
-        try:
-            file = open(filled, "wb")  # noqa: SIM115
-        except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
-            file = open(filled, "wb")  # noqa: SIM115
-        with file:
-            file.write(content)
-        os.replace(filled, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(filled)
-        if isinstance(error, OSError):
-            raise write_error(path, error) from None
-        raise
+    with replacing(path, durable) as temporary, open(temporary, "wb") as file:
+        file.write(content)
 
 
 def append(path: str | os.PathLike[str], content: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -108,9 +108,9 @@ def images_of(packed: Packed, left_out: list[str]) -> Iterator[PackedImage]:
                 yield PackedImage(name, path, member.name, reader.read(member.name))
 
 
-def _kind(path: Path, asked: str, kinds: object) -> str:
+def _kind(path: Path, asked: str, kinds: Iterable[str]) -> str:
     """The one kind that is meant."""
-    known = [*kinds]  # type: ignore[misc]
+    known = [*kinds]
     if not known:
         raise ImageError(f"{display_name(path)}: holds no images")
     listed = ", ".join(display_name(kind or "images without a kind") for kind in known[:8])
@@ -123,7 +123,7 @@ def _kind(path: Path, asked: str, kinds: object) -> str:
         raise ImageError(
             f"{display_name(path)}: holds images of several kinds, {listed}; name one: {display_name(path)}/{known[0]}"
         )
-    return str(known[0])
+    return known[0]
 
 
 def open_container(path: Path) -> Values:

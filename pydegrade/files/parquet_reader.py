@@ -1,5 +1,5 @@
 """Images in Parquet files as Hugging Face's `datasets` stores them: columns of struct{bytes, path}, read a row group at a
-time. Needs `pip install pydegrade[parquet]`. What stands in `path` names an image and is never opened."""
+time. Needs `pip install 'pydegrade[parquet]'`. What stands in `path` names an image and is never opened."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pyarrow_parquet() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise ImageError("Parquet files need the package pyarrow: pip install pydegrade[parquet]") from None
+        raise ImageError("Parquet files need the package pyarrow: pip install 'pydegrade[parquet]'") from None
     return pyarrow.parquet
 
 

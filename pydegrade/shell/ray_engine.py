@@ -2,7 +2,7 @@
 
 Nothing is scheduled here: every task is the command's own line with `--shard I/N`, so that what a task leaves is what that
 line leaves anywhere, and a task that died with its machine goes on on another one where it stopped. All machines see the
-folders of the line under the same names. Needs `pip install pydegrade[ray]`.
+folders of the line under the same names. Needs `pip install 'pydegrade[ray]'`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _connected() -> Any:
     try:
         import ray  # type: ignore[import-not-found,import-untyped]
     except ImportError:
-        raise OutputError("--engine ray: needs the package ray: pip install pydegrade[ray]") from None
+        raise OutputError("--engine ray: needs the package ray: pip install 'pydegrade[ray]'") from None
     if not ray.is_initialized():
         # What Ray would report over the network about its use is asked for by nobody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -6,7 +6,8 @@ float32 scalar, a mean over all elements, also where the network ran in bfloat16
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
@@ -73,20 +74,7 @@ def perceptual(
         ConfigError: other shapes, or a layer that `features` was not built for.
     Source: Johnson et al. 2016, arXiv:1603.08155; before the ReLU: Wang et al. 2018, arXiv:1809.00219, section 3.3.
     """
-    _same_shape("perceptual", sr, target)
-    for layer in weights:
-        if layer not in features.layers:
-            raise ConfigError(f"perceptual: layer must be one of {', '.join(features.layers)}, got {layer!r}")
-    with torch.no_grad():
-        wanted = features(target)
-    found = features(sr)
-    # Summed by the network's order, so that equal weights in another order give the same bits.
-    terms = [
-        weights[layer] * F.l1_loss(found[layer].float(), wanted[layer].float())
-        for layer in features.layers
-        if layer in weights
-    ]
-    return torch.stack(terms).sum()
+    return _over_layers("perceptual", features, sr, target, weights, F.l1_loss)
 
 
 def gan_generator(fake_logits: Tensor, kind: GanKind = "vanilla") -> Tensor:
@@ -294,21 +282,38 @@ def contextual(
         ConfigError: other shapes, a layer that `features` was not built for, or a bandwidth that is not above 0.
     Source: Mechrez, Talmi, Zelnik-Manor 2018, arXiv:1803.02077, eq. 1 to 4.
     """
-    _same_shape("contextual", sr, target)
     if not bandwidth > 0:
         raise ConfigError(f"contextual: bandwidth must be above 0, got {bandwidth}")
+    return _over_layers("contextual", features, sr, target, weights, partial(_contextual, bandwidth=bandwidth))
+
+
+def _over_layers(
+    name: str,
+    features: VGG19Features,
+    sr: Tensor,
+    target: Tensor,
+    weights: Mapping[str, float],
+    measure: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Weighted sum of a measure of the features of `sr`, with gradient, and of `target`."""
+    _same_shape(name, sr, target)
     for layer in weights:
         if layer not in features.layers:
-            raise ConfigError(f"contextual: layer must be one of {', '.join(features.layers)}, got {layer!r}")
+            raise ConfigError(f"{name}: layer must be one of {', '.join(features.layers)}, got {layer!r}")
     with torch.no_grad():
         wanted = features(target)
     found = features(sr)
-    terms = [weights[layer] * _contextual(found[layer], wanted[layer], bandwidth) for layer in weights]
+    # Summed by the network's order, so that equal weights in another order give the same bits.
+    terms = [
+        weights[layer] * measure(found[layer].float(), wanted[layer].float())
+        for layer in features.layers
+        if layer in weights
+    ]
     return torch.stack(terms).sum()
 
 
 def _contextual(found: Tensor, wanted: Tensor, bandwidth: float) -> Tensor:
-    x_BFN, y_BFN = found.float().flatten(2), wanted.float().flatten(2)
+    x_BFN, y_BFN = found.flatten(2), wanted.flatten(2)
     center = y_BFN.mean(2, keepdim=True)
     unit_x, unit_y = F.normalize(x_BFN - center, dim=1), F.normalize(y_BFN - center, dim=1)
     distance = (1 - unit_x.transpose(1, 2) @ unit_y).clamp(min=0)

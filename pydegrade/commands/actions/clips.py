@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ... import __version__
 from ...engine import Pair, degrade_batch
 from ...errors import ImageError
 from ...files.atomic import make_folder, write_atomic
@@ -43,6 +42,7 @@ from ...shell.progress import Progress
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 from .pairs import kinds_of
+from .sample import SampleOutcome, facts_of
 from .sample_record import Finished, append_samples, read_samples, write_samples
 
 FORMATS = ("png", "mkv")
@@ -129,29 +129,9 @@ def clip_crops(
     return ClipCrops(kept, (*excluded, *short, *small), crops, first, frames)
 
 
-@dataclass(frozen=True)
-class ClipOutcome:
-    """What a run left.
-
-    Attributes:
-        made: clips of this run. finished: in the folder.
-        seconds: of making them.
-        written: folders and files.
-        reasons: sample number -> why it was skipped.
-        interrupted: whether Ctrl-C ended it.
-    """
-
-    made: int
-    finished: int
-    seconds: float
-    written: tuple[Path, ...]
-    reasons: Mapping[int, str]
-    interrupted: bool
-
-
 def make_clips(
     out: Path, tasks: TaskBatch, cut: ClipCrops, file_format: str, augment: Augment, max_pixels: int, device: str
-) -> ClipOutcome:
+) -> SampleOutcome:
     """Make the clips of a run that are not there yet, then its tables.
 
     Args:
@@ -170,12 +150,10 @@ def make_clips(
         space.name, space.digest, int(tasks.seeds[0]), int(tasks.indices[0]), cut.images.digest, cut.crops.side_px,
         "png", augment, clips=f"{cut.frames} {file_format}",
     )  # fmt: skip
-    versions = {"pydegrade": __version__, "torch": torch.__version__, "numpy": np.__version__}
-    facts = {"scale": space.scale, "source": space.source, "versions": versions, "frames": cut.frames}
     reasons: dict[int, str] = {}
     interrupted, made, started_s = False, 0, time.perf_counter()
     with folder_lock(out):
-        open_run(out, identity, count, facts)
+        open_run(out, identity, count, {**facts_of(space), "frames": cut.frames})
         files = [_files(kinds, index, cut.frames, file_format) for index in cut.crops.index.tolist()]
         record, digests = read_samples(out), _SourceDigests()
         finished: dict[int, Finished] = {}
@@ -214,14 +192,8 @@ def make_clips(
             name: one for row in there for name, one in zip(files[row], finished[int(cut.crops.index[row])].sha256)
         }
         write_sums_of(out, sums_of_files, tables_of(out, "png", kinds))
-    return ClipOutcome(
-        made,
-        len(there),
-        seconds,
-        (*(out / kind for kind in kinds), out / MANIFEST_FILE, *written, out / SUMS_FILE),
-        reasons,
-        interrupted,
-    )
+    places = (*(out / kind for kind in kinds), out / MANIFEST_FILE, *written, out / SUMS_FILE)
+    return SampleOutcome(made, len(there), seconds, places, reasons, (), interrupted)
 
 
 def _name(kind: str, index: int, file_format: str) -> str:

@@ -112,8 +112,8 @@ class SampleOutcome:
     """What a run left.
 
     Attributes:
-        made: pairs of this run.
-        finished: pairs in the folder.
+        made: pairs, or clips, of this run.
+        finished: those in the folder.
         seconds: of making them.
         written: folders and files, for people.
         reasons: sample number -> why it was skipped.
@@ -141,7 +141,7 @@ def write_parameters(out: Path, tasks: TaskBatch) -> list[Path]:
     space = tasks.space
     identity = RunIdentity(space.name, space.digest, int(tasks.seeds[0]), int(tasks.indices[0]), "", 0, "none")
     with folder_lock(out):
-        open_run(out, identity, len(tasks), _facts(space))
+        open_run(out, identity, len(tasks), facts_of(space))
         return write_tables(out, Samples(tasks), {})
 
 
@@ -163,7 +163,7 @@ def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> Sample
         options.file_format, options.augment, options.addresses, "" if options.shard is None else str(options.shard),
     )  # fmt: skip
     facts = {
-        **_facts(space),
+        **facts_of(space),
         "hr": request.images.origin,
         "hr_images": len(request.images.images),
         "images_per_sample": list(kinds),
@@ -175,7 +175,7 @@ def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> Sample
         return _filled(out, request, store, samples, options.file_format)
 
 
-def _facts(space: Space) -> dict[str, Any]:
+def facts_of(space: Space) -> dict[str, Any]:
     """What run.json holds for people beside what identifies the run."""
     versions = {"pydegrade": __version__, "torch": torch.__version__, "numpy": np.__version__}
     return {"scale": space.scale, "source": space.source, "versions": versions}
