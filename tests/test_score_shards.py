@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pydegrade.errors import OutputError
 from pytrain.commands.cli import main
 from pytrain.config import config as configs
 from pytrain.errors import DataError
@@ -98,7 +99,7 @@ def test_shards_that_make_no_scores_are_refused(project: Path, halves: Path, tmp
         ([zero, tmp_path / "none.toml"], "no such file"),
         ([zero, halves / "tgsr.toml"], "must be a file of stage scores.shard"),
     ):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises((DataError, OutputError), match=message):
             merge_scores(run, paths, quiet)
     assert not run.path("scores.toml").exists()
     with pytest.raises(DataError, match="10 tasks make at most 10 shards, got 11"):

@@ -143,8 +143,7 @@ def _trained(inputs: torch.Tensor, goals: torch.Tensor, widths: Sequence[int], s
                 layer.weight.copy_((2 * torch.rand(layer.weight.shape, generator=words) - 1) * bound)
                 layer.bias.zero_()
     steps = EPOCHS * max(1, len(inputs) // _BATCH)
-    weights = list(net.parameters())
-    first, second = [torch.zeros_like(one) for one in weights], [torch.zeros_like(one) for one in weights]
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=_DECAY)
     done = 0
     while done < steps:
         for rows in torch.randperm(len(inputs), generator=words).split(_BATCH):
@@ -155,24 +154,9 @@ def _trained(inputs: torch.Tensor, goals: torch.Tensor, widths: Sequence[int], s
             noisy = (inputs[rows] + _INPUT_NOISE * torch.randn(shape, generator=words)) * kept
             heads = _heads(net(noisy), widths)
             loss = torch.stack([-head.gather(1, goals[rows, k : k + 1]).mean() for k, head in enumerate(heads)]).sum()
-            gradients = torch.autograd.grad(loss, weights)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
             done += 1
-            _adamw(weights, gradients, first, second, done, _RATE * min(1.0, 10 * done / steps) * (1 - done / steps))
+            optimizer.param_groups[0]["lr"] = _RATE * min(1.0, 10 * done / steps) * (1 - done / steps)
+            optimizer.step()
     return net.eval()
-
-
-@torch.no_grad()
-def _adamw(
-    weights: Sequence[torch.Tensor],
-    gradients: Sequence[torch.Tensor],
-    first: Sequence[torch.Tensor],
-    second: Sequence[torch.Tensor],
-    step: int,
-    rate: float,
-) -> None:
-    """A step of Loshchilov and Hutter 2019, ICLR, algorithm 2. torch.optim loads torch's compiler, which takes seconds."""
-    for weight, gradient, mean, square in zip(weights, gradients, first, second):
-        mean.mul_(0.9).add_(gradient, alpha=0.1)
-        square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        unbiased = mean / (1 - 0.9**step)
-        weight.mul_(1 - rate * _DECAY).sub_(rate * unbiased / ((square / (1 - 0.999**step)).sqrt() + 1e-8))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .outputs import PICTURE_ENDINGS, Results, check_file, check_folder, encode_picture, write_file
     from .progress import Progress
     from .ray_engine import check_engine, engine_options, on_ray
-    from .shards import SHARD_HELP, parse_shard
+    from .shards import SHARD_HELP, all_shards, parse_shard
     from .text import absolute, complain, say
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Progress",
     "Results",
     "absolute",
+    "all_shards",
     "check_engine",
     "check_file",
     "check_folder",
@@ -126,6 +127,7 @@ __getattr__ = names_of(
         ),
         ".shards": (
             "SHARD_HELP",
+            "all_shards",
             "parse_shard",
         ),
         ".text": (

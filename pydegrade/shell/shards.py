@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import OutputError
 
+Shard = TypeVar("Shard")
 SHARD_HELP = "0 <= I < N; auto: from SLURM's array, torchrun's ranks, or both."
 
 
@@ -38,6 +40,27 @@ def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> tuple
     if match is None or int(match[1]) >= int(match[2]):
         raise OutputError(f"--shard must be I/N with 0 <= I < N, got {text[:60]!r}")
     return int(match[1]), int(match[2])
+
+
+def all_shards(count: int, shards: Iterable[tuple[int, str, Shard]]) -> list[Shard]:
+    """The shards of a run in the order of their numbers.
+
+    Args:
+        count: of all of them.
+        shards: number, name for people, and the shard itself.
+    Raises:
+        OutputError: one is there twice, or some are missing, of which the first eight are named.
+    """
+    found: dict[int, tuple[str, Shard]] = {}
+    for number, name, shard in shards:
+        if number in found:
+            raise OutputError(f"{found[number][0]} and {name}: both are shard {number}/{count}; name each once")
+        found[number] = name, shard
+    missing = [number for number in range(count) if number not in found]
+    if missing:
+        listed = ", ".join(f"{number}/{count}" for number in missing[:8]) + (", ..." if len(missing) > 8 else "")
+        raise OutputError(f"all {count} shards of a run make a whole one, missing: {listed}")
+    return [found[number][1] for number in range(count)]
 
 
 def shard_folder(out: Path, place: tuple[int, int]) -> Path:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from pydegrade.files import folder_lock
+from pydegrade.shell import all_shards
 
 from ..errors import DataError
 from ..files.checkpoint import atomic_write_text
@@ -112,7 +113,8 @@ def merge_scores(run: GroupingRun, paths: Sequence[Path], say: Callable[[str], N
         paths: files of the shards, in any order.
         say: takes lines for people.
     Raises:
-        DataError: shards of two runs, one twice, one missing, damaged, or made from something else.
+        DataError: shards of two runs, damaged, or made from something else.
+        pydegrade.errors.OutputError: one twice, or missing.
     """
     with folder_lock(run.folder):
         world = _alone(run)
@@ -171,7 +173,7 @@ def _read(path: Path, made_from: Digests) -> ScoreShard:
             lines[name] = {
                 int(json.loads(text)["row"]): json.dumps(json.loads(text), allow_nan=False) for text in texts
             }
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, OverflowError, KeyError, TypeError, RecursionError):
             raise fault from None
     return ScoreShard(path, int(number), int(count), precision, lines)
 
@@ -179,7 +181,6 @@ def _read(path: Path, made_from: Digests) -> ScoreShard:
 def _all_of_one_run(shards: Sequence[ScoreShard]) -> list[ScoreShard]:
     """The shards in order."""
     first = shards[0]
-    by_number: dict[int, ScoreShard] = {}
     for shard in shards:
         if shard.count != first.count:
             raise DataError(
@@ -190,12 +191,4 @@ def _all_of_one_run(shards: Sequence[ScoreShard]) -> list[ScoreShard]:
                 f"{shard.path}: must be computed as {first.path}, in {first.precision.get('name')}, got "
                 f"{shard.precision.get('name')}; set train.precision, and score with --redo"
             )
-        if shard.number in by_number:
-            both = f"{by_number[shard.number].path} and {shard.path}"
-            raise DataError(f"{both}: both are shard {shard.number}/{first.count}; name each once")
-        by_number[shard.number] = shard
-    missing = [number for number in range(first.count) if number not in by_number]
-    if missing:
-        listed = ", ".join(f"{number}/{first.count}" for number in missing[:8]) + (", ..." if len(missing) > 8 else "")
-        raise DataError(f"all {first.count} shards make the scores, missing: {listed}")
-    return [by_number[number] for number in range(first.count)]
+    return all_shards(first.count, ((shard.number, str(shard.path), shard) for shard in shards))

@@ -17,6 +17,7 @@ from ...files.paths import display_name, open_regular, path_inside, read_lines, 
 from ...files.sample_manifest import SUMS_FILE, read_sums, sum_line
 from ...shell.outputs import Made, Results, made_of
 from ...shell.progress import Progress
+from ...shell.shards import all_shards
 
 SHARD_FILE = "shard.json"
 TASKS_CSV = "tasks.csv"
@@ -199,7 +200,6 @@ def _shard(path: Path) -> AppliedShard:
 def _all_of_one_run(parts: Sequence[_Part]) -> list[_Part]:
     """The shards in order."""
     first = parts[0]
-    by_number: dict[int, _Part] = {}
     for part in parts:
         for name, what in (("count", "number of shards"), ("images", "number of images"), ("space", "space"),
                            ("format", "format"), ("digest", "images, tasks and options")):  # fmt: skip
@@ -210,14 +210,4 @@ def _all_of_one_run(parts: Sequence[_Part]) -> list[_Part]:
                     f"{'are' if name == 'digest' else 'is'} {display_name(str(ours)[:16])}, got "
                     f"{display_name(str(theirs)[:16])}"
                 )
-        number = part.shard.number
-        if number in by_number:
-            one, other = display_name(by_number[number].folder), display_name(part.folder)
-            raise OutputError(f"{one} and {other}: both are shard {number}/{first.shard.count}; name each once")
-        by_number[number] = part
-    count = first.shard.count
-    missing = [number for number in range(count) if number not in by_number]
-    if missing:
-        listed = ", ".join(f"{number}/{count}" for number in missing[:8]) + (", ..." if len(missing) > 8 else "")
-        raise OutputError(f"all {count} shards of a run make a whole one, missing: {listed}")
-    return [by_number[number] for number in range(count)]
+    return all_shards(first.shard.count, ((part.shard.number, display_name(part.folder), part) for part in parts))

@@ -40,6 +40,7 @@ from ...files.write import write_image
 from ...native import binding
 from ...shell.outputs import RECORD_FILE
 from ...shell.progress import Progress
+from ...shell.shards import all_shards
 from ...tasks.sampler import sample
 from ...tasks.task import TaskBatch
 from .pairs import kinds_of
@@ -218,19 +219,7 @@ def _all_of_one_run(parts: Sequence[Part]) -> list[Part]:
                     f"{display_name(other.folder)}: must be of the run of {display_name(first.folder)}, whose {what} is "
                     f"{display_name(str(value)[:80])}, got {display_name(str(theirs[name])[:80])}"
                 )
-    by_number: dict[int, Part] = {}
-    for part in parts:
-        number = part.place[0]
-        if number in by_number:
-            one, other_one = display_name(by_number[number].folder), display_name(part.folder)
-            raise OutputError(f"{one} and {other_one}: both are shard {part.identity.shard}; name each once")
-        by_number[number] = part
-    count = first.place[1]
-    missing = [number for number in range(count) if number not in by_number]
-    if missing:
-        listed = ", ".join(f"{number}/{count}" for number in missing[:8]) + (", ..." if len(missing) > 8 else "")
-        raise OutputError(f"all {count} shards of a run make a whole one, missing: {listed}")
-    return [by_number[number] for number in range(count)]
+    return all_shards(first.place[1], ((part.place[0], display_name(part.folder), part) for part in parts))
 
 
 def _whole(parts: Sequence[Part]) -> TaskBatch:
