@@ -40,6 +40,7 @@ KINDS = (
     + NOISE.replace("noise1", "b").replace('"gaussian"', '{ choice = ["gaussian", "poisson", "correlated"] }')
     + "".join(f'cov_{e}_8bit2 = {{ bsrgan_covariance = 50, entry = "{e}" }}\n' for e in ("rr", "rb", "gg", "bb"))
     + "poisson_gain = { reciprocal_uniform = [0.5, 20.0] }\ngray = { bernoulli = 0.4 }\n"
+    + 'density = { mixture = [{ power_of = "poisson_gain", factor = 0.01, exponent = -0.5, log_std = 0.1 }, 0.5] }\n'
     + '[[slot]]\nname = "c"\nop = "sharpen"\nweight = 0.5\nthreshold_8bit = { integers = [0, 20], step = 7 }\n'
     + JPEG
     + DOWN

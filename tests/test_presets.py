@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, uniform
+from scipy.stats import ks_2samp, kstest, uniform
 
 import pydegrade
 from pydegrade.tasks.space import preset_names
@@ -361,6 +361,17 @@ PUBLISHED = {
         "haze1.airlight": uniform_row(0.6, 0.9, 4 / 7),
         "rain1.length_px": uniform_row(9, 60, 4 / 7),
     },
+    "bsraw": {
+        "blur1.shape": {"delta": 0.5, "aniso": 0.5},
+        "blur1.size_px": (5, 11, 8, 0.5),
+        "blur1.sigma_x_px": (0.05, 4.05, 2.05, 0.5),
+        "blur1.sigma_y_px": (0.05, 4.05, 2.05, 0.5),
+        "down1.mode": {"torch_area": 1.0},
+        # The mean of a log-uniform number is (high - low) / ln(high / low).
+        "natural.shot_gain": (1e-4, 1e-3, 9e-4 / np.log(10), 0.5),
+        "even.shot_gain": (9.25e-4, 9.25e-4, 9.25e-4, 0.5),
+        "even.sigma_8bit": (1.5511, 1.5511, 1.5511, 0.5),
+    },
     "apisr-anime-x4": {
         **kernels("blur1", 1.0, 3.0, (7, 21)),
         "resize1.resize_factor": up_down_keep(0.2, 0.7, 0.1, 0.1, 1.2),
@@ -405,7 +416,7 @@ PUBLISHED = {
         "jpeg1.quality": uniform_row(30, 95, 0.4),
     },
 }
-SCALES = {"old-video": 2, "x4": 4, "game-texture": 4, "digital-art": 4, "redux-otf": 4}
+SCALES = {"old-video": 2, "bsraw": 2, "x4": 4, "game-texture": 4, "digital-art": 4, "redux-otf": 4}
 TARGETS = {"hypir": "usm", "diffbir-v2": "usm", "stablesr-x4": "usm", "realbasicvsr-x4": "usm"}
 
 # Longest steps from frame to frame: sigma, rotate_angle, beta_gaussian, beta_plateau, omega, resize, gaussian_sigma,
@@ -472,6 +483,21 @@ def test_support_and_moments(name):
     space = tasks.space
     assert space.scale == (4 if name.endswith("-x4") else SCALES.get(name, 1))
     assert space.target == TARGETS.get(name, "hr")
+
+
+def test_noise_of_bsraw_is_that_of_its_authors_code():
+    """real_noise_levels of imresutils/noise.py, drawn beside it: log10 of both variances, and their line."""
+    tasks = pydegrade.sample("bsraw", 6, range(N))
+    natural = tasks.mask("natural.shot_gain")
+    assert (natural ^ tasks.mask("even.shot_gain")).all()
+    shot = np.log10(tasks.column("natural.shot_gain")[natural].astype(float))
+    read = np.log10((tasks.column("natural.sigma_8bit")[natural].astype(float) / 255) ** 2)
+    generator = np.random.default_rng(0)
+    drawn = generator.uniform(-4, -3, N)
+    line = 1.34 * drawn + 0.22 + generator.normal(0, 0.1, N)
+    for ours, theirs in ((shot, drawn), (read, line), (read - 1.34 * shot, line - 1.34 * drawn)):
+        assert ks_2samp(ours, theirs).pvalue > 1e-4
+    assert np.abs(read - 1.34 * shot - 0.22).max() <= 0.4 + 1e-6
 
 
 def test_combinations_of_cdd11():

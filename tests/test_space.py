@@ -26,7 +26,7 @@ def draw(text, count=20000, name="blur1.sigma_x_px"):
 
 
 def test_distributions():
-    from scipy.stats import kstest, loguniform, uniform
+    from scipy.stats import kstest, loguniform, truncnorm, uniform
 
     x = draw("sigma_x_px = { uniform = [0.2, 3.0] }")
     assert kstest(x, uniform(0.2, 2.8).cdf).pvalue > 1e-3
@@ -44,6 +44,15 @@ def test_distributions():
     assert kstest((y[wide] ** 2 - 1) / (x[wide] ** 2 - 1), uniform(0, 1).cdf).pvalue > 1e-3
     assert (y <= x).all()
     assert y.min() >= 1
+    law = "{ power_of = 'sigma_x_px', factor = 0.5, exponent = 1.5, log_std = 0.25 }"
+    text = f"sigma_x_px = {{ log_uniform = [1.0, 3.0] }}\nsigma_y_px = {law}"
+    tasks = pydegrade.sample(pydegrade.Space.loads(HEAD + BLUR.replace("iso", "aniso") + text), 3, range(20000))
+    x, y = (tasks.column(f"blur1.sigma_{axis}_px").astype(float) for axis in "xy")
+    z = np.log(y / (0.5 * x**1.5)) / 0.25
+    assert kstest(z, truncnorm(-4, 4).cdf).pvalue > 1e-3
+    assert kstest(x, loguniform(1, 3).cdf).pvalue > 1e-3
+    bounds = dict(tasks.space.slots[0].columns)["sigma_y_px"].bounds()
+    assert np.allclose(bounds, (0.5 / np.e, 0.5 * 3**1.5 * np.e), rtol=1e-12)
     x = draw("sigma_x_px = { mixture = [1.0, { uniform = [2.0, 3.0] }], weights = [0.25, 0.75] }")
     assert abs((x == 1).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 20000)
     assert kstest(x[x != 1], uniform(2, 1).cdf).pvalue > 1e-3
@@ -174,6 +183,26 @@ def test_presets_name_source_and_digest():
         (
             BLUR + 'sigma_y_px = { sqrt_uniform_up_to = "shape" }',
             "sqrt_uniform_up_to takes a column of numbers, got blur1.shape",
+        ),
+        (
+            BLUR + 'sigma_y_px = { power_of = "shape" }',
+            "power_of takes a column of numbers, got blur1.shape; it gives real ones",
+        ),
+        (
+            BLUR + 'angle_rad = { uniform = [-1, 1] }\nsigma_x_px = { power_of = "angle_rad" }',
+            "power_of takes values >= 0, got blur1.angle_rad in [-1, 1]",
+        ),
+        (
+            BLUR + 'sigma_x_px = { uniform = [0, 1] }\nsigma_y_px = { power_of = "sigma_x_px", exponent = -1 }',
+            "power_of takes values above 0 for an exponent below it, got blur1.sigma_x_px in [0, 1]",
+        ),
+        (
+            BLUR + 'sigma_x_px = { uniform = [1, 3] }\nsigma_y_px = { power_of = "sigma_x_px", exponent = 3 }',
+            "sigma_y_px: values must lie in [0, 20], got [1, 27]",
+        ),
+        (
+            BLUR + 'sigma_x_px = 2.0\nsigma_y_px = { power_of = "sigma_x_px", log_std = -1 }',
+            "log_std must lie in [0, 10], got -1",
         ),
         (
             BLUR + 'beta = { by = "shape", cases = { isso = 1.0 } }\n',

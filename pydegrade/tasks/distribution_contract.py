@@ -155,6 +155,7 @@ class ColumnReader:
         slot: name of the slot.
         error: makes the error of a message, with the place in the file.
         earlier: columns declared before this one, by full name.
+        spans: closed intervals that hold the values of those.
         depth: how many distributions this one stands in.
     """
 
@@ -162,6 +163,7 @@ class ColumnReader:
     slot: str
     error: Callable[[str], SpaceError]
     earlier: Mapping[str, Column]
+    spans: Mapping[str, tuple[float, float]]
     depth: int = 0
 
     shown = staticmethod(shown)

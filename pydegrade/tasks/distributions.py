@@ -207,6 +207,69 @@ class SqrtUniformUpTo(Distribution):
 
 @register_distribution
 @dataclass(frozen=True)
+class PowerOf(Distribution):
+    """factor c^exponent e^(log_std z), c the value of an earlier column, by its full name "slot.column".
+
+    A line between logarithms with normal spread about it, as noise levels of sensors are published: read noise over shot
+    noise. z is standard normal, cut at 4 standard deviations.
+
+    Attributes:
+        column: whose value is c.
+        factor: above 0, the value at c = 1.
+        exponent: slope of the line.
+        log_std: standard deviation of the natural logarithm, 0 to 10.
+        low, high: the values are kept within; the ends that follow from those of c.
+    Source: Brooks et al. 2019, Unprocessing Images for Learned Raw Denoising, arXiv:1811.11127, section 3.1.
+    """
+
+    key = "power_of"
+    column: str
+    factor: float
+    exponent: float
+    log_std: float
+    low: float
+    high: float
+
+    @classmethod
+    def read(cls, table: Table, reader: ColumnReader) -> Distribution:
+        reader.keys(table, "power_of", "factor", "exponent", "log_std")
+        full, other = reader.earlier_column("power_of", table["power_of"])
+        if other.choices or reader.column.choices or reader.column.integer:
+            raise reader.fail(f"power_of takes a column of numbers, got {full}; it gives real ones")
+        numbers = {name: reader.number(table.get(name, usual), name) for name, usual in _OF_POWERS.items()}
+        for name, (least, most) in {"factor": (1e-12, 1e12), "exponent": (-8, 8), "log_std": (0, 10)}.items():
+            if not least <= numbers[name] <= most:
+                raise reader.fail(f"{name} must lie in [{least:g}, {most:g}], got {numbers[name]:g}")
+        least, most = reader.spans[full]
+        if least < 0 or (least == 0 and numbers["exponent"] < 0):
+            allowed = "above 0 for an exponent below it" if least == 0 else ">= 0"
+            raise reader.fail(f"power_of takes values {allowed}, got {full} in [{least:g}, {most:g}]")
+        law = cls(full, **numbers, low=0.0, high=np.inf)
+        with np.errstate(over="ignore"):
+            ends = law._power(np.array([least, most, least, most]), _CUT * np.array([-1.0, -1.0, 1.0, 1.0]))
+        return dataclasses.replace(law, low=float(ends.min()), high=float(ends.max()))
+
+    def bounds(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def evaluate(self, u: Float64Array, known: Known) -> Float64Array:
+        source = known.columns[self.column].astype(np.float64)
+        # The last bit may fall outside, and so may what lies between two stages of a schedule.
+        return np.clip(self._power(source, _cut_normal(u[:, 0])), self.low, self.high)
+
+    def _power(self, source: Float64Array, z: Float64Array) -> Float64Array:
+        power = self.exponent * _log2(np.where(source > 0, source, 1.0)) + self.log_std / _LN2 * z
+        # 0^exponent is 0, or 1 where the exponent is 0.
+        return np.where((source > 0) | (self.exponent == 0), self.factor * _exp2(power), 0.0)
+
+
+_OF_POWERS = {"factor": 1.0, "exponent": 1.0, "log_std": 0.0}
+_CUT = 4.0
+_SHARE_BELOW_CUT = 3.1671241833119924e-05
+
+
+@register_distribution
+@dataclass(frozen=True)
 class Integers(Distribution):
     """low, low + step, ... up to high, equally likely."""
 
@@ -719,3 +782,47 @@ def _log2(x: Float64Array) -> Float64Array:
     for power in range(25, 0, -2):
         total = total * square + 1.0 / power
     return np.asarray(whole + 2 * z * total / _LN2)
+
+
+# Wichura 1988, algorithm AS 241 (PPND16): coefficients of numerator and denominator, highest power first.
+_CENTRAL = (
+    (2509.0809287301226727, 5226.495278852545925),
+    (33430.575583588128105, 28729.085735721942674),
+    (67265.770927008700853, 39307.89580009271061),
+    (45921.953931549871457, 21213.794301586595867),
+    (13731.693765509461125, 5394.1960214247511077),
+    (1971.5909503065514427, 687.1870074920579083),
+    (133.14166789178437745, 42.313330701600911252),
+    (3.387132872796366608, 1.0),
+)
+_OUTER = (
+    (7.7454501427834140764e-4, 1.05075007164441684324e-9),
+    (0.0227238449892691845833, 5.475938084995344946e-4),
+    (0.24178072517745061177, 0.0151986665636164571966),
+    (1.27045825245236838258, 0.14810397642748007459),
+    (3.64784832476320460504, 0.68976733498510000455),
+    (5.7694972214606914055, 1.6763848301838038494),
+    (4.6303378461565452959, 2.05319162663775882187),
+    (1.42343711074968357734, 1.0),
+)
+
+
+def _cut_normal(u: Float64Array) -> Float64Array:
+    """The number below which a share u of a standard normal lies that is cut at 4 standard deviations: its quantiles are
+    those of the whole one, to 1e-12, on [Phi(-4), Phi(4)]."""
+    q = (u - 0.5) * (1.0 - 2.0 * _SHARE_BELOW_CUT)
+    middle = np.abs(q) <= 0.425
+    central = 0.180625 - q * q
+    # Where the middle is meant, any number does for the tail.
+    share = np.where(middle, 0.25, 0.5 - np.abs(q))
+    outer = np.sqrt(-_log2(share) * _LN2) - 1.6
+    return np.where(middle, q * _ratio(_CENTRAL, central), np.copysign(_ratio(_OUTER, outer), q))
+
+
+def _ratio(coefficients: tuple[tuple[float, float], ...], x: Float64Array) -> Float64Array:
+    """A rational function by Horner's rule."""
+    above, below = np.zeros_like(x), np.zeros_like(x)
+    for numerator, denominator in coefficients:
+        above = above * x + numerator
+        below = below * x + denominator
+    return np.asarray(above / below)

@@ -25,6 +25,22 @@ GATE_COLUMN = Column("on", "1: the slots of the gate run; 0: they do not.", 0, 1
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What columns may depend on: those declared before, by full name, and what their values lie in."""
+
+    columns: dict[str, Column]
+    spans: dict[str, tuple[float, float]]
+
+    def add(self, name: str, column: Column, span: tuple[float, float]) -> None:
+        self.columns[name] = column
+        self.spans[name] = span
+
+    def reader(self, column: Column, slot: str, error: Callable[[str], SpaceError]) -> ColumnReader:
+        """Of the next column."""
+        return ColumnReader(column, slot, error, self.columns, self.spans)
+
+
+@dataclass(frozen=True)
 class Slot:
     """One place in a space: a name, the op that fills it, the distributions of the columns that are drawn, and for an op
     that takes files what they hold."""
@@ -67,19 +83,19 @@ PoolOf = Callable[[Item, Files], Pool]
 
 def slots_and_gates(document: Document, pool_of: PoolOf) -> tuple[tuple[Slot, ...], tuple[Gate, ...]]:
     """Slots in running order and gates. Columns may depend on slots that stand before theirs, and on every gate."""
-    earlier: dict[str, Column] = {}
+    earlier = Earlier({}, {})
     names = [slot.name for slot in document.slots]
     gates = []
     for table in document.gates:
         if table.name in names:
             raise table.place.error(f"gate {table.name}: a slot has this name", "name")
         gates.append(_gate(table, names, earlier))
-        earlier[f"{table.name}.on"] = GATE_COLUMN
+        earlier.add(f"{table.name}.on", GATE_COLUMN, gates[-1].on.bounds())
     slots = tuple(_slot(table, earlier, pool_of) for table in document.slots)
     return slots, tuple(gates)
 
 
-def _gate(table: Table, slots: list[str], earlier: Mapping[str, Column]) -> Gate:
+def _gate(table: Table, slots: list[str], earlier: Earlier) -> Gate:
     known_keys(table.keys, ("slots", "on"), f"gate {table.name}")
     for key in ("slots", "on"):
         if key not in table.keys:
@@ -91,14 +107,14 @@ def _gate(table: Table, slots: list[str], earlier: Mapping[str, Column]) -> Gate
         if not isinstance(name, str) or name not in slots:
             hint = nearest(name, slots) if isinstance(name, str) else ""
             raise members.error(f"gate {table.name}: unknown slot {shown(name)}{hint}", number)
-    reader = ColumnReader(GATE_COLUMN, table.name, table.keys["on"].error, earlier)
+    reader = earlier.reader(GATE_COLUMN, table.name, table.keys["on"].error)
     on = reader.read(table.keys["on"].value)
     if walks(on):
         raise table.keys["on"].error(f"gate {table.name}: on: a gate does not walk: it holds for the whole clip")
     return Gate(table.name, tuple(members.value), on)
 
 
-def _slot(table: Table, earlier: dict[str, Column], pool_of: PoolOf) -> Slot:
+def _slot(table: Table, earlier: Earlier, pool_of: PoolOf) -> Slot:
     name = table.name
     op_item = table.keys.get("op")
     if op_item is None:
@@ -126,19 +142,19 @@ def _slot(table: Table, earlier: dict[str, Column], pool_of: PoolOf) -> Slot:
         which = table.keys.get(op.files.number)
         if which is None:
             column = op.column(op.files.number)
-            any_of_them = ColumnReader(column, name, files.error, earlier).read({"integers": [1, len(pool)]})
+            any_of_them = earlier.reader(column, name, files.error).read({"integers": [1, len(pool)]})
             columns.append((column.name, any_of_them))
-            earlier[f"{name}.{column.name}"] = column
+            earlier.add(f"{name}.{column.name}", column, any_of_them.bounds())
     for key, item in table.keys.items():
         if key == "op" or (key == KEY and pool is not None):
             continue
         if key not in known:
             raise item.error(f"slot {name}: unknown key {shown(key)}{nearest(key, known)}")
-        reader = ColumnReader(op.column(key), name, item.error, earlier)
+        reader = earlier.reader(op.column(key), name, item.error)
         columns.append((key, reader.read(item.value)))
         if op.apply_clip is not None and walks(columns[-1][1]):
             raise item.error(f"slot {name}: {key}: {op.name} has one value for a whole clip, which does not walk")
-        earlier[f"{name}.{key}"] = op.column(key)
+        earlier.add(f"{name}.{key}", op.column(key), columns[-1][1].bounds())
         if pool is not None and op.files is not None and key == op.files.number:
             most = columns[-1][1].bounds()[1]
             if most > len(pool):
@@ -148,8 +164,8 @@ def _slot(table: Table, earlier: dict[str, Column], pool_of: PoolOf) -> Slot:
         switch = op.column(op.switch)
         if op.switched_on is None or not given:
             raise _never_acts(table, op, op.switch)
-        on = ColumnReader(switch, name, table.place.error, earlier).value(op.switched_on)
-        earlier[f"{name}.{op.switch}"] = switch
+        on = earlier.reader(switch, name, table.place.error).value(op.switched_on)
+        earlier.add(f"{name}.{op.switch}", switch, (on, on))
         columns.append((op.switch, Constant(on)))
     fault = "" if op.fault is None else _first_fault(name, op, dict(columns))
     if fault:
