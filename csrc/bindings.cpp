@@ -19,6 +19,7 @@
 #include "core/draw.h"
 #include "core/isa.h"
 #include "core/pool.h"
+#include "core/settle.h"
 #include "cuda/record.h"
 #include "functions.h"
 #include "math/poisson.h"
@@ -936,6 +937,26 @@ void draw_columns(const py::dict& values) {
   if (fault != nullptr) refuse(std::string("draw_columns: ") + fault);
   raise("draw_columns", run_unlocked(pyd::draw_columns, args));
 }
+void settle_columns(const py::dict& values) {
+  const Fields f("settle_columns", values);
+  pyd::SettleColumnsArgs args = {};
+  args.rows = f.number<int64_t>("rows");
+  args.gate_rows = f.number<int64_t>("gate_rows");
+  args.slot_count = f.number<int64_t>("slot_count");
+  args.neutral = f.values<const int32_t>("neutral");
+  args.component = f.values<const int32_t>("component");
+  args.gates = f.values<const int32_t>("gates");
+  args.slots = f.values<const int32_t>("slots");
+  args.effects = f.values<const uint8_t>("effects");
+  args.words = f.values<int32_t>("words");
+  args.program = f.values<uint8_t>("program");
+  f.no_others();
+  const char* const fault = pyd::fault_of(args);
+  if (fault != nullptr) refuse(std::string("settle_columns: ") + fault);
+  if (run_unlocked(pyd::settle_columns, args) != pyd::Status::kOk) {
+    refuse("settle_columns: a choice has a code that it does not know");
+  }
+}
 void philox_words(const py::dict& values) {
   const Fields f("philox_words", values);
   const auto key = f.values<const uint32_t>("key");
@@ -1067,6 +1088,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("planes_of_bytes", &planes_of_bytes);
   m.def("bytes_of_planes", &bytes_of_planes);
   m.def("draw_columns", &draw_columns);
+  m.def("settle_columns", &settle_columns);
   m.def("philox_uniform", &philox_uniform);
   m.def("philox_words", &philox_words);
   m.def("poisson_tables", &poisson_tables);

@@ -202,6 +202,15 @@ def plain_calls() -> Iterator[Call]:
     names = {"hash": word(14), "draw": np.arange(14, dtype=np.uint32)}
     made = {"words": np.zeros(6, np.int32), "program": np.zeros(12, np.uint8)}
     yield call("draw_columns", seed_lo=1, seed_hi=2, indices=np.arange(3), rows=2, **space, **names, **made)
+    tables = {
+        "gates": word32(0, 0, 2, 1, 2, 1, 0, 1, 0),
+        "slots": word32(0, 1, 2, 0, 1, 3, 1, 2, 1, 2, 1, 6, 3, -1, 4, 0, 4, 2, 0, 1, 6, 3),
+        "effects": np.array([1, 0, 1, 1, 0, 0, 1, 0, 0, 1], np.uint8),
+        "neutral": np.zeros(5, np.int32),
+    }
+    sizes = {"rows": 5, "gate_rows": 1, "slot_count": 3}
+    made = {"words": np.ones(15, np.int32), "program": np.array([0, 1, 2] * 3, np.uint8)}
+    yield call("settle_columns", component=word32(0, 1, 0), **sizes, **tables, **made)
     yield call("noise_matrix", covariance_8bit2=np.ones(12), out=np.zeros(18, np.float32))
     sides = {"height": np.full(2, 5), "width": np.full(2, 6), "scale": np.zeros(2)}
     yield call("resize_factors", mode=np.full(2, 6, np.int32), factor=np.full(2, 0.5), **sides)
@@ -220,7 +229,7 @@ def plain_calls() -> Iterator[Call]:
         yield call(function, pixels=5, channels=3, bytes=np.zeros(15, np.uint8), planes=np.zeros(15, np.float32))
 
 
-MAY_BE_EMPTY = {("draw_columns", "columns")}
+MAY_BE_EMPTY = {("draw_columns", "columns"), ("settle_columns", "gates"), ("settle_columns", "slots")}
 """Function and field: arrays that nothing else counts."""
 
 
@@ -375,6 +384,7 @@ def fuzz(calls: int, seed: int, report: Callable[[str], None] = lambda line: Non
                 "poisson",
                 "imresize",
                 "draw_columns",
+                "settle_columns",
                 "planes_of_bytes",
                 "bytes_of_planes",
             )

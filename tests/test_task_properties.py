@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 import pydegrade
 from pydegrade import Space, TaskBatch
 from pydegrade.errors import TaskError
+from pydegrade.ops.declaration import deciders_of
 from pydegrade.tasks.rows import number_text, resolved
 from pydegrade.tasks.space import preset_names
+from pydegrade.tasks.tables import effects_of
 
 from .test_space_building import GATES, HEAD, SCHEDULE
 
@@ -171,6 +173,17 @@ def test_what_an_op_does_depends_on_columns_with_an_effect_alone(op):
     assert np.array_equal(op.neutral(masked), op.neutral(columns))
     for name, values in op.active(masked).items():
         assert np.array_equal(values, active[name]), name
+    # What an op that says by which columns it decides has drawn for it, case by case.
+    deciders = deciders_of(op.active)
+    if deciders is None:
+        assert op.name == "rain"  # no streaks of brightness 0, which is not its neutral value
+        return
+    case = np.zeros(4000, np.int64)
+    for decider in map(op.column, deciders):
+        values = columns[decider.name]
+        case = case * (len(decider.choices) or 2) + (values if decider.choices else values != decider.neutral_value)
+    for column, effect in zip(op.columns, effects_of(op, deciders).reshape(-1, len(op.columns))[case].T):
+        assert np.array_equal(effect, active.get(column.name, everywhere)), column.name
 
 
 def test_pixels_of_a_changed_task_are_those_of_its_address():

@@ -33,7 +33,7 @@ from .blur import blur
 from .channel_shift import channel_shift
 from .chroma import chroma
 from .color import color
-from .declaration import Column, Op, generator
+from .declaration import Column, Op, decided_by, generator
 from .dpid import dpid
 from .film_grain import film_grain
 from .haze import haze
@@ -99,6 +99,7 @@ __all__ = [
     "channel_shift",
     "chroma",
     "color",
+    "decided_by",
     "dpid",
     "film_grain",
     "find",

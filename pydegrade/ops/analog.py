@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..errors import OpError
 from . import plain
 from .clip import of_first_size
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .ycc import rgb_of, ycc_of
 
 
@@ -21,6 +21,7 @@ def _neutral(columns: Columns) -> BoolArray:
     return np.asarray(still & (columns["weave"] == 0))
 
 
+@decided_by("ghost_gain")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"ghost_px": columns["ghost_gain"] != 0}
 

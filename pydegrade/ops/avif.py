@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import OpError
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .pillow_codec import required, through_file
 
 Mode = Literal["off", "lossy"]
@@ -19,6 +19,7 @@ MODES: tuple[Mode, ...] = ("off", "lossy")
 SUBSAMPLINGS: tuple[Subsampling, ...] = ("444", "422", "420", "400")
 
 
+@decided_by("mode")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["mode"] != 0
     return {"quality": on, "speed": on, "subsampling": on}

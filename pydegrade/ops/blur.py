@@ -13,7 +13,7 @@ from ..native import devices
 from ..native.given import real_array
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, Op, among
+from .declaration import BoolArray, Column, Columns, Op, among, decided_by
 from .library import define
 from .psf import MAX_SIZE_PX, SHAPES, Shape, blur_params
 
@@ -33,6 +33,7 @@ _PI = float(np.float32(np.pi))
 # ---- Declaration
 
 
+@decided_by("shape", "shift_px", "border")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     shape = columns["shape"]
     on, aperture = shape != _DELTA, _APERTURES[shape]

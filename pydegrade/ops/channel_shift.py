@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import OpError
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .ycc import rgb_of, ycc_of
 
 Planes = Literal["off", "rgb", "ycc"]
@@ -19,6 +19,7 @@ PLANES: tuple[Planes, ...] = ("off", "rgb", "ycc")
 _SHIFTS = ("x1_px", "y1_px", "x2_px", "y2_px", "x3_px", "y3_px")
 
 
+@decided_by("planes")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(_SHIFTS, columns["planes"] != 0)
 

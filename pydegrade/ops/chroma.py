@@ -9,7 +9,7 @@ import torch
 
 from ..errors import OpError
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .resize import resize
 from .ycc import KR_KB, rgb_of, ycc_of
 
@@ -24,6 +24,7 @@ _DOWN = {"box": "torch_area", "bilinear": "torch_bilinear_aa", "lanczos3": "lanc
 _UP = {"nearest": "torch_nearest_exact", "bilinear": "torch_bilinear", "cubic": "catmull_rom"}
 
 
+@decided_by("subsampling")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["subsampling"] != 0
     return dict.fromkeys(("matrix", "down", "up"), on)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import OpError
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .elementary import power
 
 ORDERS = tuple("".join(letters) for letters in permutations("bcsh"))
@@ -24,6 +24,7 @@ _OFFSETS = ("offset_r_8bit", "offset_g_8bit", "offset_b_8bit")
 _MEAN_UNIT = float(2**24)
 
 
+@decided_by(*_JITTERS)
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     moved = [columns[name] != neutral for name, neutral in _JITTERS.items()]
     return {"order": np.sum(moved, axis=0) > 1}

@@ -64,6 +64,32 @@ class Column:
         return (0, len(self.choices) - 1) if self.choices else (self.low, self.high)
 
 
+Active = Callable[[Columns], Mapping[str, BoolArray]]
+_DECIDERS = "decided_by"
+
+
+def decided_by(*names: str) -> Callable[[Active], Active]:
+    """Decorator of an `Op.active` that goes by these columns alone: by the codes of choices, and of others by whether they
+    hold their neutral value. It is asked once for every case there is, not for the tasks of each batch."""
+
+    def marked(active: Active) -> Active:
+        setattr(active, _DECIDERS, names)
+        return active
+
+    return marked
+
+
+def deciders_of(active: Active) -> tuple[str, ...] | None:
+    """Names of the columns that it is `decided_by`; None: nothing is known."""
+    names: tuple[str, ...] | None = getattr(active, _DECIDERS, None)
+    return names
+
+
+@decided_by()
+def _every(columns: Columns) -> Mapping[str, BoolArray]:
+    return {}
+
+
 Sides = NDArray[np.int64]
 OutSize = Callable[[Columns, Sides, Sides, Sides, Sides], tuple[Sides, Sides]]
 Apply = Callable[["torch.Tensor", Mapping[str, Any], tuple[int, int, int, int]], "torch.Tensor"]
@@ -77,7 +103,8 @@ class Op:
     Attributes:
         name: "blur", "resize", ...
         columns: all parameters, in the order they are shown.
-        active: given the columns, which of them have an effect, row by row (name -> bool [N]; absent = always).
+        active: given the columns, which of them have an effect, row by row (name -> bool [N]; absent = always). Drawing is
+            faster with one that is `decided_by` columns.
         neutral: given the columns, rows in which the whole op does nothing, bool [N]; such steps are left out of a plan.
             By default those where the switch, or without one every column, holds its neutral value; of ops of the compiled
             module what their plan.cpp says.
@@ -115,7 +142,7 @@ class Op:
 
     name: str
     columns: tuple[Column, ...]
-    active: Callable[[Columns], Mapping[str, BoolArray]] = lambda columns: {}
+    active: Active = _every
     neutral: Callable[[Columns], BoolArray] = None  # type: ignore[assignment]
     idle: Callable[[Columns], BoolArray] | None = None
     out_size: OutSize | None = None

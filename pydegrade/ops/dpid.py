@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 from ..native import binding
 from . import plain
 from .arguments import check_images, numbers
-from .declaration import BoolArray, Column, Columns, Op, Sides
+from .declaration import BoolArray, Column, Columns, Op, Sides, decided_by
 from .elementary import power
 
 
+@decided_by("resize_factor")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"detail": columns["resize_factor"] != 1}
 

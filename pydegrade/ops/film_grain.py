@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 from . import kernels, plain
 from .arguments import check_places
 from .blur import blur
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .noise import normals
 
 
+@decided_by("sigma_8bit")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["sigma_8bit"] != 0
     return {"radius_px": on, "gray": on}

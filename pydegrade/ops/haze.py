@@ -9,10 +9,11 @@ import torch
 from numpy.typing import ArrayLike
 
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .elementary import exp
 
 
+@decided_by("beta")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("airlight", "depth_slope"), columns["beta"] != 0)
 

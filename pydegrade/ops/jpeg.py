@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import devices
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Op
+from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Op, decided_by
 from .library import define
 
 Mode = Literal["off", "libjpeg", "diffjpeg", "diffjpeg_basicsr"]
@@ -29,6 +29,7 @@ _BASICSR = MODES.index("diffjpeg_basicsr")
 # ---- Declaration
 
 
+@decided_by("mode")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["mode"] != MODES.index("off")
     return {"quality": on, "subsampling": on & (columns["mode"] != _BASICSR)}

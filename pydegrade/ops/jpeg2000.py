@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .pillow_codec import required, through_file
 
 Mode = Literal["off", "ratio", "psnr"]
@@ -17,6 +17,7 @@ MODES: tuple[Mode, ...] = ("off", "ratio", "psnr")
 _RATIO, _PSNR = MODES.index("ratio"), MODES.index("psnr")
 
 
+@decided_by("mode")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"compression_ratio": columns["mode"] == _RATIO, "psnr_db": columns["mode"] == _PSNR}
 

@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import KernelError
 from . import kernels, plain
 from .blur import BORDERS, Border, blur
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .pool import MOST, Files, Pool
 from .psf import MAX_SIZE_PX
 
 
+@decided_by("number", "border")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"border": (columns["number"] != 0) & (columns["border"] != 0)}
 

@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 
 from . import plain
 from .blur import blur
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .elementary import power
 
 
+@decided_by("gamma")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"smooth_px": columns["gamma"] != 1}
 

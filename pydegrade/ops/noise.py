@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..native import binding, devices, rng
 from ..native.packed import dense_layout
 from .arguments import check_images, check_layout, check_places, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Op, among
+from .declaration import BoolArray, Column, Columns, FloatArray, IntArray, Op, among, decided_by
 from .library import define
 
 Kind = Literal[
@@ -40,6 +40,7 @@ _COVARIANCE = ("cov_rr_8bit2", "cov_rg_8bit2", "cov_rb_8bit2", "cov_gg_8bit2", "
 # ---- Declaration
 
 
+@decided_by("kind")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     kind = columns["kind"]
     correlated = kind == _CORRELATED

@@ -12,7 +12,7 @@ from PIL import Image, __version__
 
 from ..errors import OpError
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 
 Method = Literal["median_cut", "max_coverage", "octree"]
 Dither = Literal["none", "floyd_steinberg"]
@@ -24,6 +24,7 @@ METHODS: dict[str, Image.Quantize] = {
 DITHERS: tuple[Dither, ...] = ("none", "floyd_steinberg")
 
 
+@decided_by("colors")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("method", "dither"), columns["colors"] != 0)
 

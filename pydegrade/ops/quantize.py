@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 
 Dither = Literal["none", "bayer2", "bayer4", "bayer8", "floyd_steinberg", "atkinson", "jarvis"]
 DITHERS: tuple[Dither, ...] = ("none", "bayer2", "bayer4", "bayer8", "floyd_steinberg", "atkinson", "jarvis")
@@ -31,6 +31,7 @@ _DIFFUSIONS = {
 }
 
 
+@decided_by("levels")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return {"dither": columns["levels"] != 256}
 

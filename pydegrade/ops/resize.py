@@ -13,7 +13,7 @@ from ..errors import shown
 from ..native import binding, devices
 from ..native.packed import Layout, dense_layout
 from .arguments import check_images, check_rows, codes, numbers, parameter_tensor
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .library import define
 
 Mode = Literal[
@@ -49,6 +49,7 @@ _LOWEST_FACTOR, _HIGHEST_FACTOR = 1 / 64, 16.0
 # ---- Declaration
 
 
+@decided_by("rule", "resize_factor")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = (columns["rule"] != _INPUT) | (columns["resize_factor"] != 1)
     return {"mode": on, "rule": on}

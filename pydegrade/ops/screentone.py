@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import OpError
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .elementary import direction
 from .ycc import ycc_of
 
@@ -26,6 +26,7 @@ _TURNS = {"gray": (0.0,), "rgb": (0.0, np.pi / 6, np.pi / 3), "cmyk": (-np.pi / 
 _CELLS = 128
 
 
+@decided_by("inks")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("cell_px", "angle_rad", "dot", "softness_px"), columns["inks"] != 0)
 

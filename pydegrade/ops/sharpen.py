@@ -9,12 +9,13 @@ import torch
 from numpy.typing import ArrayLike
 
 from .arguments import check_images, numbers
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .library import define_compiled, run_compiled
 
 # ---- Declaration
 
 
+@decided_by("weight")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["weight"] != 0
     return {"radius_px": on, "threshold_8bit": on}

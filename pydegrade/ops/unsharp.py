@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from . import plain
 from .blur import blur
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 
 
+@decided_by("weight")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     return dict.fromkeys(("sigma_px", "threshold_8bit"), columns["weight"] != 0)
 

@@ -18,7 +18,7 @@ from ..errors import OpError, shown
 from . import plain
 from .arguments import check_images
 from .clip import of_first_size
-from .declaration import BoolArray, Column, Columns, Op, among
+from .declaration import BoolArray, Column, Columns, Op, among, decided_by
 
 Codec = Literal["off", "h264", "h265", "mpeg2", "mpeg4", "vp9", "av1"]
 Control = Literal["quality", "bitrate"]
@@ -55,6 +55,7 @@ _LEAST_PX = {"h265": 64}
 fewer than about 48 px make it free memory that is not its own."""
 
 
+@decided_by("codec", "control", "profile")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     codec = columns["codec"]
     preset, qscale, speed = _WITH_PRESET[codec], _WITH_QSCALE[codec], _WITH_SPEED[codec]

@@ -9,13 +9,14 @@ import torch
 from numpy.typing import ArrayLike
 
 from . import plain
-from .declaration import BoolArray, Column, Columns, Op
+from .declaration import BoolArray, Column, Columns, Op, decided_by
 from .pillow_codec import required, through_file
 
 Mode = Literal["off", "lossy"]
 MODES: tuple[Mode, ...] = ("off", "lossy")
 
 
+@decided_by("mode")
 def _active(columns: Columns) -> Mapping[str, BoolArray]:
     on = columns["mode"] != 0
     return {"quality": on, "method": on}

@@ -144,10 +144,17 @@ def _mixed_words(
     words = np.empty((len(tables.neutral), len(indices)), np.int32)
     words[:] = tables.neutral
     program = np.full((len(indices), len(tables.space.slots)), -1, np.int8)
-    for number in sorted(set(component.tolist())):
-        rows = np.nonzero(component == number)[0]
+    present = sorted(set(component.tolist()))
+    for number in present:
+        # A slice, as one task has it, costs less than positions.
+        rows = slice(None) if len(present) == 1 else np.nonzero(component == number)[0]
         known_frames = None if frames is None else frames[rows]
         part, places, _ = _words(tables.components[number], seed, indices[rows], steps[rows], known_frames)
-        words[tables.component_rows[number][:, None], rows] = part
-        program[rows[:, None], np.arange(places.shape[1])] = tables.component_slots[number][places]
+        words[_grid(tables.component_rows[number], rows)] = part
+        program[rows, : places.shape[1]] = tables.component_slots[number][places]
     return words, program, component
+
+
+def _grid(first: NDArray[Any], second: NDArray[Any] | slice) -> tuple[Any, Any]:
+    """What picks `first` of the first axis and, of each, `second` of the second."""
+    return (first, second) if isinstance(second, slice) else (first[:, None], second)

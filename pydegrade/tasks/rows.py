@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import shown
+from ..native import binding
 from ..native.given import real_array
 from ..ops.declaration import BoolArray
 from .space import Space
 from .tables import Tables, Words, tables_of
 
 _Rows = TypeVar("_Rows", bound="Rows")
+_NO_SLOTS = np.empty(0, np.int32)
 
 
 class ColumnBlock(Mapping[str, NDArray[Any]]):
@@ -186,7 +187,7 @@ def resolved(rows: Rows) -> Rows:
     words[:] = tables.neutral
     for name, values in rows.columns.items():
         words[tables.rows[name][0]] = values.view(np.int32)
-    words, program = settled(tables, words, rows.program, rows.component)
+    words, program = settled(tables, words, rows.program.copy(), rows.component)
     places = {name: tables.rows[name] for name in rows.columns}
     columns = dict(ColumnBlock(places, words))
     return replace(rows, columns=needed(rows.space, columns), program=program)
@@ -195,58 +196,57 @@ def resolved(rows: Rows) -> Rows:
 def settled(
     tables: Tables, words: Words, program: NDArray[np.int8], component: NDArray[np.int32]
 ) -> tuple[Words, NDArray[np.int8]]:
-    """`resolved`, for all rows of the tables of a space.
+    """`resolved`, for all rows of the tables of a space, in place.
 
     Args:
         words: [R, B]. program: [B, K]. component: [B].
     Returns:
-        new words and programs.
+        words and program.
     """
-    if tables.gates:
-        on = {name: words[row] for row, name in enumerate(islice(tables.rows, tables.gates))}
-        program = _running(tables.space, component, program, on)
-    real = words.view(np.float32)
-    effect = np.ones(words.shape, bool)
-    for part in tables.ops:
+    settling = tables.settling
+    for part in settling.asked if words.size else ():
         # Every slot of the op at once.
-        shape = (len(part.places), -1) if words.size else (len(part.places), 0)
-        reals, integers = real[part.first : part.last].reshape(shape), words[part.first : part.last].reshape(shape)
-        columns = {name: (reals if is_real else integers)[place] for name, (place, is_real) in part.places.items()}
-        marks = effect[part.first : part.last].reshape(shape)
+        own = words[part.first : part.last].reshape(len(part.places), -1)
+        neutral = np.repeat(tables.neutral[part.first : part.last], words.shape[1], 1).reshape(len(part.places), -1)
+        columns = {
+            name: own[place].view(np.float32 if real else np.int32) for name, (place, real) in part.places.items()
+        }
         for name, active in part.op.active(columns).items():
-            marks[part.places[name][0]] = active
-    if tables.gates or bool((program < 0).any()):
-        present = (program[None] == tables.slot_numbers[:, None, None]).any(axis=2)
-        effect[tables.gates :] &= present[tables.slot_of]
-    for row, gate in enumerate(tables.space.gate_names):
-        effect[row] = _has_gate(tables.space, component, gate)
-    return np.where(effect, words, tables.neutral), program
+            place = part.places[name][0]
+            own[place] = np.where(active, own[place], neutral[place])
+    _settle(tables, words, program, component, settling.slots)
+    return words, program
 
 
 def gated(rows: Rows) -> Rows:
     """The rows with slots of closed gates out of the program."""
     if not rows.space.gate_names:
         return rows
-    on = {f"{gate}.on": rows.column(f"{gate}.on") for gate in rows.space.gate_names}
-    return replace(rows, program=_running(rows.space, rows.component, rows.program, on))
+    tables, program = tables_of(rows.space), rows.program.copy()
+    words = np.repeat(tables.neutral, len(rows), 1)
+    for gate in rows.space.gate_names:
+        name = f"{gate}.on"
+        words[tables.rows[name][0]] = rows.column(name)
+    _settle(tables, words, program, rows.component, _NO_SLOTS)
+    return replace(rows, program=program)
 
 
-def _running(
-    space: Space, component: NDArray[np.int32], program: NDArray[np.int8], on: Mapping[str, NDArray[Any]]
-) -> NDArray[np.int8]:
-    """Programs without the slots of closed gates."""
-    names = [slot.name for slot in space.slots]
-    closed = np.zeros((len(program), len(names)), bool)
-    for number, part in enumerate(space.components or (space,)):
-        here = component == number
-        for gate in part.gates:
-            off = here & (on[f"{gate.name}.on"] == 0)
-            for slot in gate.slots:
-                closed[:, names.index(slot)] |= off
-    gone = np.take_along_axis(closed, np.maximum(program, 0).astype(np.int64), axis=1) | (program < 0)
-    # A stable sort brings the absent to the end and keeps the others in order.
-    order = np.argsort(gone, axis=1, kind="stable")
-    return np.ascontiguousarray(np.take_along_axis(np.where(gone, np.int8(-1), program), order, axis=1))
+def _settle(
+    tables: Tables, words: Words, program: NDArray[np.int8], component: NDArray[np.int32], slots: Words
+) -> None:
+    binding.call(
+        "settle_columns",
+        rows=len(words),
+        gate_rows=tables.gates,
+        slot_count=len(tables.space.slots),
+        neutral=tables.neutral,
+        component=component,
+        gates=tables.settling.gates,
+        slots=slots,
+        effects=tables.settling.effects,
+        words=words,
+        program=program.view(np.uint8),
+    )
 
 
 def _has_gate(space: Space, component: NDArray[np.int32], gate: str) -> BoolArray:

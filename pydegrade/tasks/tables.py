@@ -6,6 +6,7 @@ compiled module does not know, of a plugin or along training, stand between the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..native.rng import hash32
-from ..ops.declaration import Column, Op
+from ..ops.declaration import Column, Op, deciders_of
 from ..ops.registry import find, registrations
 from . import distributions as kinds
 from .distribution_contract import Distribution
@@ -68,6 +69,20 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Settling:
+    """Which columns have an effect, as the compiled module takes it; arrays as in `SettleColumnsArgs`.
+
+    Attributes:
+        asked: ops of which nothing is known but their `active`; here all their columns have an effect.
+    """
+
+    gates: Words
+    slots: Words
+    effects: NDArray[np.uint8]
+    asked: tuple[OpColumns, ...]
+
+
+@dataclass(frozen=True)
 class Tables:
     """A space as arrays over rows, one for every column that a task can have: gates, then the columns of each op.
 
@@ -77,7 +92,6 @@ class Tables:
         rows: full name -> row, and whether it is float32.
         neutral: [R, 1] neutral values.
         ops: columns by op.
-        slot_of: [R - gates] number of the slot that a row belongs to, for the rows behind those of gates.
         drawn: full name -> place among the columns that are drawn, in their order, and whether it is float32.
         drawn_rows: [D] their rows.
         nodes, children, numbers: of all distributions and the order, as in `DrawColumnsArgs`.
@@ -94,7 +108,6 @@ class Tables:
     rows: Mapping[str, tuple[int, bool]]
     neutral: Words
     ops: tuple[OpColumns, ...]
-    slot_of: NDArray[np.int64]
     drawn: Mapping[str, tuple[int, bool]]
     drawn_rows: NDArray[np.int64]
     nodes: Words
@@ -118,8 +131,8 @@ class Tables:
         return self if self.asks_walks else _tables(self.space, asks_walks=True)
 
     @cached_property
-    def slot_numbers(self) -> NDArray[np.int8]:
-        return np.arange(len(self.space.slots), dtype=np.int8)
+    def settling(self) -> Settling:
+        return _settling(self)
 
 
 def tables_of(space: Space) -> Tables:
@@ -135,7 +148,6 @@ def _tables(space: Space, asks_walks: bool = False) -> Tables:
     registered = registrations()
     rows: dict[str, tuple[int, bool]] = {}
     neutral: list[int] = []
-    slot_of: list[int] = []
 
     def add(name: str, column: Column) -> None:
         rows[name] = len(rows), column.dtype == np.float32
@@ -150,7 +162,6 @@ def _tables(space: Space, asks_walks: bool = False) -> Tables:
         for column in op.columns:
             for number in numbers:
                 add(f"{space.slots[number].name}.{column.name}", column)
-                slot_of.append(number)
         places = {column.name: (place, column.dtype == np.float32) for place, column in enumerate(op.columns)}
         ops.append(OpColumns(op, first, len(rows), places))
 
@@ -167,7 +178,6 @@ def _tables(space: Space, asks_walks: bool = False) -> Tables:
         rows=rows,
         neutral=np.array(neutral, np.int32).reshape(-1, 1),
         ops=tuple(ops),
-        slot_of=np.array(slot_of, np.int64),
         drawn=drawn,
         drawn_rows=np.array([rows[name][0] for name in drawn], np.int64),
         nodes=np.array(compiler.nodes, np.int32).reshape(-1),
@@ -182,6 +192,62 @@ def _tables(space: Space, asks_walks: bool = False) -> Tables:
         ),
         component_edges=np.cumsum(np.asarray(space.weights, np.float64))[:-1],
     )
+
+
+def _settling(tables: Tables) -> Settling:
+    space = tables.space
+    names = [slot.name for slot in space.slots]
+    gates: list[int] = []
+    for number, part in enumerate(space.components or (space,)):
+        for gate in part.gates:
+            closed = [names.index(slot) for slot in gate.slots]
+            gates += [number, tables.rows[f"{gate.name}.{GATE_COLUMN.name}"][0], len(closed), *closed]
+    slots: list[int] = []
+    effects: list[NDArray[np.uint8]] = []
+    asked = []
+    first = 0
+    for part_columns in tables.ops:
+        op = part_columns.op
+        deciders = deciders_of(op.active)
+        if deciders is None:
+            asked.append(part_columns)
+            deciders = ()
+            table = np.ones(len(op.columns), np.uint8)
+        else:
+            table = effects_of(op, deciders)
+        for number, name in enumerate(names):
+            if space.slots[number].op != op.name:
+                continue
+            slots += [number, len(deciders), len(op.columns), first]
+            for decider in deciders:
+                row, is_real = tables.rows[f"{name}.{decider}"]
+                slots += [row, len(op.column(decider).choices) or (_BY_REAL if is_real else _BY_INTEGER)]
+            slots += [tables.rows[f"{name}.{column.name}"][0] for column in op.columns]
+        effects.append(table)
+        first += len(table)
+    return Settling(
+        np.array(gates, np.int32),
+        np.array(slots, np.int32),
+        np.concatenate([np.empty(0, np.uint8), *effects]),
+        tuple(asked),
+    )
+
+
+def effects_of(op: Op, deciders: Sequence[str]) -> NDArray[np.uint8]:
+    """Whether each column of an op has an effect, case after case of what its columns are `decided_by`, the last fastest:
+    codes of a choice, else neutral and not neutral."""
+    known = [op.column(name) for name in deciders]
+    sides = [len(column.choices) or 2 for column in known]
+    count = math.prod(sides)
+    cases = np.indices(sides).reshape(len(known), count)
+    columns = {column.name: np.full(count, column.neutral_value, column.dtype) for column in op.columns}
+    for column, case in zip(known, cases):
+        other = column.high if column.neutral_value != column.high else column.low
+        values = case if column.choices else np.where(case == 0, column.neutral_value, other)
+        columns[column.name] = values.astype(column.dtype)
+    active = op.active(columns)
+    everywhere = np.ones(count, bool)
+    return np.stack([active.get(column.name, everywhere) for column in op.columns], 1).astype(np.uint8).reshape(-1)
 
 
 class _Compiler:
@@ -339,3 +405,6 @@ _KINDS: Mapping[type[Distribution], tuple[int, Any]] = {
     kinds.By: (9, lambda of: ()),
     kinds.BsrganCovariance: (10, lambda of: (of.limit_8bit**2,)),
 }
+
+_BY_INTEGER, _BY_REAL = 0, -1
+"""Cases of a decider that is no choice: `kByInteger`, `kByReal`."""
