@@ -15,7 +15,7 @@ from PIL import Image
 import pydegrade
 from pydegrade.errors import CardError
 from pydegrade.files import to_float, to_uint8
-from pydegrade.files.card import card_text, read_card
+from pydegrade.files.card import Card, card_text, read_card
 from pydegrade.ops import kernels
 
 from .programs import Result, degrade_in, quietly
@@ -357,6 +357,22 @@ def test_a_card_that_cannot_be_is_refused_in_one_line(degrade, here, change, mes
         assert (code, err.count("\n")) == (2, 1), err
         assert message in err
     assert not (here / "out").exists()
+
+
+def test_a_task_that_ends_at_another_size_is_refused_wherever_a_card_is_read(degrade, here):
+    tasks = pydegrade.sample("bicubic-x2", 0, [0, 1])
+    tasks = tasks.replace(**{"resize1.resize_factor": [0.5, 1.0]})
+    images = {"one.png": "0" * 64}
+    (here / "size.toml").write_text(card_text(Card(tasks, 16, "none", "png", images, {})))
+    tasks.save(here / "size.npz")
+    for words in (
+        ("verify", here / "size.toml", here / "run"),
+        ("sample", "--card", here / "size.toml", "--hr", here / "hr", "--out", here / "out"),
+        ("card", here / "size.npz", "--hr", here / "hr", "--hr-size", 16, "-o", here / "no.toml"),
+    ):
+        code, _, err = degrade(*words)
+        assert (code, err.count("\n"), "must end at the LR size 8x8, got 16x16" in err) == (2, 1, True), err
+    assert not (here / "out").exists() and not (here / "no.toml").exists()
 
 
 def test_other_images_are_refused_before_anything_is_written(degrade, here):

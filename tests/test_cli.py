@@ -20,7 +20,7 @@ from PIL import Image
 
 import pydegrade
 from pydegrade.commands import cli
-from pydegrade.commands.actions import new_space
+from pydegrade.commands.actions import new_space, preview
 from pydegrade.errors import OpError, SpaceError
 from pydegrade.files import atomic
 from pydegrade.files.pixels import to_float, to_uint8
@@ -399,6 +399,21 @@ def test_preview_has_a_row_per_task(degrade, tmp_path):
     assert four.shape[0] > 2 * two.shape[0] - 100
     pydegrade.sample("bicubic", 0, range(3)).save(tmp_path / "tasks.npz")
     assert degrade("preview", "--task", tmp_path / "tasks.npz", "-o", tmp_path / "three.png").code == 0
+    refused = degrade("preview", "--task", tmp_path / "tasks.npz", "--seed", 0, "-o", tmp_path / "four.png")
+    assert "--seed goes with --space" in one_line(refused)
+
+
+def test_preview_of_a_run_shows_the_crops_of_the_run(degrade, photos, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(preview, "render_sheet", lambda *given, **more: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(preview, "trace", lambda images, tasks: shown.extend(images))
+    monkeypatch.setattr(preview, "stage_rows", lambda tasks, stages: [])
+    run = ("--hr", photos, "--hr-size", 32)
+    assert degrade("sample", "--tasks", 2, "--seed", 5, "--space", "bicubic", *run, "--out", tmp_path / "run").code == 0
+    assert degrade("preview", "--task", tmp_path / "run", *run, "-o", tmp_path / "sheet.png").code == 0
+    for number, image in enumerate(shown):
+        assert np.array_equal(to_uint8(image), read_image(tmp_path / f"run/hr/{number:08d}.png"))
+    assert len(shown) == 2
 
 
 def test_spaces_lists_every_preset_with_its_digest(degrade):

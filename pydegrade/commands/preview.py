@@ -47,6 +47,8 @@ def command(
 ) -> int:
     """Draw a contact sheet: one row per task, the image after every slot, with its parameters.
 
+    Crops are those that `degrade sample` cuts for the same tasks from the same images at the same --hr-size.
+
     \b
     Examples:
       degrade preview -o sheet.png
@@ -54,6 +56,12 @@ def command(
       degrade preview --space bsrgan-x4 --n 8 --hr photos -o bsrgan.png
       degrade preview --task out/run -o run.png
     """
+    context = click.get_current_context()
+    given = [name for name in ("seed", "start", "space_name") if _is_given(context, name)]
+    if task_source is not None and {"seed", "start"} & set(given):
+        raise click.UsageError(
+            f"--{given[0]} goes with --space; the tasks of --task have seeds and numbers of their own"
+        )
     check_last_index(start, count)
     from ..shell.outputs import PICTURE_ENDINGS, check_file, encode_picture, write_file
 
@@ -68,18 +76,21 @@ def command(
     if task_source is None:
         tasks = sample(load_space(space_name), seed, range(start, start + count))
     else:
-        given = click.get_current_context().get_parameter_source("space_name") is not ParameterSource.DEFAULT
-        tasks = load_tasks(task_source, space_name if given else None)
+        tasks = load_tasks(task_source, space_name if "space_name" in given else None)
         tasks = tasks.take(slice(0, count))
     found = cropped_images(hr, hr_size, tasks.space, BUNDLED_HR_SIZE_PX, max_pixels)
     check_targets([output], [image.path for image in found.images.images], "-o")
     say_left_out(found.images.excluded)
     if found.note:
         warn(found.note)
-    sheet, failed = preview_sheet(tasks, found, seed, where, max_pixels, columns)
+    sheet, failed = preview_sheet(tasks, found, where, max_pixels, columns)
     for line in failed:
         warn(f"skipped: {line}")
     if sheet is not None:
         write_file(output, encode_picture(sheet, output.suffix))
         say(absolute(output))
     return complain(f"degrade preview: {len(failed)} of {len(tasks)} rows skipped", BAD_INPUT) if failed else 0
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT

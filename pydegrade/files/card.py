@@ -19,7 +19,9 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from ..errors import CardError, ImageError, SpaceError, TaskError, shown
+from ..errors import CardError, ImageError, PydegradeError, SpaceError, TaskError, shown
+from ..native.packed import Layout
+from ..plan import make_plan
 from ..tasks import pools
 from ..tasks.space import Space
 from ..tasks.task import TaskBatch
@@ -31,6 +33,9 @@ from .sample_manifest import FORMATS
 VERSION = 1
 MAX_BYTES = 2**26
 """Longest card: about 110,000 samples of three images each, 160,000 of two."""
+
+_PLANNED = 4096
+"""Tasks whose sizes are worked out at a time."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEAD = """\
@@ -194,6 +199,7 @@ def read_card(path: Path) -> Card:
     side_px = _value(crops, "side_px", int, f"{where}: crops.")
     if not (0 < side_px < 2**31 and side_px % space.scale == 0):
         raise CardError(f"{where}: crops.side_px must be a multiple of the scale {space.scale}, got {shown(side_px)}")
+    check_sizes(tasks, side_px, where)
     if crops.get("seed") != int(tasks.seeds[0]):
         raise CardError(
             f"{where}: crops.seed must be that of the tasks, {tasks.seeds[0]}, got {shown(crops.get('seed'))}"
@@ -328,6 +334,17 @@ def check_numbered(tasks: TaskBatch, where: str) -> None:
         raise CardError(f"{where}: the tasks of a card must have one seed and ascending sample numbers")
     if int(tasks.indices[-1]) >= 10**18:
         raise CardError(f"{where}: sample numbers must be below 10^18, got {tasks.indices[-1]}")
+
+
+def check_sizes(tasks: TaskBatch, side_px: int, where: str) -> None:
+    """CardError unless every task makes LR of a crop: edited by hand, it may end at another size."""
+    for start in range(0, len(tasks), _PLANNED):
+        some = tasks.take(slice(start, start + _PLANNED))
+        sides = np.full(len(some), side_px, np.int32)
+        try:
+            make_plan(some, Layout.of_sizes(sides, sides))
+        except PydegradeError as error:
+            raise CardError(f"{where}: {error}") from None
 
 
 def _versions(head: Mapping[str, Any], where: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...errors import CardError, ImageError
-from ...files.card import Card, Digests, check_numbered
+from ...files.card import Card, Digests, check_numbered, check_sizes
 from ...files.dataset import BUNDLED_ORIGIN, Augment, HrImage, HrImages, find_images
 from ...files.lmdb_reader import is_lmdb
 from ...files.paths import display_name
@@ -105,6 +105,7 @@ def card_of_tasks(
     if protocol:
         _check_protocol(protocol, tasks.space.scale)
     found = cropped_images(hr, hr_size_px, tasks.space, bundled_px, max_pixels, meta_info)
+    check_sizes(tasks, found.side_px, display_name(source))
     images = dict(zip((one.name for one in found.images.images), _each(image_sha256, found.images.images)))
     return Card(tasks, found.side_px, augment, "png", images, {}, _versions(tasks), protocol)
 

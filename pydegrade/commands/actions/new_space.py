@@ -150,7 +150,7 @@ def preview_of(space: Space) -> bytes:
     """A contact sheet of the first tasks, a PNG."""
     max_pixels = round(DEFAULT_MEGAPIXELS * 1e6)
     found = cropped_images(None, None, space, BUNDLED_HR_SIZE_PX, max_pixels)
-    sheet, failed = preview_sheet(sample(space, 0, range(PREVIEW_TASKS)), found, 0, torch.device("cpu"), max_pixels)
+    sheet, failed = preview_sheet(sample(space, 0, range(PREVIEW_TASKS)), found, torch.device("cpu"), max_pixels)
     if sheet is None:
         raise SpaceError(failed[0])
     return encode_picture(sheet, PICTURE_ENDINGS[0])

@@ -15,21 +15,20 @@ from .sources import CroppedImages
 
 
 def preview_sheet(
-    tasks: TaskBatch, found: CroppedImages, seed: int, device: torch.device, max_pixels: int, columns: int = 0
+    tasks: TaskBatch, found: CroppedImages, device: torch.device, max_pixels: int, columns: int = 0
 ) -> tuple[Pixels | None, list[str]]:
     """One row per task, the image after every slot.
 
     Args:
         tasks: N tasks.
-        found: where crops come from.
-        seed: of the crops.
+        found: where crops come from: those that `degrade sample` cuts for these tasks.
         device: that runs the tasks.
         max_pixels: limit of a single image.
         columns: stages in a line; 0: all.
     Returns:
         (sheet or None when no row is left, one line for each row whose image cannot be had).
     """
-    crops = found.crops(seed, tasks.indices)
+    crops = found.crops_of(tasks)
     reader = CropReader(found.images, max_pixels=max_pixels)
     cut = [crop_or_reason(reader, found.images, crops, row) for row in range(len(tasks))]
     usable = [row for row, crop in enumerate(cut) if not isinstance(crop, str)]
