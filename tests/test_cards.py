@@ -372,7 +372,8 @@ def test_a_task_that_ends_at_another_size_is_refused_wherever_a_card_is_read(deg
     ):
         code, _, err = degrade(*words)
         assert (code, err.count("\n"), "must end at the LR size 8x8, got 16x16" in err) == (2, 1, True), err
-    assert not (here / "out").exists() and not (here / "no.toml").exists()
+    assert not (here / "out").exists()
+    assert not (here / "no.toml").exists()
 
 
 def test_other_images_are_refused_before_anything_is_written(degrade, here):
