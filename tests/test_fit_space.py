@@ -14,8 +14,11 @@ from pydegrade.files.dataset import photographs_folder
 from pydegrade.files.pixels import to_float, to_uint8
 from pydegrade.files.read import read_image
 from pydegrade.fitting import fit, population, posterior
+from pydegrade.fitting.facts import FileFacts, JpegFacts
+from pydegrade.fitting.known import known_by_files
 from pydegrade.fitting.match import nearest_share, ranked
 from pydegrade.fitting.parameters import Parameter, drawn, parameters_of
+from pydegrade.fitting.photographs import Photograph
 from pydegrade.fitting.prior import SCALES, wide_space
 from pydegrade.fitting.space_file import fitted_space
 from pydegrade.fitting.statistics import NAMES
@@ -151,6 +154,75 @@ def test_what_was_learned_stands_in_the_file_whatever_the_digits_of_its_shares(o
     assert abs(found - max(off, 0.005)) <= 4.5 * np.sqrt(max(off, 0.005) * (1 - off) / 500)
 
 
+def test_a_file_written_by_hand_is_changed_where_it_says_so_however_it_is_laid_out():
+    start = Space.loads(
+        """
+# noise1 comes first
+[space]
+name='own'
+scale=1
+source = "me"
+summary = "by hand"
+[[slot]]
+"name" = 'noise1' # "sigma_8bit" = 3
+op="noise"
+kind = "gaussian"
+sigma_8bit={ choice = [
+  5,
+  6, ] , weights = [0.5, 0.5] }
+[[slot]]
+name="noise2"
+op="noise"
+kind = "gaussian"
+sigma_8bit={ choice = [5, 6], weights = [0.5, 0.5] }
+"""
+    )
+    one = population.Figure(1.0, 0.9, 1.0)
+    none = population.Figure(0.0, 0.0, 0.1)
+    sigma = Parameter("noise2.sigma_8bit", ("5", "6"), np.array([5.0, 6.0]), np.zeros(0))
+    learned = population.Population(sigma, one, None, None, (none, one), (), (), 0.5, True, 0.1)
+    space, text, unwritten = fitted_space(start, [learned], "mine", 3)
+    assert unwritten == ()
+    assert "# noise2.sigma_8bit: 5 0 % (0 to 10), 6 100 % (90 to 100)\nsigma_8bit = " in text
+    assert (space.name, space.summary) == ("mine", "")
+    tasks = pydegrade.sample(space, 0, range(300))
+    assert set(tasks.column("noise1.sigma_8bit").tolist()) == {5, 6}
+    assert np.mean(tasks.column("noise2.sigma_8bit") == 6) > 0.97
+
+
+def test_tables_of_jpeg_files_are_known_and_not_learned():
+    tasks = pydegrade.sample(wide_space(1), 0, range(300))
+    parameters = parameters_of(tasks)
+    values = [drawn(tasks, one.name) for one in parameters]
+    here = [value.values[value.acts] for value in values]
+
+    def files(*facts: JpegFacts | None) -> list[Photograph]:
+        return [
+            Photograph(Path("a"), FileFacts("JPEG", 64, 64, 1, one), np.zeros((0,)), np.zeros((0,)))  # type: ignore[arg-type]
+            for one in facts
+        ]
+
+    phone, web = JpegFacts(95, 95, "420"), JpegFacts(None, 70, "444")
+    known, notes = known_by_files(files(phone, phone, phone, web), tasks, parameters, here)
+    assert set(known) == {"jpeg1.mode", "jpeg1.quality", "jpeg1.subsampling"}
+    assert [share.value for share in known["jpeg1.quality"].shares] == [0.25, 0.75]
+    assert "tables of 1 are not libjpeg's" in notes[0]
+    space, text, _ = fitted_space(wide_space(1), list(known.values()), "mine", 4)
+    assert "known by the tables of 4 files" in text
+    made = pydegrade.sample(space, 0, range(300))
+    assert set(made.column("jpeg1.quality").tolist()) == {70, 95}
+    assert set(made.labels("jpeg1.mode")) == {"libjpeg"}
+    assert 0.6 < np.mean([one == "420" for one in made.labels("jpeg1.subsampling")]) < 0.9
+
+    # Many qualities are a distribution; what the space has no word for, or only some files tell, is left to pixels.
+    many = known_by_files(files(*(JpegFacts(q, q, "422") for q in range(40, 80))), tasks, parameters, here)
+    assert many[0]["jpeg1.quality"].mean.low < 59.5 < many[0]["jpeg1.quality"].mean.high
+    assert "jpeg1.subsampling" not in many[0]
+    assert any("has no 422" in note for note in many[1])
+    assert known_by_files(files(phone, None), tasks, parameters, here)[0] == {}
+    assert known_by_files(files(None), tasks, parameters, here) == ({}, ())
+
+
 # ---- the commands
 
 
@@ -197,6 +269,19 @@ def test_fit_writes_a_space_and_a_page_and_goes_on(monkeypatch, folders, tmp_pat
     kept = (tmp_path / ".mine.fit.npz").stat().st_mtime_ns
     assert degrade(capsys, *words, "--simulations", 100)[0] == 2
     assert ((tmp_path / "mine.toml").read_bytes(), (tmp_path / "mine.html").read_text()) == before
+    assert (tmp_path / ".mine.fit.npz").stat().st_mtime_ns == kept
+
+    # Simulations that were made from something else are not replaced, nor is a space that somebody wrote.
+    for more, said in (
+        (("--seed", 3), ".mine.fit.npz keeps simulations with --seed 0, got 3"),
+        (("--clean", folders["photos"]), "keeps simulations with --clean 6 images, "),
+    ):
+        code, _, err = degrade(capsys, *words, "--simulations", 100, *more)
+        assert (code, said in err) == (2, True), err
+    (tmp_path / "mine.toml").write_text(HIDDEN)
+    code, _, err = degrade(capsys, *words, "--simulations", 100)
+    assert (code, "degrade fit did not write" in err) == (2, True), err
+    assert (tmp_path / "mine.toml").read_text() == HIDDEN
     assert (tmp_path / ".mine.fit.npz").stat().st_mtime_ns == kept
 
 

@@ -51,10 +51,10 @@ def command(
       degrade fit photos -o mine.toml --start realesrgan-x4
     """
     from ..shell.outputs import check_file
+    from .actions.fit import FitOptions, check_is_fitted, fit_photographs
 
-    check_file(output, (".toml",), "-o", photographs)
+    check_file(output, (".toml",), "-o", [*photographs, *(Path(one) for one in (start, clean) if one)])
+    check_is_fitted(output)
     page = output.with_suffix(".html")
     check_file(page, (".html",), "-o")
-    from .actions.fit import FitOptions, fit_photographs
-
     return fit_photographs(photographs, FitOptions(output, page, start, scale, clean, simulations, seed, max_pixels))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import PydegradeError
 from ..files.dataset import HrImages, decode
 from ..tasks.space import Space
+from .known import known_by_files
 from .parameters import drawn, parameters_of
 from .photographs import Photograph, cut_squares
 from .population import Population, population
@@ -101,9 +102,13 @@ def fit(
         done += count // 20
         advance(done)
 
+    known, told = known_by_files(
+        photographs, simulations.tasks, parameters, [value.values[value.acts] for value in values]
+    )
     found = posteriors(simulations.statistics, simulations.image, cells, parameters, seen, trained)
     populations = tuple(
-        population(
+        known.get(one.name)
+        or population(
             one, found.simulated[k], cells[k], values[k].values, simulations.image, found.seen[k], photograph,
             found.information[k], simulator.seed + k,
         )
@@ -112,6 +117,7 @@ def fit(
     space, text, unwritten = fitted_space(simulator.space, populations, name, len(photographs))
     notes = [
         *_few(photographs),
+        *told,
         *_outside(simulations.statistics, seen, photograph, simulator.space.name),
         *_groups(photographs, populations, found.seen, photograph),
         *_unclean(simulator.images, simulator.max_pixels),
@@ -166,7 +172,7 @@ def _groups(
         named = ", ".join(f"{count} of {camera}" for camera, count in cameras.most_common(3))
         notes.append(f"photographs of {len(cameras)} cameras by EXIF ({named}): one space for each may be better")
     for one, likelihood in zip(populations, seen):
-        if one.parameter.classes or not one.identified or len(photographs) < 12:
+        if one.parameter.classes or one.known or not one.identified or len(photographs) < 12:
             continue
         inner = likelihood[:, :-1]
         mean = inner @ one.parameter.values / np.maximum(inner.sum(axis=1), 1e-9)

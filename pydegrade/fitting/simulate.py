@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import degrade_list
-from ..errors import ImageError, PydegradeError
+from ..errors import ImageError, OutputError, PydegradeError
 from ..files.atomic import write_atomic
 from ..files.dataset import CropReader, HrImages, draw_crops
+from ..files.paths import display_name
 from ..files.pixels import to_float, to_uint8
 from ..native import binding
 from ..tasks.sampler import sample
@@ -70,6 +73,16 @@ class Simulator:
         parts = [VERSION, self.space.digest, self.images.digest, self.side_px, self.seed, *NAMES]
         return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
+    @property
+    def made_from(self) -> dict[str, str]:
+        """The same for people."""
+        return {
+            "--start": f"{self.space.name}@{self.space.digest[:8]}",
+            "--clean": f"{len(self.images.images)} images, {self.images.digest[:8]}",
+            "squares": f"{self.side_px} px",
+            "--seed": str(self.seed),
+        }
+
     def squares(
         self, numbers: range, reader: CropReader | None = None
     ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
@@ -89,8 +102,10 @@ class Simulator:
 
         Args:
             count: how many.
-            kept: a file that is written on the way; one of another digest is made anew. None: nothing is kept.
+            kept: a file that is written on the way; a damaged one is made anew. None: nothing is kept.
             advance: is told how many are there.
+        Raises:
+            OutputError: `kept` holds simulations that were made from something else.
         """
         values, image = self._read(kept, count)
         reader = CropReader(self.images, max_pixels=self.max_pixels)
@@ -113,17 +128,35 @@ class Simulator:
         try:
             with np.load(kept, allow_pickle=False) as file:
                 values, image, digest = file["statistics"], file["image"], str(file["digest"])
+                made_from = json.loads(str(file["made_from"])) if "made_from" in file else {}
         # Damaged bytes: zipfile, zlib and NumPy's header parser raise whatever they stumble over.
         except Exception:
             return nothing
         fits = values.ndim == 2 and values.shape[1] == len(NAMES) and image.shape == values.shape[:1]
-        if digest != self.digest or not fits or values.dtype != np.float32 or not np.isfinite(values).all():
+        if not fits or values.dtype != np.float32 or not np.isfinite(values).all():
             return nothing
+        if digest != self.digest:
+            raise OutputError(f"-o: {display_name(kept)} {self._differs(made_from)}; choose another name, or remove it")
         return values[:count], image[:count].astype(np.int64)
+
+    def _differs(self, made_from: Any) -> str:
+        """How simulations that are kept are others than these."""
+        mine = self.made_from
+        other = dict(made_from) if isinstance(made_from, dict) else {}
+        for name, value in mine.items():
+            if other.get(name, value) != value:
+                return f"keeps simulations with {name} {display_name(str(other[name])[:80])}, got {value}"
+        return "keeps simulations of another version of pydegrade"
 
     def _bytes(self, values: NDArray[np.float32], image: NDArray[np.int64]) -> bytes:
         stream = io.BytesIO()
-        np.savez(stream, statistics=values, image=image, digest=np.array(self.digest))
+        np.savez(
+            stream,
+            statistics=values,
+            image=image,
+            digest=np.array(self.digest),
+            made_from=np.array(json.dumps(self.made_from)),
+        )
         return stream.getvalue()
 
 

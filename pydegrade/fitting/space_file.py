@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import SpaceError
 from ..tasks.space import Space
+from ..tasks.space_text import Document, Item, Source, read
 from .population import QUANTILES, Figure, Population
 
 _LEAST_WEIGHT = 0.005
@@ -21,76 +22,78 @@ def fitted_space(
     """The space, its text, and names of what was learned and cannot stand in the place of what it began with.
 
     Args:
-        start: what it began with.
+        start: what it began with; no mixture, and without files of its own.
         populations: of its columns; those that are made of columns, or not identified, change nothing.
         name: of the space.
         photographs: how many there were.
     Raises:
         SpaceError: a name that no space can have.
     """
-    learned = {one.parameter.name: one for one in populations if not one.parameter.made}
-    lines = start.to_toml().splitlines()
-    head = {
-        "name": json.dumps(name, ensure_ascii=False),
-        "source": json.dumps(f"degrade fit: {photographs} photographs, begun with {start.name}@{start.digest[:8]}"),
-    }
-    out = [f"# Learned from {photographs} photographs. Numbers in brackets: 90 % intervals. docs/fitting.md says how."]
-    slot = table = ""
+    begun = read(Source(start.to_toml(), start.name))
+    told = f"degrade fit: {photographs} photographs, begun with {start.name}@{start.digest[:8]}"
+    head = {key: item for key, item in begun.head.items() if key not in ("summary", "family")}
+    document = replace(
+        begun, head={**head, **{key: _item(begun, text) for key, text in (("name", name), ("source", told))}}
+    )
+    said_of: dict[tuple[str, str], str] = {}
     unwritten = []
-    for line in lines:
-        if line.startswith("["):
-            table, slot = line, ""
-        key, _, value = line.partition(" = ")
-        if table == "[space]" and key in ("name", "source", "summary", "family"):
-            if key in head:
-                out.append(f"{key} = {head[key]}")
+    for one in populations:
+        slot, _, key = one.parameter.name.partition(".")
+        before = next((table.keys[key] for table in begun.slots if table.name == slot and key in table.keys), None)
+        if one.parameter.made or before is None:
             continue
-        if table == "[[slot]]" and key == "name":
-            slot = json.loads(value)
-        one = learned.get(f"{slot}.{key}") if slot else None
-        if one is None:
-            out.append(line)
+        if not one.identified:
+            said_of[slot, key] = f"{key}: photographs do not say; as in {start.name}"
             continue
-        replaced = _line(key, value, one) if one.identified else ""
-        if replaced and _reads([*out, replaced], lines, line):
-            out += [f"# {said(one)}", replaced]
-        elif one.identified:
-            unwritten.append(one.parameter.name)
-            out += [f"# {said(one)}; cannot stand here, as in {start.name}", line]
+        changed = _changed(
+            document, slot, key, _value(before.value, one, bool(start.column(one.parameter.name).choices))
+        )
+        if _reads(changed):
+            document, said_of[slot, key] = changed, said(one)
         else:
-            out += [f"# {key}: photographs do not say; as in {start.name}", line]
-    text = "\n".join(out) + "\n"
+            unwritten.append(one.parameter.name)
+            said_of[slot, key] = f"{said(one)}; cannot stand here, as in {start.name}"
+    text = (
+        f"{FIRST_LINE} {photographs} photographs. Numbers in brackets: 90 % intervals. docs/fitting.md says how.\n"
+        + document.to_toml(said_of)
+    )
     return Space.loads(text), text, tuple(unwritten)
 
 
-def _reads(done: Sequence[str], lines: Sequence[str], line: str) -> bool:
-    """Whether the file is one with the new line in the place of the old one."""
-    rest = lines[_place(lines, done, line) + 1 :]
+FIRST_LINE = "# Learned from"
+"""Begins every file of a fitted space."""
+
+
+def _item(document: Document, value: Any) -> Item:
+    return Item(value, document.source, ())
+
+
+def _changed(document: Document, slot: str, key: str, value: Any) -> Document:
+    """With another value of one column."""
+    tables = tuple(
+        replace(table, keys={**table.keys, key: replace(table.keys[key], value=value)}) if table.name == slot else table
+        for table in document.slots
+    )
+    return replace(document, slots=tables)
+
+
+def _reads(document: Document) -> bool:
     try:
-        Space.loads("\n".join([*done, *rest]))
+        Space.loads(document.to_toml())
     except SpaceError:
         return False
     return True
 
 
-def _place(lines: Sequence[str], done: Sequence[str], line: str) -> int:
-    """Number of the line that is being replaced: equal ones stand in several slots."""
-    slots = sum(one.startswith("[[") for one in done)
-    for place, one in enumerate(lines):
-        slots -= one.startswith("[[")
-        if slots == 0 and one == line:
-            return place
-    raise AssertionError(line)
-
-
 def said(one: Population) -> str:
     """A parameter in words."""
+    known = f"; {one.known}" if one.known else ""
     if one.parameter.classes:
         parts = [f"{text} {_percent(share)}" for text, share in zip(one.parameter.classes, one.shares)]
-        return f"{one.parameter.name}: {', '.join(parts)}"
+        return f"{one.parameter.name}: {', '.join(parts)}{known}"
     assert one.mean is not None
     assert one.spread is not None
-    return f"{one.parameter.name}: mean {_number(one.mean)}, standard deviation {_number(one.spread)}"
+    return f"{one.parameter.name}: mean {_number(one.mean)}, standard deviation {_number(one.spread)}{known}"
 
 
 def _percent(figure: Figure) -> str:
@@ -101,26 +104,43 @@ def _number(figure: Figure) -> str:
     return f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g})"
 
 
-def _line(key: str, before: str, one: Population) -> str:
+def _value(before: Any, one: Population, textual: bool) -> Any:
+    """What stands in the file for a population, where `before` stood."""
     if one.parameter.classes:
-        quoted = before.lstrip("{ ").startswith(('"', 'choice = ["')) or '"' in before
-        values = [json.dumps(text) if quoted else text for text in one.parameter.classes]
-        weights = _weights([max(share.value, _LEAST_WEIGHT) for share in one.shares])
-        return f"{key} = {{ choice = [{', '.join(values)}], weights = [{weights}] }}"
-    rounded = ", round = true" if re.search(r"round = true|integers = ", before) else ""
+        values: list[Any] = list(one.parameter.classes) if textual else [_plain(text) for text in one.parameter.classes]
+        least = 0.0 if one.known else _LEAST_WEIGHT
+        pairs = [(value, max(share.value, least)) for value, share in zip(values, one.shares)]
+        pairs = [(value, weight) for value, weight in pairs if weight > 0]
+        if len(pairs) == 1:
+            return pairs[0][0]
+        return {"choice": [value for value, _ in pairs], "weights": _weights([weight for _, weight in pairs])}
+    rounded = {"round": True} if _rounds(before) else {}
     edges = [float(f"{value:.4g}") for value in one.quantiles]
     steps = np.diff((0.0, *QUANTILES[1:-1], 1.0))
     pieces = [(low, high, step) for low, high, step in zip(edges, edges[1:], steps) if high > low]
     if not pieces:
-        return f"{key} = {edges[len(edges) // 2]:g}" if not rounded else f"{key} = {round(edges[len(edges) // 2])}"
-    uniforms = ", ".join(f"{{ uniform = [{low}, {high}]{rounded} }}" for low, high, _ in pieces)
+        middle = edges[len(edges) // 2]
+        return round(middle) if rounded else middle
+    uniforms = [{"uniform": [low, high], **rounded} for low, high, _ in pieces]
     if len(pieces) == 1:
-        return f"{key} = {uniforms}"
-    return f"{key} = {{ mixture = [{uniforms}], weights = [{_weights([step for *_, step in pieces])}] }}"
+        return uniforms[0]
+    return {"mixture": uniforms, "weights": _weights([step for *_, step in pieces])}
 
 
-def _weights(shares: Sequence[float]) -> str:
+def _plain(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _rounds(value: Any) -> bool:
+    """Whether a distribution, or a part of it, gives whole numbers."""
+    if isinstance(value, Mapping):
+        return value.get("round") is True or "integers" in value or any(map(_rounds, value.values()))
+    return isinstance(value, list) and any(map(_rounds, value))
+
+
+def _weights(shares: Sequence[float]) -> list[float]:
     """Four decimals each, whose sum is 1: what rounding takes or adds goes to the largest."""
     units = np.rint(np.array(shares) / np.sum(shares) * 10_000).astype(int)
     units[units.argmax()] += 10_000 - units.sum()
-    return ", ".join(f"{unit / 10_000:g}" for unit in units)
+    return [unit / 10_000 for unit in units.tolist()]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tomli_w
@@ -95,18 +96,27 @@ class Document:
     def error(self, message: str, *path: str | int) -> SpaceError:
         return self.source.error(message, path)
 
-    def to_toml(self) -> str:
-        """The tables as one TOML text that names no base. Keys keep their order, which means something."""
-        parts = [("[space]", self.head)]
-        parts += [("[[slot]]", _named(slot)) for slot in self.slots]
-        parts += [("[[gate]]", _named(gate)) for gate in self.gates]
-        parts += [("[order]", self.order)] if self.order else []
-        parts += [("[mixture]", self.mixture)] if self.mixture else []
-        parts += [(f"[vector.{_key(scheme)}]", ranges) for scheme, ranges in self.vectors.items()]
-        return "\n".join(
-            "".join([f"{header}\n", *(f"{_key(key)} = {inline(item.value)}\n" for key, item in table.items())])
-            for header, table in parts
-        )
+    def to_toml(self, said: Mapping[tuple[str, str], str] = MappingProxyType({})) -> str:
+        """The tables as one TOML text that names no base. Keys keep their order, which means something.
+
+        Args:
+            said: (slot, key) -> a comment of one line, which stands above the key.
+        """
+        told: dict[str, dict[str, str]] = {slot.name: {} for slot in self.slots}
+        for (slot, key), text in said.items():
+            told[slot][key] = f"# {text}\n"
+        parts = [_written("[space]", self.head)]
+        parts += [_written("[[slot]]", _named(table), told[table.name]) for table in self.slots]
+        parts += [_written("[[gate]]", _named(gate)) for gate in self.gates]
+        parts += [_written("[order]", self.order)] if self.order else []
+        parts += [_written("[mixture]", self.mixture)] if self.mixture else []
+        parts += [_written(f"[vector.{_key(scheme)}]", ranges) for scheme, ranges in self.vectors.items()]
+        return "\n".join(parts)
+
+
+def _written(header: str, table: Mapping[str, Item], said: Mapping[str, str] = MappingProxyType({})) -> str:
+    lines = [f"{said.get(key, '')}{_key(key)} = {inline(item.value)}\n" for key, item in table.items()]
+    return "".join([f"{header}\n", *lines])
 
 
 def _named(table: Table) -> dict[str, Item]:

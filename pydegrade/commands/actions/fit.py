@@ -14,7 +14,7 @@ from ...files.lock import folder_lock
 from ...fitting.fit import check_start, fit, steps_of
 from ...fitting.prior import wide_space
 from ...fitting.simulate import Simulator, holding, side_for
-from ...fitting.space_file import said
+from ...fitting.space_file import FIRST_LINE, said
 from ...shell.errors import INTERRUPTED
 from ...shell.outputs import write_file
 from ...shell.progress import Progress
@@ -36,6 +36,16 @@ class FitOptions:
     simulations: int
     seed: int
     max_pixels: int
+
+
+def check_is_fitted(output: Path) -> None:
+    """Refuse to replace a space that somebody wrote.
+
+    Raises:
+        OutputError: the file is there, and not from `degrade fit`.
+    """
+    if output.is_file() and output.stat().st_size and not output.read_bytes().startswith(FIRST_LINE.encode()):
+        raise OutputError(f"-o: {output} is a file that degrade fit did not write; choose another name")
 
 
 def fit_photographs(sources: Sequence[Path], options: FitOptions) -> int:

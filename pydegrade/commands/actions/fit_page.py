@@ -86,7 +86,9 @@ def _webp(square: NDArray[np.uint8]) -> str:
 
 
 def _row(one: Population) -> str:
-    if one.parameter.classes:
+    if one.known and not one.before:
+        before = ""
+    elif one.parameter.classes:
         parts = zip(one.parameter.classes, one.before)
         before = ", ".join(f"{name} {100 * share:.0f} %" for name, share in parts)
     else:
