@@ -412,17 +412,22 @@ def sanitizer_libraries() -> list[str]:
     return paths if all(map(os.path.isabs, paths)) else []
 
 
-def build_sanitized() -> Path:
-    """The compiled module with both sanitizers, in build/sanitized."""
+def build_module(folder: Path, *options: str) -> Path:
+    """The compiled module, built in a folder with some options of CMakeLists.txt."""
     import pybind11
 
-    options = [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
-    configure = ["cmake", "-S", str(ROOT), "-B", str(SANITIZED), "-G", "Ninja", "-DPYDEGRADE_SANITIZE=ON", *options]
+    found = (f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}")
+    configure = ["cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *found, *options]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    for command in (configure, ["cmake", "--build", str(SANITIZED), "--parallel", str(os.cpu_count() or 1)]):
+    for command in (configure, ["cmake", "--build", str(folder), "--parallel", str(os.cpu_count() or 1)]):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    return next(SANITIZED.glob("_C*.so"))
+    return next(folder.glob("_C*.so"))
+
+
+def build_sanitized() -> Path:
+    """The compiled module with both sanitizers, in build/sanitized."""
+    return build_module(SANITIZED, "-DPYDEGRADE_SANITIZE=ON")
 
 
 def run_sanitized(calls: int, seed: int) -> subprocess.CompletedProcess[str]:

@@ -54,7 +54,9 @@ PYD_HD void store_floats(float* to, FloatLanes values) { *reinterpret_cast<Float
 // For one that is used several times and stays in its register: the compiler must not read it from memory for every use.
 PYD_HD FloatLanes load_floats_once(const float* from) {
   FloatLanes values = load_floats(from);
-#if defined(__AVX512F__)
+#if defined(PYD_EMULATED_AVX512)
+  // Two registers hold what is one elsewhere.
+#elif defined(__AVX512F__)
   __asm__("" : "+v"(values));
 #elif defined(__x86_64__)
   __asm__("" : "+x"(values));

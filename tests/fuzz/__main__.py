@@ -61,13 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--short", action="store_true", help="The round of tests/fuzz/test_short_rounds.py, held against known.json."
     )
     parser.add_argument("--mended", action="store_true", help="With --short: take what holds now out of known.json.")
-    parser.add_argument("--sanitized", metavar="v2|v3|v4", help="With a module built with sanitizers, on these loops.")
+    parser.add_argument(
+        "--sanitized", choices=("v2", "v3", "v4"), help="With a module built with sanitizers, on these loops."
+    )
     options = parser.parse_args(arguments)
 
     if options.sanitized:
         from . import sanitized
 
-        tree = sanitized.build()
+        tree = sanitized.build(options.sanitized)
         words = [word for word in sys.argv[1:] if word not in ("--sanitized", options.sanitized)]
         if options.out:
             words[words.index("--out") + 1] = str(options.out.absolute())

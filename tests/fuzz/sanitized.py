@@ -1,39 +1,29 @@
 """A copy of the tree whose compiled module is built with AddressSanitizer and UndefinedBehaviorSanitizer.
 
 `python -m tests.fuzz api --sanitized v3` runs a round in it: the first report of a sanitizer ends the child, which the
-harness counts as a crash.
+harness counts as a crash. Where the processor has no AVX-512, `--sanitized v4` watches v4's loops with its instructions
+written out (tests/emulated_v4.py).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
-from .. import border
+from .. import border, emulated_v4
 from .product import ROOT
 
 WHERE = ROOT / "out" / "fuzz-sanitized"
+SANITIZED_V4 = ROOT / "build" / "sanitized-v4"
 
 
-def build() -> Path:
-    """The folder of the copy: this tree's files, and the module of `border.build_sanitized`."""
-    module = border.build_sanitized()
-    tree = WHERE / "tree"
-    shutil.rmtree(tree, ignore_errors=True)
-    tracked = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in tracked.stdout.split("\n")[:-1]:
-        if (
-            name.startswith(("pydegrade", "pytrain", "tests/fuzz", "tests/__init__", "configs", "pyproject"))
-            and (ROOT / name).is_file()
-        ):
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
-    shutil.copy2(module, tree / "pydegrade")
-    return tree
+def build(isa: str) -> Path:
+    """The folder of the copy: this tree's files, and a module with sanitizers that has the loops of `isa`."""
+    if isa == "v4" and not emulated_v4.needless():
+        module = border.build_module(SANITIZED_V4, "-DPYDEGRADE_SANITIZE=ON", emulated_v4.OPTION)
+    else:
+        module = border.build_sanitized()
+    return emulated_v4.copied_tree(WHERE / "tree", module)
 
 
 def environment(isa: str, tree: Path) -> dict[str, str]:
@@ -46,6 +36,6 @@ def environment(isa: str, tree: Path) -> dict[str, str]:
         # Python itself leaks by design; a huge wish for memory is to fail as it does elsewhere.
         "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:abort_on_error=1:handle_segv=0:log_path={reports}",
         "UBSAN_OPTIONS": f"print_stacktrace=1:halt_on_error=1:abort_on_error=1:log_path={reports}",
-        "PYDEGRADE_ISA": isa,
+        "PYDEGRADE_ISA": isa if isa != "v4" or emulated_v4.needless() else emulated_v4.IN_PLACE_OF,
         "PYTHONPATH": str(tree),
     }
