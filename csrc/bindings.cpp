@@ -541,7 +541,26 @@ struct SpaceSlots {
   }
 };
 
-// Values of a column for all rows, or the neutral one.
+// Columns in one block of memory: where each lies, by full name a pair (row of the block, whether it is float32), and the
+// block.
+struct ColumnBlock {
+  py::dict places;
+  pyd::Span<const int32_t> words;
+
+  // Values of a column for all rows, or the neutral one.
+  pyd::ColumnValues values(const SpaceSlots::Column& column, int64_t count) const {
+    const py::handle found = PyDict_GetItemWithError(places.ptr(), column.name.ptr());
+    if (found.ptr() == nullptr) return {&column.neutral, 0};
+    const auto place = py::cast<py::tuple>(found);
+    const auto row = place[0].cast<int64_t>();
+    if (place[1].cast<bool>() != (column.dtype == pyd::Dtype::kFloat32))
+      refuse("plan: " + column.text + " has another dtype");
+    if (row < 0 || count < 0 || (count > 0 && row >= words.count / count)) refuse("plan: " + column.text + " lies outside");
+    return {words.data + row * count, 1};
+  }
+};
+
+// The same from an array of its own.
 pyd::ColumnValues column_values(const py::dict& given, const SpaceSlots::Column& column, int64_t count) {
   const py::handle found = PyDict_GetItemWithError(given.ptr(), column.name.ptr());
   if (found.ptr() == nullptr) return {&column.neutral, 0};
@@ -609,15 +628,18 @@ std::unique_ptr<pyd::Steps> plan(const py::dict& values) {
   args.seed = fields.exactly<const int64_t>("seed", count).data;
   args.index = fields.exactly<const int64_t>("index", count).data;
   args.noise_index = fields.exactly<const int64_t>("noise_index", count).data;
-  const py::handle given = fields.object("columns");
-  if (!py::isinstance<py::dict>(given)) refuse_type(fields.line("columns") + " must be a dict of arrays");
-  const auto columns = py::reinterpret_borrow<py::dict>(given);
+  const auto columns = py::reinterpret_borrow<py::object>(fields.object("columns"));
+  if (!py::isinstance<py::dict>(columns)) refuse_type(fields.line("columns") + " must be a dict");
+  const py::handle words = fields.optional_object("words");
+  const bool in_block = words.ptr() != nullptr;
+  ColumnBlock block = {py::reinterpret_borrow<py::dict>(columns), {nullptr, 0}};
+  if (in_block) block.words = typed<const int32_t>(fields.line("words"), words);
   args.columns.resize(space.slots.size());
   args.neutral.resize(space.slots.size());
   for (size_t slot = 0; slot < space.slots.size(); ++slot) {
     args.columns[slot].reserve(space.columns[slot].size());
     for (const SpaceSlots::Column& column : space.columns[slot]) {
-      args.columns[slot].push_back(column_values(columns, column, count));
+      args.columns[slot].push_back(in_block ? block.values(column, count) : column_values(block.places, column, count));
     }
   }
   const auto neutral = py::reinterpret_borrow<py::object>(fields.object("neutral"));

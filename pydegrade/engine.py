@@ -80,13 +80,10 @@ def _degrade_dense(hr: torch.Tensor, tasks: TaskBatch, want_target: bool) -> Pai
     _check_image(hr, "hr", len(tasks))
     hr = hr.contiguous()
     plan = make_plan(tasks, dense_layout(hr))
-    lr, target = _run(plan, hr.view(-1), want_target)
     batch, channels, height, width = hr.shape
     scale = tasks.space.scale
-    return Pair(
-        lr=lr.view(batch, channels, height // scale, width // scale),
-        target=hr if target is None else target.view(hr.shape),
-    )
+    lr, target = _run(plan, hr, want_target, lr_shape=(batch, channels, height // scale, width // scale))
+    return Pair(lr, hr if target is None else target)
 
 
 def degrade_list(images: Sequence[torch.Tensor], tasks: TaskBatch) -> list[torch.Tensor]:
@@ -306,8 +303,8 @@ class Prepared:
         self._check_batch("degrade_batch", hr)
         hr = hr.contiguous()
         program = self.program if self.device.type == "cuda" and not self.plan.torch_ops else None
-        lr, target = _run(self.plan, hr.view(-1), want_target=self.has_target, program=program)
-        return Pair(lr.view(self.lr_shape), hr if target is None else target.view(hr.shape))
+        lr, target = _run(self.plan, hr, self.has_target, program=program, lr_shape=self.lr_shape)
+        return Pair(lr, hr if target is None else target)
 
     @cached_property
     def program(self) -> devices.Program:
@@ -417,33 +414,38 @@ def _run(
     want_target: bool,
     backend: devices.Backend | None = None,
     program: devices.Program | None = None,
+    lr_shape: tuple[int, ...] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Packed LR and, when asked for and not `data` itself in every row, packed target.
+    """LR and, when asked for and not `data` itself in every row, target, in the shape of `data`.
 
-    `backend` runs the CUDA plan in place of the device's own; `program` is the plan recorded before,
-    with a target if one is wanted.
+    Args:
+        data: HR images in one block, packed or of equal sides.
+        backend: runs the CUDA plan in place of the device's own.
+        program: the plan recorded before, with a target if one is wanted.
+        lr_shape: of the LR images; None: packed.
     """
     if plan.torch_ops:
+        shape = (-1,) if lr_shape is None else lr_shape
         if not want_target or not plan.has_target:
-            return pack(_carry(plan, data))[0], None
+            return pack(_carry(plan, data.view(-1)))[0].view(shape), None
         targets: dict[int, torch.Tensor] = {}
 
         def seen(row: int, done: int, image: torch.Tensor) -> None:
             if done == plan.target_step[row]:
                 targets.setdefault(row, image)
 
-        made = _carry(plan, data, seen)
-        return pack(made)[0], pack([targets[row] for row in range(len(made))])[0]
-    lr = data.new_empty(plan.steps.dst_floats)
+        made = _carry(plan, data.view(-1), seen)
+        return pack(made)[0].view(shape), pack([targets[row] for row in range(len(made))])[0].view(data.shape)
+    lr = data.new_empty(plan.steps.dst_floats if lr_shape is None else lr_shape)
     target = torch.empty_like(data) if want_target and (plan.has_target or program is not None) else None
     if data.device.type == "cpu" and backend is None:
         with _named(plan):
             in_range = binding.run(plan.steps, src=data, dst=lr, target=target, check_range=True)
         if not in_range:
-            _explain_range(unpack(data, plan.src))
+            _explain_range(unpack(data.view(-1), plan.src))
         return lr, target
     if os.environ.get("PYDEGRADE_SYNC") == "1":
-        _explain_range(unpack(data, plan.src))
+        _explain_range(unpack(data.view(-1), plan.src))
     if program is None:
         program = _record(plan, data.device, target is not None)
     else:

@@ -17,7 +17,8 @@ from .native.packed import Layout
 from .native.rng import combine_slot, hash32
 from .ops.declaration import Op
 from .ops.pool import KEY, Pool
-from .ops.registry import find
+from .ops.registry import find, registrations
+from .tasks.rows import ColumnBlock
 from .tasks.space import Space
 from .tasks.space_reader import Slot
 from .tasks.task import TaskBatch
@@ -132,12 +133,12 @@ class _Table:
     """What planning needs to know of a space.
 
     Attributes:
-        ops: of every slot; another op of the same name may be registered later.
+        registered: registrations when this was made; another op of the same name may be registered later.
         slots: the compiled module's view of them.
         torch_slots: those whose op is in plain torch.
     """
 
-    ops: tuple[Op, ...]
+    registered: int
     slots: binding.Slots
     torch_slots: tuple[Slot, ...]
 
@@ -159,11 +160,11 @@ def make_plan(tasks: TaskBatch, src: Layout) -> Plan:
     table = _table(tasks.space)
     others = [(find(slot.op), _slot_columns(tasks, slot)) for slot in table.torch_slots]
     _check_clips(tasks, [slot.name for slot in table.torch_slots], others)
-    columns = tasks.columns if isinstance(tasks.columns, dict) else dict(tasks.columns)
+    columns = tasks.columns.fields() if isinstance(tasks.columns, ColumnBlock) else {"columns": dict(tasks.columns)}
     steps = binding.plan(
         slots=table.slots,
         src_rows=src.fields(),
-        columns=columns,
+        **columns,
         program=tasks.program,
         seed=tasks.seeds,
         index=tasks.indices,
@@ -226,10 +227,10 @@ def _pools(tasks: TaskBatch, slot: Slot, op: Op, columns: Mapping[str, NDArray[A
 
 
 def _table(space: Space) -> _Table:
-    ops = tuple([find(slot.op) for slot in space.slots])
-    table = _tables.get(space)
-    if table is not None and table.ops == ops:
+    table, registered = _tables.get(space), registrations()
+    if table is not None and table.registered == registered:
         return table
+    ops = [find(slot.op) for slot in space.slots]
     names = [slot.name for slot in space.slots]
     target = -1 if space.target == "hr" else names.index(space.target)
     slots = [
@@ -242,7 +243,7 @@ def _table(space: Space) -> _Table:
         for slot, op in zip(space.slots, ops)
     ]
     torch_slots = tuple(slot for slot, op in zip(space.slots, ops) if op.apply is not None)
-    table = _Table(ops, binding.Slots(slots, space.scale, target), torch_slots)
+    table = _Table(registered, binding.Slots(slots, space.scale, target), torch_slots)
     _tables[space] = table
     return table
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import pydegrade
-from pydegrade import Space, TaskStream
+from pydegrade import Space, TaskStream, plan
 from pydegrade.native import binding
+from pydegrade.native.packed import dense_layout
 from pydegrade.ops import registry
 from pydegrade.tasks import distribution_contract
 from pydegrade.tasks import space as spaces
@@ -201,6 +202,29 @@ def test_tables_that_leave_their_memory_are_refused(name, fields):
                     lines.append(str(error))
     assert len(lines) > 60
     assert all(line.startswith(f"{name}: ") for line in lines)
+
+
+def test_a_plan_refuses_columns_outside_their_block():
+    tasks = pydegrade.sample("realesrgan-x4", 0, range(2))
+    block = tasks.columns.fields()
+    rows = dense_layout(torch.empty(2, 3, 16, 16)).fields()
+    numbers = dict.fromkeys(("seed", "index", "noise_index"), np.arange(2))
+    fields = {
+        "slots": plan._table(tasks.space).slots,
+        "src_rows": rows,
+        "program": tasks.program,
+        "neutral": [],
+        **numbers,
+    }
+    first, place = next(iter(block["columns"].items()))
+    binding.plan(**fields, **block)
+    for wrong, words, message in (
+        (place, block["words"][:3], "lies outside"),
+        ((-1, place[1]), block["words"], f"{first} lies outside"),
+        ((place[0], not place[1]), block["words"], f"{first} has another dtype"),
+    ):
+        with pytest.raises(ValueError, match=f"^plan: .*{message}$"):
+            binding.plan(**fields, columns=block["columns"] | {first: wrong}, words=words)
 
 
 # ---- Spaces that stay loaded

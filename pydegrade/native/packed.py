@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -82,5 +83,10 @@ def unpack(data: torch.Tensor, layout: Layout) -> list[torch.Tensor]:
 
 def dense_layout(images: torch.Tensor) -> Layout:
     """Layout of a contiguous [B, C, H, W] tensor seen as a packed buffer."""
-    batch, channels, height, width = images.shape
+    return _equal_rows(*images.shape)
+
+
+@lru_cache(64)
+def _equal_rows(batch: int, channels: int, height: int, width: int) -> Layout:
+    # Many plans share it: nothing writes to the arrays of a layout.
     return Layout.of_sizes(np.full(batch, height, np.int32), np.full(batch, width, np.int32), channels)

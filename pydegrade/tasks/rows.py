@@ -53,6 +53,10 @@ class ColumnBlock(Mapping[str, NDArray[Any]]):
     def __reduce__(self) -> tuple[Any, ...]:
         return ColumnBlock, (self._places, self._words)
 
+    def fields(self) -> dict[str, Any]:
+        """Columns of `TaskArgs` (csrc/chain/steps.h), without an array for each."""
+        return {"columns": self._places, "words": np.ascontiguousarray(self._words)}
+
     def take(self, rows: NDArray[Any] | slice) -> ColumnBlock:
         """Some of the rows: positions, or a slice, which shares memory."""
         return ColumnBlock(self._places, self._words[:, rows] if isinstance(rows, slice) else self._words.take(rows, 1))

@@ -175,6 +175,8 @@ class TaskBatch(Rows):
     @property
     def noise_numbers(self) -> NDArray[np.int64]:
         """int64 [B]: number of the noise field of each row, which differs from frame to frame."""
+        if not np.count_nonzero(self.frames):
+            return self.noise_indices
         with np.errstate(over="ignore"):
             return (self.noise_indices + self.frames * _NOISE_OF_FRAMES) & np.int64(2**63 - 1)
 
