@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pydegrade.files.read import read_picture
+from pydegrade.commands.actions.gallery_evaluation import evaluation_of
+from pydegrade.files.read import read_image, read_picture
 from pytrain import nets
 from pytrain.commands import cli
 from pytrain.commands.actions.eval import labels
@@ -140,6 +141,15 @@ def test_fit_eval_infer_and_export(pytrain, project):
     assert "y-uint8-border2" in rows[1]
     assert [entry["model"] for entry in json.loads(scores.read_text())] == ["bicubic", "best.safetensors"]
     assert (project / "shown" / "best.safetensors" / "held" / "4.png").is_file()
+
+    # The folder is what `degrade gallery` makes a page of: every image under every model, with its scores.
+    shown = evaluation_of(project / "shown", 100)
+    assert shown.scores.choices == {"set": ("held",) * 2, "model": ("bicubic", "best.safetensors")}
+    bicubic, best = shown.scores.values["psnr-y-uint8-border2"]
+    assert shown.scores.values["gain"] == (0.0, pytest.approx(best - bicubic))
+    hr, lr, made = shown.read(1)
+    assert np.array_equal(made, read_image(project / "shown" / "best.safetensors" / "held" / "4.png"))
+    assert hr.shape == made.shape == (2 * lr.shape[0], 2 * lr.shape[1], 3)
 
     # The same numbers without the configuration.
     again = pytrain("eval", "--hr", project / "held", "--model", "bicubic", "--model", model, "--json", scores)

@@ -218,6 +218,75 @@ def test_groups_are_shown_with_their_scores(photos, tmp_path):
     assert np.frombuffer(base64.b64decode(scores["gain"]["values"]), "<f4").tolist() == [0.5, 0.25, 0.125]
 
 
+def test_a_fit_is_shown_beside_the_nearest_photograph(capsys, photos, tmp_path):
+    space = '[space]\nname = "mine"\nscale = 2\nsource = "a fit"\nhr_px = 64\n[[slot]]\nname = "noise1"\nop = "noise"\n'
+    space += 'kind = "gaussian"\nsigma_8bit = { uniform = [1, 30] }\n[[slot]]\nname = "down"\nop = "resize"\n'
+    space += 'rule = "final"\nmode = "torch_area"\n'
+    (tmp_path / "mine.toml").write_text(space)
+    words = ("gallery", tmp_path / "mine.toml", "--hr", photos, "--first", 3)
+    assert degrade(capsys, *words, "--photographs", photos / "plain.png")[0] == 0
+    facts, rows = blocks((tmp_path / "mine.toml.html").read_text())
+    assert (facts["pictures"], facts["thumbnails"]) == (["HR", "LR", "nearest photograph"], [1, 2])
+    assert facts["address"] == pydegrade.sample(tmp_path / "mine.toml", 0, range(3)).addresses
+    (distance,) = (column for column in facts["columns"] if column["name"] == "distance")
+    assert (np.frombuffer(base64.b64decode(distance["values"]), "<f4") > 0).all()
+    photograph = read_image(photos / "plain.png")
+    for _, _, third in rows:
+        side = third.height
+        places = [(top, left) for top in range(0, 81 - side, 16) for left in range(0, 81 - side, 16)]
+        assert any(np.array_equal(third, photograph[y : y + side, x : x + side]) for y, x in places)
+    for wrong, said in (
+        (("gallery", photos.parent, "--photographs", photos), "RUN must be a space"),
+        ((*words, "--photographs", tmp_path / "mine.toml"), "no photograph can be read"),
+    ):
+        code, _, err = degrade(capsys, *wrong)
+        assert (code, err.count("\n"), said in err) == (2, 1, True), err
+
+
+def evaluation(folder: Path, **changed: Any) -> Path:
+    """A folder as `pytrain eval --save-images` leaves it: two images of a hostile name under two models."""
+    names, files = [HOSTILE, "b.png"], ["a.png", "b.png"]
+    tasks = pydegrade.sample("bicubic-x2", 3, [0, 1])
+    for number, (file, value) in enumerate(zip(files, (40, 80))):
+        for place, side in (("inputs/set/hr", 16), ("inputs/set/lr", 8), ("bicubic/set", 16), ("<b>net", 16)):
+            place = place if "/" in place else f"{place}/set"
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (side, side), (value + number, value, value)).save(folder / place / file)
+    of_set = {"name": "set", "degradation": "<i>", "images": names, "files": files, "addresses": tasks.addresses}
+    models = [
+        {"label": label, "sets": [{"psnr-y": values, "lpips-v1": [0.5, 0.25]}]}
+        for label, values in (("bicubic", [20.0, 30.0]), ("<b>net", [21.5, float("inf")]), ("no-images", [1.0, 1.0]))
+    ]
+    content = {"version": 1, "scale": 2, "sets": [of_set], "models": models, **changed}
+    (folder / "eval.json").write_text(json.dumps(content).replace("Infinity", "1e999"))
+    return folder
+
+
+def test_an_evaluation_is_shown_with_what_every_model_gains(capsys, tmp_path):
+    folder = evaluation(tmp_path / "shown")
+    assert degrade(capsys, "gallery", folder)[0] == 0
+    page = (tmp_path / "shown.html").read_text()
+    facts, rows = blocks(page)
+    assert "<b>net" not in page
+    assert [facts["sources"][at] for at in facts["source"]] == [HOSTILE, "b.png"] * 2
+    assert facts["address"] == pydegrade.sample("bicubic-x2", 3, [0, 1]).addresses * 2
+    assert [slot["name"] for slot in facts["slots"]] == ["resize1"]
+    assert facts["index"] == ["0", "1", "2", "3"]
+    scores = {column["name"]: column for column in facts["columns"] if not column["slot"]}
+    assert scores["model"]["choices"] == ["bicubic", "<b>net"]
+    assert np.frombuffer(base64.b64decode(scores["gain"]["values"]), "<f4").tolist() == [0, 0, 1.5, 70]
+    assert [one.size for one in rows[2]] == [(16, 16), (8, 8), (16, 16)]
+
+    for changed in (
+        {"sets": 5}, {"models": []}, {"models": [{"label": "bicubic", "sets": [{"psnr-y": [1.0]}]}]}, {"scale": "x"},
+    ):  # fmt: skip
+        code, _, err = degrade(capsys, "gallery", evaluation(folder, **changed))
+        assert (code, err.count("\n"), "not the index of an evaluation" in err) == (2, 1, True), err
+    models = [{"label": "../shown/bicubic", "sets": [{"psnr-y": [1.0, 1.0]}]}]
+    code, _, err = degrade(capsys, "gallery", evaluation(folder, models=models))
+    assert (code, err.count("\n")) == (2, 1), err
+
+
 def test_one_bad_image_costs_its_sample_alone(capsys, photos, tmp_path):
     out = sampled(photos, tmp_path / "run", "--space", "bicubic")
     (out / "lr/00000002.png").write_bytes(b"\x89PNG\r\n\x1a\n")

@@ -92,6 +92,21 @@ def nearest_share(seen: NDArray[np.float32], made: NDArray[np.float32]) -> float
     return float((kind[distance.argmin(axis=1)] == kind).mean())
 
 
+def distances_to(seen: NDArray[np.float32], one: NDArray[np.float32]) -> Numbers:
+    """How far a square is from each of others: the root of the mean square of what their statistics differ by, over those
+    that no scene decides, each over its standard deviation among the others (plus 0.1), at most 4.
+
+    Args:
+        seen: statistics of the others [M, S].
+        one: of the square [S].
+    Returns:
+        float64 [M].
+    """
+    spread = seen.std(axis=0) + 0.1
+    apart = np.clip((seen - one) / spread, -_CLIP, _CLIP)[:, _USED].astype(np.float64)
+    return np.asarray(np.sqrt((apart**2).mean(axis=1)))
+
+
 def _distances(one: Numbers, other: Numbers) -> Numbers:
     squared = (one**2).sum(1)[:, None] + (other**2).sum(1)[None] - 2 * one @ other.T
     return np.sqrt(np.maximum(squared, 0))

@@ -52,7 +52,9 @@ if TYPE_CHECKING:
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Also write all numbers here."
 )
-@click.option("--save-images", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write results here.")
+@click.option("--save-images", "folder", type=click.Path(path_type=Path), metavar="DIR",
+    help="Write results here, with HR, LR and eval.json; `degrade gallery DIR` makes a page of them.",
+)  # fmt: skip
 @model_options
 def command(
     config_path: Path | None,

@@ -98,5 +98,6 @@ def fit_photographs(sources: Sequence[Path], options: FitOptions) -> int:
         warn(note)
     for path in (options.output, options.page):
         say(absolute(path))
-    say(f"try: degrade check {shlex.quote(str(options.output))}")
+    seen = " ".join(shlex.quote(str(path)) for path in sources[:1])
+    say(f"try: degrade gallery {shlex.quote(str(options.output))} --photographs {seen}")
     return fates.end("degrade fit")

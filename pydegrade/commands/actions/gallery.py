@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -32,12 +32,12 @@ from ...sheet import unit_of
 from ...shell.progress import Progress
 from ...tasks.space import preset_names
 from ...tasks.task import TaskBatch
-from .gallery_samples import Reader, Scores, ShownSamples
+from .gallery_samples import Scores, ShownSamples
 
 TEMPLATE = Path(__file__).parents[2] / "pages" / "gallery.html"
 HR_SIDE_PX, LR_SIDE_PX = 192, 64
 """Largest square that is shown: what 4000 samples of which make a page that browsers open at once."""
-HR_QUALITY = 75
+HR_QUALITY, RESULT_QUALITY = 75, 90
 MOST_PSNR_DB = 100.0
 PSNR_COLUMN = Column("psnr_db", f"PSNR of LR against HR made smaller by bicubic alone, at most {MOST_PSNR_DB:g}.")
 _ACTS = Column("acts", "Whether the slot does something to the image.", choices=("off", "acts"))
@@ -65,22 +65,25 @@ def gallery(samples: ShownSamples, side_px: int | None = None) -> Gallery:
         samples: to show.
         side_px: of the square of HR that is shown.
     """
-    scale = samples.tasks.space.scale
+    scale = _scale(samples)
+    count = len(samples.sources)
     side_px = side_px or min(HR_SIDE_PX, LR_SIDE_PX * scale)
-    progress = Progress(len(samples.tasks), unit="samples")
+    progress = Progress(count, unit="samples")
     images: list[str] = []
     failed: list[str] = []
     usable: list[int] = []
     changes: list[float] = []
+    measured: list[Mapping[str, float]] = []
     with ThreadPoolExecutor(max_workers=binding.get_num_threads()) as pool:
-        make = partial(_small_pair, samples.read, max(1, side_px // scale), scale)
+        make = partial(_small, samples, max(1, side_px // scale), scale)
         try:
-            for row, made in enumerate(pool.map(make, range(len(samples.tasks)))):
+            for row, made in enumerate(pool.map(make, range(count))):
                 if isinstance(made, PydegradeError):
                     failed.append(str(made))
                 else:
-                    images.append(made[0])
-                    changes.append(made[1])
+                    images.append(made.images)
+                    changes.append(made.psnr_db)
+                    measured.append(made.scores)
                     usable.append(row)
                 progress.advance()
         finally:
@@ -88,24 +91,54 @@ def gallery(samples: ShownSamples, side_px: int | None = None) -> Gallery:
             progress.close()
     if not usable:
         return Gallery(b"", 0, tuple(failed))
-    facts = _facts(samples, np.array(usable), np.array(changes))
+    facts = _facts(samples, np.array(usable), np.array(changes), measured)
     title = html.escape(f"{facts['title']}: {display_name(samples.origin.resolve().name)}")
     return Gallery(_filled(title=title, data=_json(facts), images="\n".join(images)), len(usable), tuple(failed))
 
 
-def _small_pair(read: Reader, lr_side_px: int, scale: int, row: int) -> tuple[str, float] | PydegradeError:
-    """HR and LR of one sample in base64, with a space between, and PSNR_COLUMN; or why there is none."""
+@dataclass(frozen=True)
+class _Small:
+    """What a page has of one sample: its images in base64 with spaces between, PSNR_COLUMN, other scores."""
+
+    images: str
+    psnr_db: float
+    scores: Mapping[str, float]
+
+
+def _small(samples: ShownSamples, lr_side_px: int, scale: int, row: int) -> _Small | PydegradeError:
+    """One sample, or why there is none."""
+    scores: Mapping[str, float] = {}
     try:
-        hr, lr = read(row)
+        hr, lr, *more = samples.read(row)
+        if samples.beside is not None:
+            third, scores = samples.beside(lr)
+            more.append(third)
     except PydegradeError as error:
         return error
     changed = _psnr_db(hr, lr)
-    height, width = (min(side, lr_side_px) for side in lr.shape[:2])
-    top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
     scale = max(1, hr.shape[0] // lr.shape[0])
-    hr = hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale]
-    lr = lr[top : top + height, left : left + width]
-    return f"{_webp(hr, quality=HR_QUALITY, method=2)} {_webp(lr, lossless=True, quality=50, method=2)}", changed
+    coded = [_webp(_middle(hr, lr_side_px, scale), quality=HR_QUALITY, method=2)]
+    coded.append(_webp(_middle(lr, lr_side_px, 1), lossless=True, quality=50, method=2))
+    for third in more:
+        if third.shape == hr.shape:
+            coded.append(_webp(_middle(third, lr_side_px, scale), quality=RESULT_QUALITY, method=2))
+        else:
+            coded.append(_webp(_middle(third, lr_side_px, 1), lossless=True, quality=50, method=2))
+    return _Small(" ".join(coded), changed, scores)
+
+
+def _middle(pixels: Pixels, lr_side_px: int, scale: int) -> Pixels:
+    """The square in the middle that has this side in LR."""
+    window = []
+    for side in pixels.shape[:2]:
+        length = min(side // scale, lr_side_px)
+        begin = (side // scale - length) // 2 * scale
+        window.append(slice(begin, begin + length * scale))
+    return pixels[tuple(window)]
+
+
+def _scale(samples: ShownSamples) -> int:
+    return samples.scale or (samples.tasks.space.scale if samples.tasks is not None else 1)
 
 
 def _psnr_db(hr: Pixels, lr: Pixels) -> float:
@@ -119,24 +152,37 @@ def _webp(pixels: Pixels, **options: Any) -> str:
     return b64encode(stream.getvalue()).decode()
 
 
-def _facts(samples: ShownSamples, rows: NDArray[np.int64], psnr_db: NDArray[np.float64]) -> dict[str, Any]:
+def _facts(
+    samples: ShownSamples,
+    rows: NDArray[np.int64],
+    psnr_db: NDArray[np.float64],
+    measured: Sequence[Mapping[str, float]],
+) -> dict[str, Any]:
     """What the page knows of some of the samples, beside their images."""
-    tasks, space = samples.tasks.take(rows), samples.tasks.space
-    sources = [samples.sources[row] for row in rows]
-    orders = [" ".join(order) for order in tasks.orders()]
+    tasks = None if samples.tasks is None else samples.tasks.take(rows)
+    space = None if tasks is None else tasks.space
+    slots = () if space is None else space.slots
+    is_own = space is not None and space.name not in preset_names()
     many = f"{len(rows)} of {samples.total}" if samples.total > len(rows) else f"{len(rows)}"
+    about = samples.about or (space.source if space is not None else "")
+    numbers = tasks.indices.tolist() if tasks is not None and samples.numbered else rows.tolist()
+    given = [samples.addresses[row] for row in rows] if samples.addresses else []
     return {
-        "title": f"{space.name}@{space.digest[:8]}",
-        "about": f"x{space.scale}, {many} samples of {display_name(samples.origin)}; {space.source}",
-        "space_option": "" if space.name in preset_names() else f" --space {shlex.quote(display_name(samples.origin))}",
-        "index": [str(index) for index in tasks.indices.tolist()],
-        "address": tasks.addresses,
-        **_coded("sources", "source", sources),
-        **_coded("orders", "order", orders),
-        "slots": [{"name": slot.name, "op": slot.op} for slot in space.slots],
+        "title": f"{space.name}@{space.digest[:8]}" if space is not None else "evaluation",
+        "about": f"x{_scale(samples)}, {many} samples of {display_name(samples.origin)}; {about}",
+        "space_option": f" --space {shlex.quote(display_name(samples.origin))}" if is_own else "",
+        "pictures": samples.pictures,
+        "thumbnails": samples.thumbnails,
+        "index": [str(number) for number in numbers],
+        "address": given or (tasks.addresses if tasks is not None else [""] * len(rows)),
+        **_coded("sources", "source", [samples.sources[row] for row in rows]),
+        **_coded(
+            "orders", "order", [" ".join(order) for order in tasks.orders()] if tasks is not None else [""] * len(rows)
+        ),
+        "slots": [{"name": slot.name, "op": slot.op} for slot in slots],
         "columns": [
-            *_scores(samples.scores, rows, psnr_db),
-            *(column for slot in space.slots for column in _columns(tasks, slot.name)),
+            *_scores(samples.scores, rows, psnr_db, measured),
+            *(column for slot in slots if tasks is not None for column in _columns(tasks, slot.name)),
         ],
     }
 
@@ -148,15 +194,20 @@ def _coded(names: str, codes: str, texts: Iterable[str]) -> dict[str, Any]:
     return {names: list(known), codes: positions}
 
 
-def _scores(scores: Scores, rows: NDArray[np.int64], psnr_db: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _scores(
+    scores: Scores, rows: NDArray[np.int64], psnr_db: NDArray[np.float64], measured: Sequence[Mapping[str, float]]
+) -> list[dict[str, Any]]:
     """Columns of no slot: what was measured here, and what the file says."""
     found = [_column("", PSNR_COLUMN, psnr_db.astype(np.float32))]
-    if scores.groups:
-        names = tuple(dict.fromkeys(scores.groups))
-        group = Column("group", "Of the file.", choices=names)
-        found.append(_column("", group, np.array([names.index(scores.groups[row]) for row in rows], np.float32)))
-    for name, values in scores.values.items():
-        found.append(_column("", Column(name, "Of the file."), np.array(values, np.float32)[rows]))
+    for name in measured[0]:
+        values = np.array([one[name] for one in measured], np.float32)
+        found.append(_column("", Column(name, "Measured for the page."), values))
+    for name, words in scores.choices.items():
+        places = {word: place for place, word in enumerate(dict.fromkeys(words))}
+        column = Column(name, "Of the file.", choices=tuple(places))
+        found.append(_column("", column, np.array([places[words[row]] for row in rows], np.float32)))
+    for name, said in scores.values.items():
+        found.append(_column("", Column(name, "Of the file."), np.array(said, np.float32)[rows]))
     return found
 
 

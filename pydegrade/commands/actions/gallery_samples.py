@@ -1,11 +1,11 @@
-"""The samples that `degrade gallery` shows: of a run with its images, or tasks of a file, degraded for the page."""
+"""What `degrade gallery` shows: samples of a run with their images, tasks of a file or a space, degraded for the page."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,26 @@ from ...files.paths import display_name, open_regular, read_lines
 from ...files.pixels import Pixels, to_float, to_uint8
 from ...files.read import read_image, read_rgb8
 from ...files.sample_manifest import MANIFEST_FILE, SUMS_FILE, check_tables
+from ...tasks.sampler import sample
 from ...tasks.space import Space
+from ...tasks.space_text import MAX_BYTES
 from ...tasks.task import TaskBatch
 from ...toml_lines import parsed
 from ..hr_options import BUNDLED_HR_SIZE_PX
 from .card import images_of_card
+from .gallery_neighbours import Neighbours
 from .sources import CroppedImages, cropped_images
 from .tasks import TASKS, load_space, load_tasks
 
 _GROUPS_BYTES = 2**28
+FIRST = 4000
+FIRST_DRAWN = 200
+"""Tasks of a space that are shown: they are drawn and run for the page."""
 
-Reader = Callable[[int], tuple[Pixels, Pixels]]
-"""Row -> HR and LR; PydegradeError where they cannot be had. Any thread may call."""
+Reader = Callable[[int], tuple[Pixels, ...]]
+"""Row -> HR, LR and, of some pages, a third picture; PydegradeError where they cannot be had. Any thread may call."""
+Beside = Callable[[Pixels], tuple[Pixels, Mapping[str, float]]]
+"""LR -> a third picture, and scores by name. Any thread may call."""
 
 
 @dataclass(frozen=True)
@@ -39,48 +47,73 @@ class Scores:
     """What is known of tasks beside their parameters.
 
     Attributes:
-        groups: name of the group of each task; empty where there are none.
+        choices: lists of words by name, one for each task, such as the group that it is of.
         values: lists of numbers by name, one for each task, NaN where there is none.
     """
 
-    groups: tuple[str, ...] = ()
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def first(self, count: int) -> Scores:
         """The same for the first tasks."""
-        return Scores(self.groups[:count], {name: values[:count] for name, values in self.values.items()})
+        return Scores(
+            {name: words[:count] for name, words in self.choices.items()},
+            {name: values[:count] for name, values in self.values.items()},
+        )
 
 
 @dataclass(frozen=True)
 class ShownSamples:
-    """Samples of a page.
+    """Samples of a page, N >= 1.
 
     Attributes:
         origin: the folder or file.
-        tasks: of the samples, N >= 1.
+        tasks: of the samples; None where they are not of one space.
         total: how many the origin has.
         read: their images.
         sources: name of the photograph of each, "" where nothing says.
         scores: what the origin says of them beside.
+        pictures: what the images are called.
+        thumbnails: which of them are seen small.
+        beside: what is seen and measured beside LR.
+        addresses: of the tasks; "" where there is none. Empty: those of `tasks`.
+        scale: HR side over LR side. 0: that of the space of `tasks`.
+        about: a line for people. "": what the space says of itself.
+        numbered: whether a sample is called by its number; else by its place.
     """
 
     origin: Path
-    tasks: TaskBatch
+    tasks: TaskBatch | None
     total: int
     read: Reader
     sources: tuple[str, ...]
     scores: Scores = field(default_factory=Scores)
+    pictures: tuple[str, ...] = ("HR", "LR")
+    thumbnails: tuple[int, int] = (0, 1)
+    beside: Beside | None = None
+    addresses: tuple[str, ...] = ()
+    scale: int = 0
+    about: str = ""
+    numbered: bool = True
 
 
-def samples_of(origin: Path, first: int, hr: Path | None, space_name: str | None, max_pixels: int) -> ShownSamples:
-    """The first samples of a folder, of a card, or of a file of tasks or groups.
+def samples_of(
+    origin: Path,
+    first: int | None,
+    hr: Path | None,
+    space_name: str | None,
+    max_pixels: int,
+    photographs: Sequence[Path] = (),
+) -> ShownSamples:
+    """The first samples of a folder, of a card, or of a file of tasks, groups, or a space.
 
     Args:
         origin: a folder that `degrade sample` filled; where it holds no images, and for files, tasks are run here.
-        first: how many.
+        first: how many; None: FIRST, of a space FIRST_DRAWN.
         hr: clean images for tasks that are run here; None: photographs of scikit-image.
         space_name: of a table or of groups of a space that is no preset.
         max_pixels: limit of a single clean image.
+        photographs: files and folders, of which the nearest stands beside each task of a space.
     Raises:
         PydegradeError: nothing of that, or nothing to run tasks on.
     """
@@ -88,7 +121,13 @@ def samples_of(origin: Path, first: int, hr: Path | None, space_name: str | None
         raise TaskError(f"RUN: must be a folder of `degrade sample` or a file of tasks, got nothing at {origin}")
     scores = Scores()
     card = read_card(origin) if origin.is_file() and is_card(origin) else None
-    if card is not None:
+    is_a_space = card is None and is_space(origin)
+    if photographs and not is_a_space:
+        raise TaskError(f"--photographs: RUN must be a space, as degrade fit writes it, got {origin}")
+    first = first or (FIRST_DRAWN if is_a_space else FIRST)
+    if is_a_space:
+        tasks = sample(Space.load(str(origin)), 0, range(first))
+    elif card is not None:
         tasks = card.tasks
     elif origin.suffix.lower() == ".toml" and origin.is_file():
         tasks, scores = read_groups(origin, None if space_name is None else load_space(space_name))
@@ -106,7 +145,11 @@ def samples_of(origin: Path, first: int, hr: Path | None, space_name: str | None
     else:
         found = cropped_images(hr, None, shown.space, BUNDLED_HR_SIZE_PX, max_pixels)
     read, sources = _run_here(shown, found, augment, max_pixels)
-    return ShownSamples(origin, shown, len(tasks), read, sources, scores.first(first))
+    samples = ShownSamples(origin, shown, len(tasks), read, sources, scores.first(first))
+    if not photographs:
+        return samples
+    near = Neighbours.of(photographs, found, shown.space.scale, max_pixels)
+    return replace(samples, pictures=("HR", "LR", "nearest photograph"), thumbnails=(1, 2), beside=near.beside)
 
 
 def _stored(run: Path, tasks: TaskBatch) -> Reader | None:
@@ -152,6 +195,15 @@ def _run_here(
     return read, tuple(display_name(found.images.images[image].name) for image in crops.image.tolist())
 
 
+def is_space(path: Path) -> bool:
+    """Whether a .toml file has the table [space]."""
+    if path.suffix.lower() != ".toml" or not path.is_file():
+        return False
+    with open_regular(path) as stream:
+        text = stream.read(MAX_BYTES + 1).decode("utf-8", "replace")
+    return any(line.strip() == "[space]" for line in text.splitlines())
+
+
 def read_groups(path: Path, space: Space | None = None) -> tuple[TaskBatch, Scores]:
     """Tasks of a file of groups, as `pytrain group` writes it: tables `[[group]]` with `name`, `addresses` and lists of
     numbers.
@@ -187,7 +239,7 @@ def read_groups(path: Path, space: Space | None = None) -> tuple[TaskBatch, Scor
         raise TaskError(f"{where}: not a file of groups ({_reason(error)})") from None
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {display_name(key): tuple(row.get(key, math.nan) for row in rows) for key in keys}
-    return tasks, Scores(tuple(names), values)
+    return tasks, Scores({"group": tuple(names)}, values)
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 import torch
 
-from pydegrade.files import compare, folder_lock, listed, read_card
-from pydegrade.shell import Progress, Results, check_folder
+from pydegrade.files import compare, display_name, folder_lock, listed, read_card, write_image
+from pydegrade.shell import Progress, Results, check_folder, write_file
 
 from ...config.config import Config
 from ...errors import ConfigError, DataError
@@ -20,11 +21,14 @@ from ...evaluation.evaluate import evaluate
 from ...evaluation.results import EvalResult
 from ...evaluation.sets import EvalSet, open_sets, pictures_of, sources_of
 from ...evaluation.settings import EvalSetConfig, EvaluateConfig, Reference
+from ...evaluation.strips import file_names, three_channels
 from ...files.checkpoint import LoadedModel, load_model
 from ...nets import channels_of, image_channels, task_scales
 from ...training.opening import out_folder
 
 BASELINES = ("bicubic", "bicubic-y-double")
+INPUTS, INDEX = "inputs", "eval.json"
+"""Of a folder of results: HR and LR, and what it holds."""
 ALL_IMAGES = 2**31
 
 
@@ -176,14 +180,19 @@ def measure(request: EvalRequest, device: torch.device, folder: Path | None) -> 
     Args:
         request: models and sets.
         device: that runs the models.
-        folder: for results as images; None: none are written.
+        folder: for results as images, what they were made from, and INDEX, of which `degrade gallery` makes a page; None:
+            nothing is written.
     Raises:
         PytrainError: a model or set that cannot be used.
         NotFiniteError: a model gave NaN or infinity; no number is returned then.
     """
     models, settings = request.models, request.settings
     if folder is not None:
-        pictures = [picture for label in labels(models) for picture in pictures_of(settings, folder / label)]
+        names = labels(models)
+        if INPUTS in names:
+            raise ConfigError(f"--save-images: no model may be called {INPUTS}, as the folder of HR and LR is")
+        pictures = [picture for label in names for picture in pictures_of(settings, folder / label)]
+        pictures += [folder / INPUTS / one.name / kind / "x.png" for one in settings.sets for kind in ("hr", "lr")]
         check_folder(folder, sources_of(settings), "--save-images", pictures)
         settings = replace(settings, save_images=ALL_IMAGES)
     named, sets = opened(replace(request, settings=settings))
@@ -210,12 +219,54 @@ def measure(request: EvalRequest, device: torch.device, folder: Path | None) -> 
         with contextlib.nullcontext() if folder is None else folder_lock(folder):
             if folder is not None:
                 results = Results(folder, "eval", {})
-                results.check(named, [], "--save-images")
-                for label in named:
+                own = [*named, INPUTS, INDEX]
+                results.check(own, [], "--save-images")
+                for label in own:
                     results.claim(label)
-            return [measured(label) for label in named]
+            found = [measured(label) for label in named]
+            if folder is not None:
+                _save_inputs(folder, sets)
+                write_file(folder / INDEX, _index(found, sets).encode())
+            return found
     finally:
         progress.close()
+
+
+def _save_inputs(folder: Path, sets: Sequence[EvalSet]) -> None:
+    """HR and LR of every image, as they were compared and given to the models."""
+    for one in sets:
+        names = file_names([image.name for image in one.hr.images])
+        for name, pair in zip(names, one.pairs()):
+            for kind, pixels in (
+                ("hr", pair.hr),
+                ("lr", pair.lr[..., 0] if pair.lr.shape[-1] == 1 else pair.lr[..., :3]),
+            ):
+                write_image(folder / INPUTS / one.name / kind / f"{name}.png", three_channels(pixels))
+
+
+def _index(results: Sequence[EvalResult], sets: Sequence[EvalSet]) -> str:
+    """What the folder holds, as JSON: per set its images with their files and tasks, per model the scores of each."""
+    described = [
+        {
+            "name": one.name,
+            "degradation": one.degradation,
+            "images": [display_name(image.name) for image in one.hr.images],
+            "files": [f"{name}.png" for name in file_names([image.name for image in one.hr.images])],
+            "addresses": [] if one.tasks is None else one.tasks.addresses,
+        }
+        for one in sets
+    ]
+    measured = [
+        {
+            "label": result.model,
+            "sets": [
+                {score.protocol: list(score.values) for score in (*one.scores, *one.perceptual)} for one in result.sets
+            ],
+        }
+        for result in results
+    ]
+    content = {"version": 1, "scale": sets[0].scale if sets else 0, "sets": described, "models": measured}
+    return json.dumps(content, indent=1).replace("Infinity", "1e999") + "\n"
 
 
 def labels(models: Sequence[str]) -> list[str]:
