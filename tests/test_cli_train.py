@@ -144,11 +144,11 @@ def test_fit_eval_infer_and_export(pytrain, project):
 
     # The folder is what `degrade gallery` makes a page of: every image under every model, with its scores.
     shown = evaluation_of(project / "shown", 100)
-    assert shown.scores.choices == {"set": ("held",) * 2, "model": ("bicubic", "best.safetensors")}
-    bicubic, best = shown.scores.values["psnr-y-uint8-border2"]
-    assert shown.scores.values["gain"] == (0.0, pytest.approx(best - bicubic))
-    hr, lr, made = shown.read(1)
-    assert np.array_equal(made, read_image(project / "shown" / "best.safetensors" / "held" / "4.png"))
+    assert shown.scores.choices["model"] == ("bicubic", "bicubic", "best.safetensors", "best.safetensors")
+    bicubic, _, best, _ = shown.scores.values["psnr-y-uint8-border2"]
+    assert shown.scores.values["gain"][2] == pytest.approx(best - bicubic)
+    hr, lr, made = shown.read(2)
+    assert np.array_equal(made, read_image(project / "shown" / "best.safetensors" / "held" / shown.sources[2]))
     assert hr.shape == made.shape == (2 * lr.shape[0], 2 * lr.shape[1], 3)
 
     # The same numbers without the configuration.
