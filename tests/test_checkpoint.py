@@ -299,6 +299,11 @@ def test_garbage_is_one_line(tmp_path, content):
     fails(tmp_path / "a.safetensors", "truncated or damaged safetensors file")
 
 
+def test_an_onnx_file_is_called_so(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch:\x00")
+    fails(tmp_path / "a.onnx", r"must be weights for PyTorch \(.safetensors, .pth\), got an ONNX program")
+
+
 def stating(path: Path, net: object, state: dict[str, torch.Tensor] | None = None) -> Path:
     """A file that states a network."""
     text = net if isinstance(net, str) else json.dumps({"format": MODEL_FORMAT, "net": net})

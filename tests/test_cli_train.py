@@ -393,6 +393,25 @@ def test_init_writes_quickstarts(pytrain, tmp_path):
     assert pytrain("init").code == pytrain("init", "--quickstart", "quickstart", "--method", "psnr").code == 2
 
 
+def test_init_writes_the_folder_that_documents_name(pytrain, tmp_path, monkeypatch):
+    """Paths of its files begin at its parent, those of a single quickstart at its own folder: `out` is there."""
+    monkeypatch.chdir(tmp_path)
+    result = pytrain("fit", "configs/eco_tiny.toml")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "`pytrain init --configs configs` writes it" in result.err
+    assert pytrain("init", "--configs", "configs").code == pytrain("init", "--configs", "configs").code == 0
+    written = {path.name for path in Path("configs").iterdir()}
+    assert written == {path.name for path in (ROOT / "configs").glob("*.toml")}
+    teacher = Path(config.load("configs/eco_tiny.toml").method.teacher)
+    assert pytrain("init", "--quickstart", "eco_tiny", "-o", "eco.toml").code == 0
+    assert teacher.resolve() == Path(config.load("eco.toml").method.teacher).resolve()
+    assert teacher.resolve() == tmp_path.resolve() / "out/quickstart/models/last.safetensors"
+    Path("configs/quickstart.toml").write_text("mine")
+    result = pytrain("init", "--configs", "configs")
+    assert (result.code, "quickstart.toml: exists already, with other contents" in result.err) == (2, True)
+    assert pytrain("init", "--configs", "configs", "-o", "a.toml").code == 2
+
+
 @pytest.mark.slow
 def test_methods_lists_all_of_them(pytrain):
     result = pytrain("methods")

@@ -323,6 +323,7 @@ def test_unknown_projects_are_refused(tmp_path):
     [
         ("a.yml", "a: !!python/object/apply:os.system [touch /nowhere]", "a.yml:1: a tag that is never constructed"),
         ("a.yml", "a: 1\nb: !mine {x: 1}", "a.yml:2: a tag that is never constructed"),
+        ("a.yml", "a: 1\n? [1, 2]\n: 3", "a.yml:2: not valid YAML: found unhashable key"),
         ("a.yml", "a: [1", "not valid YAML"),
         ("a.yml", "- 1", "expected a table"),
         ("a.yml", "a: 2020-13-99", "not valid YAML"),

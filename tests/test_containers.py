@@ -222,6 +222,53 @@ def test_damaged_parquet_and_none_of_images_are_one_line(made, parquet, tmp_path
         find_images([tmp_path / "empty.parquet"])
 
 
+def test_one_damaged_file_of_several_leaves_the_others(made, tmp_path):
+    names = [image.name for image in find_images([made / "tars/hr"]).images]
+    shutil.copytree(made / "tars", tmp_path / "tars")
+    whole = (tmp_path / "tars/pairs-000000.tar").read_bytes()
+    (tmp_path / "tars/pairs-000000.tar").write_bytes(whole[:700])
+    found = find_images([tmp_path / "tars/hr"])
+    assert [image.name for image in found.images] == [name for name in names if name.startswith("pairs-000001/")]
+    (line,) = found.excluded
+    assert "pairs-000000.tar: not a readable tar (truncated" in line
+    # Named one by one: the same.
+    one_by_one = find_images([tmp_path / "tars/pairs-000000.tar/hr", tmp_path / "tars/pairs-000001.tar/hr"])
+    assert (len(one_by_one.images), len(one_by_one.excluded)) == (2, 1)
+
+
+def test_a_damaged_row_group_leaves_the_others_and_equal_paths_are_told_apart(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    rows = [{"bytes": png(), "path": f"{number % 3}/a.png"} for number in range(3)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pyarrow.table({"image": pyarrow.array(rows, kind)}), path, row_group_size=1, compression="gzip")
+    found = find_images([path])
+    assert [image.name for image in found.images] == ["a.png", "00000001/a.png", "00000002/a.png"]
+    assert [decode(image).array.shape for image in found.images] == [(16, 16, 3)] * 3
+    column = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    content = bytearray(path.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start : start + 30] = b"\xff" * 30
+    path.write_bytes(content)
+    found = find_images([path])
+    assert [image.name for image in found.images] == ["a.png", "00000002/a.png"]
+    (line,) = found.excluded
+    assert "a.parquet: not a readable Parquet file" in line
+    assert line.endswith("rows 1 to 1 of 'image' are left out")
+
+
+def test_pack_refuses_other_numbers_over_the_files_of_an_earlier_start(degrade, made, tmp_path):
+    shutil.copytree(made / "tars", tmp_path / "tars")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "tars").glob("*.tar")}
+    code, _, err = degrade("pack", made / "run", tmp_path / "tars", "--samples", 2)
+    assert (code, err.count("\n"), "holds files with samples 3, got 2; choose" in err) == (2, 1, True), err
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "tars").glob("*.tar")}
+    assert degrade("pack", made / "run", tmp_path / "tars", "--samples", 2, "--force")[0] == 0
+    assert degrade("pack", made / "run", tmp_path / "tars", "--samples", 2)[0] == 0
+
+
 def test_kinds_are_asked_for_where_there_are_several(made):
     for source, message in (
         ("tars", "several kinds, hr, lr; name one"),

@@ -126,6 +126,7 @@ def test_the_methods_suggestion_fits_its_network(photographs_dir, tmp_path):
         ("psnr", "srresnet", ["net.num_features=4096", "net.num_blocks=1024"], "net: its weights take 1240.0 GB"),
         ("psnr", "srresnet", ["train.precision=fp16"], "train.precision must be fp32, bf16 or auto on a CPU, got 'fp16'"),
         ("psnr", "srresnet", ["train.pretrained=/none.pth"], "/none.pth: no such file"),
+        ("psnr", "srresnet", ["method.ms_ssim_weight=0.1"], "data.crop_px: must be at least 176 for method.ms_ssim_weight"),
     ],
 )  # fmt: skip
 def test_problems_are_one_line_each(method, net, overrides, wanted, photographs_dir, tmp_path):
@@ -133,6 +134,12 @@ def test_problems_are_one_line_each(method, net, overrides, wanted, photographs_
     assert len(found) == 1
     assert wanted in found[0]
     assert "\n" not in found[0]
+
+
+@pytest.mark.slow
+def test_a_real_step_has_crops_that_ms_ssim_takes(photographs_dir, tmp_path):
+    asked = ["method.ms_ssim_weight=0.1", "data.crop_px=192", "train.precision=bf16"]
+    assert proof.prove(configuration("psnr", "srresnet", tmp_path, photographs_dir, *asked)) == []
 
 
 @pytest.mark.parametrize("asked", ["net.num_blocks=1025", "net={type='rcan', num_groups=64, num_blocks=64}",

@@ -77,7 +77,8 @@ def _yaml(name: str, text: str) -> Any:
         problem = str(getattr(error, "problem", None) or error).replace(
             "could not determine a constructor for the tag", ""
         )
-        if isinstance(error, yaml.constructor.ConstructorError):
+        is_tag = "could not determine a constructor" in str(getattr(error, "problem", ""))
+        if isinstance(error, yaml.constructor.ConstructorError) and is_tag:
             raise OptionsError(f"{place}: a tag that is never constructed: {shown(problem.strip())}") from None
         raise OptionsError(f"{place}: not valid YAML: {' '.join(problem.split())[:200]}") from None
     except ValueError as error:  # a date that does not exist, a number that is none

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ from typing import Protocol
 from ..errors import ImageError, nearest
 from .formats.table import READABLE_ENDINGS
 from .lmdb_reader import open_lmdb
-from .parquet_reader import ParquetReader
+from .parquet_reader import ParquetReader, pyarrow_parquet
 from .paths import display_name, natural_key
 from .tar_reader import TarReader
 
@@ -84,35 +84,36 @@ def _files_in(folder: Path) -> tuple[Path, ...]:
 
 
 def images_of(packed: Packed, left_out: list[str]) -> Iterator[PackedImage]:
-    """The images of a source, a file after the other; each is read, so that its size is known.
+    """The images of a source, a file after the other; each is read, so that its size is known. No two of a file share a
+    name.
 
     Args:
         packed: from `packed_source`.
-        left_out: gets a line for each member that is not read, and each file that cannot be.
+        left_out: gets a line for each file that is damaged or holds no images, and for what is not read of the others.
     Raises:
-        ImageError: no such kind, or several kinds where none is named.
+        ImageError: no such kind, several kinds where none is named, or Parquet without pyarrow.
     """
+    if any(path.suffix.lower() == ".parquet" for path in packed.files):
+        pyarrow_parquet()  # what is missing for all files is no fault of the first
     for path in packed.files:
         prefix = "" if packed.whole else f"{path.stem}/"
-        reader = open_packed(path)
-        if isinstance(reader, ParquetReader):
-            kind = _kind(path, packed.kind, reader.kinds)
-            for name, key, content in reader.images(kind):
-                yield PackedImage(prefix + name, path, key, content)
+        try:
+            reader = open_packed(path)
+        except ImageError as error:
+            left_out.append(str(error))
             continue
-        left_out += reader.left_out
-        kind = _kind(path, packed.kind, dict.fromkeys(one.kind for one in reader.images))
-        for member in reader.images:
-            if member.kind == kind:
-                name = f"{prefix}{member.key}{member.ending}"
-                yield PackedImage(name, path, member.name, reader.read(member.name))
+        is_parquet = isinstance(reader, ParquetReader)
+        kinds = [*(reader.kinds if is_parquet else dict.fromkeys(one.kind for one in reader.images))]
+        left_out += () if is_parquet else reader.left_out
+        if not kinds:
+            left_out.append(f"{display_name(path)}: holds no images")
+            continue
+        for name, key, content in reader.of_kind(_kind(path, packed.kind, kinds), left_out):
+            yield PackedImage(prefix + name, path, key, content)
 
 
-def _kind(path: Path, asked: str, kinds: Iterable[str]) -> str:
+def _kind(path: Path, asked: str, known: list[str]) -> str:
     """The one kind that is meant."""
-    known = [*kinds]
-    if not known:
-        raise ImageError(f"{display_name(path)}: holds no images")
     listed = ", ".join(display_name(kind or "images without a kind") for kind in known[:8])
     if asked:
         if asked not in known:

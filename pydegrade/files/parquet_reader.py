@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import ImageError
-from .paths import display_name, open_regular
+from .paths import as_image_error, display_name, open_regular
 
 MOST_GROUP_BYTES = 2**31
 """Of one row group's image column; writers make some 100 MB."""
@@ -56,13 +56,29 @@ class ParquetReader:
         self._starts = [sum(sizes[:group]) for group in range(len(sizes))]
         self._rows = sum(sizes)
 
-    def images(self, kind: str) -> Iterator[tuple[str, str, bytes]]:
-        """(name, key, content) of a column's images in order; rows without an image are passed over."""
-        for group in range(len(self._starts)):
-            for place, value in enumerate(self._group(kind, group)):
+    def of_kind(self, kind: str, left_out: list[str]) -> Iterator[tuple[str, str, bytes]]:
+        """(name, key, content) of a column's images in order; rows without an image are passed over.
+
+        Args:
+            kind: one of `kinds`.
+            left_out: gets a line for each row group that cannot be read.
+        """
+        seen = set[str]()
+        for group, start in enumerate(self._starts):
+            try:
+                values = self._group(kind, group)
+            except ImageError as error:
+                end = ([*self._starts, self._rows])[group + 1]
+                left_out.append(f"{error}; rows {start} to {end - 1} of {display_name(kind)!r} are left out")
+                continue
+            for row, value in enumerate(values, start):
                 if value is not None and value.get("bytes"):
-                    row = self._starts[group] + place
-                    yield _named(value.get("path"), kind, row), f"{kind}/{row}", value["bytes"]
+                    name = _named(value.get("path"), kind, row)
+                    # Paths may differ in their folders alone; a row's number tells HR and LR of a sample apart from
+                    # others in the same way.
+                    name = f"{row:08d}/{name}" if name in seen else name
+                    seen.add(name)
+                    yield name, f"{kind}/{row}", value["bytes"]
 
     def read(self, key: str) -> bytes:
         """The image of "column/row".
@@ -105,6 +121,8 @@ class ParquetReader:
     def _refused(self, error: Exception) -> ImageError:
         if isinstance(error, ImageError):
             return error
+        if isinstance(error, OSError) and error.errno:  # of what holds the file; pyarrow's own have no number
+            return as_image_error(self._path, error)
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return ImageError(f"{display_name(self._path)}: not a readable Parquet file ({display_name(reason)})")
 

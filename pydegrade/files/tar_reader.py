@@ -81,6 +81,26 @@ class TarReader:
         self.left_out = tuple(left_out)
         self.images = tuple(one for one in self._members.values() if one.ending in READABLE_ENDINGS)
 
+    def of_kind(self, kind: str, left_out: list[str]) -> Iterator[tuple[str, str, bytes]]:
+        """(name, key, content) of the images of a kind, in the order of the file.
+
+        Args:
+            kind: what stands between key and ending.
+            left_out: gets a line for each image that is called like one before it, but for capitals in its ending.
+        """
+        seen = set[str]()
+        for member in self.images:
+            if member.kind != kind:
+                continue
+            name = f"{member.key}{member.ending}"
+            if name in seen:
+                left_out.append(
+                    f"{display_name(self._path)}: member {display_name(member.name[:300])!r} is called like another one"
+                )
+                continue
+            seen.add(name)
+            yield name, member.name, self.read(member.name)
+
     def read(self, name: str) -> bytes:
         """The content of a member.
 

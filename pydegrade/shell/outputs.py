@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, OutputError, WriteError
@@ -259,9 +260,21 @@ class Results:
                 f"{option}: {foreign[0]}, and not from this command{more}; remove it, choose another folder, or --force"
             )
 
-    def claim(self, name: str) -> None:
-        """Note that a folder of results is this command's; `check` refuses one that is not."""
-        self._note(name, Made(self.command, "", ""))
+    def claim(self, name: str, facts: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Note that a folder of results is this command's, which `check` refuses where it is not, and what `claimed` says
+        of it: plain values."""
+        self._note(name, Made(self.command, json.dumps(dict(facts), sort_keys=True) if facts else "", ""))
+
+    def claimed(self, name: str) -> dict[str, Any]:
+        """What was noted by `claim`; empty where nothing was, or nothing that can be read."""
+        made = self._made.get(name)
+        if made is None or made.command != self.command:
+            return {}
+        try:
+            facts = json.loads(made.source or "{}")
+        except (ValueError, RecursionError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
 
     def is_made(self, name: str, path: Path, part: str = "") -> bool:
         """Whether a result is there, whole, and made from this content of the input.

@@ -46,6 +46,7 @@ from ..options import (
 )
 from ..settings import CheckpointConfig, LogConfig, OptimizerConfig, RunConfig, ScheduleConfig, TrainConfig
 from .places import Places
+from .quickstart import hint_for
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -144,7 +145,8 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
             content = file.read(MOST_BYTES + 1)
         text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        hint = hint_for(Path(path)) if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}{hint}") from None
     if len(content) > MOST_BYTES:
         raise ConfigError(f"{path}: must be a configuration of at most {MOST_BYTES >> 20} MB, got a larger file")
     return loads(text, overrides, str(path), Path(path).parent)

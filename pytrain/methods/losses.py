@@ -165,6 +165,9 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _SSIM_WINDOW_PX = 11
 _SSIM_SIGMA_PX = 1.5
 
+MS_SSIM_LEAST_PX = _SSIM_WINDOW_PX * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
+"""Sides of images whose smallest scale holds a window."""
+
 
 def ms_ssim(sr: Tensor, target: Tensor) -> Tensor:
     """1 - MS-SSIM: five scales, halved by 2x2 means, of luminance, contrast and structure in Gaussian windows.
@@ -180,9 +183,8 @@ def ms_ssim(sr: Tensor, target: Tensor) -> Tensor:
         K1 = 0.01 and K2 = 0.03 of Wang et al. 2004.
     """
     _same_shape("ms_ssim", sr, target)
-    least_px = _SSIM_WINDOW_PX * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
-    if min(sr.shape[-2:]) < least_px:
-        raise ConfigError(f"ms_ssim: sides must be at least {least_px} px, got {sr.shape[-1]}x{sr.shape[-2]}")
+    if min(sr.shape[-2:]) < MS_SSIM_LEAST_PX:
+        raise ConfigError(f"ms_ssim: sides must be at least {MS_SSIM_LEAST_PX} px, got {sr.shape[-1]}x{sr.shape[-2]}")
     x, y = sr.float(), target.float()
     similarity = torch.ones((), device=x.device)
     for place, weight in enumerate(MS_SSIM_WEIGHTS):

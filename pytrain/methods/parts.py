@@ -36,7 +36,16 @@ class PixelOptions:
 
 
 def further_terms(config: PixelOptions, sr: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """The weighted terms beside the pixel loss; those of weight 0 are left out."""
+    """The weighted terms beside the pixel loss; those of weight 0 are left out.
+
+    Raises:
+        ConfigError: crops that are too small for one.
+    """
+    side_px = min(target.shape[-2:])
+    if config.ms_ssim_weight > 0 and side_px < losses.MS_SSIM_LEAST_PX:
+        raise ConfigError(
+            f"data.crop_px: must be at least {losses.MS_SSIM_LEAST_PX} for method.ms_ssim_weight, got {side_px}"
+        )
     terms = {
         "ms_ssim": (config.ms_ssim_weight, losses.ms_ssim),
         "frequency": (config.frequency_weight, losses.focal_frequency),

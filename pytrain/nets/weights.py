@@ -98,6 +98,16 @@ REFUSED = re.compile(
 )
 
 
+# What other programs run or hold, by the ending.
+OTHERS = {
+    ".onnx": "an ONNX program, which onnxruntime and chaiNNer run (`pytrain export` makes it from weights)",
+    ".engine": "a TensorRT program",
+    ".param": "a network for ncnn",
+    ".gguf": "weights for ggml",
+    ".h5": "weights for Keras",
+}
+
+
 def _read_torch(path: Path) -> Any:
     """A file of torch.save, by the restricted unpickler that builds tensors and containers and calls nothing else."""
     try:
@@ -116,6 +126,9 @@ def _read_torch(path: Path) -> Any:
             ) from None
         if "TorchScript" in str(error):
             raise CheckpointError(f"{path}: must hold weights, got a TorchScript program") from None
+        if path.suffix.lower() in OTHERS:
+            got = OTHERS[path.suffix.lower()]
+            raise CheckpointError(f"{path}: must be weights for PyTorch (.safetensors, .pth), got {got}") from None
         said = one_line(error).split(". ")[0] if isinstance(error, RuntimeError | OSError) else "unknown contents"
         raise CheckpointError(f"{path}: not a model file, truncated or damaged ({one_line(said, 120)})") from None
 

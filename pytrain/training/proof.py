@@ -25,6 +25,7 @@ from ..data.batch import Batch
 from ..errors import ConfigError, PytrainError, is_out_of_memory, one_line
 from ..evaluation.infer import upscale
 from ..methods.contract import Method
+from ..methods.losses import MS_SSIM_LEAST_PX
 from . import opening
 from .memory import available_bytes, size_text
 from .precision import PLAIN, Precision, choose_precision
@@ -134,7 +135,8 @@ def _step(
     scale = scale if tasks is None else tasks.space.scale
     side_px = method.hr_side_px(step) or config.data.crop_px
     if device.type != "meta" and method.hr_side_px(step) is None:
-        side_px = min(side_px, math.lcm(8, scale) * -(-SMALL_PX // math.lcm(8, scale)))
+        least_px = MS_SSIM_LEAST_PX if getattr(config.method, "ms_ssim_weight", 0) > 0 else SMALL_PX
+        side_px = min(side_px, math.lcm(8, scale) * -(-least_px // math.lcm(8, scale)))
     hr = torch.rand(rows, channels, side_px, side_px, device=device)
     lr = torch.rand(rows, channels, side_px // scale, side_px // scale, device=device)
     extra = {name: lr if name.startswith("lr") else hr for name in method.images if name not in ("hr", "lr")}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import ImageError, OutputError
 from ...files.lock import folder_lock
 from ...files.parquet_reader import pyarrow_parquet
 from ...files.paths import display_name
-from ...files.sample_manifest import SUMS_FILE, check_tables, pair_name, read_run, sha256_of
+from ...files.sample_manifest import SUMS_FILE, RunIdentity, check_tables, pair_name, read_run, sha256_of
 from ...files.verify import read_entry
 from ...shell.outputs import Results
 from ...shell.progress import Progress
@@ -82,6 +83,7 @@ def pack(run: Path, out: Path, samples: int, force: bool = False, file_format: s
         results = Results(out, "pack", {"samples": samples}, force, f".pydegrade-{prefix}.jsonl")
         results.check(names, [])
         _check_others(out, prefix, names)
+        _check_same(out, prefix, results, {"samples": samples, **_same_run(identity)})
         progress = Progress(len(tasks), 0, "samples")
         try:
             for name, rows in names.items():
@@ -108,6 +110,28 @@ def pack(run: Path, out: Path, samples: int, force: bool = False, file_format: s
     number, _, count = identity.shard.partition("/")
     whole = len(range(int(number), asked, max(int(count), 1))) if count else asked
     return Packed(len(tasks), whole, len(names), made, kept, tuple(damaged), interrupted)
+
+
+def _same_run(identity: RunIdentity) -> dict[str, Any]:
+    """What tells one run from another."""
+    names = ("space", "digest", "seed", "start", "hr_digest", "shard")
+    return {name: getattr(identity, name) for name in names}
+
+
+def _check_same(out: Path, prefix: str, results: Results, facts: Mapping[str, Any]) -> None:
+    """OutputError where files are there that an earlier start made of another run, or with other numbers: made anew one by
+    one, a reader would meet samples twice meanwhile. --force makes them anew."""
+    before = results.claimed(prefix)
+    is_there = any(match and match[1] == prefix for match in (_PACKED.fullmatch(path.name) for path in out.iterdir()))
+    if before and is_there and not results.force:
+        for name, value in facts.items():
+            got = before.get(name)
+            if got != value:
+                raise OutputError(
+                    f"{display_name(out)}: holds files with {name} {display_name(repr(got)[:120])}, got {value!r}; choose "
+                    "another folder, or --force"
+                )
+    results.claim(prefix, facts)
 
 
 def _check_others(out: Path, prefix: str, names: Container[str]) -> None:
