@@ -102,17 +102,15 @@ def images_of(packed: Packed, left_out: list[str]) -> Iterator[PackedImage]:
         except ImageError as error:
             left_out.append(str(error))
             continue
-        is_parquet = isinstance(reader, ParquetReader)
-        kinds = [*(reader.kinds if is_parquet else dict.fromkeys(one.kind for one in reader.images))]
-        left_out += () if is_parquet else reader.left_out
-        if not kinds:
+        left_out += reader.left_out
+        if not reader.kinds:
             left_out.append(f"{display_name(path)}: holds no images")
             continue
-        for name, key, content in reader.of_kind(_kind(path, packed.kind, kinds), left_out):
+        for name, key, content in reader.of_kind(_kind(path, packed.kind, reader.kinds), left_out):
             yield PackedImage(prefix + name, path, key, content)
 
 
-def _kind(path: Path, asked: str, known: list[str]) -> str:
+def _kind(path: Path, asked: str, known: tuple[str, ...]) -> str:
     """The one kind that is meant."""
     listed = ", ".join(display_name(kind or "images without a kind") for kind in known[:8])
     if asked:

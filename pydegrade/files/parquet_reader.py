@@ -34,10 +34,13 @@ class ParquetReader:
 
     Attributes:
         kinds: names of the columns of images.
+        left_out: nothing that is known before rows are read.
 
     Raises:
         ImageError: no Parquet file, a damaged one, or pyarrow is not installed.
     """
+
+    left_out: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         parquet = pyarrow_parquet()

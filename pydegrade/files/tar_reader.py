@@ -54,6 +54,7 @@ class TarReader:
 
     Attributes:
         images: members that may be images, by their endings, in the order of the file.
+        kinds: what stands between their keys and endings.
         left_out: one line for each member that is no regular file, or whose name leads out of its folder.
 
     Raises:
@@ -80,6 +81,7 @@ class TarReader:
             raise ImageError(f"{display_name(path)}: not a readable tar ({error})") from None
         self.left_out = tuple(left_out)
         self.images = tuple(one for one in self._members.values() if one.ending in READABLE_ENDINGS)
+        self.kinds = tuple(dict.fromkeys(one.kind for one in self.images))
 
     def of_kind(self, kind: str, left_out: list[str]) -> Iterator[tuple[str, str, bytes]]:
         """(name, key, content) of the images of a kind, in the order of the file.
