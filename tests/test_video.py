@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import numpy as np
@@ -198,3 +200,27 @@ def test_without_pyav_or_a_codec_one_line_says_what_brings_it(monkeypatch):
     for cached in (video.pyav, video._library):
         cached.cache_clear()
     pydegrade.Space.loads(f'{HEAD}codec = "h264"\n')
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="a system without real-time priorities")
+def test_no_encoder_leaves_a_thread_with_more_right_to_run(monkeypatch):
+    """SVT-AV1 takes the highest one for itself and its caller where it may, which is as root."""
+
+    def policies() -> set[int]:
+        found = set()
+        for thread in os.listdir("/proc/self/task"):
+            with suppress(ProcessLookupError):
+                found.add(os.sched_getscheduler(int(thread)))
+        return found
+
+    before, during = policies(), set()
+    opened = video._open
+
+    def watched(encoder):
+        opened(encoder)
+        during.update(policies())
+
+    monkeypatch.setattr(video, "_open", watched)
+    for codec in CODECS:
+        ops.video(picture(64, 64)[None], codec=codec)
+    assert during == policies() == before

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from typing import Any, Literal
@@ -184,6 +186,7 @@ def through_codec(frames: NDArray[np.uint8], columns: Mapping[str, Any]) -> NDAr
             found.extend(frame.to_ndarray(format="yuv420p") for frame in decoder.decode(packet))
 
     try:
+        _open(encoder)
         for number, planes in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts = number
@@ -196,6 +199,24 @@ def through_codec(frames: NDArray[np.uint8], columns: Mapping[str, Any]) -> NDAr
     if len(found) != len(frames):
         raise OpError(f"video: {names[0]} gave {len(found)} frames for {len(frames)}")
     return np.stack(found)
+
+
+def _open(encoder: Any) -> None:
+    """Open an encoder; no thread has more right to run than the caller's.
+
+    SVT-AV1, opened by root (as in most containers), makes its threads real-time ones of the highest priority, and for good
+    also the thread that opens it, with all that this one starts later: they would keep everything else from running.
+    """
+    # Systems without these calls have no such priorities either.
+    if encoder.codec.name != "libsvtav1" or not hasattr(os, "sched_setscheduler"):
+        encoder.open()
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    others = set(os.listdir("/proc/self/task")) - {str(threading.get_native_id())}
+    encoder.open()
+    for thread in set(os.listdir("/proc/self/task")) - others:
+        with suppress(ProcessLookupError):  # another encoder's, which has just ended
+            os.sched_setscheduler(int(thread), policy, priority)
 
 
 # ---- Colours
