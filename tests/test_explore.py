@@ -7,20 +7,26 @@ import runpy
 import socket
 import urllib.parse
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import pydegrade
 from pydegrade.commands import cli
-from pydegrade.commands.actions import explore
-from pydegrade.errors import ImageError, TaskError
+from pydegrade.commands.actions import explore, explore_model
+from pydegrade.errors import ImageError, PydegradeError, TaskError
 from pydegrade.files.pixels import Pixels, to_float, to_uint8
 from pydegrade.files.write import write_image
+from pydegrade.tasks import vectors
+from pytrain import nets
+from pytrain.files.checkpoint import save_model
 
 from .browser import CHROMIUM, Page
+from .small_nets import SMALL
 
 SPACES = ("realesrgan-x4", "bsrgan-x4", "dasr-mixed", "mzsr-direct-x3")
 
@@ -125,6 +131,42 @@ def test_what_cannot_be_explored_is_one_line_and_nothing_is_served(capsys, monke
     assert (left.value.code, err.count("\n"), said in err) == (2, 1, True), err
 
 
+def test_groups_of_a_file_and_what_it_says_of_their_tasks(tmp_path):
+    tasks = pydegrade.sample("bicubic", 0, range(3))
+    text = "".join(
+        f'[[group]]\nname = "{name}"\naddresses = {[tasks.addresses[row] for row in rows]}\ngain = {gains}\n'
+        for name, rows, gains in (("<b>G1", [2, 0], [0.5, 0.25]), ("G2", [1], [0.125]))
+    )
+    (tmp_path / "groups.toml").write_text(text)
+    first, second = explore.groups_of(tmp_path / "groups.toml", None)
+    assert (first.name, first.tasks.indices.tolist(), first.said) == ("<b>G1", [2, 0], ("gain 0.5", "gain 0.25"))
+    assert second.tasks.addresses == [tasks.addresses[1]]
+
+
+def test_a_model_is_opened_by_an_installed_package_or_refused(tmp_path, monkeypatch):
+    """Of the space's scale; what a package opens is asked for images and, of DASR, for what it believes."""
+    save_model(tmp_path / "dasr.safetensors", SMALL["dasr"], nets.build(SMALL["dasr"]))
+    entry = EntryPoint("pytrain", "pytrain.commands.actions.explore:open_model", explore_model.MODELS)
+    monkeypatch.setattr(explore_model, "entry_points", lambda group: [entry])
+    space = pydegrade.Space.load("realesrgan-x4")
+    model = explore_model.open_model(tmp_path / "dasr.safetensors", space)
+    lr = np.random.default_rng(0).integers(0, 256, (16, 20, 3), np.uint8)
+    believed = model.belief(lr)
+    assert (model.name, model.scale, model.believes) == ("dasr.safetensors", 4, True)
+    assert set(believed) <= set(vectors.editable())
+    changes = {name: str(limits[-1]) for name, limits in vectors.editable().items()}
+    assert model.enlarged(lr, changes).shape == (64, 80, 3)
+    (task,) = pydegrade.sample(space, 0, [0])
+    table = explore_model.believed_table(task, believed, {"jpeg2.quality": "31"})
+    assert table.count("<tr>") == 1 + len(set(vectors.editable()) & {*believed, "jpeg2.quality"})
+    assert f"<td>{task.column('jpeg2.quality')[0]:g}</td><td>31</td>" in table
+    with pytest.raises(PydegradeError, match="has scale 4, bicubic-x2 has 2"):
+        explore_model.open_model(tmp_path / "dasr.safetensors", pydegrade.Space.load("bicubic-x2"))
+    monkeypatch.setattr(explore_model, "entry_points", lambda group: [])
+    with pytest.raises(PydegradeError, match="no installed package opens model files"):
+        explore_model.open_model(tmp_path / "dasr.safetensors", space)
+
+
 # ---- in a browser
 
 needs = pytest.mark.skipif(
@@ -152,12 +194,14 @@ def outside() -> Iterator[list[Any]]:
 
 @pytest.fixture(scope="module")
 def url(outside: list[Any], photo: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from pydegrade.commands.actions.explore_page import Page as Explored
     from pydegrade.commands.actions.explore_page import launch
 
     path = tmp_path_factory.mktemp("photo") / "photo.png"
     write_image(path, photo)
     space = pydegrade.Space.load("realesrgan-x4")
-    blocks = launch(space, "realesrgan-x4", pydegrade.sample(space, 7, [3]), path, 0, False)
+    page = Explored(space, "realesrgan-x4", pydegrade.sample(space, 7, [3]))
+    blocks = launch(page, path, 0, False)
     assert blocks.local_url.startswith("http://127.0.0.1:")
     yield blocks.local_url
     blocks.close(verbose=False)
@@ -252,3 +296,68 @@ def test_a_person_explores(url, outside, photo, tmp_path):
         assert outside == []
     finally:
         page.close()
+
+
+@needs
+@pytest.mark.slow
+def test_other_spaces_groups_and_a_network_stand_on_the_page(photo, tmp_path, monkeypatch):
+    from pydegrade.commands.actions.explore_page import Page as Explored
+    from pydegrade.commands.actions.explore_page import launch
+
+    torch.manual_seed(0)
+    save_model(tmp_path / "dasr.safetensors", SMALL["dasr"], nets.build(SMALL["dasr"]))
+    entry = EntryPoint("pytrain", "pytrain.commands.actions.explore:open_model", explore_model.MODELS)
+    monkeypatch.setattr(explore_model, "entry_points", lambda group: [entry])
+    space = pydegrade.Space.load("realesrgan-x4")
+    tasks = pydegrade.sample(space, 9, range(12))
+    groups = (
+        explore.Group("<b>mild", tasks.take(range(10)), ("gain 1",) * 10),
+        explore.Group("G2", tasks[10:], ("", "")),
+    )
+    other = explore.Beside(pydegrade.sample("bsrgan-x4", 7, [3]))
+    model = explore_model.open_model(tmp_path / "dasr.safetensors", space)
+    write_image(tmp_path / "photo.png", photo)
+    explored = Explored(space, "realesrgan-x4", tasks[0], (other,), groups, model)
+    blocks = launch(explored, tmp_path / "photo.png", 0, False)
+    page = Page(tmp_path / "profile")
+    hr = explore.square(photo, 4)
+    try:
+        loaded(page, blocks.local_url)
+        # The network's answer, and what it believes.
+        page.until("!!document.querySelector('#after .lr img')?.naturalWidth")
+        expected = model.enlarged(lr_of(hr, tasks[0]), {})
+        assert np.array_equal(page.pixels("#after .lr img"), expected)
+        page.run(
+            "[...document.querySelectorAll('button')].find((one) => one.textContent.includes('to be changed')).click()"
+        )
+        page.until("document.querySelectorAll('#believed tr').length > 20")
+
+        # An entry is changed: the network gives something else.
+        name = "#vector-jpeg2-quality input[type=range]"
+        page.until(f"!!document.querySelector('{name}')")
+        before = page.run("document.querySelector('#after .lr img').src")
+        page.run(
+            f"{{ const range = document.querySelector('{name}'); range.value = range.max;"
+            "range.dispatchEvent(new Event('input', {bubbles: true})); }"
+        )
+        page.until(f"document.querySelector('#after .lr img').src !== {before!r}")
+        changed = model.enlarged(lr_of(hr, tasks[0]), {"jpeg2.quality": "95"})
+        assert np.array_equal(page.pixels("#after .lr img"), changed)
+
+        # The other space's draw, and its next one.
+        assert np.array_equal(page.pixels(".beside .lr img"), lr_of(hr, other.first))
+        before = page.run("document.querySelector('.beside .lr img').src")
+        page.run("document.querySelector('.beside .next').click()")
+        page.until(f"document.querySelector('.beside .lr img').src !== {before!r}")
+        assert np.array_equal(page.pixels(".beside .lr img"), lr_of(hr, pydegrade.sample("bsrgan-x4", 7, [4])))
+
+        # A task of the group is taken.
+        page.until("document.querySelectorAll('#nine button img').length >= 9")
+        page.run("document.querySelectorAll('#nine button img')[4].closest('button').click()")
+        page.until("document.querySelector('#address textarea, #address input').value.endsWith('/i4')")
+        page.run("document.querySelector('#more').click()")
+        page.until("document.querySelectorAll('#nine button img').length === 1")
+        assert page.errors == []
+    finally:
+        page.close()
+        blocks.close(verbose=False)

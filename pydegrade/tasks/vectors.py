@@ -133,6 +133,20 @@ def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[n
     return result
 
 
+def editable() -> dict[str, tuple[float, float] | tuple[str, ...]]:
+    """What `edited` takes: name -> (low, high) of a number in its own unit, or the words of a choice."""
+    ranges = _ranges(Space.load(_GLOBAL_PRESET), "dasr33-global")
+    found: dict[str, tuple[float, float] | tuple[str, ...]] = {}
+    for entry in TABLE:
+        if entry.label:
+            found.setdefault(entry.group, tuple(one.label for one in _GROUPS[entry.group]))
+        elif entry.column == "level":
+            found |= {f"{entry.slot}.{column}": ranges[f"{entry.slot}.{column}"] for column in _LEVELS.values()}
+        else:
+            found[entry.group] = ranges.get(entry.group, (0.0, 1.0))
+    return found
+
+
 def described(vector: NDArray[np.float32]) -> dict[str, float | str]:
     """What a vector of scheme "dasr33-global" says, in units: {"blur1.sigma_x_px": 1.3, "noise1.kind": "gaussian", ...}.
 

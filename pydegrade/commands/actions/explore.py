@@ -29,6 +29,7 @@ from ...tasks.rows import number_text
 from ...tasks.sampler import sample
 from ...tasks.space import Space, preset_names
 from ...tasks.task import TaskBatch
+from .gallery_samples import read_groups
 
 SIDE_PX = 512
 """Largest square of a photograph that is degraded; one answer then takes a fraction of a second."""
@@ -155,6 +156,54 @@ def drawn_after(task: TaskBatch) -> TaskBatch:
     return sample(task.space, int(task.seeds[0]), range(min(first, 2**63 - DRAWN), min(first, 2**63 - DRAWN) + DRAWN))
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Another space beside the explored one.
+
+    Attributes:
+        first: the task to begin with.
+    """
+
+    first: TaskBatch
+
+    @property
+    def space(self) -> Space:
+        return self.first.space
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks of a file of groups.
+
+    Attributes:
+        name: of the group.
+        tasks: its own, in the order of the file.
+        said: what the file says of each.
+    """
+
+    name: str
+    tasks: TaskBatch
+    said: tuple[str, ...]
+
+
+def groups_of(path: Path, space: Space | None) -> tuple[Group, ...]:
+    """The groups of a file, at least one.
+
+    Args:
+        space: that tasks must be of; None: any preset.
+    Raises:
+        TaskError: no such file, a damaged one, or tasks of another space.
+    """
+    tasks, scores = read_groups(path, space)
+    names = scores.choices["group"]
+    found = []
+    for name in dict.fromkeys(names):
+        rows = [row for row, one in enumerate(names) if one == name]
+        said = tuple(", ".join(f"{key} {values[row]:.3g}" for key, values in scores.values.items()) for row in rows)
+        found.append(Group(name, tasks.take(rows), said))
+    return tuple(found)
+
+
 # ---- photographs
 
 
@@ -223,7 +272,7 @@ def shown(hr: Pixels, task: TaskBatch) -> Shown:
             f"<figcaption><b>{html.escape(title)}</b><br>{lines}</figcaption></figure>"
         )
     strip = f'<div class="strip">{"".join(figures)}</div>'
-    return Shown(_compressed(hr), _exact(to_uint8(stages[-1].image)), strip)
+    return Shown(_compressed(hr), exact(to_uint8(stages[-1].image)), strip)
 
 
 def previews(hr: Pixels, tasks: TaskBatch) -> list[Pixels]:
@@ -240,11 +289,12 @@ def _thumbnail(image: torch.Tensor) -> str:
     """A stage, float32 [3, H, W]: pixel by pixel where it is small, else the means of squares."""
     factor = max(image.shape[1:]) // _THUMBNAIL_PX
     if factor < 2:
-        return _exact(to_uint8(image))
+        return exact(to_uint8(image))
     return _compressed(to_uint8(torch.nn.functional.avg_pool2d(image, factor, ceil_mode=True)))
 
 
-def _exact(pixels: Pixels) -> str:
+def exact(pixels: Pixels) -> str:
+    """A data URI without loss."""
     return "data:image/png;base64," + b64encode(encode_png(pixels)).decode()
 
 

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ...files.pixels import Pixels
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
 from . import explore
+from .explore_model import SCRIPT, Model, connect, model_view, view_of
 
 PAGES = Path(__file__).parents[2] / "pages"
 POLICY = (
@@ -29,14 +31,33 @@ MOST_UPLOADED = "1gb"
 _PERMALINK = "(address) => { history.replaceState(null, '', '?task=' + encodeURIComponent(address)); }"
 
 
-def launch(space: Space, space_name: str, first: TaskBatch, photo: Path | None, port: int, opened: bool) -> Any:
+@dataclass(frozen=True)
+class Page:
+    """What a page is about.
+
+    Attributes:
+        space: whose tasks are explored.
+        space_name: as the command was told.
+        first: the task to begin with.
+        beside: other spaces.
+        groups: of tasks to choose from.
+        model: that is given LR.
+    """
+
+    space: Space
+    space_name: str
+    first: TaskBatch
+    beside: tuple[explore.Beside, ...] = ()
+    groups: tuple[explore.Group, ...] = ()
+    model: Model | None = None
+
+
+def launch(page: Page, photo: Path | None, port: int, opened: bool) -> Any:
     """Build the page and serve it to this machine alone; returns Gradio's Blocks, whose server runs in a thread. What is
     uploaded is removed when the process ends.
 
     Args:
-        space: whose tasks are explored.
-        space_name: as the command was told.
-        first: the task to begin with.
+        page: what it is about.
         photo: to begin with; None: one that ships with scikit-image.
         port: 0 for any that is free.
         opened: whether to open a browser.
@@ -44,7 +65,8 @@ def launch(space: Space, space_name: str, first: TaskBatch, photo: Path | None, 
         PydegradeError: a photograph that cannot be read, or a port that is taken.
     """
     pixels = explore.photograph(photo)
-    explore.square(pixels, space.scale)
+    for space in (page.space, *(one.space for one in page.beside)):
+        explore.square(pixels, space.scale)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     uploads = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="pydegrade-explore-")
@@ -52,7 +74,7 @@ def launch(space: Space, space_name: str, first: TaskBatch, photo: Path | None, 
     import gradio
     from starlette.middleware import Middleware
 
-    blocks = page_of(space, space_name, first, pixels)
+    blocks = page_of(page, pixels)
     try:
         blocks.launch(
             server_name="127.0.0.1",
@@ -92,10 +114,11 @@ class _OwnMachineOnly:
         await self.app(scope, receive, with_policy)
 
 
-def page_of(space: Space, space_name: str, first: TaskBatch, pixels: Pixels) -> Any:
+def page_of(page: Page, pixels: Pixels) -> Any:
     """The page, not yet served."""
     import gradio as gr
 
+    space, space_name, first = page.space, page.space_name, page.first
     controls = explore.controls_of(space)
 
     def answer(photo: Pixels, across: float, down: float, task: TaskBatch) -> list[Any]:
@@ -107,22 +130,19 @@ def page_of(space: Space, space_name: str, first: TaskBatch, pixels: Pixels) -> 
         except PydegradeError as error:
             toml = f"# {error}"
         whole = explore.whole(photo, hr.shape[0], across / 100, down / 100)
-        return [_view(seen), seen.stages, whole, task.addresses[0], toml, explore.python_of(task, space_name)]
+        return [
+            view_of(seen.hr, seen.lr, ("HR", "LR")),
+            seen.stages,
+            whole,
+            task.addresses[0],
+            toml,
+            explore.python_of(task, space_name),
+        ]
 
     def positions(task: TaskBatch) -> list[Any]:
         return [explore.value_of(task, control) for control in controls]
 
-    def told(function: Callable[..., list[Any]], count: int) -> Callable[..., Any]:
-        """The function, whose complaints a person reads as one line while everything stays as it was."""
-
-        def careful(*values: Any) -> Any:
-            try:
-                return function(*values)
-            except (PydegradeError, TypeError, OSError, MemoryError) as error:
-                gr.Warning(html.escape(str(error) or type(error).__name__)[:500])
-                return [gr.skip()] * count
-
-        return careful
+    told = partial(_told, gr)
 
     def on_control(
         control: explore.Control, photo: Pixels, across: float, down: float, address: str, value: Any
@@ -169,12 +189,18 @@ def page_of(space: Space, space_name: str, first: TaskBatch, pixels: Pixels) -> 
                 across = gr.Slider(0, 100, 50, step=1, label="square: left, %", buttons=[])
                 down = gr.Slider(0, 100, 50, step=1, label="square: top, %", buttons=[])
                 draw = gr.Button("draw again", elem_id="draw")
+                if page.groups:
+                    sizes = [(f"{one.name}: {len(one.tasks)} tasks", place) for place, one in enumerate(page.groups)]
+                    group = gr.Dropdown(sizes, value=0, label="group", filterable=False, elem_id="group")
+                    more = gr.Button("next nine of the group", elem_id="more")
                 drawn = gr.Gallery(
                     columns=3, height="auto", allow_preview=False, show_label=False, interactive=False,
                     elem_id="nine", elem_classes="nine", buttons=[], format="png",
                 )  # fmt: skip
             with gr.Column(scale=5, min_width=480):
-                view = gr.HTML(js_on_load=(PAGES / "explore.js").read_text(encoding="utf-8"), elem_id="view")
+                view = gr.HTML(js_on_load=SCRIPT.read_text(encoding="utf-8"), elem_id="view")
+                if page.model is not None:
+                    after = model_view(gr, page.model)
                 stages = gr.HTML(elem_id="stages")
                 address = gr.Textbox(
                     label="task: paste an address and press Enter", value=first.addresses[0], buttons=["copy"],
@@ -187,6 +213,8 @@ def page_of(space: Space, space_name: str, first: TaskBatch, pixels: Pixels) -> 
                         program = gr.Code(language="python", interactive=False, elem_id="python", lines=6, max_lines=18)
             with gr.Column(scale=2, min_width=260, elem_classes="cards"):
                 fields = [_field(gr, control, first) for control in _by_card(gr, controls)]
+        with gr.Row():
+            columns = [(one, *_column(gr, one)) for one in page.beside]
         here = [photo, across, down]
         seen = [view, stages, whole, address, toml, program]
 
@@ -201,6 +229,22 @@ def page_of(space: Space, space_name: str, first: TaskBatch, pixels: Pixels) -> 
         draw.click(told(on_draw, 2), [*here, address], [drawn, nine], **once)
         drawn.select(on_choice, [*here, nine], [*seen, *fields], **once)
         address.change(None, [address], None, js=_PERMALINK, api_visibility="private")
+        if page.groups:
+            place = gr.State(0)
+            shown = partial(_nine_of_group, page)
+            group.input(told(partial(shown, 0), 3), [*here, group, place], [drawn, nine, place], **once)
+            more.click(told(partial(shown, explore.DRAWN), 3), [*here, group, place], [drawn, nine, place], **once)
+            blocks.load(told(partial(shown, 0), 3), [*here, group, place], [drawn, nine, place], **once)
+        if page.model is not None:
+            # After the page has answered: a network may take its time.
+            connect(gr, page.model, after, space, [*here, address], view, told)
+        for one, their_view, their_stages, theirs, following in columns:
+            answers = [their_view, their_stages, theirs]
+            seen_by = told(partial(_beside, one.space), 3)
+            # What shows where the square lies changes with the square alone.
+            whole.change(seen_by, [*here, theirs], answers, **quick)
+            theirs.submit(seen_by, [*here, theirs], answers, **once)
+            following.click(told(partial(_beside_next, one.space), 3), [*here, theirs], answers, **once)
         blocks.load(on_load, here, [*seen, *fields], **once)
     return blocks
 
@@ -220,12 +264,54 @@ def _field(gr: Any, control: explore.Control, task: TaskBatch) -> Any:
     return gr.Slider(control.low, control.high, value, step=control.step, buttons=[], **common)
 
 
-def _view(seen: explore.Shown) -> str:
-    return (
-        f'<div class="split"><div class="half hr"><img src="{seen.hr}" alt="HR"></div>'
-        f'<div class="half lr"><img src="{seen.lr}" alt="LR"></div><div class="line"></div>'
-        '<b class="left">HR</b><b class="right">LR</b><span class="zoom"></span></div>'
-    )
+def _column(gr: Any, one: explore.Beside) -> list[Any]:
+    """View, stages, address and the button for the next draw of another space."""
+    with gr.Column(min_width=380, elem_classes="beside"):
+        with gr.Row():
+            gr.Markdown(f"**{one.space.name}**")
+            button = gr.Button("next draw", size="sm", min_width=90, elem_classes="next")
+        view = gr.HTML(js_on_load=SCRIPT.read_text(encoding="utf-8"), elem_classes="view")
+        address = gr.Textbox(value=one.first.addresses[0], show_label=False, buttons=["copy"], elem_classes="address")
+        stages = gr.HTML()
+    return [view, stages, address, button]
+
+
+def _beside(space: Space, photo: Pixels, across: float, down: float, address: str) -> list[Any]:
+    task = explore.task_at(space, address)
+    seen = explore.shown(explore.square(photo, space.scale, across / 100, down / 100), task)
+    return [view_of(seen.hr, seen.lr, ("HR", "LR")), seen.stages, task.addresses[0]]
+
+
+def _beside_next(space: Space, photo: Pixels, across: float, down: float, address: str) -> list[Any]:
+    following = explore.drawn_after(explore.task_at(space, address)).take([0])
+    return _beside(space, photo, across, down, following.addresses[0])
+
+
+def _nine_of_group(
+    page: Page, step: int, photo: Pixels, across: float, down: float, chosen: int, place: int
+) -> list[Any]:
+    """Some tasks of a group, small, with what the file says of them; the place of the first."""
+    group = page.groups[chosen]
+    place = place + step if step else 0
+    if place >= len(group.tasks):
+        place = 0
+    rows = range(place, min(place + explore.DRAWN, len(group.tasks)))
+    tasks = group.tasks.take(list(rows))
+    hr = explore.square(photo, page.space.scale, across / 100, down / 100, explore.SMALL_PX)
+    return [list(zip(explore.previews(hr, tasks), (group.said[row] for row in rows))), tasks.addresses, place]
+
+
+def _told(gr: Any, function: Callable[..., list[Any]], count: int) -> Callable[..., Any]:
+    """The function, whose complaints a person reads as one line while everything stays as it was."""
+
+    def careful(*values: Any) -> Any:
+        try:
+            return function(*values)
+        except (PydegradeError, TypeError, OSError, MemoryError) as error:
+            gr.Warning(html.escape(str(error) or type(error).__name__)[:500])
+            return [gr.skip()] * count
+
+    return careful
 
 
 def wait_and_close(blocks: Any) -> None:
