@@ -15,7 +15,7 @@ import pydegrade
 from pydegrade import Space, TaskBatch
 from pydegrade.errors import TaskError
 from pydegrade.ops.declaration import deciders_of
-from pydegrade.tasks.rows import number_text, resolved
+from pydegrade.tasks.rows import number_text, number_texts, resolved
 from pydegrade.tasks.space import preset_names
 from pydegrade.tasks.tables import effects_of
 
@@ -251,6 +251,13 @@ def test_tasks_from_vectors_have_addresses():
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_numbers_in_addresses_are_exact(value):
     assert np.float32(float(number_text(np.float32(value)))) == np.float32(value)
+
+
+def test_many_numbers_are_written_as_one():
+    bits = np.random.default_rng(0).integers(0, 2**32, 2000, dtype=np.uint32).view(np.float32)
+    values = np.concatenate([bits[np.isfinite(bits)], np.float32([0, -0.0, 1, 30, 1e-5, 1e16, 1e17, 0.1, 123456.7])])
+    assert number_texts(values) == [number_text(value) for value in values]
+    assert number_texts(np.array([3, -7], np.int32)) == ["3", "-7"]
 
 
 def test_files_and_addresses_from_before_resolve(tmp_path):

@@ -57,6 +57,10 @@ class ColumnBlock(Mapping[str, NDArray[Any]]):
         """Columns of `TaskArgs` (csrc/chain/steps.h), without an array for each."""
         return {"columns": self._places, "words": np.ascontiguousarray(self._words)}
 
+    def same_bits(self, other: ColumnBlock) -> bool:
+        """Whether both hold the same columns with the same values."""
+        return self._places == other._places and np.array_equal(self._words, other._words)
+
     def take(self, rows: NDArray[Any] | slice) -> ColumnBlock:
         """Some of the rows: positions, or a slice, which shares memory."""
         return ColumnBlock(self._places, self._words[:, rows] if isinstance(rows, slice) else self._words.take(rows, 1))
@@ -94,7 +98,7 @@ class Rows:
         column, values = self.space.column(name), self.column(name)
         if column.choices:
             return [column.choices[code] for code in values.tolist()]
-        return [number_text(value) for value in values]
+        return number_texts(values)
 
     def mask(self, name: str) -> BoolArray:
         """Where a column has an effect, bool [B]."""
@@ -266,3 +270,16 @@ def number_text(value: Any) -> str:
     text = np.format_float_positional(value, trim="-", unique=True)
     # Readers go through a double, whose rounding to float32 could fall on the other side of a tie.
     return text if np.float32(float(text)) == value else repr(float(value))
+
+
+def number_texts(values: NDArray[Any]) -> list[str]:
+    """`number_text` of each, in a tenth of the time."""
+    if values.dtype != np.float32:
+        return [number_text(value) for value in values]
+    # NumPy's own texts are the shortest as well, but for exponents and a zero behind the point.
+    texts: list[str] = values.astype("U").tolist()
+    same = np.array([float(text) for text in texts]).astype(np.float32) == values
+    return [
+        text.removesuffix(".0") if good and "e" not in text else number_text(value)
+        for text, good, value in zip(texts, same.tolist(), values)
+    ]

@@ -17,7 +17,7 @@ from ..native import rng
 from ..ops.declaration import BoolArray
 from . import address, task_file, vectors
 from .drawing import draw, draw_resolved
-from .rows import Rows, needed
+from .rows import ColumnBlock, Rows, needed
 from .space import Space
 
 _NOISE_OF_FRAMES = np.int64(0x1E3779B97F4A7C15)
@@ -81,6 +81,18 @@ class TaskBatch(Rows):
     def _behind(self) -> Rows:
         """The draw with what was changed by hand."""
         return address.raw(self, self._drawn)
+
+    @cached_property
+    def _is_as_drawn(self) -> bool:
+        """Whether nothing was changed by hand, as far as one look at all values says; False may be wrong."""
+        made = draw_resolved(self.space, self.seeds, self.indices, self.steps, self.frames)
+        if not isinstance(made.columns, ColumnBlock) or not isinstance(self.columns, ColumnBlock):
+            return False
+        return made.columns.same_bits(self.columns) and np.array_equal(made.program, self.program)
+
+    def _edits(self) -> list[list[tuple[str, str]]]:
+        """What was changed by hand in each row (`address.edits`)."""
+        return [[] for _ in range(len(self))] if self._is_as_drawn else address.edits(self, self._drawn, self._behind)
 
     def _with(self, rows: Rows) -> TaskBatch:
         return replace(self, columns=rows.columns, program=rows.program)
@@ -188,15 +200,13 @@ class TaskBatch(Rows):
 
         In a shell an address with `?` or `&` stands between quotes.
         """
-        return address.format_addresses(
-            self.space, self._numbers(), address.edits(self, self._drawn, self._behind), [range(1)] * len(self)
-        )
+        return address.format_addresses(self.space, self._numbers(), self._edits(), [range(1)] * len(self))
 
     @property
     def clip_addresses(self) -> list[str]:
         """As `addresses`, one for each clip: .../i123/f0-14. A clip of which some frames alone were changed takes several,
         which `from_addresses` joins again."""
-        edits = address.edits(self, self._drawn, self._behind)
+        edits = self._edits()
         starts = [row for clip in self.clips for row in clip if row == clip.start or edits[row] != edits[row - 1]]
         spans = [range(last - first) for first, last in zip(starts, [*starts[1:], len(self)])]
         first = self.take(starts)
