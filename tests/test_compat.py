@@ -14,7 +14,21 @@ from torch.utils.data import DataLoader, Dataset
 import pydegrade
 from pydegrade.commands import cli
 from pydegrade.commands.import_options import DIALECTS as DIALECTS_OF_THE_COMMAND
-from pydegrade.compat import DIALECTS, basicsr, diffbir, hypir, imported, kair, neosr, osediff, pasd, redux
+from pydegrade.compat import (
+    DIALECTS,
+    basicsr,
+    diffbir,
+    faithdiff,
+    feeding,
+    hypir,
+    imported,
+    kair,
+    neosr,
+    osediff,
+    pasd,
+    redux,
+    seesr,
+)
 from pydegrade.compat.chain import shrunk, toml_of
 from pydegrade.compat.files import read_options
 from pydegrade.compat.options import OptionReader, read_chain
@@ -426,6 +440,19 @@ def test_degrade_process(module, tmp_path, monkeypatch):
     assert lq.shape == (1, 3, 16, 16)
 
 
+def test_what_seesr_and_faithdiff_do_otherwise(tmp_path):
+    (tmp_path / "params.yml").write_text(json.dumps(OSEDIFF))
+    named: dict[str, Any] = {"__file__": str(tmp_path / "dataset.py"), "Class": seesr.RealESRGAN_degradation}
+    exec("made = Class(opt_path='params.yml', device='cpu')", named)
+    assert named["made"].space.scale == 4
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    plain = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    made = faithdiff.RealESRGAN_degradation(OSEDIFF)
+    assert all(torch.equal(made.degrade_process(image, resize_bak=False, seed=1)[0], plain) for _ in range(8))
+    mirrored = faithdiff.RealESRGAN_degradation(OSEDIFF, hflip=True)
+    assert not all(torch.equal(mirrored.degrade_process(image)[0], plain) for _ in range(16))
+
+
 @pytest.mark.slow
 def test_workers_share_no_task():
     torch.manual_seed(0)
@@ -593,6 +620,26 @@ class ReduxOptions:
     resize_prob2: list[float] = field(default_factory=lambda: [0.3, 0.4, 0.3])
     resize_range2: tuple[float, float] = (0.6, 1.2)
     datasets: dict[str, Any] = field(default_factory=lambda: {"train": TrainOptions()})
+
+
+def test_feed_data_reads_the_options_of_the_moment(hr):
+    """As Real-ESRGAN's own tests of its models do: options without a dataset's kernels, changed between batches."""
+    options: dict[str, Any] = {**REALESRGAN, "gt_size": 32, "resize_range": [0.15, 1.5], "datasets": {}}
+    model = Model(options)
+    small = hr[..., :32, :32]
+    basicsr.feed_data(model, {"gt": small})
+    assert (model.gt.shape, model.lq.shape) == ((3, 3, 32, 32), (3, 3, 8, 8))
+    degrader = feeding.degrader_of(model, "realesrgan")
+    assert degrader.space == imported({**KERNELS, **options}, dialect="realesrgan", name="realesrgan").space
+    options["gaussian_noise_prob"] = 0
+    options["resize_range"][0] = 0.5
+    basicsr.feed_data(model, {"gt": small})
+    changed = feeding.degrader_of(model, "realesrgan")
+    assert changed.numbers is degrader.numbers
+    assert changed.numbers.position == 6
+    tasks = pydegrade.sample(changed.space, 0, range(200))
+    assert "gaussian" not in tasks.labels("noise1.kind")
+    assert tasks.column("resize1.resize_factor").min() >= 0.5
 
 
 def test_redux_feed_data(hr):

@@ -1,7 +1,7 @@
 """The interfaces of other projects' training code, on top of this package: one import changes, the script stays.
 
 `space_from_options` makes a space of their option files; the modules have the names, arguments and results of the project
-they are called after: `osediff` (also PiSA-SR, SeeSR), `pasd` (also FaithDiff, DLoRAL), `hypir`, `diffbir`, `basicsr`
+they are called after: `osediff` (also PiSA-SR), `seesr`, `pasd` (also DLoRAL), `faithdiff`, `hypir`, `diffbir`, `basicsr`
 (also Real-ESRGAN), `redux` (traiNNer-redux), `neosr`, `kair`.
 """
 

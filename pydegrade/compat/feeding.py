@@ -9,7 +9,8 @@ import torch
 
 from ..errors import OptionsError
 from ..loading.degrader import Degraded, Degrader
-from .options import imported
+from .batches import KERNELS
+from .options import DIALECTS, OptionReader, imported
 
 _KEY = "_pydegrade"
 
@@ -38,17 +39,27 @@ class Attributes(Mapping[str, Any]):
 
 
 def degrader_of(model: Any, dialect: str) -> Degrader:
-    """The degrader of a model, by its options `model.opt`; kept in the model."""
-    kept = model.__dict__.get(_KEY)
-    if kept is None:
-        opt = model.opt
-        made = imported(opt if isinstance(opt, Mapping) else Attributes(opt), dialect=dialect, name=dialect)
+    """The degrader of a model, by its options `model.opt`; kept in the model until one of them changes, as those projects
+    read them at every batch. Options without kernels, which are the dataset's, get the published ones."""
+    options: Mapping[str, Any] = model.opt if isinstance(model.opt, Mapping) else Attributes(model.opt)
+    values = OptionReader(options, DIALECTS[dialect], dialect).values
+    now = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if _is_plain(value)}
+    before, kept = model.__dict__.get(_KEY, (None, None))
+    if before != now:
+        given = options if "kernel_list" in values or dialect == "redux" else {**KERNELS, **options}
+        made = imported(given, dialect=dialect, name=dialect)
         if made.report.crop_px is None:
             raise OptionsError(f"{dialect}: the options name no crop")
-        kept = Degrader(made.space, None, crop_px=made.report.crop_px)
-        model.__dict__[_KEY] = kept
+        made_before, kept = kept, Degrader(made.space, None, crop_px=made.report.crop_px)
+        if made_before is not None:
+            kept.numbers = made_before.numbers  # no sample number is used twice
+        model.__dict__[_KEY] = now, kept
     degrader: Degrader = kept
     return degrader
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str, list, tuple))
 
 
 def degraded_batch(model: Any, dialect: str, gt: torch.Tensor) -> Degraded:

@@ -1,4 +1,4 @@
-"""OSEDiff's degradation object, as its dataset calls it; PiSA-SR and SeeSR have the same.
+"""OSEDiff's degradation object, as its dataset calls it; PiSA-SR has the same.
 
 from pydegrade.compat.osediff import RealESRGAN_degradation   # instead of: from dataloaders.realesrgan import ...
 """
@@ -32,10 +32,11 @@ class RealESRGAN_degradation:
         device: where it works.
         seed: of the tasks; None: torch's, so that `torch.manual_seed` repeats them. Workers, epochs and ranks share none.
         jpeg: "libjpeg", or "diffjpeg_basicsr" for the project's own approximation.
-        hflip: whether images are mirrored with probability one half, as the project's method does.
+        hflip: whether images are mirrored with probability one half; None: as the project's method does.
     """
 
     dialect = "osediff"
+    flips = True
 
     def __init__(
         self,
@@ -44,17 +45,17 @@ class RealESRGAN_degradation:
         *,
         seed: int | None = None,
         jpeg: JpegMode = "libjpeg",
-        hflip: bool = True,
+        hflip: bool | None = None,
     ) -> None:
         made = imported(
-            opt_name if isinstance(opt_name, Mapping) else _found(opt_name, sys._getframe(1).f_globals.get("__file__")),
+            opt_name if isinstance(opt_name, Mapping) else found(opt_name, sys._getframe(1).f_globals.get("__file__")),
             dialect=self.dialect,
             jpeg=jpeg,
         )
         self.space, self.report = made.space, made.report
         self.device = torch.device(device)
         self.numbers = SampleNumbers(seed)
-        self.hflip = hflip
+        self.hflip = self.flips if hflip is None else hflip
         self._last: TaskBatch | None = None
 
     @property
@@ -84,7 +85,7 @@ class RealESRGAN_degradation:
         return made.hr, made.lr
 
 
-def _found(name: str | Path, module: Any) -> Path:
+def found(name: str | Path, module: Any) -> Path:
     """The option file: the project's paths begin beside its own module."""
     if not isinstance(name, (str, os.PathLike)):
         raise TypeError(f"RealESRGAN_degradation: opt_name must be a path or a table of options, got {shown(name)}")

@@ -1,4 +1,4 @@
-"""PASD's degradation object; FaithDiff and DLoRAL have the same, and OSEDiff's is a copy of it."""
+"""PASD's degradation object; DLoRAL has the same, and OSEDiff's is a copy of it."""
 
 from __future__ import annotations
 
