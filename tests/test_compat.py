@@ -259,6 +259,116 @@ def test_neosr_and_kair():
         imported({"scale": 4, "datasets": {"train": {"degradation_type": "bsrgan_plus"}}})
 
 
+WTP = """
+input = "a"  # comments of
+output = "b" // three
+/* kinds */ real_name = true
+degradation {
+  type = "dithering"
+  dithering_type = ["floydsteinberg", "order", "stucki"]
+  map_size = [2, 16]
+  color_ch = [8, 17]
+  probability = 0.5
+}
+degradation {
+  type = "resize"
+  alg_lq = ["box", "lanczos",
+    "lagrange", "down_up"]
+  alg_hq = ["box"]
+  spread = [1, 2, 0.5]
+  scale = 2
+  color_fix = true
+}
+degradation { type = "halo", kernel = [0, 2], amount = [0.5, 1], probability = 0.25 }
+degradation {
+  type = "blur"
+  filter = ["gauss", "lens", "median"]
+  target_kernel = { gauss = [0, 2], median = [2, 6] }
+  probability = 0.9
+}
+degradation {
+  type = "noise"
+  type_noise = ["gauss", "salt_and_pepper"]
+  y_noise = 0.5
+  alpha = [0.04, 0.08, 0.01]
+  probability_salt_or_pepper = [0, 0.1]
+}
+degradation {
+  type = "compress"
+  algorithm = ["jpeg", "webp", "h264"]
+  target_compress = { jpeg = [40, 96], webp = [30, 60], h264 = [20, 31], av1 = [1, 2] }
+  probability = 0.6
+}
+degradation { type = "pixelate", size = [0, 4] }
+degradation { type = "sin" }
+degradation { type = "color", high = [240, 255], gamma = [0.9, 1.1] }
+tile = { size = 130 }
+what = [-1, 2.5, true, null]
+"""
+
+
+def test_wtp(tmp_path):
+    (tmp_path / "mine.hcl").write_text(WTP)
+    content = read_options(tmp_path / "mine.hcl")
+    assert content["what"] == [-1, 2.5, True, None]
+    assert [entry["type"] for entry in content["degradation"]][:2] == ["dithering", "resize"]
+    made = imported(tmp_path / "mine.hcl")
+    report, space = made.report, made.space
+    assert (report.dialect, space.name, space.scale, space.hr_px, report.others) == ("wtp", "mine", 2, 130, 4)
+    assert dict(report.mapped)["degradation 1.color_ch"] == "dithering1.levels"
+    assert set(dict(report.approximated)) == {"degradation 3.kernel", "degradation 4.filter", "degradation 5.y_noise"}
+    unsupported = dict(report.unsupported)
+    assert set(unsupported) == {
+        "degradation 1.dithering_type", "degradation 1.map_size", "degradation 2.alg_lq", "degradation 2.alg_hq",
+        "degradation 2.spread", "degradation 2.color_fix", "degradation 8 sin", "degradation 9.high",
+    }  # fmt: skip
+    assert "stucki" in unsupported["degradation 1.dithering_type"]
+    assert set(dict(report.ignored)) == {"degradation 6.target_compress.av1", "what"}
+
+    tasks = pydegrade.sample(space, 0, range(4000))
+
+    def share(slot):
+        return (~tasks.neutral(slot)).mean()
+
+    # 0.02 is three standard deviations of a share of 4000 images, and a little.
+    assert share("dithering1") == pytest.approx(0.5, abs=0.025)
+    on = {name: np.asarray(tasks.column(f"{name}6_on.on")) for name in ("jpeg", "webp", "h264")}
+    assert all(column.mean() == pytest.approx(0.2, abs=0.02) for column in on.values())
+    assert max(sum(on.values())) == 1
+    assert np.asarray(tasks.column("blur4_on.on")).mean() == pytest.approx(0.6, abs=0.025)
+    assert np.asarray(tasks.column("pixelate7_on.on")).mean() == pytest.approx(0.75, abs=0.025)
+    sizes = tasks.column("median4.size_px")[np.asarray(tasks.column("median4_on.on")) == 1]
+    assert {size: (sizes == size).mean().round(1) for size in (3, 5)} == {3: 0.5, 5: 0.5}
+    kinds = np.array(tasks.labels("noise5.kind"))
+    assert [(kinds == kind).mean().round(2) for kind in ("luma", "gaussian", "salt_pepper")] == pytest.approx(
+        [0.25, 0.25, 0.5], abs=0.025
+    )
+    sigma = tasks.column("noise5.sigma_8bit")[kinds == "gaussian"]
+    assert (sigma.min(), sigma.max()) == pytest.approx((2.55, 5.1), abs=0.05)
+    assert tasks.column("jpeg6.quality")[on["jpeg"] == 1].max() == 95
+    lr = pydegrade.degrade(torch.rand(12, 3, 64, 64), tasks.take(slice(0, 12)))
+    assert lr.shape == (12, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("degradation = 3", "say which dialect"),
+        ("degradation {}", "degradation 1: type must be a text"),
+        ('degradation { type = "resize" }', "degradation 1.scale: must be a whole number"),
+        ('degradation { type = "resize", scale = 2, alg_lq = ["what"] }', "none of the filters is known"),
+        ('degradation { type = "blur", filter = "gauss" }', "a list of names"),
+        ('degradation { type = "blur", kernel = ["a"] }', "must be .low, high."),
+        ('degradation { type = "halo", probability = 2 }', "a number in"),
+    ],
+)
+def test_wrong_options_of_wtp_are_one_line(tmp_path, text, words):
+    (tmp_path / "a.hcl").write_text(text)
+    with pytest.raises(OptionsError, match=words) as caught:
+        imported(tmp_path / "a.hcl")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_bsrgan_at_other_scales(scale):
     made = imported({**KAIR, "scale": scale})
@@ -349,6 +459,14 @@ def test_unknown_projects_are_refused(tmp_path):
         ("a.json", '{"a": 1,}', "a.json:1: not valid JSON"),
         ("a.json", "[" * 100000, "nested too deeply"),
         ("a.ini", "a=1", "must end in .yml"),
+        ("a.hcl", 'a = "${file(1)}"', "a.hcl:1: not a configuration in HCL: templates are not evaluated"),
+        ("a.hcl", "a = [1,\nfile(1)]", "a.hcl:2: not a configuration in HCL: values, lists"),
+        ("a.hcl", "a = b", "expected a value"),
+        ("a.hcl", "a = 1\na = 2", "stands twice"),
+        ("a.hcl", "a {", "expected a name, got 'the end of the file'"),
+        ("a.hcl", "a = " + "[" * 5000, "nested too deeply"),
+        ("a.hcl", "a = " + "9" * 5000, "too large"),
+        ("a.hcl", 'a = "\\ud800"', "a text that is none"),
     ],
 )
 def test_hostile_files_are_one_line(tmp_path, name, text, words):
@@ -467,6 +585,16 @@ def test_an_option_file_lies_beside_the_calling_module(tmp_path):
     names: dict[str, Any] = {"__file__": str(tmp_path / "dataset.py"), "Class": osediff.RealESRGAN_degradation}
     exec("made = Class('params.yml')", names)
     assert names["made"].space.scale == 4
+    (tmp_path / "my_utils").mkdir()
+    # DLoRAL's lies beside its degradation, one folder further.
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "far.yml").write_text(json.dumps(OSEDIFF))
+    names["__file__"] = str(tmp_path / "my_utils" / "training.py")
+    exec("made = Class('far.yml')", names)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "far.yml").write_text("{}")
+    with pytest.raises(OptionsError, match=r"^far\.yml: No such file"):  # which one is meant cannot be told
+        exec("made = Class('far.yml')", names)
     with pytest.raises(OptionsError, match=r"^nothing\.yml: No such file"):
         exec("made = Class('nothing.yml')", names)
 

@@ -1,4 +1,4 @@
-"""Option files of other projects as plain values: YAML, TOML, and JSON with comments. Nothing in them is executed."""
+"""Option files of other projects as plain values: YAML, TOML, JSON with comments, HCL. Nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 from ..errors import OptionsError, shown
 from ..files.paths import display_name, open_regular
 from ..toml_lines import parsed
+from .hcl import parsed_hcl
 
 MAX_BYTES = 2**18
 
 
 def read_options(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """The options of a .yml, .yaml, .toml or .json file.
+    """The options of a .yml, .yaml, .toml, .json or .hcl file.
 
     YAML is read by PyYAML's safe loader: a tag that would construct an object is refused. JSON lines end at `//`, as in
     KAIR, also inside of addresses.
@@ -26,12 +27,8 @@ def read_options(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     """
     name = display_name(os.fspath(path))
     ending = Path(path).suffix.lower()
-    if ending not in (".yml", ".yaml", ".toml", ".json"):
-        wtp = "; configurations of wtp_dataset_destroyer are the presets digital-art and game-texture"
-        raise OptionsError(
-            f"{name}: an option file must end in .yml, .yaml, .toml or .json, got {shown(ending)}"
-            + (wtp if ending == ".hcl" else "")
-        )
+    if ending not in (".yml", ".yaml", ".toml", ".json", ".hcl"):
+        raise OptionsError(f"{name}: an option file must end in .yml, .yaml, .toml, .json or .hcl, got {shown(ending)}")
     try:
         with open_regular(path) as file:
             raw = file.read(MAX_BYTES + 1)
@@ -47,6 +44,8 @@ def read_options(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         raise OptionsError(f"{name}: not a text in UTF-8") from None
     try:
         options = _yaml(name, text) if ending in (".yml", ".yaml") else _json(name, text) if ending == ".json" else None
+        if ending == ".hcl":
+            options = parsed_hcl(text, name)
         if options is None:
             options = parsed(text, name, "an option file", OptionsError)
     except RecursionError:

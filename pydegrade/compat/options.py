@@ -12,7 +12,9 @@ from typing import Any, Literal
 from ..errors import OptionsError, nearest, shown
 from ..tasks.space import Space
 from .chain import TORCH_MODES, Blur, Chain, Jpeg, Noise, Range, Resize, toml_of
+from .chain import _text as _toml_text
 from .files import read_options
+from .wtp import read_wtp
 
 Usm = Literal["none", "lq", "target"]
 JpegMode = Literal["libjpeg", "diffjpeg_basicsr"]
@@ -154,6 +156,7 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     "neosr": Dialect("neosr (.toml)", ((), _TRAIN, ("degradations",)), hr_px=512, ignored=_SIZES),
     "kair": Dialect("KAIR, BSRGAN (.json)", ((), _TRAIN), hr_px=320),
+    "wtp": Dialect("wtp_dataset_destroyer (.hcl)", ((),)),
 }
 """Projects whose options can be read, by name."""
 
@@ -210,6 +213,8 @@ def imported(
     title = _name(name or content.get("name") or content.get("task") or os.path.splitext(origin)[0])
     if spoken == "kair":
         return _kair(reader, title, scale)
+    if spoken == "wtp":
+        return _wtp(content, title, origin, scale)
     chain = read_chain(reader, title, scale, usm, jpeg)
     text = toml_of(chain)
     head = f"# Made from the options of {spoken} ({_plain(origin)}): {_plain(DIALECTS[spoken].summary)}.\n"
@@ -235,6 +240,7 @@ def _dialect_of(content: Mapping[str, Any], origin: str) -> str:
     """Whose options they are, by what only that project has."""
     train = _table(content, _TRAIN)
     for name, is_it in (
+        ("wtp", isinstance(content.get("degradation"), list)),
         ("osediff", "kernel_info" in content),
         ("hypir", "data_config" in content),
         ("diffbir", "batch_transform" in content),
@@ -610,6 +616,31 @@ def _kair(reader: OptionReader, name: str, scale: int | None) -> Imported:
         ignored=tuple((reader.places.get(key, key), note) for key, note in never.items()),
         others=sum(key not in seen for key, value in reader.values.items() if not isinstance(value, Mapping)),
         crop_px=reader.crop_px,
+    )
+    return Imported(text, Space.loads(text), report)
+
+
+def _wtp(content: Mapping[str, Any], name: str, origin: str, scale: int | None) -> Imported:
+    """A space of a list of degradations."""
+    made = read_wtp(content, scale)
+    tile = _table(content, ("tile",)).get("size", 512)
+    side = int(tile) if _is_number(tile) and made.scale <= tile <= 65535 else 512
+    head = [
+        f"# Made from the options of wtp ({_plain(origin)}): {DIALECTS['wtp'].summary}.",
+        "[space]",
+        f"name = {_toml_text(name)}",
+        f"scale = {made.scale}",
+        f'source = "options of wtp: {DIALECTS["wtp"].summary}"',
+        f"hr_px = {side // made.scale * made.scale}",
+    ]
+    text = "\n\n".join("\n".join(part) for part in [head, *made.slots]) + "\n"
+    report = Report(
+        "wtp",
+        tuple(made.mapped.items()),
+        tuple(made.approximated.items()),
+        tuple(made.unsupported.items()),
+        tuple(made.ignored.items()),
+        others=made.others,
     )
     return Imported(text, Space.loads(text), report)
 

@@ -86,11 +86,15 @@ class RealESRGAN_degradation:
 
 
 def found(name: str | Path, module: Any) -> Path:
-    """The option file: the project's paths begin beside its own module."""
+    """The option file: from the current folder; else beside the module that makes the object; else in the one folder beside
+    the module's that has it (DLoRAL's lies beside its degradation, not beside its dataset)."""
     if not isinstance(name, (str, os.PathLike)):
         raise TypeError(f"RealESRGAN_degradation: opt_name must be a path or a table of options, got {shown(name)}")
     path = Path(name)
-    if not path.is_absolute() and not path.exists() and isinstance(module, str):
-        beside = Path(module).resolve().parent / path
-        return beside if beside.exists() else path
-    return path
+    if path.is_absolute() or path.exists() or not isinstance(module, str):
+        return path
+    folder = Path(module).resolve().parent
+    if (folder / path).exists():
+        return folder / path
+    near = [other / path for other in sorted(folder.parent.iterdir()) if other.is_dir() and (other / path).is_file()]
+    return near[0] if len(near) == 1 else path
