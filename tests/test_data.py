@@ -320,6 +320,77 @@ def test_further_sets_of_hr_or_lr_size(tmp_path):
         assert np.array_equal(batch.images["lr_pretrained"], batch.images["lr"])
 
 
+def mixed(tmp_path: Path, **options: object) -> Source:
+    """Noise of 4 x 4 blocks as real pairs, mixed among images of noise; both folders have an a.png."""
+    pairs = write_pairs(tmp_path / "pairs")
+    folder = str(write_folder(tmp_path / "hr", SIZES[:3]))
+    config = DataConfig(
+        **{  # type: ignore[arg-type]
+            "hr": (folder,), "paired_hr": pairs.hr[0], "paired_lr": pairs.lr, "paired_share": 0.25, "crop_px": 32,
+            "batch": 8, **options,
+        }
+    )  # fmt: skip
+    return open_source(config, ("hr",), 4, 3, mixes=True)
+
+
+def test_real_pairs_are_a_share_of_the_samples(tmp_path):
+    source = mixed(tmp_path)
+    plain = open_folder(tmp_path / "hr", batch=8)
+    assert source.digest != plain.digest
+    assert "0.25 of the samples from 3 real pairs" in source.describe()
+    batches = collect(source, range(12))
+    for batch, without in zip(batches, collect(plain, range(12))):
+        lr, hr, paired = batch.images["lr"].numpy(), batch.images["hr"].numpy(), batch.paired
+        assert np.array_equal(paired, source.is_paired(batch.indices))
+        assert np.array_equal(lr[paired].repeat(4, 2).repeat(4, 3), hr[paired])
+        assert not lr[~paired].any()
+        # The others are the samples that they are without pairs.
+        assert np.array_equal(hr[~paired], without.images["hr"].numpy()[~paired])
+    # 96 draws of probability 1/4: four standard deviations.
+    assert np.concatenate([batch.paired for batch in batches]).mean() == pytest.approx(0.25, abs=0.18)
+    assert source.is_paired(np.arange(20000)).mean() == pytest.approx(0.25, abs=0.013)
+
+    # Any step, any number of processes, after any resumption: the same.
+    again = open_source(source.config, ("hr",), 4, 3, source.listing(), mixes=True)
+    assert same(collect(again, range(7, 9)), batches[7:9])
+    halves = [collect(source, range(2), rank, 2) for rank in range(2)]
+    assert np.array_equal(np.concatenate([half[1].images["lr"] for half in halves]), batches[1].images["lr"])
+
+
+@pytest.mark.slow
+def test_workers_cut_real_pairs_too(tmp_path):
+    assert same(collect(mixed(tmp_path), range(3)), collect(mixed(tmp_path, workers=2), range(3)))
+
+
+def test_an_unreadable_pair_costs_nothing_but_itself(tmp_path):
+    source = mixed(tmp_path, paired_share=1.0)
+    path = tmp_path / "pairs" / "lr" / "a.png"
+    path.write_bytes(path.read_bytes()[:60])
+    batches = collect(source, range(3))
+    (name,) = {one.name for batch in batches for one in batch.unreadable}
+    assert name == "paired/a.png"  # and not the a.png among the others
+    assert all(batch.images["lr"].flatten(1).any(1).all() for batch in batches)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"paired_share": 0.0}, r"^data.paired_hr must be empty where data.paired_share is 0, got "),
+        ({"paired_lr": ""}, r"^data.paired_lr must name a folder or .lmdb where data.paired_share is 0.25, got ''"),
+        ({"paired_lr": "/nowhere"}, r"^data.paired_lr: "),
+    ],
+)
+def test_wrong_real_pairs_are_one_line(tmp_path, options, words):
+    with pytest.raises((ConfigError, DataError), match=words) as caught:
+        mixed(tmp_path, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_methods_that_need_the_tasks_mix_nothing(tmp_path):
+    with pytest.raises(ConfigError, match=r"^data.paired_share must be 0, this method asks"):
+        open_source(mixed(tmp_path).config, ("hr",), 4, 3)
+
+
 def test_partners_named_in_a_list(tmp_path):
     config = write_pairs(tmp_path)
     (tmp_path / "lr" / "b.png").rename(tmp_path / "lr" / "other.png")

@@ -17,7 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
+import pydegrade
 from pytrain.config.config import Config, load, loads
+from pytrain.data.source import open_source, stream
 from pytrain.errors import CheckpointError, ConfigError, PytrainError
 from pytrain.evaluation.evaluate import evaluate
 from pytrain.files.checkpoint import load_model, load_state, read_weights, save_state
@@ -112,6 +114,35 @@ DROP_PATH = (
     "data.crop_px=16",
 )
 ECO_LIKE = ("optimizer.type=lamb", "train.precision=bf16", "train.skip_above=1.0", "train.ema_decay=0")
+
+
+def test_a_run_with_real_pairs_goes_on_with_the_same_bits(photographs_dir, tmp_path):
+    for name, side in (("hr", 48), ("lr", 24)):
+        (tmp_path / name).mkdir()
+        Image.open(photographs_dir / "1.png").resize((side, side)).save(tmp_path / name / "one.png")
+    pairs = (f"data.paired_hr='{tmp_path}/hr'", f"data.paired_lr='{tmp_path}/lr'", "data.paired_share=0.5")
+    whole = configuration(photographs_dir, tmp_path / "whole", "run.steps=4", *pairs)
+    loop.fit(whole)
+    loop.fit(configuration(photographs_dir, tmp_path / "parts", "run.steps=2", *pairs))
+    loop.fit(configuration(photographs_dir, tmp_path / "parts", "run.steps=4", *pairs), resume="auto")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+    loop.fit(configuration(photographs_dir, tmp_path / "without", "run.steps=4"))
+    assert any(
+        not torch.equal(value, weights_of(tmp_path / "without")[key])
+        for key, value in weights_of(tmp_path / "whole").items()
+    )
+
+    # What the network learns from: LR images of the pairs, those of the tasks elsewhere.
+    method = build_method(whole)
+    with stream(open_source(whole.data, ("hr",), 2, 3, mixes=method.mixes_pairs), range(1)) as batches:
+        raw = next(batches)
+    batch = assemble(method, raw, torch.device("cpu"))
+    pair = pydegrade.degrade_batch(batch.hr, batch.tasks)
+    read = torch.from_numpy(raw.paired)
+    assert 0 < read.sum() < len(read)
+    assert torch.equal(batch.lr[read], raw.images["lr"][read] / 255)
+    assert torch.equal(batch.lr[~read], pair.lr[~read])
+    assert [one.startswith("i") for one in batch.addresses()] == raw.paired.tolist()
 
 
 @pytest.mark.representatives(2)

@@ -65,8 +65,11 @@ NO_OP = {
 }
 """Types that are not mapped, and why."""
 
-FILES = ("input", "output", "tile", "map_type", "num_workers", "laplace_filter", "size", "shuffle_dataset", "debug")
-FILES = (*FILES, "only_lq", "real_name", "out_clear")
+FILES = (
+    "input", "output", "tile", "map_type", "num_workers", "laplace_filter", "size", "shuffle_dataset", "debug", "only_lq",
+    "real_name", "out_clear",
+)  # fmt: skip
+"""Options about files."""
 
 
 @dataclass

@@ -26,6 +26,7 @@ class Batch:
         hr: float32 [B, 3, H, W]: the clean crop; `target` itself where nothing was sharpened or blended.
         tasks: the B degradations that made `lr`, None for pairs that were read from disk.
         extra: further tensors by name, first dimension B: labels of a method, images of a previous phase.
+        paired: bool [B], the rows whose `lr` was read from disk although the batch has tasks; None: there are none.
     """
 
     indices: NDArray[np.int64]
@@ -34,6 +35,7 @@ class Batch:
     hr: Tensor
     tasks: TaskBatch | None = None
     extra: Mapping[str, Tensor] = field(default_factory=lambda: NO_EXTRA)
+    paired: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -47,6 +49,7 @@ class Batch:
             self.hr[rows],
             None if self.tasks is None else self.tasks.take(np.arange(len(self.indices))[rows]),
             MappingProxyType({name: value[rows] for name, value in self.extra.items()}),
+            None if self.paired is None else self.paired[rows],
         )
 
     def with_extra(self, values: Mapping[str, Tensor]) -> Batch:
@@ -55,6 +58,8 @@ class Batch:
 
     def addresses(self) -> list[str]:
         """What rebuilds the tasks of this batch: their addresses, or the sample numbers of pairs from disk."""
+        numbers = [f"i{index}" for index in self.indices.tolist()]
         if self.tasks is None:
-            return [f"i{index}" for index in self.indices.tolist()]
-        return list(self.tasks.addresses)
+            return numbers
+        paired = np.zeros(len(self), np.bool_) if self.paired is None else self.paired
+        return [number if read else address for number, address, read in zip(numbers, self.tasks.addresses, paired)]

@@ -7,6 +7,9 @@ any number of workers and processes, and gives the same bytes.
 Workers only decode and cut; degradation happens on the training device. Image i belongs to worker i mod workers: each
 keeps its own images in its own part of the cache, and no image is held twice.
 
+Where real pairs are mixed in, a draw of every sample says whether it is one: its crop is cut from the pairs, by the same
+draws, and its LR image comes with it.
+
 An image that cannot be read while a run goes on (cut off, vanished) costs nothing but itself: the samples that drew it
 draw again, as a function of (seed, sample number, attempt), until they meet one that can. Which image that is depends on
 which files are readable and on nothing else.
@@ -36,6 +39,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pydegrade import named_uniform
 from pydegrade.errors import ImageError
 from pydegrade.files import (
     Augment,
@@ -70,6 +74,9 @@ MOST_IMAGES = 2**16
 MOST_CROP_PX = 2**15
 """Side of a crop."""
 
+PAIRED = "paired/"
+"""Before the names of real pairs that are mixed in."""
+
 
 @options("data")
 class DataConfig:
@@ -86,6 +93,15 @@ class DataConfig:
     sets: dict[str, str] = option(
         {}, "further folders aligned with data.hr, by the name that the method asks for", path=True
     )
+    paired_share: float = option(
+        0.0,
+        "of the samples that are real pairs, of data.paired_hr and data.paired_lr; the others are degraded. 0: none",
+        ge=0,
+        le=1,
+        came_later=True,
+    )
+    paired_hr: str = option("", "folder or .lmdb of the clean images of real pairs", path=True, came_later=True)
+    paired_lr: str = option("", "folder or .lmdb of their low-resolution partners", path=True, came_later=True)
     meta_info: str = option("", "BasicSR's list of the images of data.hr to use, one name a line", path=True)
     images: Texts = option((), "only these images of data.hr, by name; empty: all")
     exclude: Texts = option((), "all but these images of data.hr, by name")
@@ -111,6 +127,11 @@ class DataConfig:
             raise ConfigError(f"data.hr must be one folder or .lmdb where data.{pairs[0]} names partners, got {got}")
         if self.meta_info and len(self.hr) != 1:
             raise ConfigError(f"data.hr must be one folder or .lmdb where data.meta_info lists it, got {list(self.hr)}")
+        for name, value in (("paired_hr", self.paired_hr), ("paired_lr", self.paired_lr)):
+            if bool(value) != (self.paired_share > 0):
+                wanted = "name a folder or .lmdb" if self.paired_share > 0 else "be empty"
+                share = f"where data.paired_share is {self.paired_share:g}"
+                raise ConfigError(f"data.{name} must {wanted} {share}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -122,12 +143,15 @@ class RawBatch:
         indices: int64 [b], sample numbers.
         images: uint8 [b, C, H, W] by name, contiguous; "hr" is always there. C as `Source.channels`.
         unreadable: images that were found unreadable for this batch; the same one may be named again by later batches.
+        paired: bool [b], the samples that are real pairs: "lr" counts of these and is 0 of the others. None: none are mixed
+            in.
     """
 
     step: int
     indices: NDArray[np.int64]
     images: Mapping[str, Tensor]
     unreadable: tuple[Unreadable, ...] = ()
+    paired: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +187,8 @@ class Source:
         notes: one line for each image that was left out and each that has no partner.
         changed: names of images that have another number of bytes than in the listing that the opening was given.
         channels: of the crops: 1 gray (`pydegrade.files.read.luma` of RGB files), 3 RGB, 4 RGB and alpha.
+        paired: the real pairs that are mixed in, "hr" and "lr"; None where there are none.
+        prefix: of image names in reports; pairs have one, for two folders may hold the same names.
     """
 
     config: DataConfig
@@ -172,6 +198,8 @@ class Source:
     notes: tuple[str, ...]
     changed: tuple[str, ...] = ()
     channels: int = 3
+    paired: Source | None = None
+    prefix: str = ""
 
     @property
     def digest(self) -> str:
@@ -180,12 +208,15 @@ class Source:
         lines += [f"{name} {self.factors[name]} {images.digest}\n" for name, images in self.images.items()]
         if self.channels != 3:
             lines.append(f"{self.channels} channels\n")
+        if self.paired is not None:
+            lines.append(f"paired {self.config.paired_share!r} {self.paired.digest}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
     @property
     def decoded_bytes(self) -> int:
         """Memory that all images would take, decoded."""
-        return self.channels * sum(_pixels(images) for images in self.images.values())
+        own = self.channels * sum(_pixels(images) for images in self.images.values())
+        return own + (self.paired.decoded_bytes if self.paired is not None else 0)
 
     def describe(self) -> str:
         """One line for people."""
@@ -193,8 +224,14 @@ class Source:
         also = "".join(f", {name} {images.origin}" for name, images in self.images.items() if name != "hr")
         cached = min(1.0, self.config.cache_mb * 1e6 / self.decoded_bytes)
         readers = f"{self.config.workers} decoding processes" if self.config.workers else "one decoding thread"
+        mixed = ""
+        if self.paired is not None:
+            pairs = self.paired.images["hr"]
+            mixed = (
+                f"{self.config.paired_share:.3g} of the samples from {len(pairs.images)} real pairs ({pairs.origin}), "
+            )
         return (
-            f"{len(hr.images)} images ({hr.origin}{also}), {_pixels(hr) / 1e6:.1f} megapixels, "
+            f"{len(hr.images)} images ({hr.origin}{also}), {_pixels(hr) / 1e6:.1f} megapixels, {mixed}"
             f"crops of {self.config.crop_px} px{_KINDS[self.channels]}, {readers}, cache holds {cached:.0%}"
         )
 
@@ -204,12 +241,27 @@ class Source:
         config = self.config
         return draw_crops(self.images["hr"], self.seed, indices, config.crop_px, config.augment, step_px, attempt)
 
+    def is_paired(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which samples are real pairs."""
+        if self.paired is None:
+            return np.zeros(len(indices), np.bool_)
+        return np.asarray(named_uniform(self.seed, indices, "data.paired") < self.config.paired_share)
+
+    def owners(self, indices: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
+        """The worker of each sample: that of its image."""
+        image = self.crops(indices).image
+        if self.paired is not None:
+            image = np.where(self.is_paired(indices), self.paired.crops(indices).image, image)
+        return image % workers
+
     def listing(self) -> Listing:
         """Names and sizes of all images, as plain values: what `open_source` needs to keep their numbers."""
-        return {
+        own = {
             name: [[image.name, image.height, image.width, image.size_bytes] for image in images.images]
             for name, images in self.images.items()
         }
+        paired = {} if self.paired is None else self.paired.listing()
+        return {**own, **{f"{PAIRED}{name}": images for name, images in paired.items()}}
 
 
 def step_indices(step: int, batch: int, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
@@ -234,6 +286,7 @@ def open_source(
     seed: int,
     listing: Listing | None = None,
     channels: int = 3,
+    mixes: bool = False,
 ) -> Source:
     """Find the images of a run, read their headers, match partners.
 
@@ -245,11 +298,15 @@ def open_source(
         listing: `Source.listing` of an earlier opening, for a run that goes on: images that have vanished or changed their
             size since keep their numbers, and count as unreadable. Without effect when there are new ones.
         channels: of the crops, those of the network: 1, 3 or 4.
+        mixes: whether real pairs may be mixed in, where the configuration asks for them.
     Raises:
         ConfigError: options that do not fit the method or each other.
         DataError: nothing usable, images without partner, partners of another size. One line.
     """
     _check_names(config, names)
+    if config.paired_share > 0 and not mixes:
+        why = "this method asks for the tasks of all samples, or learns from pairs alone"
+        raise ConfigError(f"data.paired_share must be 0, {why}; got {config.paired_share:g}")
     if config.crop_px % scale:
         raise ConfigError(f"data.crop_px must be a multiple of the scale {scale}, got {config.crop_px}")
     try:
@@ -257,11 +314,12 @@ def open_source(
         found = find_images(sources, side_px=config.crop_px, meta_info=config.meta_info or None)
     except (ImageError, OSError) as error:
         raise DataError(f"data.hr: {one_line(error, 400)}") from None
-    known = _Known(listing, found) if listing and listing.keys() == set(names) else None
+    listed = {name: images for name, images in (listing or {}).items() if not name.startswith(PAIRED)}
+    known = _Known(listed, found) if listed.keys() == set(names) else None
     hr = chosen(known.completed if known else found, config.images, config.exclude, "data")
     if known is not None:
         if {image.name for image in hr.images} != set(known.names):
-            return open_source(config, names, scale, seed, channels=channels)
+            return open_source(config, names, scale, seed, channels=channels, mixes=mixes)
         hr = known.in_order(hr)
     notes = [f"left out: {line}" for line in hr.excluded]
 
@@ -275,7 +333,27 @@ def open_source(
         )
         factors[name] = size_factor(where, hr, images[name], scale, may_be_hr=name != "lr")
         notes += [f"{where}: {line}" for line in unused]
-    return Source(config, seed, images, factors, tuple(notes), known.changed if known else (), channels)
+    source = Source(config, seed, images, factors, tuple(notes), known.changed if known else (), channels)
+    if config.paired_share == 0:
+        return source
+    paired = _open_pairs(config, scale, seed, listing, channels)
+    notes += [f"pairs: {note}" for note in paired.notes]
+    changed = (*source.changed, *(f"{PAIRED}{name}" for name in paired.changed))
+    return replace(source, notes=tuple(notes), changed=changed, paired=paired)
+
+
+def _open_pairs(config: DataConfig, scale: int, seed: int, listing: Listing | None, channels: int) -> Source:
+    """The real pairs that are mixed in; errors name their options."""
+    own = DataConfig(
+        hr=(config.paired_hr,), lr=config.paired_lr, crop_px=config.crop_px, batch=config.batch, augment=config.augment
+    )
+    before = {name.removeprefix(PAIRED): images for name, images in (listing or {}).items() if name.startswith(PAIRED)}
+    try:
+        opened = open_source(own, ("hr", "lr"), scale, seed, before, channels)
+    except (ConfigError, DataError) as error:
+        renamed = str(error).replace("data.hr", "data.paired_hr").replace("data.lr", "data.paired_lr")
+        raise type(error)(renamed) from None
+    return replace(opened, prefix=PAIRED)
 
 
 class _Known:
@@ -463,13 +541,18 @@ class _Cutter:
     def __init__(self, part: _Part, cache_bytes: int) -> None:
         source = part.source
         # Each set gets the part of the cache that it would fill.
-        total = sum(_pixels(images) for images in source.images.values())
+        total = source.decoded_bytes // source.channels
         self._source = source
+        self._paired = None
+        if source.paired is not None:
+            share = cache_bytes * source.paired.decoded_bytes // source.decoded_bytes
+            self._paired = _Cutter(replace(part, source=source.paired), share)
         self._readers = {
             name: CropReader(images, cache_bytes * _pixels(images) // total, channels=source.channels)
             for name, images in source.images.items()
         }
-        positions = {image.name: position for position, image in enumerate(source.images["hr"].images)}
+        hr = source.images["hr"].images
+        positions = {source.prefix + image.name: position for position, image in enumerate(hr)}
         # From which sample on an image is not tried any more, by its position.
         self._unreadable = {positions[name]: index for name, index in part.unreadable.items() if name in positions}
 
@@ -483,6 +566,10 @@ class _Cutter:
             OSError: one of NOT_THE_FILES_FAULT.
         """
         crop, index = crops.take([row]), int(crops.index[row])
+        if self._paired is not None:
+            if self._source.is_paired(crop.index)[0]:
+                return self._paired.cut(self._paired._source.crops(crop.index), 0, out)
+            out["lr"].fill(0)
         found: list[Unreadable] = []
         for attempt in range(1, MOST_ATTEMPTS + 1):
             position = int(crop.image[0])
@@ -494,7 +581,7 @@ class _Cutter:
                     if isinstance(error, OSError) and error.errno in NOT_THE_FILES_FAULT:
                         raise
                     self._unreadable[position] = index
-                    name = self._source.images["hr"].images[position].name
+                    name = self._source.prefix + self._source.images["hr"].images[position].name
                     found.append(Unreadable(name, index, one_line(error, 400)))
             crop = self._source.crops(crop.index, attempt)
         why = f"; the last: {found[-1].reason}" if found else ""
@@ -508,7 +595,8 @@ class _Cutter:
 
 def _empty(source: Source, rows: int) -> dict[str, Tensor]:
     """Room for the images of some samples."""
-    sides_px = {name: source.config.crop_px // factor for name, factor in source.factors.items()}
+    factors = source.factors if source.paired is None else {**source.factors, **source.paired.factors}
+    sides_px = {name: source.config.crop_px // factor for name, factor in factors.items()}
     return {
         name: torch.empty((rows, source.channels, side, side), dtype=torch.uint8) for name, side in sides_px.items()
     }
@@ -542,7 +630,11 @@ def _cut_here(part: _Part) -> Iterator[RawBatch]:
                 unreadable += cutter.cut(crops, row, {name: array[row] for name, array in arrays.items()})
             except (DataError, OSError) as error:
                 raise _unable(step, indices[row], str(error)) from None
-        yield RawBatch(step, indices, MappingProxyType(images), tuple(unreadable))
+        yield RawBatch(step, indices, MappingProxyType(images), tuple(unreadable), _paired(part.source, indices))
+
+
+def _paired(source: Source, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    return None if source.paired is None else source.is_paired(indices)
 
 
 def _unable(step: int, index: int, reason: str) -> DataError:
@@ -568,7 +660,7 @@ def _work(part: _Part, number: int, connection: Connection) -> None:
     try:
         for step in part.steps:
             crops = source.crops(part.indices(step))
-            for row in np.flatnonzero(crops.image % workers == number).tolist():
+            for row in np.flatnonzero(source.owners(crops.index, workers) == number).tolist():
                 unreadable, error = _cut(cutter, crops, row, out)
                 report = json.dumps([[asdict(one) for one in unreadable], error]) if unreadable or error else ""
                 connection.send_bytes(report.encode())
@@ -595,6 +687,7 @@ class _Filling:
         self.step = step
         self.indices = part.indices(step)
         self.images = _empty(part.source, len(self.indices))
+        self.paired = _paired(part.source, self.indices)
         self.missing = len(self.indices)
         self.unreadable: list[Unreadable] = []
         self.errors: dict[int, str] = {}
@@ -617,7 +710,7 @@ class _Filling:
             raise _unable(self.step, self.indices[row], self.errors[row])
         # In the order of the samples, whichever worker was first.
         unreadable = tuple(sorted(self.unreadable, key=lambda one: one.index))
-        return RawBatch(self.step, self.indices, MappingProxyType(self.images), unreadable)
+        return RawBatch(self.step, self.indices, MappingProxyType(self.images), unreadable, self.paired)
 
 
 def _collect(part: _Part, processes: list[BaseProcess], connections: list[Connection]) -> Iterator[RawBatch]:
@@ -631,7 +724,7 @@ def _collect(part: _Part, processes: list[BaseProcess], connections: list[Connec
         for step in to_open:
             filling = _Filling(part, step)
             fillings.append(filling)
-            owners = part.source.crops(filling.indices).image % workers
+            owners = part.source.owners(filling.indices, workers)
             for row, owner in enumerate(owners.tolist()):
                 expected[owner].append((filling, row))
             return

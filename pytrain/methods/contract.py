@@ -103,6 +103,8 @@ class Method:
             the model that is evaluated and published.
         group_rows: the loss compares samples of a group, which are as many consecutive sample numbers: batches are cut
             between groups only, and never computed by several threads at once. 1: samples do not know each other.
+        mixes_pairs: a share of the samples may be real pairs, whose LR image no task has made: nothing but the LR image
+            depends on the tasks then, no label and no loss.
         ranked_by_psnr: whether the higher PSNR is the better model. A perceptual or a GAN loss lowers PSNR on purpose: then
             no best model is kept unless `checkpoint.keep_best` names a score.
     """
@@ -112,6 +114,7 @@ class Method:
     images: tuple[str, ...] = ("hr",)
     averaged: tuple[str, ...] = ("generator",)
     group_rows: int = 1
+    mixes_pairs: bool = False
     ranked_by_psnr: bool = True
 
     def nets(self) -> dict[str, nn.Module]:

@@ -112,6 +112,8 @@ def mixing_vector(mixing: Mixing, tasks: pydegrade.TaskBatch, vector_BV: Tensor)
 class DasrMethod(RealesrganMethod):
     """Predictor and mixed generator trained together; see `DasrOptions`."""
 
+    mixes_pairs = False  # the regression and the mixing ask for the task of every sample
+
     def __init__(self, config: DasrOptions, setup: Setup) -> None:
         if not isinstance(setup.net, DASRConfig):
             raise ConfigError(f"net.type must be 'dasr' for method dasr, got {setup.net.type!r}")

@@ -39,6 +39,7 @@ class PsnrMethod(Method):
         name = f"bicubic-x{setup.scale}" if config.space == "auto" else config.space
         self.space = None if name == "none" else load_space(name, setup.scale)
         self.images = ("hr", "lr") if self.space is None else ("hr",)
+        self.mixes_pairs = self.space is not None
         self.config: PixelOptions = config
         self.pixel_loss = PIXEL_LOSSES[config.loss]
         self.phases = (Phase("generator", ("generator",), self.loss),)

@@ -107,6 +107,8 @@ class RealesrganOptions(GanOptions):
 class RealesrganMethod(Method):
     """Pixel + perceptual + GAN loss; generator first, then discriminator on the same outputs."""
 
+    mixes_pairs = True
+
     def __init__(self, config: RealesrganOptions, setup: Setup) -> None:
         self.config = config
         self.setup = setup

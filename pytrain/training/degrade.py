@@ -106,8 +106,9 @@ def degraded(planned: Planned, device: torch.device) -> Batch:
     """A batch from the images of a step.
 
     Args:
-        planned: uint8 images by name, "hr" always, "lr" where there are no tasks; a task per sample; only the top left
-            square of `hr_side_px` of every HR crop counts, where it is a number.
+        planned: uint8 images by name, "hr" always, "lr" where there are no tasks, or of the samples that are real pairs; a
+            task per sample, by which a real pair is not degraded; only the top left square of `hr_side_px` of every HR crop
+            counts, where it is a number.
         device: of the run.
     """
     raw, tasks, hr_side_px = planned.raw, planned.tasks, planned.hr_side_px
@@ -121,7 +122,11 @@ def degraded(planned: Planned, device: torch.device) -> Batch:
     prepared = planned.prepared
     images |= {name: label.to(device, non_blocking=True) for name, label in planned.labels.items()}
     pair = pydegrade.degrade_batch(hr, tasks) if prepared is None else prepared.degrade_batch(hr)
-    return Batch(raw.indices, pair.lr, pair.target, hr, tasks, images)
+    lr = pair.lr
+    if raw.paired is not None:
+        chosen = torch.from_numpy(raw.paired).to(device, non_blocking=True)[:, None, None, None]
+        lr = torch.where(chosen, images.pop("lr"), lr)
+    return Batch(raw.indices, lr, pair.target, hr, tasks, images, raw.paired)
 
 
 def assemble(method: Method, raw: RawBatch, device: torch.device) -> Batch:

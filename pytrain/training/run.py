@@ -118,7 +118,7 @@ def open_run(
     path = _resume_file(folder, resume)
     listing = None if path is None else _read_listing(folder)
     scale, channels = int(config.net.scale), networks.image_channels(config.net)
-    source = open_source(config.data, method.images, scale, config.run.seed, listing, channels)
+    source = open_source(config.data, method.images, scale, config.run.seed, listing, channels, method.mixes_pairs)
     tasks = networks.task_scales(config.net)
     sets = open_sets(config.evaluate, scale, tasks, channels) if world.is_main else ()
     if world.is_main:

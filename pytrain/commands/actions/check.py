@@ -38,7 +38,8 @@ def findings(config: Config, decodes: bool = True) -> list[str]:
     opening.check_adapting(config)
     scale = int(config.net.scale)
     channels = nets.image_channels(config.net)
-    source = open_source(config.data, method.images, scale, config.run.seed, channels=channels)
+    seed = config.run.seed
+    source = open_source(config.data, method.images, scale, seed, channels=channels, mixes=method.mixes_pairs)
     sets = open_sets(config.evaluate, scale, nets.task_scales(config.net), channels)
     opening.check_kept(config, score_names(config.evaluate, sets))
     with torch.random.fork_rng(devices=[]):
@@ -76,7 +77,8 @@ def findings(config: Config, decodes: bool = True) -> list[str]:
 
 def undecodable(source: Source) -> list[str]:
     """A line for every training image that cannot be decoded: a run draws other crops in its place."""
-    files = {image: None for images in source.images.values() for image in images.images}
+    sets = [*source.images.values(), *(source.paired.images.values() if source.paired is not None else ())]
+    files = {image: None for images in sets for image in images.images}
     lines = []
     progress, budget = Progress(len(files)), MemoryBudget()
     try:
