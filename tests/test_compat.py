@@ -259,6 +259,75 @@ def test_neosr_and_kair():
         imported({"scale": 4, "datasets": {"train": {"degradation_type": "bsrgan_plus"}}})
 
 
+FACE: dict[str, Any] = {
+    "out_size": 512, "blur_kernel_size": 41, "kernel_list": ["iso", "aniso"], "kernel_prob": [0.5, 0.5],
+    "blur_sigma": [0.1, 10], "downsample_range": [0.8, 8], "noise_range": [0, 20], "jpeg_range": [60, 100],
+}  # fmt: skip
+JITTER = {"color_jitter_prob": 0.3, "color_jitter_shift": 20, "color_jitter_pt_prob": 0.3, "gray_prob": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("preset", "options"),
+    [
+        ("gfpgan", {"datasets": {"train": {**FACE, **JITTER}}}),
+        ("codeformer-small", {"datasets": {"train": {
+            **FACE, "downsample_range": [1, 12], "noise_range": [0, 15], "blur_sigma_large": [1, 15],
+        }}}),
+        ("difface", {"data": {"train": {"params": {
+            **FACE, "blur_sigma": [0.1, 15], "downsample_range": [0.8, 32], "jpeg_range": [30, 100],
+            "color_jitter_prob": None, "color_jitter_pt_prob": None, "gray_prob": 0.01, "gt_gray": True,
+        }}}}),
+        ("diffbir-face", {"batch_transform": {"target": "x"}, "dataset": {"train": {"params": {
+            **FACE, "blur_sigma": [0.1, 12], "downsample_range": [1, 12], "noise_range": [0, 15],
+            "jpeg_range": [30, 100],
+        }}}}),
+    ],
+)  # fmt: skip
+def test_options_for_faces_are_their_presets(preset, options):
+    made = imported(options)
+    assert made.report.dialect == "faces"
+    assert made.report.others == 0
+    same_tasks(made.space, pydegrade.Space.load(preset))
+    not_mapped = {key.rpartition(".")[2] for key, _ in made.report.unsupported}
+    assert not_mapped == {"codeformer-small": {"blur_sigma_large"}, "difface": {"gray_prob", "gt_gray"}}.get(
+        preset, set()
+    )
+
+
+def test_resshift():
+    degradation = {
+        **STAGES,
+        "sf": 4,
+        "second_order_prob": 0.5,
+        "gt_size": 256,
+        "resize_back": False,
+        "use_sharp": False,
+    }
+    data = {**KERNELS, "blur_kernel_size2": 15, "gt_size": "${degradation.gt_size}"}
+    made = imported({"degradation": degradation, "data": {"train": {"type": "realesrgan", "params": data}}})
+    assert (made.report.dialect, made.report.back, made.space.hr_px) == ("resshift", None, 256)
+    assert dict(made.report.mapped)["data.train.params.blur_kernel_size"] == "blur1.size_px, below it"
+    assert not made.report.unsupported
+    assert not made.report.ignored
+    same_tasks(made.space, pydegrade.Space.load("resshift-x4"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"downsample_range": [0, 8]}, "above 0"),
+        ({"kernel_list": ["plateau_iso"]}, "a list of iso, aniso"),
+        ({"blur_kernel_size": 40}, "must be odd"),
+        ({"jpeg_range": "x"}, "low, high"),
+        ({"color_jitter_prob": 2}, r"number in \[0, 1\]"),
+    ],
+)
+def test_wrong_options_for_faces_are_one_line(change, words):
+    with pytest.raises(PydegradeError, match=words) as caught:
+        imported({"datasets": {"train": {**FACE, **change}}})
+    assert "\n" not in str(caught.value)
+
+
 WTP = """
 input = "a"  # comments of
 output = "b" // three
@@ -731,6 +800,7 @@ def test_basicsr_feed_data(hr):
 
 @dataclass
 class TrainOptions:
+    scale: int | None = None  # the released one has it too; that of the model counts
     lq_size: int = 16
     gt_size: int | None = None
     kernel_range: tuple[int, int] = (5, 17)
@@ -930,7 +1000,8 @@ def test_basicsr_jpeg():
 
 
 def test_every_dialect_is_tried_here():
-    assert set(DIALECTS) == {"realesrgan", "osediff", "pasd", "hypir", "diffbir", "stablesr", "redux", "neosr", "kair"}
+    known = {"realesrgan", "osediff", "pasd", "hypir", "diffbir", "stablesr", "redux", "neosr", "kair"}
+    assert set(DIALECTS) == {*known, "wtp", "resshift", "faces"}
     assert "realesrgan-x4" in preset_names()
     stable = {
         "degradation": {**STAGES, "gt_size": 512, "no_degradation_prob": 0.01},
@@ -955,16 +1026,7 @@ def test_options_that_no_dialect_knows_are_named(tmp_path):
     assert "num_gpu" not in named
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.yml", {"kernel_list": ["iso"], "downsample_range": [1, 30]}, "presets: codeformer-small"),
-        ("a.yaml", {"degradation": {"second_order_prob": 0.5}, "data": {"train": {}}}, "the preset resshift-x4"),
-        ("a.hcl", {}, "the presets digital-art and game-texture"),
-    ],
-)
-def test_what_presets_hold_is_said(tmp_path, name, content, message):
-    (tmp_path / name).write_text(json.dumps(content))
-    with pytest.raises(OptionsError, match=message) as caught:
-        imported(tmp_path / name)
+def test_which_dialect_reads_a_chain_is_said():
+    with pytest.raises(OptionsError, match="for faces, are the dialect faces$") as caught:
+        imported({"kernel_list": ["iso"], "downsample_range": [1, 30]}, dialect="diffbir")
     assert "\n" not in str(caught.value)

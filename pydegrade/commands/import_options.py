@@ -10,7 +10,20 @@ import click
 from ..shell.options import OUT_FILE, Choice
 from ..shell.text import absolute, say
 
-DIALECTS = ("realesrgan", "osediff", "pasd", "hypir", "diffbir", "stablesr", "redux", "neosr", "kair", "wtp")
+DIALECTS = (
+    "realesrgan",
+    "osediff",
+    "pasd",
+    "hypir",
+    "diffbir",
+    "stablesr",
+    "redux",
+    "neosr",
+    "kair",
+    "wtp",
+    "resshift",
+    "faces",
+)
 
 
 @click.command(name="import", short_help="Make a space of another project's option file.")
@@ -41,8 +54,9 @@ def command(
     """Make a commented space of FILE, the options by which another project degrades its training images.
 
     Read are .yml of Real-ESRGAN, BasicSR, traiNNer-redux, OSEDiff, PiSA-SR, PASD; .yaml of HYPIR, DiffBIR, StableSR;
-    .toml of neosr; .json of KAIR; .hcl of wtp_dataset_destroyer. The report says which options were mapped, which were
-    not, and which the project itself never reads. Nothing in the file is executed.
+    .toml of neosr; .json of KAIR; .hcl of wtp_dataset_destroyer; ResShift's .yaml; the face chains of GFPGAN, CodeFormer,
+    DiffBIR stage 1 and DifFace. The report says which options were mapped, which were not, and which the project itself
+    never reads. Nothing in the file is executed.
 
     \b
     Examples:

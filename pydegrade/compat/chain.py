@@ -73,6 +73,7 @@ class Chain:
         keep_skips: whether "keep" of the second resize leaves the size as it is, as in traiNNer-redux.
         shrink: for a space of scale 1: how many times smaller the second stage works than HR; `back` is then the mode that
             ends the chain at the HR size.
+        second_prob: that blur, resize and noise of the second stage happen, all or none.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Chain:
     jpeg_mode: str = "libjpeg"
     shrink: float = 1.0
     back: str | None = None
+    second_prob: float = 1.0
 
 
 def toml_of(chain: Chain) -> str:
@@ -134,7 +136,13 @@ def toml_of(chain: Chain) -> str:
             f"choice = [{_list([*names, 'jpeg2'])}, {_list(['jpeg2', *names])}]",
             "weights = [0.5, 0.5]",
         ]
-    return "\n\n".join("\n".join(part) for part in [head, *slots, order] if part) + "\n"
+    gate = []
+    second = [name for name in ("blur2", "resize2", "noise2") if any(f"name = {_text(name)}" in slot for slot in slots)]
+    if chain.second_prob < 1 and second:
+        on = f"on = {{ bernoulli = {chain.second_prob!r} }}"
+        gate = [f"# The second stage of {_percent(chain.second_prob)} of the images.", "[[gate]]", 'name = "second"']
+        gate += [f"slots = {_list(second)}", on]
+    return "\n\n".join("\n".join(part) for part in [head, *slots, order, gate] if part) + "\n"
 
 
 def shrunk(chain: Chain, times: float, back: str) -> Chain:

@@ -13,6 +13,7 @@ from ..errors import OptionsError, nearest, shown
 from ..tasks.space import Space
 from .chain import TORCH_MODES, Blur, Chain, Jpeg, Noise, Range, Resize, toml_of
 from .chain import _text as _toml_text
+from .faces import faces_toml
 from .files import read_options
 from .wtp import read_wtp
 
@@ -109,6 +110,14 @@ _SIZES = {"blur_kernel_size": _FIXED_SIZES, "blur_kernel_size2": _FIXED_SIZES}
 _TRAIN = ("datasets", "train")
 
 
+_FACES = (
+    (),
+    _TRAIN,
+    ("dataset", "train", "params"),
+    ("data", "train", "params"),
+    ("data", "params", "train", "params"),
+)
+
 _PARAMS_FILE = Dialect(
     "OSEDiff, PASD, FaithDiff, DLoRAL, PiSA-SR (.yml): LR enlarged in a random mode",
     ((), ("kernel_info",)),
@@ -157,6 +166,10 @@ DIALECTS: Mapping[str, Dialect] = {
     "neosr": Dialect("neosr (.toml)", ((), _TRAIN, ("degradations",)), hr_px=512, ignored=_SIZES),
     "kair": Dialect("KAIR, BSRGAN (.json)", ((), _TRAIN), hr_px=320),
     "wtp": Dialect("wtp_dataset_destroyer (.hcl)", ((),)),
+    "resshift": Dialect(
+        "ResShift, SinSR (.yaml)", ((), ("opts",), ("data", "train", "params"), ("degradation",)), hr_px=256
+    ),
+    "faces": Dialect("GFPGAN, CodeFormer, DiffBIR stage 1, DifFace (.yml)", _FACES, scale=1, hr_px=512),
 }
 """Projects whose options can be read, by name."""
 
@@ -215,10 +228,12 @@ def imported(
         return _kair(reader, title, scale)
     if spoken == "wtp":
         return _wtp(content, title, origin, scale)
+    if spoken == "faces":
+        return _faces(reader, title, origin)
     chain = read_chain(reader, title, scale, usm, jpeg)
     text = toml_of(chain)
     head = f"# Made from the options of {spoken} ({_plain(origin)}): {_plain(DIALECTS[spoken].summary)}.\n"
-    report = reader.report(chain)
+    report = reader.report(chain.usm)
     if report.back is not None:
         head += f"# The project enlarges LR to the size of HR: pydegrade.Degrader(space, back={report.back!r}).\n"
     return Imported(head + text, Space.loads(head + text), report)
@@ -241,6 +256,8 @@ def _dialect_of(content: Mapping[str, Any], origin: str) -> str:
     train = _table(content, _TRAIN)
     for name, is_it in (
         ("wtp", isinstance(content.get("degradation"), list)),
+        ("faces", any("downsample_range" in _table(content, path) for path in _FACES)),
+        ("resshift", "second_order_prob" in _table(content, ("degradation",))),
         ("osediff", "kernel_info" in content),
         ("hypir", "data_config" in content),
         ("diffbir", "batch_transform" in content),
@@ -258,17 +275,12 @@ def _dialect_of(content: Mapping[str, Any], origin: str) -> str:
     )
 
 
-_FACES = "codeformer-small, codeformer-large, gfpgan, difface, diffbir-face, osediff-face"
-
-
 def _hint(content: Any, depth: int = 8) -> str:
-    """Where presets hold what no dialect reads."""
+    """Which dialect reads what this one does not."""
     if not isinstance(content, Mapping) or depth == 0:
         return ""
     if "downsample_range" in content:
-        return f"; chains of one stage, for faces, are presets: {_FACES}"
-    if "second_order_prob" in content:
-        return "; ResShift's chain is the preset resshift-x4"
+        return "; chains of one stage, for faces, are the dialect faces"
     return next((found for found in (_hint(value, depth - 1) for value in content.values()) if found), "")
 
 
@@ -290,7 +302,8 @@ class OptionReader:
         self.places: dict[str, str] = {}
         for path in dialect.sections:
             for key, value in _table(content, path).items():
-                if isinstance(key, str):
+                # A later section counts, but not where it leaves an option open.
+                if isinstance(key, str) and not (value is None and self.values.get(key) is not None):
                     self.values[key] = value
                     self.places[key] = ".".join((*path, key))
         self.mapped: dict[str, str] = {}
@@ -339,7 +352,7 @@ class OptionReader:
             raise self.fail(key, f"{count or 'a list of'} weights, not all 0")
         return [float(weight) for weight in value]
 
-    def report(self, chain: Chain) -> Report:
+    def report(self, usm: str) -> Report:
         known = {*self.mapped, *self.approximated, *self.unsupported, *(self.dialect.ignored or {})}
         for key, value in self.values.items():
             if key not in known and not isinstance(value, Mapping) and _LIKE_DEGRADATION.match(key):
@@ -360,7 +373,7 @@ class OptionReader:
             entries(self.unsupported),
             entries(ignored),
             others=sum(key not in seen for key, value in self.values.items() if not isinstance(value, Mapping)),
-            usm=chain.usm,
+            usm=usm,
             back=self.back,
             crop_px=self.crop_px,
         )
@@ -396,7 +409,8 @@ def read_chain(
         noise2=_noise(reader, "2"),
         jpeg2=_jpeg(reader, "2", redux),
         sinc_prob=reader.prob("final_sinc_prob", 0.0 if redux else None, "sinc: last filter"),
-        sinc_size_px=reader.sizes("final_kernel_range", "sinc.size_px") if redux else reader.dialect.sizes_px,
+        sinc_size_px=reader.sizes("final_kernel_range", "sinc.size_px") if redux else _sizes_below(reader, "2"),
+        second_prob=reader.prob("second_order_prob", 1.0, "second.on") if reader.spoken == "resshift" else 1.0,
         last_modes=_modes(reader, "3") if redux else TORCH_MODES,
         keep_skips=redux,
         jpeg_mode=jpeg,
@@ -414,7 +428,9 @@ def _scale(reader: OptionReader, scale: int | None) -> int:
         return value
     if reader.dialect.scale is not None:
         return reader.dialect.scale
-    key = {"hypir": "stage2_scale", "diffbir": "stage2_scale", "stablesr": "sf"}.get(reader.spoken, "scale")
+    key = {"hypir": "stage2_scale", "diffbir": "stage2_scale", "stablesr": "sf", "resshift": "sf"}.get(
+        reader.spoken, "scale"
+    )
     value = reader.get(key, 4 if key == "sf" else None, "scale")
     if not _is_number(value) or value != int(value) or not 1 <= value <= 16:
         raise reader.fail(key, "a whole number in 1..16; give scale for another one")
@@ -441,6 +457,10 @@ def _hr_px(reader: OptionReader, scale: int) -> int:
         gt = reader.number("gt_size", 0, 65535, 0, "crop of HR after degrading")
         crop = gt or lq * scale or 256
         reader.crop_px, side = int(crop), crop + 32
+    elif reader.spoken == "resshift":
+        side = reader.number("gt_size", 1, 65535, 256, "hr_px")
+        if reader.get("resize_back", False, "Degrader(back=...)") is True:
+            reader.back = "torch_bicubic"
     elif reader.spoken == "neosr":
         reader.crop_px = scale * int(reader.number("patch_size", 1, 65535, 64, "crop of LR after degrading"))
     elif reader.spoken == "realesrgan":
@@ -472,11 +492,19 @@ def _blur(reader: OptionReader, stage: str, prob: str | None, sizes: str) -> Blu
         prob=1.0 if prob is None else reader.prob(prob, 0.0 if redux else None, f"{slot}.shape, delta"),
         shapes=tuple(shapes.items()),
         sinc_prob=reader.prob(f"sinc_prob{stage}", 0.0 if redux else None, f"{slot}.shape, sinc"),
-        size_px=reader.sizes(sizes, f"{slot}.size_px") if redux else reader.dialect.sizes_px,
+        size_px=reader.sizes(sizes, f"{slot}.size_px") if redux else _sizes_below(reader, stage),
         sigma_px=reader.span(f"blur_sigma{stage}", (0.2, 2.0) if redux else None, f"{slot}.sigma_x_px, sigma_y_px"),
         betag=reader.span(f"betag_range{stage}", (0.5, 4.0) if redux else None, f"{slot}.beta, generalized"),
         betap=reader.span(f"betap_range{stage}", (1.0, 2.0) if redux else None, f"{slot}.beta, plateau"),
     )
+
+
+def _sizes_below(reader: OptionReader, stage: str) -> tuple[int, int]:
+    """Sides of kernels: of the dialect; ResShift's are the odd ones from 3 to below `blur_kernel_size`."""
+    if reader.spoken != "resshift":
+        return reader.dialect.sizes_px
+    largest = int(reader.number(f"blur_kernel_size{stage}", 4, 53, None, f"blur{stage or 1}.size_px, below it"))
+    return 3, largest - 1 - largest % 2
 
 
 _REDUX_MODES = {
@@ -551,6 +579,8 @@ def _usm(reader: OptionReader, usm: Usm | None) -> dict[str, Any]:
                 reader.unsupported[key] = "a space has one target; use the sharpened and the plain image by hand"
             elif key in values:
                 reader.mapped[key] = "target"
+    elif reader.spoken == "resshift":
+        found = "target" if reader.get("use_sharp", False, "target") is True else "none"
     elif reader.spoken in ("hypir", "diffbir"):
         found = "target" if reader.get("use_sharpener", True, "target") else "none"
     elif reader.spoken == "redux":
@@ -618,6 +648,15 @@ def _kair(reader: OptionReader, name: str, scale: int | None) -> Imported:
         crop_px=reader.crop_px,
     )
     return Imported(text, Space.loads(text), report)
+
+
+def _faces(reader: OptionReader, name: str, origin: str) -> Imported:
+    """A chain of one stage, LR enlarged to the size of HR."""
+    if "downsample_range" not in reader.values:
+        raise OptionsError("faces: there is no option 'downsample_range': these degrade nothing, or not in one stage")
+    made = faces_toml(reader, name, f"options of faces: {reader.dialect.summary}")
+    text = f"# Made from the options of faces ({_plain(origin)}): {_plain(reader.dialect.summary)}.\n{made}"
+    return Imported(text, Space.loads(text), reader.report("none"))
 
 
 def _wtp(content: Mapping[str, Any], name: str, origin: str, scale: int | None) -> Imported:
