@@ -1027,6 +1027,6 @@ def test_options_that_no_dialect_knows_are_named(tmp_path):
 
 
 def test_which_dialect_reads_a_chain_is_said():
-    with pytest.raises(OptionsError, match="for faces, are the dialect faces$") as caught:
+    with pytest.raises(OptionsError, match=r"for faces, are the dialect faces$") as caught:
         imported({"kernel_list": ["iso"], "downsample_range": [1, 30]}, dialect="diffbir")
     assert "\n" not in str(caught.value)
