@@ -41,6 +41,7 @@ class Fit:
         simulations: of the space that it began with.
         seen: statistics of the squares of photographs, [M, len(NAMES)].
         photograph: of each square, [M].
+        facts: lines for people about what files tell.
         notes: lines for people about what is missing or doubtful.
     """
 
@@ -50,6 +51,7 @@ class Fit:
     simulations: Simulations
     seen: NDArray[np.float32]
     photograph: NDArray[np.int64]
+    facts: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -117,14 +119,13 @@ def fit(
     space, text, unwritten = fitted_space(simulator.space, populations, name, len(photographs))
     notes = [
         *_few(photographs),
-        *told,
         *_outside(simulations.statistics, seen, photograph, simulator.space.name),
         *_groups(photographs, populations, found.seen, photograph),
         *_unclean(simulator.images, simulator.max_pixels),
         *_unidentified(populations),
         *(f"{one} was learned and cannot stand in {simulator.space.name}: left as it was" for one in unwritten),
     ]
-    return Fit(space, text, populations, simulations, seen, photograph, tuple(notes))
+    return Fit(space, text, populations, simulations, seen, photograph, told, tuple(notes))
 
 
 def steps_of(count: int) -> int:

@@ -13,8 +13,8 @@ from .parameters import Parameter
 from .photographs import Photograph
 from .population import QUANTILES, Figure, Population
 
-_MOST_VALUES = 12
-"""Qualities of that many kinds are written one by one."""
+_MOST_VALUES, _LEAST_TIMES = 12, 3
+"""Qualities of at most that many kinds, each that often on average, are written one by one."""
 _NORMAL = 1.645
 """Of an interval of 90 %."""
 
@@ -48,8 +48,8 @@ def known_by_files(
     qualities = np.array([one.like_quality for one in facts])
     samplings = sorted({one.subsampling for one in facts})
     said = (
-        f"{len(facts)} of {len(photographs)} photographs are JPEG files, by their tables of quality {qualities.min()} to "
-        f"{qualities.max()}, {', '.join(samplings)}"
+        f"JPEG files: {len(facts)} of {len(photographs)}; by their tables quality {qualities.min()} to {qualities.max()}, "
+        f"chroma {', '.join(samplings)}"
     )
     other = sum(one.quality is None for one in facts)
     if other:
@@ -84,12 +84,12 @@ def known_by_files(
 
 
 def _known(count: int) -> str:
-    return f"known by the tables of {count} files"
+    return f"known by the tables of {count} file{'s' if count > 1 else ''}"
 
 
 def _numbers(parameter: Parameter, told: NDArray[np.float64], before: tuple[float, float]) -> Population:
     different = np.unique(told)
-    if len(different) <= _MOST_VALUES:
+    if len(different) == 1 or len(different) <= min(_MOST_VALUES, len(told) // _LEAST_TIMES):
         texts = [f"{value:g}" for value in different]
         by_value = Parameter(parameter.name, tuple(texts), different, np.zeros(0))
         return _classes(by_value, [f"{value:g}" for value in told], np.zeros(0))

@@ -192,8 +192,9 @@ def _populations(
         shares = np.bincount(cells, chance, minlength=inner + 1).astype(np.float64)
         for name, value in _facts(parameter, shares, values, chance * acting).items():
             truth.setdefault(name, []).append(value)
-        # Scenes of which some are more frequent than others.
-        scene = words.dirichlet(np.full(len(places), 4.0))
+        # The clean images are a sample of scenes themselves, and the folder is of others: their Bayesian bootstrap (Rubin
+        # 1981, Annals of Statistics 9(1)) is how much a mean over so few of them may be off.
+        scene = words.dirichlet(np.ones(len(places)))
         mixed = chance * scene[np.searchsorted(places, image)]
         reached = np.cumsum(mixed if mixed.sum() > 0 else chance)
         members[row] = np.minimum(np.searchsorted(reached, words.random(count) * reached[-1], "right"), total - 1)

@@ -86,11 +86,11 @@ def fit_photographs(sources: Sequence[Path], options: FitOptions) -> int:
     finally:
         progress.close()
 
-    used = len(photographs)
-    say(
-        f"{used} photographs, {options.simulations} simulations of {start.name} on "
-        f"{len(simulator.images.images)} clean images, squares of {side} px, {time.perf_counter() - started_s:.0f} s"
-    )
+    used, images = len(photographs), len(simulator.images.images)
+    say(f"{used} photograph{'s' if used > 1 else ''}, squares of {side} px, {time.perf_counter() - started_s:.0f} s")
+    say(f"{options.simulations} simulations of {start.name} on {images} clean images")
+    for fact in found.facts:
+        say(fact)
     for one in found.populations:
         if one.identified:
             say(f"  {said(one)}")

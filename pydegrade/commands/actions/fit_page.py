@@ -53,6 +53,7 @@ def fit_page(photographs: Sequence[Photograph], fit: Fit, simulator: Simulator) 
     begun = f"{simulator.space.name}@{simulator.space.digest[:8]}"
     images = f"{len(simulator.images.images)} clean images ({simulator.images.origin})"
     notes = "".join(f"<li>{html.escape(display_name(note))}</li>" for note in fit.notes) or "<li>nothing</li>"
+    facts = "".join(f"<p>{html.escape(display_name(fact))}</p>" for fact in fit.facts)
     page = f"""<!doctype html><!-- degrade fit -->
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -61,7 +62,7 @@ def fit_page(photographs: Sequence[Photograph], fit: Fit, simulator: Simulator) 
 <p>Begun with {html.escape(begun)}, {len(fit.simulations.statistics)} simulations on {html.escape(images)}, squares of
 {simulator.side_px} px. Of a square, photograph or simulation of the fitted space, the nearest other one is of its
 own kind in {100 * told_apart:.0f} % of
-{2 * min(len(first), len(simulated))} (50 %: nothing tells them apart; scenes differ too).</p>
+{2 * min(len(first), len(simulated))} (50 %: nothing tells them apart; scenes differ too).</p>{facts}
 <h2>What could not be told, and what is doubtful</h2><ul>{notes}</ul>
 <h2>Photographs</h2><div class="patches">{_images(chosen)}</div>
 <h2>Clean images degraded by the fitted space</h2><div class="patches">{_images(made[:SHOWN])}</div>
