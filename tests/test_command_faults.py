@@ -682,7 +682,7 @@ def test_a_failed_start_leaves_nothing_behind(run, photos, models, tmp_path, mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "lmdb" else find(name, *more))
     words = ["degrade", "sample", "--tasks", 2, "--hr", photos, "--hr-size", 16, "--out", tmp_path / "out"]
     done = run(*words, "--format", "lmdb")
-    assert (done.code, "pip install lmdb" in done.err) == (2, True)
+    assert (done.code, "pip install 'pydegrade[lmdb]'" in done.err) == (2, True)
     assert not (tmp_path / "out").exists()
     assert run(*words).code == 0
 

@@ -72,3 +72,26 @@ def test_hooks_run_the_versions_that_lint_runs():
     assert set(hooks) == {"ruff", "clang-format"}
     assert hooks.items() <= constraints.items()
     subprocess.run([sys.executable, "-m", "pre_commit", "validate-config", str(config)], check=True, cwd=ROOT)
+
+
+def test_messages_name_extras_that_there_are():
+    """What a command needs is installed by the name of an extra; a package alone might come in a release that does not fit."""
+    (table,) = re.findall(r"\[project.optional-dependencies\]\n(.*?)\n\n", (ROOT / "pyproject.toml").read_text(), re.S)
+    allowed = {f"pydegrade[{name}]" for name in re.findall(r"^(\w+) = ", table, re.M)}
+    allowed |= {"pydegrade[{package}]", ".", "scipy", "scikit-image", "torchvision", "albumentations"}  # no extras
+    asked = {
+        (path.name, name)
+        for package in ("pydegrade", "pytrain")
+        for path in (ROOT / package).rglob("*.py")
+        for name in re.findall(r"pip install ['\"]?([\w.{}\[\]-]+)", path.read_text(encoding="utf-8"))
+    }
+    assert len(asked) > 10
+    assert not {found for found in asked if found[1].rstrip(".;,") not in allowed - {"."} and found[1] != "."}
+
+
+def test_the_workflow_names_a_release_of_cibuildwheel():
+    """It has no tags like "v4", which would end the workflow before its first step."""
+    text = (ROOT / ".github/workflows/wheels.yml").read_text(encoding="utf-8")
+    named = re.findall(r"pypa/cibuildwheel@(\S+)", text)
+    assert named
+    assert all(re.fullmatch(r"v[0-9]+[.][0-9]+[.][0-9]+", one) for one in named)

@@ -360,7 +360,7 @@ class LmdbStore:
 def check_format(file_format: str) -> None:
     """RecordError where a format needs a package that is not installed."""
     if file_format == "lmdb" and importlib.util.find_spec("lmdb") is None:
-        raise RecordError("--format lmdb needs the lmdb package: pip install lmdb")
+        raise RecordError("--format lmdb needs the package lmdb: pip install 'pydegrade[lmdb]'")
 
 
 def open_store(folder: Path, kinds: Sequence[str], file_format: str, raw_bytes: int) -> PairStore:

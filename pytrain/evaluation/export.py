@@ -88,7 +88,7 @@ def onnx_package() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"export: ONNX needs more packages ({one_line(error, 80)}); install them with: "
-            "pip install onnx onnxscript onnxruntime"
+            "pip install 'pydegrade[onnx]'"
         ) from None
     return onnx
 

@@ -383,7 +383,9 @@ def _config_of(path: str | Path, weights: Weights) -> Any:
         return nets.detect(weights.state)
     except CheckpointError as error:
         if not nets.spandrel_net.is_usable():
-            raise CheckpointError(f"{path}: {error}; spandrel knows more architectures: pip install spandrel") from None
+            raise CheckpointError(
+                f"{path}: {error}; spandrel knows more architectures: pip install 'pydegrade[spandrel]'"
+            ) from None
         return None
 
 

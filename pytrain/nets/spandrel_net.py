@@ -66,7 +66,7 @@ def _spandrel() -> Any:
         # RuntimeError: spandrel imports torchvision, whose operators are missing beside a torch of another build.
         raise ConfigError(
             f"net.type: 'spandrel' needs the package spandrel ({one_line(error, 80)}); install it with: "
-            "pip install spandrel"
+            "pip install 'pydegrade[spandrel]'"
         ) from None
     return spandrel
 

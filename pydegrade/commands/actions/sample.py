@@ -133,7 +133,7 @@ class SampleOutcome:
 def check_format(file_format: str) -> None:
     """OutputError where a format needs a package that is not installed."""
     if file_format == "lmdb" and importlib.util.find_spec("lmdb") is None:
-        raise OutputError("--format lmdb needs the lmdb package: pip install lmdb")
+        raise OutputError("--format lmdb needs the package lmdb: pip install 'pydegrade[lmdb]'")
 
 
 def write_parameters(out: Path, tasks: TaskBatch) -> list[Path]:

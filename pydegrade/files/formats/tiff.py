@@ -160,7 +160,7 @@ def _by_pillow(page: Any, photometric: int, compression: int, bits: int) -> bool
     what = f"compression {_name(page.compression)}" if _codec_missing(compression) else f"{bits}-bit samples"
     if compression == _OLD_JPEG or subsampled:
         raise FormatError(f"{_name(page.photometric)} with compression {_name(page.compression)} is not read")
-    raise FormatError(f"{what} of this layout needs the package imagecodecs: pip install imagecodecs")
+    raise FormatError(f"{what} of this layout needs the package imagecodecs: pip install 'pydegrade[tiff]'")
 
 
 def _codec_missing(compression: int) -> bool:
