@@ -400,5 +400,6 @@ def _imported(module: str, key: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"{key}: needs the package {package} ({one_line(error, 80)}); install it with: pip install 'pydegrade[{package}]'"
+            f"{key}: needs the package {package} ({one_line(error, 80)}); install it with: "
+            f"pip install 'pydegrade[{package}]'"
         ) from None
