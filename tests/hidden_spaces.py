@@ -84,7 +84,14 @@ def truth(space: Space, name: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hr", nargs="+", type=Path, required=True)
-    for name, default in (("spaces", 20), ("photographs", 50), ("simulations", 1500), ("scale", 2), ("side", 128)):
+    for name, default in (
+        ("spaces", 20),
+        ("first", 0),
+        ("photographs", 50),
+        ("simulations", 1500),
+        ("scale", 2),
+        ("side", 128),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--kept", type=Path, default=None)
     parser.add_argument("--neighbours", type=int, default=5, help="Spaces for the nearest neighbours.")
@@ -98,10 +105,12 @@ def main() -> None:
     values = [drawn(made.tasks, one.name) for one in parameters]
     cells = [one.cell_of(value) for one, value in zip(parameters, values)]
 
-    spaces = [hidden_space(number, given.scale) for number in range(given.spaces)]
+    spaces = [hidden_space(number, given.scale) for number in range(given.first, given.first + given.spaces)]
     folders: list[NDArray[np.float32]] = []
     for number, space in enumerate(spaces):
-        squares, _ = Simulator(space, hidden_hr, given.side, 100 + number, MAX_PIXELS).squares(range(given.photographs))
+        squares, _ = Simulator(space, hidden_hr, given.side, 100 + given.first + number, MAX_PIXELS).squares(
+            range(given.photographs)
+        )
         folders.append(statistics(np.stack(squares)))
     found = posteriors(made.statistics, made.image, cells, parameters, np.concatenate(folders))
 
