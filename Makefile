@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/*.* csrc/*/*.* csrc/ops/*/*.*) CMakeLists.txt setup.py
 CPP := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: all sample test quick lint hooks schema fuzz bench clean
+.PHONY: all sample test quick lint hooks schema fuzz bench peers clean
 all: $(VENV)/built
 
 # The environment: once, and again when the requirements change.
@@ -56,6 +56,11 @@ fuzz: $(VENV)/built
 
 bench: $(VENV)/built
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Libraries that the benchmarks compare with. basicsr builds with the torch that is here.
+peers: $(VENV)/built
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-peers.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation basicsr==1.4.2
 
 clean:
 	rm -rf build $(VENV) out pydegrade/_C*.so pydegrade/_cuda.so pydegrade.egg-info

@@ -22,7 +22,7 @@ def main(smoke: bool, expression: str, threads: int, peers: str, out: Path) -> N
     """Time pydegrade against its peers on this machine.
 
     Results are compared before anything is timed; contenders take turns; every number belongs to this run alone. Peers
-    that are not installed are skipped and listed (benchmarks/requirements-peers.txt names them).
+    that are not installed are skipped and listed (`make peers` installs them).
 
     \b
     Examples:

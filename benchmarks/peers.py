@@ -6,11 +6,14 @@ Absent ones are skipped and listed as absent in the report, with the reason.
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.metadata
+import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -28,7 +31,6 @@ MODULES = {
     "simplejpeg": "simplejpeg",
     "kornia": "kornia",
     "albumentations": "albumentations",
-    # Its import of torchvision.transforms.functional_tensor fails with any torchvision after 0.16 (2023).
     "basicsr": "basicsr.data.degradations",
 }
 
@@ -47,12 +49,41 @@ def library(name: str) -> Library:
     """Import a peer at its first use."""
     # albumentations would ask the network for a newer version of itself.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    top = MODULES[name].partition(".")[0]
     try:
+        if name == "basicsr":
+            _open_basicsr()
         found = importlib.import_module(MODULES[name])
-        top = importlib.import_module(MODULES[name].partition(".")[0])
+        version = getattr(importlib.import_module(top), "__version__", None) or importlib.metadata.version(top)
     except Exception as error:  # a half-broken installation of a peer must not stop the run
         return Library(None, "", f"{type(error).__name__}: {error}".splitlines()[0])
-    return Library(found, str(getattr(top, "__version__", "?")), "")
+    return Library(found, str(version), "")
+
+
+def _open_basicsr() -> None:
+    """Make modules of basicsr 1.4.2 (2022) importable one by one.
+
+    Its packages import all of it, training and its dependencies included, and degradations.py takes a function from
+    torchvision.transforms.functional_tensor, a module that torchvision removed in 2023; it is written out here.
+    """
+    spec = None if "basicsr" in sys.modules else importlib.util.find_spec("basicsr")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    root = Path(spec.submodule_search_locations[0])
+    for package in ("basicsr", "basicsr.data", "basicsr.utils"):
+        opened = ModuleType(package)
+        opened.__path__ = [str(root.joinpath(*package.split(".")[1:]))]
+        sys.modules[package] = opened
+    gone: Any = ModuleType("torchvision.transforms.functional_tensor")
+    gone.rgb_to_grayscale = _gray_of
+    sys.modules.setdefault(gone.__name__, gone)
+
+
+def _gray_of(images: torch.Tensor, num_output_channels: int = 1) -> torch.Tensor:
+    """torchvision's rgb_to_grayscale: [..., 3, H, W] -> [..., 1 or 3, H, W]."""
+    red, green, blue = images.unbind(-3)
+    gray = (0.2989 * red + 0.587 * green + 0.114 * blue).unsqueeze(-3)
+    return gray if num_output_channels == 1 else gray.expand(images.shape)
 
 
 def module(name: str) -> Any:

@@ -528,6 +528,9 @@ def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tenso
         if image.shape[0] != images[0].shape[0]:
             counts = f"{images[0].shape[0]} and {image.shape[0]}"
             raise ValueError(f"degrade: images must have one number of channels, got {counts} (image {row})")
+        if image.device != images[0].device:
+            places = f"{images[0].device} and {image.device}"
+            raise ValueError(f"degrade: images must be on one device, got {places} (image {row})")
     return pack(list(images))
 
 

@@ -288,3 +288,16 @@ def test_prepared_tasks_refuse_what_they_were_not_prepared_for():
         engine.prepare(tasks, 24, 24, "cpu", 2)
     with pytest.raises(pydegrade.TaskError, match="must be multiples of the scale 4, got 26x24 at row 0"):
         engine.prepare(tasks, 26, 24, "cpu")
+
+
+def test_images_and_plans_of_several_devices_are_refused(monkeypatch):
+    tasks = pydegrade.sample("bicubic-x4", 0, range(2))
+    # The device "meta" stands for a second one.
+    monkeypatch.setattr(engine, "_check_image", lambda image, name, batch: None)
+    images = [torch.rand(3, 8, 8), torch.rand(3, 8, 8, device="meta")]
+    with pytest.raises(ValueError, match=r"^degrade: images must be on one device, got cpu and meta \(image 1\)$"):
+        pydegrade.degrade_list(images, tasks)
+    prepared = pydegrade.prepare(tasks, 8, 8, device="cpu")
+    line = r"^degrade_batch: hr must have the prepared shape \(2, 3, 8, 8\) on cpu, got \(2, 3, 8, 8\) on meta$"
+    with pytest.raises(ValueError, match=line):
+        prepared.degrade_batch(torch.rand(2, 3, 8, 8, device="meta"))
