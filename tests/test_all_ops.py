@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 import pydegrade
 from pydegrade.errors import OpError, SpaceError, TaskError
 from pydegrade.ops import OPS, PLAIN_OPS, registry
+from pydegrade.tasks.distributions import walks
+from pydegrade.tasks.space import preset_names
 
 from .golden_pixels import digest, picture
 
@@ -55,11 +58,18 @@ def drawn(op: pydegrade.ops.Op, column: pydegrade.ops.Column) -> str:
     return f"{{ uniform = [{float(column.low)!r}, {float(column.high)!r}] }}"
 
 
-def space_of(*ops: pydegrade.ops.Op) -> pydegrade.Space:
-    """One slot of each op."""
+def _walk(found: re.Match[str]) -> str:
+    low, high = map(float, found.groups())
+    return f"{{ uniform = [{low!r}, {high!r}], walk = {{ max_step = {(high - low) / 4!r} }} }}"
+
+
+def space_of(*ops: pydegrade.ops.Op, walks: bool = False) -> pydegrade.Space:
+    """One slot of each op; with `walks`, real columns of those that take each frame for itself walk."""
     text = '[space]\nname = "every"\nscale = 1\nsource = "a test"\n'
     for op in ops:
         columns = "".join(f"{column.name} = {drawn(op, column)}\n" for column in op.columns)
+        if walks and op.apply_clip is None:
+            columns = re.sub(r"\{ uniform = \[([^,]+), ([^]]+)\] \}", _walk, columns)
         files = 'files = "pool"\n' if op.files is not None else ""
         text += f'[[slot]]\nname = "{op.name}1"\nop = "{op.name}"\n{files}{columns}'
     if any(op.out_size is not None or op.apply is None for op in ops):
@@ -111,19 +121,63 @@ def test_the_same_bits_in_every_batch_order_and_number_of_threads_and_from_addre
     assert np.mean(changed) > 0.5, "the op should act"
 
 
+def takes_clips(space: pydegrade.Space) -> bool:
+    """Whether its tasks are others in a clip than alone."""
+    acts_on_clips = any(registry.find(slot.op).apply_clip is not None for slot in space.slots)
+    return acts_on_clips or any(walks(column) for slot in space.slots for _, column in slot.columns)
+
+
+PRESETS_OF_CLIPS = [name for name in preset_names() if takes_clips(pydegrade.Space.load(name))]
+FRAMES = 3
+
+
+def clips_of(which: pydegrade.ops.Op | str) -> tuple[pydegrade.TaskBatch, list[torch.Tensor]]:
+    """Tasks and frames of two clips of an op or a preset."""
+    space = pydegrade.Space.load(which) if isinstance(which, str) else space_of(which, walks=True)
+    frames = [picture(*size, number) for size in ((32, 40), (24, 48)) for number in range(FRAMES)]
+    return pydegrade.sample(space, 5, [0, 3], frames=FRAMES), frames
+
+
+@pytest.mark.representatives(4)
+@pytest.mark.parametrize("which", [*ALL, *PRESETS_OF_CLIPS], ids=lambda which: getattr(which, "name", which))
+def test_the_same_bits_of_clips_in_every_company_number_of_threads_and_from_addresses(which, threads):
+    tasks, frames = clips_of(which)
+    threads(1)
+    expected = pydegrade.degrade_list(frames, tasks)
+    threads(2)
+    assert all(map(torch.equal, pydegrade.degrade_list(frames, tasks), expected))
+    turned = [*range(FRAMES, 2 * FRAMES), *range(FRAMES)]
+    back = pydegrade.degrade_list([frames[row] for row in turned], tasks.take(turned))
+    assert all(map(torch.equal, back, [expected[row] for row in turned]))
+    space = tasks.space
+    for rows, address in zip(tasks.clips, tasks.clip_addresses):
+        alone = pydegrade.TaskBatch.from_addresses([address], space)
+        assert all(
+            map(torch.equal, pydegrade.degrade_list(frames[rows.start : rows.stop], alone), expected[rows.start :])
+        )
+    if any(registry.find(slot.op).apply_clip is not None for slot in space.slots):
+        return
+    for row, address in enumerate(tasks.addresses):
+        alone = pydegrade.TaskBatch.from_addresses([address], space)
+        assert torch.equal(pydegrade.degrade_list([frames[row]], alone)[0], expected[row]), address
+
+
 class Digests(Dataset):
-    """Of the pixels of one task of each op."""
+    """Of the pixels of two tasks of each op, then of two clips of each preset of clips."""
 
     def __len__(self) -> int:
-        return len(ALL)
+        return len(ALL) + len(PRESETS_OF_CLIPS)
 
     def __getitem__(self, number: int) -> str:
+        if number >= len(ALL):
+            tasks, frames = clips_of(PRESETS_OF_CLIPS[number - len(ALL)])
+            return digest(*pydegrade.degrade_list(frames, tasks))
         tasks = pydegrade.sample(space_of(ALL[number]), 5, [0, 3])
         return digest(*pydegrade.degrade_list([picture(40, 48), picture(17, 64)], tasks))
 
 
 def test_the_same_bits_in_a_worker():
-    here = [Digests()[number] for number in range(len(ALL))]
+    here = [Digests()[number] for number in range(len(Digests()))]
     loader = DataLoader(Digests(), batch_size=None, num_workers=1)
     assert list(loader) == here
 
