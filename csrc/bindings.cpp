@@ -927,6 +927,83 @@ bool bytes_of_planes(const py::dict& values) {
   return run_unlocked(pyd::bytes_of_planes_cpu, args) == pyd::Status::kOk;
 }
 
+int64_t side(const Fields& f, const char* name) {
+  const auto px = f.number<int64_t>(name);
+  if (px < 0 || px > int64_t{1} << 20) refuse(f.line(name) + " must be in [0, 2^20]");
+  return px;
+}
+// Sides of an image and of the planes of a codec that hold it, and how many bytes those are.
+struct YuvSides {
+  int64_t height, width, yuv_height, yuv_width, values;
+};
+YuvSides yuv_sides(const Fields& f) {
+  YuvSides made = {side(f, "height"), side(f, "width"), side(f, "yuv_height"), side(f, "yuv_width"), 0};
+  for (const char* name : {"height", "width"}) {
+    if (f.number<int64_t>(name) < 1) refuse(f.line(name) + " must be at least 1");
+  }
+  if (made.yuv_height % 2 != 0 || made.yuv_height < made.height)
+    refuse(f.line("yuv_height") + " must be even and hold height");
+  if (made.yuv_width % 2 != 0 || made.yuv_width < made.width) refuse(f.line("yuv_width") + " must be even and hold width");
+  made.values = made.yuv_height * made.yuv_width / 2 * 3;
+  return made;
+}
+void yuv_of_planes(const py::dict& values) {
+  const Fields f("yuv_of_planes", values);
+  const YuvSides sides = yuv_sides(f);
+  const pyd::YuvOfPlanesArgs args = {sides.height,
+                                     sides.width,
+                                     sides.yuv_height,
+                                     sides.yuv_width,
+                                     f.exactly<const float>("planes", 3 * sides.height * sides.width).data,
+                                     f.exactly<uint8_t>("yuv", sides.values).data};
+  f.no_others();
+  run("yuv_of_planes", pyd::yuv_of_planes_cpu, args);
+}
+void planes_of_yuv(const py::dict& values) {
+  const Fields f("planes_of_yuv", values);
+  const YuvSides sides = yuv_sides(f);
+  const pyd::PlanesOfYuvArgs args = {sides.height,
+                                     sides.width,
+                                     sides.yuv_height,
+                                     sides.yuv_width,
+                                     f.exactly<const uint8_t>("yuv", sides.values).data,
+                                     f.exactly<float>("planes", 3 * sides.height * sides.width).data};
+  f.no_others();
+  run("planes_of_yuv", pyd::planes_of_yuv_cpu, args);
+}
+void diffuse(const py::dict& values) {
+  const Fields f("diffuse", values);
+  const int64_t channels = side(f, "channels"), height = side(f, "height"), width = side(f, "width");
+  const int64_t count = channels * height * width;
+  const pyd::DiffuseArgs args = {channels,
+                                 height,
+                                 width,
+                                 f.number<int32_t>("diffusion"),
+                                 f.number<float>("top"),
+                                 f.exactly<const float>("src", count).data,
+                                 f.exactly<float>("dst", count).data};
+  if (args.diffusion < 0 || args.diffusion >= pyd::kDiffusions) refuse(f.line("diffusion") + " is unknown");
+  if (!(args.top >= 1 && args.top <= 255)) refuse(f.line("top") + " must be in [1, 255]");
+  f.no_others();
+  run("diffuse", pyd::diffuse_cpu, args);
+}
+void median(const py::dict& values) {
+  const Fields f("median", values);
+  const int64_t planes = side(f, "planes"), height = side(f, "height"), width = side(f, "width");
+  const int64_t count = planes * height * width;
+  const pyd::MedianArgs args = {planes,
+                                height,
+                                width,
+                                f.number<int64_t>("size"),
+                                f.exactly<const float>("src", count).data,
+                                f.exactly<float>("dst", count).data};
+  if (args.size % 2 == 0 || args.size < 3 || args.size > pyd::kMostMedianPx) {
+    refuse(f.line("size") + " must be odd, 3 to " + std::to_string(pyd::kMostMedianPx));
+  }
+  f.no_others();
+  run("median", pyd::median_cpu, args);
+}
+
 void philox_uniform(const py::dict& values) {
   const Fields f("philox_uniform", values);
   const auto seed_lo = f.number<uint32_t>("seed_lo"), seed_hi = f.number<uint32_t>("seed_hi");
@@ -1109,6 +1186,10 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("imresize_taps", &imresize_taps);
   m.def("planes_of_bytes", &planes_of_bytes);
   m.def("bytes_of_planes", &bytes_of_planes);
+  m.def("yuv_of_planes", &yuv_of_planes);
+  m.def("planes_of_yuv", &planes_of_yuv);
+  m.def("diffuse", &diffuse);
+  m.def("median", &median);
   m.def("draw_columns", &draw_columns);
   m.def("settle_columns", &settle_columns);
   m.def("philox_uniform", &philox_uniform);

@@ -4,6 +4,8 @@
 #pragma once
 
 #include "chain/chain.h"
+#include "cpu/diffuse.h"
+#include "cpu/median.h"
 #include "cpu/pixels.h"
 #include "ops/blur/psf_fields.h"
 #include "ops/resize/imresize_fields.h"
@@ -19,7 +21,11 @@
   X(imresize_adjoint, ImresizeArgs)     \
   X(imresize_taps, ImresizeTapsArgs)    \
   X(planes_of_bytes, PlanesOfBytesArgs) \
-  X(bytes_of_planes, BytesOfPlanesArgs)
+  X(bytes_of_planes, BytesOfPlanesArgs) \
+  X(yuv_of_planes, YuvOfPlanesArgs)     \
+  X(planes_of_yuv, PlanesOfYuvArgs)     \
+  X(diffuse, DiffuseArgs)               \
+  X(median, MedianArgs)
 
 namespace pyd {
 

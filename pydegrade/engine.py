@@ -517,10 +517,20 @@ def _named(plan: Plan, firsts: NDArray[np.int64] | None = None) -> Iterator[None
         raise ValueError(f"degrade: {plan.place(at)}: {found[1]}") from None
 
 
+def _uneven(images: int, tasks: int) -> str:
+    """The refusal of another number of images than of tasks."""
+    hint = ""
+    if tasks == 1 and images > 1:
+        hint = f"; one task for all of them: tasks.take([0] * {images})"
+    elif images == 1 and tasks > 1:
+        hint = f"; several LR images of one: hr.expand({tasks}, -1, -1, -1), [image] * {tasks}"
+    return f"degrade: expected one image per task, got {images} images and {tasks} tasks{hint}"
+
+
 def _pack(images: Sequence[torch.Tensor], tasks: TaskBatch) -> tuple[torch.Tensor, Layout]:
     check_tasks("degrade", tasks)
     if len(images) != len(tasks):
-        raise ValueError(f"degrade: expected one image per task, got {len(images)} images and {len(tasks)} tasks")
+        raise ValueError(_uneven(len(images), len(tasks)))
     for row, image in enumerate(images):
         if not isinstance(image, torch.Tensor) or image.dim() != 3:
             raise TypeError(f"degrade: image {row} must be a tensor [3, H, W], got {_shape_of(image)}")
@@ -548,7 +558,7 @@ def _check_image(image: torch.Tensor, name: str, batch: int | None) -> None:
     if image.shape[-3] not in (1, 3, 4):
         raise ValueError(f"degrade: {name} must have 1, 3 (RGB) or 4 channels, got shape {tuple(image.shape)}")
     if batch is not None and image.shape[0] != batch:
-        raise ValueError(f"degrade: expected one image per task, got {image.shape[0]} images and {batch} tasks")
+        raise ValueError(_uneven(image.shape[0], batch))
     if image.numel() == 0:
         if batch == 0 and image.shape[-1] > 0 and image.shape[-2] > 0:
             return

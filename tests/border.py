@@ -227,6 +227,12 @@ def plain_calls() -> Iterator[Call]:
     yield call("imresize_taps", **rule, in_px=9, out_px=7, scale=7 / 9, **table)
     for function in ("planes_of_bytes", "bytes_of_planes"):
         yield call(function, pixels=5, channels=3, bytes=np.zeros(15, np.uint8), planes=np.zeros(15, np.float32))
+    for function in ("yuv_of_planes", "planes_of_yuv"):
+        image = {"height": 3, "width": 5, "planes": np.zeros(45, np.float32)}
+        yield call(function, **image, yuv_height=4, yuv_width=6, yuv=np.zeros(36, np.uint8))
+    values = {"src": np.zeros(30, np.float32), "dst": np.zeros(30, np.float32)}
+    yield call("diffuse", channels=2, height=3, width=5, diffusion=2, top=3.0, **values)
+    yield call("median", planes=2, height=3, width=5, size=5, **values)
 
 
 MAY_BE_EMPTY = {("draw_columns", "columns"), ("settle_columns", "gates"), ("settle_columns", "slots")}
@@ -387,6 +393,10 @@ def fuzz(calls: int, seed: int, report: Callable[[str], None] = lambda line: Non
                 "settle_columns",
                 "planes_of_bytes",
                 "bytes_of_planes",
+                "yuv_of_planes",
+                "planes_of_yuv",
+                "diffuse",
+                "median",
             )
             assert text.startswith(starts), text
             outcome["refused"] += 1

@@ -241,6 +241,11 @@ def nan_batch() -> torch.Tensor:
         (lambda: (hr_batch(2) * 255).byte(), TypeError, "got torch.uint8; divide uint8 images by 255"),
         (lambda: hr_batch(2)[:, :2], ValueError, "must have 1, 3 (RGB) or 4 channels, got shape (2, 2, 60, 60)"),
         (lambda: hr_batch(3), ValueError, "expected one image per task, got 3 images and 2 tasks"),
+        (
+            lambda: hr_batch(1),
+            ValueError,
+            "got 1 images and 2 tasks; several LR images of one: hr.expand(2, -1, -1, -1)",
+        ),
         (lambda: hr_batch(2)[0], TypeError, "must be a tensor [B, 3, H, W], got shape (3, 60, 60)"),
         (lambda: hr_batch(2).numpy(), TypeError, "must be a tensor [B, 3, H, W], got ndarray"),
         (lambda: hr_batch(2)[..., :58], TaskError, "multiples of the scale 4, got 60x58 at row 0 (realesrgan-x4@"),

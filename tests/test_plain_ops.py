@@ -239,7 +239,7 @@ def test_fields_of_a_clip_are_woven():
 # ---- Neighbourhoods
 
 
-@pytest.mark.parametrize("size", [1, 3, 5, 11])
+@pytest.mark.parametrize("size", [1, 3, 5, 7, 9, 11, 13, 15])
 @pytest.mark.parametrize("sides", [(23, 31), (1, 9), (4, 2), (1, 1)])
 def test_median_is_scipy_s(size, sides, monkeypatch):
     from scipy.ndimage import median_filter
@@ -253,6 +253,11 @@ def test_median_is_scipy_s(size, sides, monkeypatch):
         middle = median_filter(mirrored(images[0, channel].numpy(), size // 2), size=size)
         inner = middle[size // 2 : size // 2 + sides[0], size // 2 : size // 2 + sides[1]]
         assert np.array_equal(found[0, channel].numpy(), inner)
+    # The form in torch, of other devices and of images with NaN.
+    images[0, 0, 0, 0] = float("nan")
+    again = ops.median(images, size)
+    assert torch.equal(again[:, 1:], found[:, 1:])
+    assert size == 1 or torch.isnan(again[0, 0]).any()
 
 
 def mirrored(plane: np.ndarray, radius: int) -> np.ndarray:
@@ -410,6 +415,27 @@ ERRORS = {
         )
     },
 }
+
+
+@pytest.mark.parametrize("dither", ERRORS)
+def test_sums_of_diffused_errors_have_the_order_of_slopes(dither):
+    """All values at one x + 3 y at a time, in float32: equal bits, also where sums decide about ties."""
+    images, levels = batch(2, 40, 67)[:, :, :, :60], 4
+    found = ops.quantize(images, levels, dither)
+    top = np.float32(levels - 1)
+    parts = {"floyd_steinberg": 16, "atkinson": 8, "jarvis": 48}[dither]
+    work = images.numpy() * top
+    out = np.zeros_like(work)
+    height, width = work.shape[2:]
+    for slope in range(width + 3 * (height - 1)):
+        here = [(y, slope - 3 * y) for y in range(height) if 0 <= slope - 3 * y < width]
+        ys, xs = np.array(here).T
+        out[:, :, ys, xs] = np.clip(np.rint(work[:, :, ys, xs]), 0, top)
+        error = (work - out)[:, :, ys, xs] / np.float32(parts)
+        for (dy, dx), share in ERRORS[dither].items():
+            inside = (ys + dy < height) & (xs + dx >= 0) & (xs + dx < width)
+            work[:, :, ys[inside] + dy, xs[inside] + dx] += error[:, :, inside] * np.float32(round(share * parts))
+    assert np.array_equal(found.numpy(), out * np.float32(1 / (levels - 1)))
 
 
 @pytest.mark.parametrize("dither", ERRORS)

@@ -34,6 +34,16 @@ def planes_of(image: torch.Tensor) -> np.ndarray:
     return np.concatenate(flat).reshape(height * 3 // 2, width).astype(np.uint8)
 
 
+def pixels_of(planes: np.ndarray) -> np.ndarray:
+    """RGB levels [3, H, W] of Y'CbCr 4:2:0, by its formulas in float64."""
+    height, width = planes.shape[0] * 2 // 3, planes.shape[1]
+    flat = planes.ravel().astype(np.float64)
+    luma = (flat[: height * width].reshape(height, width) - 16) * 255 / 219
+    cb, cr = (flat[height * width :].reshape(2, height // 2, width // 2) - 128).repeat(2, 1).repeat(2, 2) * 255 / 224
+    red, blue = luma + 1.402 * cr, luma + 1.772 * cb
+    return np.clip(np.rint(np.stack([red, (luma - 0.299 * red - 0.114 * blue) / 0.587, blue])), 0, 255)
+
+
 def through_file(frame, encoder, options, out_format):
     """The frame of a Matroska file that holds it alone."""
     import av
@@ -70,12 +80,32 @@ def test_pixels_are_those_of_the_file(codec):
     expected = through_file(av.VideoFrame.from_ndarray(planes, format="yuv420p"), encoder, options, "yuv420p")
     columns = {column.name: column.neutral for column in video.OP.columns}
     columns |= {"codec": codec, "crf": 33, "qscale": 9, "preset": "fast", "speed": 9, "profile": "auto"}
-    found = video.through_codec(planes[None], columns)[0]
+    found = video.through_codec([planes], columns)[0]
     # A decoder that is not told otherwise uses the transform of its processor, which may round the other way.
     assert np.abs(found.astype(int) - expected).max() <= (1 if codec.startswith("mpeg") else 0)
     out = ops.video(image[None], codec, crf=33, qscale=9, preset="fast", speed=9)
-    assert np.array_equal(planes_of(image), video._to_planes((image * 255).round().to(torch.uint8).numpy()))
-    assert np.array_equal(out[0].numpy(), video._from_planes(found).astype(np.float32) / 255)
+    assert np.array_equal(planes, video._to_planes(image.numpy(), *image.shape[1:]))
+    assert np.array_equal(out[0].numpy(), pixels_of(found).astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (2, 300), (5, 513), (9, 64)])
+def test_colours_of_any_size_are_those_of_the_formulas(sides):
+    """Beyond the image its last row and column; NaN and what lies outside [0, 1] as images have it."""
+    image = picture(*sides, 3)
+    height, width = (side + side % 2 + 6 for side in sides)
+    laid_out = np.pad(image.numpy(), ((0, 0), (0, height - sides[0]), (0, width - sides[1])), "edge")
+    expected = planes_of(torch.from_numpy(laid_out))
+    assert np.array_equal(video._to_planes(image.numpy(), height, width), expected)
+    wild = image.clone()
+    wild[0, 0, 0], wild[1, 0, 0], wild[2, 0, 0] = float("nan"), float("inf"), -3.0
+    tame = image.clone()
+    tame[0, 0, 0], tame[1, 0, 0], tame[2, 0, 0] = 0.0, 1.0, 0.0
+    made = (video._to_planes(one.numpy(), height, width) for one in (wild, tame))
+    assert np.array_equal(*made)
+    random = np.random.default_rng(0).integers(0, 256, expected.shape, np.uint8)
+    back = np.empty((3, *sides), np.float32)
+    video._from_planes(random, back)
+    assert np.array_equal(back, pixels_of(random)[:, : sides[0], : sides[1]].astype(np.float32) / 255)
 
 
 def test_colours_cost_no_more_than_by_the_conversion_of_pyav():

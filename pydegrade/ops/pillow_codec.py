@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, __version__, features
 
 from ..errors import OpError
+from ..native import binding
 
 
 def required(feature: str, name: str, since: str) -> str:
@@ -42,12 +44,24 @@ def through_file(op: str, image: torch.Tensor, format: str, **options: Any) -> t
     """
     if image.shape[0] != 3:
         raise OpError(f"{op}: images must have 3 channels, got {image.shape[0]}")
-    levels = (torch.nan_to_num(image, nan=0.0).clamp(0.0, 1.0) * 255).round().to(torch.uint8)
-    picture = Image.fromarray(np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy()))
+    picture = Image.fromarray(bytes_of(image))
     file = io.BytesIO()
     picture.save(file, format, **options)
     with Image.open(file, formats=[format]) as decoded:
-        pixels = np.asarray(decoded.convert("RGB"))
+        pixels = np.asarray(decoded if decoded.mode == "RGB" else decoded.convert("RGB"))
     # Divided here and not on the device, whose divisions by a constant may be multiplications.
-    values = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / np.float32(255)
-    return torch.from_numpy(values).to(image.device)
+    planes = torch.empty(3, *pixels.shape[:2])
+    sizes = {"pixels": planes[0].numel(), "channels": 3}
+    binding.call("planes_of_bytes", bytes=np.ascontiguousarray(pixels), planes=planes, **sizes)
+    return planes.to(image.device)
+
+
+def bytes_of(image: torch.Tensor) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] of float32 [3, H, W]: clipped to [0, 1], rounded half to even; NaN counts as 0."""
+    values = image.detach().cpu().contiguous()
+    made = np.empty((*values.shape[1:], 3), np.uint8)
+    sizes = {"pixels": values[0].numel(), "channels": 3}
+    if not binding.call("bytes_of_planes", planes=values, bytes=made, **sizes):
+        finite = torch.nan_to_num(values, nan=0.0).clamp(0.0, 1.0)
+        binding.call("bytes_of_planes", planes=finite, bytes=made, **sizes)
+    return made

@@ -10,25 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ..native import binding
 from . import plain
 from .declaration import BoolArray, Column, Columns, Op, decided_by
 
 Dither = Literal["none", "bayer2", "bayer4", "bayer8", "floyd_steinberg", "atkinson", "jarvis"]
 DITHERS: tuple[Dither, ...] = ("none", "bayer2", "bayer4", "bayer8", "floyd_steinberg", "atkinson", "jarvis")
 
-# Where the error of a value goes: (rows down, columns to the right, parts), and of how many parts.
-_DIFFUSIONS = {
-    "floyd_steinberg": (((0, 1, 7), (1, -1, 3), (1, 0, 5), (1, 1, 1)), 16),
-    "atkinson": (((0, 1, 1), (0, 2, 1), (1, -1, 1), (1, 0, 1), (1, 1, 1), (2, 0, 1)), 8),
-    "jarvis": (
-        (
-            *((0, 1, 7), (0, 2, 5)),
-            *((1, -2, 3), (1, -1, 5), (1, 0, 7), (1, 1, 5), (1, 2, 3)),
-            *((2, -2, 1), (2, -1, 3), (2, 0, 5), (2, 1, 3), (2, 2, 1)),
-        ),
-        48,
-    ),
-}
+_DIFFUSIONS = ("floyd_steinberg", "atkinson", "jarvis")
+"""In the order of csrc/cpu/diffuse.h."""
 
 
 @decided_by("levels")
@@ -45,34 +35,15 @@ def bayer(side: int) -> NDArray[np.float32]:
     return ((order + 0.5) / side**2 - 0.5).astype(np.float32)
 
 
-def _diffused(image: NDArray[np.float32], top: float, dither: str) -> NDArray[np.float32]:
-    """Levels of [C, H, W] values, each error handed on before the next value is looked at, row by row.
-
-    Values at one x + 3 y do not need each other, so these are done together: a slope of values instead of one.
-    """
-    targets, parts = _DIFFUSIONS[dither]
-    channels, height, width = image.shape
-    steps = width + 3 * (height - 1)
-    # Value (y, x) stands at step x + 3 y; errors reach at most 2 columns to the left, one row down: later steps only.
-    slanted = np.zeros((steps + 9, channels, height + 2), np.float32)
-    rows = np.arange(height)
-    for y in range(height):
-        slanted[3 * y : 3 * y + width, :, y] = image[:, y].T * np.float32(top)
-    out = np.zeros((steps, channels, height), np.float32)
-    for step in range(steps):
-        first, last = max(0, -(-(step - width + 1) // 3)), min(height - 1, step // 3)
-        here = rows[first : last + 1]
-        value = slanted[step][:, here]
-        level = np.clip(np.rint(value), 0, np.float32(top))
-        out[step][:, here] = level
-        error = (value - level) / np.float32(parts)
-        for down, right, share in targets:
-            # What would fall outside the image is lost.
-            inside = here[(step - 3 * here + right >= 0) & (step - 3 * here + right < width)]
-            chosen = inside - first
-            slanted[step + right + 3 * down][:, inside + down] += error[:, chosen] * np.float32(share)
-    made = np.stack([out[3 * y : 3 * y + width, :, y].T for y in range(height)], axis=1)
-    return made
+def _diffused(image: torch.Tensor, top: float, dither: str) -> torch.Tensor:
+    """Whole levels of [C, H, W] values, each error handed on before the next value is looked at, row by row."""
+    values = image.detach().cpu().contiguous()
+    levels = torch.empty_like(values)
+    sizes = dict(zip(("channels", "height", "width"), values.shape))
+    binding.call(
+        "diffuse", **sizes, diffusion=_DIFFUSIONS.index(dither), top=top, src=values.view(-1), dst=levels.view(-1)
+    )
+    return levels.to(image.device)
 
 
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
@@ -82,7 +53,7 @@ def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, in
         return image
     clipped = image.clamp(0.0, 1.0)
     if dither in _DIFFUSIONS:
-        levels = torch.from_numpy(_diffused(clipped.cpu().numpy(), top, dither)).to(image.device)
+        levels = _diffused(clipped, top, dither)
     else:
         levels = clipped * top
         if dither != "none":

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import OpError, shown
+from ..native import binding
 from . import plain
 from .arguments import check_images
 from .clip import of_first_size
@@ -157,14 +158,14 @@ def _options(columns: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]
             return {"dct": "int", **exact, **scale}, exact
 
 
-def through_codec(frames: NDArray[np.uint8], columns: Mapping[str, Any]) -> NDArray[np.uint8]:
+def through_codec(frames: Sequence[NDArray[np.uint8]], columns: Mapping[str, Any]) -> list[NDArray[np.uint8]]:
     """What is left of a clip after a codec.
 
     Args:
-        frames: [T, 3 H / 2, W], planar Y'CbCr 4:2:0 as `_to_planes` gives it.
+        frames: T of [3 H / 2, W], planar Y'CbCr 4:2:0 as `_to_planes` gives it.
         columns: of the op, with a codec.
     Returns:
-        the same shape.
+        as many of the same shape.
     """
     av = pyav()
     names = _LIBRARIES[columns["codec"]]
@@ -173,7 +174,7 @@ def through_codec(frames: NDArray[np.uint8], columns: Mapping[str, Any]) -> NDAr
     by_bits = _by_bits(columns)
     # Bits per second at one frame per second are bits per frame; quality is meant for the usual 25.
     rate = Fraction(1 if by_bits else 25)
-    encoder.width, encoder.height, encoder.pix_fmt = frames.shape[2], frames.shape[1] * 2 // 3, "yuv420p"
+    encoder.width, encoder.height, encoder.pix_fmt = frames[0].shape[1], frames[0].shape[0] * 2 // 3, "yuv420p"
     encoder.time_base, encoder.framerate = 1 / rate, rate
     if by_bits:
         encoder.bit_rate, encoder.bit_rate_tolerance = round(columns["bits_per_frame"]), 128_000
@@ -198,7 +199,7 @@ def through_codec(frames: NDArray[np.uint8], columns: Mapping[str, Any]) -> NDAr
         raise OpError(f"video: {names[0]} refuses {encoder.width}x{encoder.height} px: {reason}") from None
     if len(found) != len(frames):
         raise OpError(f"video: {names[0]} gave {len(found)} frames for {len(frames)}")
-    return np.stack(found)
+    return found
 
 
 def _open(encoder: Any) -> None:
@@ -222,35 +223,20 @@ def _open(encoder: Any) -> None:
 # ---- Colours
 
 
-def _to_planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB [3, H, W] with even sides -> Y'CbCr 4:2:0 [3 H / 2, W] of BT.601, 16 to 235 and 240; chroma is the mean of
-    2 x 2."""
-    red, green, blue = image.astype(np.float64)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    height, width = luma.shape
-    planes = [np.rint(16.0 + luma * (219.0 / 255.0))]
-    for colour, range_of in ((blue, 1.772), (red, 1.402)):
-        pairs = (colour - luma)[0::2] + (colour - luma)[1::2]
-        mean = (pairs[:, 0::2] + pairs[:, 1::2]) / 4.0
-        planes.append(np.rint(128.0 + mean * (224.0 / 255.0 / range_of)))
-    flat = np.concatenate([plane.ravel() for plane in planes])
-    return flat.reshape(height * 3 // 2, width).astype(np.uint8)
+def _to_planes(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """RGB [3, H, W] in [0, 1], rounded to 8 bits and laid out to even sides, -> Y'CbCr 4:2:0 [3 height / 2, width] of
+    BT.601, 16 to 235 and 240; chroma is the mean of 2 x 2."""
+    planes = np.empty((height * 3 // 2, width), np.uint8)
+    sides = {"height": image.shape[1], "width": image.shape[2], "yuv_height": height, "yuv_width": width}
+    binding.call("yuv_of_planes", planes=image.ravel(), yuv=planes.ravel(), **sides)
+    return planes
 
 
-def _from_planes(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Back to RGB [3, H, W]; each chroma value counts for its 2 x 2 px."""
-    height, width = planes.shape[0] * 2 // 3, planes.shape[1]
-    flat = planes.ravel().astype(np.float64)
-    luma = (flat[: height * width].reshape(height, width) - 16.0) * (255.0 / 219.0)
-    quarter = height * width // 4
-    cb, cr = (
-        (flat[begin : begin + quarter].reshape(height // 2, width // 2) - 128.0).repeat(2, 0).repeat(2, 1)
-        for begin in (height * width, height * width + quarter)
-    )
-    red = luma + cr * (1.402 * 255.0 / 224.0)
-    blue = luma + cb * (1.772 * 255.0 / 224.0)
-    green = (luma - 0.299 * red - 0.114 * blue) / 0.587
-    return np.clip(np.rint(np.stack([red, green, blue])), 0.0, 255.0).astype(np.uint8)
+def _from_planes(planes: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """Back to the upper left part of RGB, [3, H, W], multiples of 1/255; each chroma value counts for its 2 x 2 px."""
+    sides = {"height": out.shape[1], "width": out.shape[2]}
+    sides |= {"yuv_height": planes.shape[0] * 2 // 3, "yuv_width": planes.shape[1]}
+    binding.call("planes_of_yuv", yuv=planes.ravel(), planes=out.ravel(), **sides)
 
 
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
@@ -268,14 +254,14 @@ def _through(images: torch.Tensor, columns: Mapping[str, Any]) -> torch.Tensor:
     """The frames of a clip, [T, 3, H, W], after a codec."""
     if images.shape[1] != 3:
         raise OpError(f"video: images must have 3 channels, got {images.shape[1]}")
-    levels = (torch.nan_to_num(images, nan=0.0).clamp(0.0, 1.0) * 255).round().to(torch.uint8).cpu().numpy()
-    height, width = levels.shape[2:]
+    values = images.detach().cpu().contiguous().numpy()
     least = _LEAST_PX.get(columns["codec"], 16)
-    more = [max(least, side + side % 2) - side for side in (height, width)]
-    laid_out = np.pad(levels, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), "edge")
-    planes = through_codec(np.stack([_to_planes(frame) for frame in laid_out]), columns)
-    decoded = np.stack([_from_planes(frame)[:, :height, :width] for frame in planes])
-    return torch.from_numpy(decoded.astype(np.float32) / np.float32(255)).to(images.device)
+    height, width = (max(least, side + side % 2) for side in values.shape[2:])
+    decoded = np.empty_like(values)
+    coded = through_codec([_to_planes(frame, height, width) for frame in values], columns)
+    for frame, planes in zip(decoded, coded):
+        _from_planes(planes, frame)
+    return torch.from_numpy(decoded).to(images.device)
 
 
 OP = Op(

@@ -175,7 +175,10 @@ class TaskBatch(Rows):
 
     @cached_property
     def clips(self) -> list[range]:
-        """Rows of each clip, in order: of one sample, with frames that follow each other. An image is a clip of one row."""
+        """Rows of each clip, in order: of one sample, with frames that follow each other. An image is a clip of one row.
+
+        What follows each other here is compressed together by a video codec, also where it came from several addresses.
+        """
         if not len(self):
             return []
         same = np.diff(self.frames) == 1
