@@ -76,6 +76,7 @@ def test_video(compare: Any, codec: str, frames: int) -> None:
         encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
         encoder.options, decoder.options = options
         encoder.thread_count = decoder.thread_count = 1
+        module._open(encoder)  # as root SVT-AV1 would make this a real-time process
         packets = []
         for number, pixels in enumerate(clip):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
