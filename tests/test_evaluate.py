@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from pydegrade.files.read import read_image
 from pydegrade.files.write import write_image
 from pydegrade.images.metrics import bicubic_scores, psnr, ssim
 from pydegrade.tasks.space import preset_names
-from pytrain.commands.actions.eval import described_sets
+from pytrain.commands.actions.eval import _index, described_sets
 from pytrain.errors import ConfigError, DataError
 from pytrain.evaluation import sets as sets_module
 from pytrain.evaluation import strips
@@ -416,3 +417,17 @@ def test_models_that_do_not_fit_a_set() -> None:
         evaluate("bicubic-y-double", [one], config)
     with pytest.raises(ConfigError, match=r"must be a network, 'bicubic' or 'bicubic-y-double', got 'lanczos'"):
         evaluate("lanczos", [one], config)  # type: ignore[arg-type]
+
+
+def test_the_index_of_results_keeps_names_that_hold_infinity():
+    """JSON has no infinity; what stands in quotes is none."""
+    images = [SimpleNamespace(name=f"{word}.png") for word in ("Infinity", "-Infinity")]
+    shown = SimpleNamespace(
+        name="Infinity", degradation="\nInfinity", hr=SimpleNamespace(images=images), scale=2, tasks=None
+    )
+    scores = SimpleNamespace(scores=[SimpleNamespace(protocol="p", values=(float("inf"), 2.0))], perceptual=())
+    text = _index([SimpleNamespace(model="Infinity", sets=[scores])], [shown])
+    made = json.loads(text, parse_constant=pytest.fail)
+    assert made["sets"][0]["files"] == ["Infinity.png", "-Infinity.png"]
+    assert (made["sets"][0]["name"], made["models"][0]["label"]) == ("Infinity", "Infinity")
+    assert made["models"][0]["sets"] == [{"p": [float("inf"), 2.0]}]

@@ -92,6 +92,13 @@ def test_the_strip_has_every_stage_and_lr_is_exact(photo):
     assert len(explore.drawn_after(last)) == explore.DRAWN
 
 
+def test_the_page_is_of_one_frame():
+    task = pydegrade.sample("bicubic", 1, [0])
+    assert explore.task_at(task.space, f" {task.addresses[0]}/f3 ").frames.tolist() == [3]
+    with pytest.raises(TaskError, match="the address must be of one frame, got one of 5"):
+        explore.task_at(task.space, f"{task.addresses[0]}/f0-4")
+
+
 def test_squares_are_multiples_of_the_scale_inside_the_photograph(photo):
     assert explore.square(photo, 4).shape == (84, 84, 3)
     assert np.array_equal(explore.square(photo, 4, 1.0, 1.0, 32), photo[-32:, -32:])

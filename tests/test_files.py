@@ -352,6 +352,11 @@ def test_names_from_files_stay_in_their_folder(tmp_path, name):
         path_inside(folder, name)
 
 
+def test_a_name_that_is_no_text_is_no_file(tmp_path):
+    with pytest.raises(ImageError, match=r"no file can have the name '.*ud800\.png'"):
+        path_inside(tmp_path, "\ud800.png")
+
+
 def test_names_inside_are_allowed(tmp_path):
     assert path_inside(tmp_path, "sub/a.png") == tmp_path / "sub/a.png"
 

@@ -154,6 +154,9 @@ def test_what_is_no_run_is_one_line(capsys, run, tmp_path):
     (tmp_path / "cfg.toml").write_text("[run]\nsteps = 1\n")
     (tmp_path / "g.toml").write_text('[[group]]\nname = "G1"\naddresses = ["realesrgan-x4@c2d470a8/s0/x"]\n')
     (tmp_path / "h.toml").write_text('[[group]]\nname = "G1"\naddresses = [5]\n')
+    address = pydegrade.sample("bicubic", 0, [0]).addresses[0]
+    (tmp_path / "big.toml").write_text(f'[[group]]\nname = "G"\naddresses = ["{address}"]\ngain = [1{"0" * 400}]\n')
+    (tmp_path / "clip.toml").write_text(f'[[group]]\nname = "G"\naddresses = ["{address}/f0-4"]\ngain = [1]\n')
     (tmp_path / "dots.toml").write_text(".".join(["a"] * 10_000) + " = 1\n")
     shutil.copytree(run, tmp_path / "edited")
     pydegrade.TaskBatch.load(run / "tasks.npz").with_noise(7).save(tmp_path / "edited" / "tasks.npz")
@@ -162,7 +165,8 @@ def test_what_is_no_run_is_one_line(capsys, run, tmp_path):
         ("dots.toml", "not a file of groups: a key of more than 32 parts"),
         ("file", "not a readable task file"),
             ("nowhere", "got nothing at"), ("empty", "tasks.npz"), ("cfg.toml", "not a file of groups"),
-        ("g.toml", "g.toml: "), ("h.toml", "h.toml: "),
+        ("g.toml", "g.toml: "), ("h.toml", "h.toml: "), ("big.toml", "not a file of groups (OverflowError"),
+        ("clip.toml", "clip.toml: each address must be of one frame"),
     ):  # fmt: skip
         code, _, err = degrade(capsys, "gallery", tmp_path / name)
         assert (code, err.count("\n"), said in err) == (2, 1, True), err
@@ -219,8 +223,10 @@ def test_groups_are_shown_with_their_scores(photos, tmp_path):
 
 
 def test_a_fit_is_shown_beside_the_nearest_photograph(capsys, photos, tmp_path):
-    space = '[space]\nname = "mine"\nscale = 2\nsource = "a fit"\nhr_px = 64\n[[slot]]\nname = "noise1"\nop = "noise"\n'
-    space += 'kind = "gaussian"\nsigma_8bit = { uniform = [1, 30] }\n[[slot]]\nname = "down"\nop = "resize"\n'
+    space = ' [ space ] # mine\nname = "mine"\nscale = 2\nsource = "a fit"\nhr_px = 64\n[[slot]]\nname = "noise1"\n'
+    space += (
+        'op = "noise"\nkind = "gaussian"\nsigma_8bit = { uniform = [1, 30] }\n[[slot]]\nname = "down"\nop = "resize"\n'
+    )
     space += 'rule = "final"\nmode = "torch_area"\n'
     (tmp_path / "mine.toml").write_text(space)
     words = ("gallery", tmp_path / "mine.toml", "--hr", photos, "--first", 3)
@@ -265,9 +271,9 @@ def evaluation(folder: Path, **changed: Any) -> Path:
 def test_an_evaluation_is_shown_with_what_every_model_gains(capsys, tmp_path):
     folder = evaluation(tmp_path / "shown")
     assert degrade(capsys, "gallery", folder)[0] == 0
-    page = (tmp_path / "shown.html").read_text()
-    facts, rows = blocks(page)
-    assert "<b>net" not in page
+    page = tmp_path / "shown.html"
+    facts, rows = blocks(page.read_text())
+    assert "<b>net" not in page.read_text()
     assert [facts["sources"][at] for at in facts["source"]] == [HOSTILE, "b.png"] * 2
     assert facts["address"] == pydegrade.sample("bicubic-x2", 3, [0, 1]).addresses * 2
     assert [slot["name"] for slot in facts["slots"]] == ["resize1"]
@@ -277,14 +283,29 @@ def test_an_evaluation_is_shown_with_what_every_model_gains(capsys, tmp_path):
     assert np.frombuffer(base64.b64decode(scores["gain"]["values"]), "<f4").tolist() == [0, 0, 1.5, 70]
     assert [one.size for one in rows[2]] == [(16, 16), (8, 8), (16, 16)]
 
+    content = json.loads((folder / "eval.json").read_text())
+    long = [{**content["sets"][0], "name": "s" * 5000}]
     for changed in (
         {"sets": 5}, {"models": []}, {"models": [{"label": "bicubic", "sets": [{"psnr-y": [1.0]}]}]}, {"scale": "x"},
+        {"scale": float("inf")}, {"models": [{"label": "bicubic", "sets": [{"psnr-y": [10**400] * 2}]}]}, {"sets": long},
+        {"version": 2},
     ):  # fmt: skip
         code, _, err = degrade(capsys, "gallery", evaluation(folder, **changed))
         assert (code, err.count("\n"), "not the index of an evaluation" in err) == (2, 1, True), err
     models = [{"label": "../shown/bicubic", "sets": [{"psnr-y": [1.0, 1.0]}]}]
     code, _, err = degrade(capsys, "gallery", evaluation(folder, models=models))
     assert (code, err.count("\n")) == (2, 1), err
+
+    # Edited, but with images: sides that no scale joins, an address of several frames, a name that no file can have.
+    files, address = ["a.png", "\ud800.png"], pydegrade.sample("bicubic-x2", 3, [0]).addresses[0]
+    sets = [{**content["sets"][0], "files": files, "addresses": [f"{address}/f0-4", address]}]
+    evaluation(folder, sets=sets, models=content["models"][:1])
+    Image.new("RGB", (2, 64)).save(folder / "inputs/set/hr/a.png")
+    code, _, err = degrade(capsys, "gallery", folder)
+    assert (code, err.count("\n"), "no file can have the name" in err) == (2, 2, True), err
+    facts, (row,) = blocks(page.read_text())
+    assert (facts["slots"], facts["address"]) == ([], [f"{address}/f0-4"])
+    assert row[0].size == (2, 64)
 
 
 def test_one_bad_image_costs_its_sample_alone(capsys, photos, tmp_path):

@@ -6,6 +6,7 @@ import pickle
 import re
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,8 +131,15 @@ def test_a_base_names_files_beside_itself(folder):
     assert tasks.column("k.number").tolist() == [2, 2, 2]
     changed = tasks.replace(**{"k.number": 4})
     assert changed.addresses[0].endswith("?k.number=4")
-    with pytest.raises(TaskError, match=r"k\.number must be in 0\.\.4, as many as the files .* got 5 at row 0 \(top@"):
-        pydegrade.degrade(picture(9, 9).expand(3, -1, -1, -1), tasks.replace(**{"k.number": 5}))
+    message = r"k\.number must be in 0\.\.4, as many as the files of the space hold, got 5"
+    with pytest.raises(TaskError, match=f"^{message} at row 1$"):
+        tasks.replace(**{"k.number": [4, 5, 4]})
+    with pytest.raises(TaskError, match=f"^{message}$"):
+        TaskBatch.from_addresses(changed.addresses[0].replace("=4", "=5"), tasks.space)
+    # What no check has seen.
+    unseen = replace(tasks, columns={**tasks.columns, "k.number": np.full(3, 5, np.int32)})
+    with pytest.raises(TaskError, match=rf"^plan: {message} at row 0 \(top@"):
+        pydegrade.degrade(picture(9, 9).expand(3, -1, -1, -1), unseen)
 
 
 @pytest.mark.parametrize(

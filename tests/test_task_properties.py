@@ -83,7 +83,12 @@ def changed(data: st.DataObject, tasks: TaskBatch) -> TaskBatch:
         rows = np.array(data.draw(st.lists(st.booleans(), min_size=len(tasks), max_size=len(tasks))))
         labels = np.array(tasks.labels(name), dtype=object)
         numbers = np.where(rows, value, labels if isinstance(value, str) else tasks.raw(name))
-        tasks = tasks.replace(**{name: numbers.astype(str) if isinstance(value, str) else numbers.astype(float)})
+        try:
+            tasks = tasks.replace(**{name: numbers.astype(str) if isinstance(value, str) else numbers.astype(float)})
+        except TaskError:
+            # An op that does not take all values together.
+            op = tasks.space.op(name.partition(".")[0])
+            assert op.fault is not None or op.files is not None
     if data.draw(st.booleans()):
         fixed = 0 if tasks.space.target == "hr" else 1
         orders = []

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -13,8 +14,8 @@ import pytest
 import torch
 
 import pydegrade
-from pydegrade import ops
-from pydegrade.errors import OpError, SpaceError
+from pydegrade import TaskBatch, ops
+from pydegrade.errors import OpError, SpaceError, TaskError
 
 from .golden_pixels import picture
 
@@ -205,11 +206,30 @@ def test_wrong_values_are_one_line(call, message):
 def test_a_crf_of_a_space_that_the_codec_lacks_names_the_task():
     with pytest.raises(SpaceError, match=r"space:\d+: slot v: video: crf of h264 must be in \[0, 51\], got 60"):
         pydegrade.Space.loads(f'{HEAD}codec = "h264"\ncrf = 60\n')
-    # What a person changed in a task.
-    tasks = pydegrade.sample(pydegrade.Space.loads(f'{HEAD}codec = "vp9"\ncrf = 60\n'), 0, [0])
-    message = r"slot v \(v@\w+/s0/i0\?v.codec=h264\): op 'video': apply failed: .*crf of h264 .* got 60"
-    with pytest.raises(OpError, match=message):
-        pydegrade.degrade(torch.zeros(1, 3, 8, 8), tasks.replace(**{"v.codec": "h264"}))
+
+
+def test_a_crf_of_a_task_that_the_codec_lacks_is_refused_when_it_is_read(tmp_path):
+    """In an address, a table and a file: not once per image, in the middle of the work."""
+    space = pydegrade.Space.loads(f'{HEAD}codec = "vp9"\ncrf = 60\n')
+    tasks = pydegrade.sample(space, 0, range(3))
+    message = r"slot v: video: crf of h264 must be in \[0, 51\], got 60"
+    with pytest.raises(TaskError, match=f"^{message} at row 2$"):
+        tasks.replace(**{"v.codec": ["vp9", "vp9", "h264"]})
+    with pytest.raises(TaskError, match=f"^{message} at row 0$"):
+        tasks.replace(**{"v.codec": "h264", "order": "v"})
+    address = f"{tasks.addresses[0]}?v.codec=h264"
+    with pytest.raises(TaskError, match=f"^{message}$"):
+        TaskBatch.from_addresses(address, space)
+    (tmp_path / "t.csv").write_text(f"address\n{address}\n")
+    with pytest.raises(TaskError, match=rf"^[^ ]*t\.csv: {message}$"):
+        TaskBatch.load(tmp_path / "t.csv", space)
+    codes = np.full(3, video.CODECS.index("h264"), np.int32)
+    replace(tasks, columns={**tasks.columns, "v.codec": codes}).save(tmp_path / "t.npz")
+    with pytest.raises(TaskError, match=rf"^[^ ]*t\.npz: {message} at row 0$"):
+        TaskBatch.load(tmp_path / "t.npz")
+    # Together with another value, or where it has no effect, it may stand.
+    assert tasks.replace(**{"v.codec": "h264", "v.crf": 40}).labels("v.crf") == ["40"] * 3
+    assert tasks.replace(**{"v.codec": "h264", "v.control": "bitrate"}).labels("v.codec") == ["h264"] * 3
 
 
 def test_without_pyav_or_a_codec_one_line_says_what_brings_it(monkeypatch):

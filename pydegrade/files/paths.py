@@ -254,11 +254,12 @@ def path_inside(folder: str | os.PathLike[str], name: str) -> Path:
     relative = PurePosixPath(name.replace("\\", "/"))
     escapes = relative.is_absolute() or ".." in relative.parts or PureWindowsPath(name).drive != "" or "\0" in name
     try:
+        os.fsencode(name)
         if escapes or not (folder / relative).resolve().is_relative_to(folder.resolve()):
             raise ImageError(
                 f"{display_name(folder)}: file names must stay inside the folder, got {display_name(repr(name))}"
             )
-    except (OSError, RuntimeError):  # a name that is too long, or a circle of links
+    except (OSError, RuntimeError, UnicodeEncodeError):  # too long, a circle of links, or no text
         raise ImageError(f"{display_name(folder)}: no file can have the name {display_name(name[:300])!r}") from None
     return folder / relative
 

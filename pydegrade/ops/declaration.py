@@ -127,7 +127,7 @@ class Op:
             with the sides of the first. None: each frame goes through `apply` alone.
         fault: given one row of columns as `apply` takes them, what is wrong with values each of which is in range, in one
             line, "" when nothing is. A slot that could draw such values is refused when the space is read, by the ends of
-            the ranges that its columns have together.
+            the ranges that its columns have together; a task that holds them, when its address or file is.
         library: name and version of a library outside this package that decides about the pixels. They are part of the
             digest of every space that uses the op, so that an address is refused where another version would give
             something else. OpError, one line, where there is no such library.

@@ -25,7 +25,7 @@ from ..errors import TaskError, nearest, shown
 from ..native import rng
 from ..ops.declaration import BoolArray, Column
 from ..ops.registry import find
-from .rows import Rows, gated, number_text, resolved
+from .rows import Rows, gated, number_text, resolved, together
 from .space import Space, preset_names
 
 ORDER = "order"
@@ -226,7 +226,8 @@ def with_edits(drawn: Rows, changes: Sequence[Sequence[tuple[str, str]]]) -> Row
                 columns[name] = np.array(drawn.column(name))
             columns[name][row] = value
     changed = _as_used(replace(drawn, columns=columns), drawn)
-    return _sized(resolved(_ordered(changed, orders)), resolved(changed), sorted(orders))
+    made = _sized(resolved(_ordered(changed, orders)), resolved(changed), sorted(orders))
+    return together(made) if any(changes) else made
 
 
 def replaced(rows: Rows, before: Rows, drawn: Rows, changes: Mapping[str, Any]) -> Rows:
@@ -250,11 +251,11 @@ def replaced(rows: Rows, before: Rows, drawn: Rows, changes: Mapping[str, Any]) 
         texts = [given] * len(rows) if isinstance(given, str) else [str(text) for text in given]
         if len(texts) != len(rows):
             raise TaskError(f"order must be one order or {len(rows)} orders, got {len(texts)}")
-        return _sized(resolved(_ordered(after, dict(enumerate(texts)))), resolved(after), range(len(rows)))
+        return together(_sized(resolved(_ordered(after, dict(enumerate(texts)))), resolved(after), range(len(rows))))
     # An order that was changed before stays, for the slots that still run.
     moved = np.nonzero((gated(before).program != rows.program).any(axis=1))[0]
     orders = _merged(rows.take(moved), gated(before).take(moved), gated(after).take(moved)) if len(moved) else []
-    return resolved(_ordered(after, dict(zip(moved.tolist(), orders))))
+    return together(resolved(_ordered(after, dict(zip(moved.tolist(), orders)))))
 
 
 def _as_used(rows: Rows, drawn: Rows) -> Rows:

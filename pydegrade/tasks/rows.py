@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import shown
+from ..errors import TaskError, shown
 from ..native import binding
 from ..native.given import real_array
 from ..ops.declaration import BoolArray
@@ -224,6 +224,53 @@ def settled(
             own[place] = np.where(active, own[place], neutral[place])
     _settle(tables, words, program, component, settling.slots)
     return words, program
+
+
+def together(rows: Rows, where: str = "") -> Rows:
+    """The rows, looked at for values that are each in range but that their op does not take together (`Op.fault`), and for
+    numbers beyond what the files of a slot hold.
+
+    Args:
+        rows: resolved.
+        where: what the message begins with.
+    Raises:
+        TaskError: with the first such row.
+    """
+    for slot in rows.space.slots:
+        op = rows.space.op(slot.name)
+        if op.fault is None and op.files is None:
+            continue
+        columns = rows.slot_columns(slot.name)
+        acting = np.nonzero(rows.present(slot.name) & ~op.neutral(columns))[0]
+        if op.files is not None and len(acting):
+            numbers, held = columns[op.files.number][acting], _held(rows.space, slot.name)[rows.component[acting]]
+            if (numbers > held).any():
+                at = int(np.argmax(numbers > held))
+                name = f"{where}{slot.name}.{op.files.number}"
+                expected = f"must be in 0..{held[at]}, as many as the files of the space hold"
+                raise _refused(rows, f"{name} {expected}, got {numbers[at]}", acting[at])
+        if op.fault is None:
+            continue
+        known: dict[tuple[Any, ...], str] = {}
+        for row, values in zip(acting.tolist(), zip(*(column[acting].tolist() for column in columns.values()))):
+            if values not in known:
+                given = zip(op.columns, values)
+                known[values] = op.fault(
+                    {one.name: one.choices[value] if one.choices else value for one, value in given}
+                )
+            if known[values]:
+                raise _refused(rows, f"{where}slot {slot.name}: {known[values]}", row)
+    return rows
+
+
+def _held(space: Space, slot: str) -> NDArray[np.int64]:
+    """How many arrays the slot's files hold in each component."""
+    pools = [[one.pool for one in part.slots if one.name == slot] for part in space.components or (space,)]
+    return np.array([0 if not pool or pool[0] is None else len(pool[0]) for pool in pools])
+
+
+def _refused(rows: Rows, reason: str, row: int) -> TaskError:
+    return TaskError(f"{reason} at row {row}" if len(rows) > 1 else reason)
 
 
 def gated(rows: Rows) -> Rows:

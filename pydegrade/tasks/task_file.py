@@ -20,7 +20,7 @@ from ..errors import SpaceError, TaskError, shown
 from ..ops.declaration import Column
 from . import pools
 from .address import MAX_FRAMES
-from .rows import Rows, gated, resolved
+from .rows import Rows, gated, resolved, together
 from .space import Space
 
 if sys.version_info >= (3, 11):
@@ -239,7 +239,7 @@ def _checked(
     rows = Rows(space, component, columns, program)
     if (gated(rows).program != program).any():
         raise TaskError(f"{path}: program names a slot whose gate is closed")
-    return resolved(rows), numbers
+    return together(resolved(rows), f"{path}: "), numbers
 
 
 def _in_range(column: Column, values: NDArray[Any], label: str) -> NDArray[Any]:

@@ -146,8 +146,11 @@ def moved(task: TaskBatch, control: Control, value: Any) -> TaskBatch:
 
 
 def task_at(space: Space, address: str) -> TaskBatch:
-    """The task of an address; it must be one of the space. Errors as `TaskBatch.from_addresses`."""
-    return TaskBatch.from_addresses([address.strip()], space=space)
+    """The task of an address; it must be one of the space. Errors as `TaskBatch.from_addresses`, and for several frames."""
+    tasks = TaskBatch.from_addresses([address.strip()], space=space)
+    if len(tasks) != 1:
+        raise TaskError(f"the address must be of one frame, got one of {len(tasks)}")
+    return tasks
 
 
 def drawn_after(task: TaskBatch) -> TaskBatch:

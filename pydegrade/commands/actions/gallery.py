@@ -116,7 +116,8 @@ def _small(samples: ShownSamples, lr_side_px: int, scale: int, row: int) -> _Sma
     except PydegradeError as error:
         return error
     changed = _psnr_db(hr, lr)
-    scale = max(1, hr.shape[0] // lr.shape[0])
+    # Of sides that belong to each other; of others a square that has pixels all the same.
+    scale = max(1, min(hr.shape[0] // lr.shape[0], hr.shape[1] // lr.shape[1]))
     coded = [_webp(_middle(hr, lr_side_px, scale), quality=HR_QUALITY, method=2)]
     coded.append(_webp(_middle(lr, lr_side_px, 1), lossless=True, quality=50, method=2))
     for third in more:
@@ -207,7 +208,8 @@ def _scores(
         column = Column(name, "Of the file.", choices=tuple(places))
         found.append(_column("", column, np.array([places[words[row]] for row in rows], np.float32)))
     for name, said in scores.values.items():
-        found.append(_column("", Column(name, "Of the file."), np.array(said, np.float32)[rows]))
+        with np.errstate(over="ignore"):  # a number that float32 does not hold is shown as infinity
+            found.append(_column("", Column(name, "Of the file."), np.array(said, np.float32)[rows]))
     return found
 
 

@@ -18,6 +18,7 @@ from .gallery_samples import Scores, ShownSamples
 from .tasks import load_space
 
 INDEX = "eval.json"
+_VERSION = 1
 _INDEX_BYTES = 2**28
 _MOST_PSNR_DB = 100.0
 """What equal images are shown as."""
@@ -51,11 +52,17 @@ def evaluation_of(folder: Path, first: int, space_name: str | None = None) -> Sh
     try:
         with open_regular(folder / INDEX) as stream:
             content = json.loads(stream.read(_INDEX_BYTES))
+        if content["version"] != _VERSION:
+            raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
         scale, results = int(content["scale"]), list(_results(folder, content))
         about = "; ".join(f"{one['name']}: {one['degradation']}" for one in content["sets"])
         if not results or scale < 1:
             raise KeyError("models")
-    except (ImageError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    # OverflowError: numbers that no float holds. OSError: names that no file has.
+    except (
+        *(ImageError, OSError, ValueError, OverflowError),
+        *(KeyError, IndexError, TypeError, AttributeError, RecursionError),
+    ) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise TaskError(f"{where}: not the index of an evaluation ({display_name(text)})") from None
     shown = results[:first]
@@ -108,7 +115,9 @@ def _tasks(addresses: Sequence[str], space_name: str | None) -> TaskBatch | None
     if not all(addresses):
         return None
     try:
-        return TaskBatch.from_addresses(addresses, None if space_name is None else load_space(space_name))
+        tasks = TaskBatch.from_addresses(addresses, None if space_name is None else load_space(space_name))
+        # An address of a clip stands for several.
+        return tasks if len(tasks) == len(addresses) else None
     except (SpaceError, TaskError):
         if space_name is not None:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from .sources import CroppedImages, cropped_images
 from .tasks import TASKS, load_space, load_tasks
 
 _GROUPS_BYTES = 2**28
+_SPACE = re.compile(r"\s*\[\s*space\s*\]\s*(#.*)?")
 FIRST = 4000
 FIRST_DRAWN = 200
 """Tasks of a space that are shown: they are drawn and run for the page."""
@@ -201,7 +203,7 @@ def is_space(path: Path) -> bool:
         return False
     with open_regular(path) as stream:
         text = stream.read(MAX_BYTES + 1).decode("utf-8", "replace")
-    return any(line.strip() == "[space]" for line in text.splitlines())
+    return any(_SPACE.fullmatch(line) for line in text.splitlines())
 
 
 def read_groups(path: Path, space: Space | None = None) -> tuple[TaskBatch, Scores]:
@@ -233,9 +235,11 @@ def read_groups(path: Path, space: Space | None = None) -> tuple[TaskBatch, Scor
         if not addresses:
             raise KeyError("addresses")
         tasks = TaskBatch.from_addresses(addresses, space)
+        if len(tasks) != len(addresses):
+            raise TaskError("each address must be of one frame, got one of a clip")
     except (TaskError, SpaceError) as error:
         raise TaskError(f"{where}: {error}") from None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, OverflowError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise TaskError(f"{where}: not a file of groups ({_reason(error)})") from None
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {display_name(key): tuple(row.get(key, math.nan) for row in rows) for key in keys}

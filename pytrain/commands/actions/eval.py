@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -266,7 +267,8 @@ def _index(results: Sequence[EvalResult], sets: Sequence[EvalSet]) -> str:
         for result in results
     ]
     content = {"version": 1, "scale": sets[0].scale if sets else 0, "sets": described, "models": measured}
-    return json.dumps(content, indent=1).replace("Infinity", "1e999") + "\n"
+    # JSON has no infinity. A number stands on a line of its own; a name may hold the word.
+    return re.sub(r"^( *-?)Infinity", r"\g<1>1e999", json.dumps(content, indent=1), flags=re.MULTILINE) + "\n"
 
 
 def labels(models: Sequence[str]) -> list[str]:
