@@ -438,6 +438,37 @@ def test_wrong_options_of_wtp_are_one_line(tmp_path, text, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "note"),
+    [
+        # Ranges that are common to several kinds, of which one can take less; ends that are no value any more.
+        ({"type": "compress", "algorithm": ["jpeg", "webp"], "compress": [0, 100]}, "cut to [1, 101]"),
+        ({"type": "compress", "algorithm": ["jpeg", "mpeg2"], "compress": [101, 101]}, "cut to [1, 32]"),
+        ({"type": "blur", "filter": ["gauss", "median"], "kernel": [0, 20]}, "cut to [0, 15]"),
+        ({"type": "dithering", "color_ch": [257, 257]}, None),
+        ({"type": "dithering", "dithering_type": ["order"], "map_size": [4.0]}, None),
+        # Nothing that is known, nothing that acts.
+        ({"type": "compress", "jpeg_sampling": ["4:9:9"]}, "without 4:9:9"),
+        ({"type": "saturation", "rand": [1, 1]}, "the distance from gray"),
+        ({"type": "noise", "type_noise": ["gauss", "uniform"], "alpha": [0, 0]}, None),
+        # Names of any length, numbers of any size.
+        ({"type": "color", "k" * 10000: 1}, "does not read it"),
+    ],
+)
+def test_what_wtp_allows_makes_a_space(entry, note):
+    report = imported({"degradation": [{"type": "resize", "scale": 2}, entry]}).report
+    assert note is None or note in str(report)
+    assert max(map(len, str(report).split("\n"))) < 300
+
+
+@pytest.mark.parametrize("value", [10**400, [10**400, 1]])
+def test_numbers_that_no_float_holds_are_one_line(value):
+    with pytest.raises(OptionsError, match=r"must be \[low, high\]"):
+        imported({"degradation": [{"type": "halo", "amount": value}]})
+    with pytest.raises(OptionsError, match=r"must be \[low, high\]"):
+        imported({"datasets": {"train": {**FACE, "downsample_range": value}}})
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_bsrgan_at_other_scales(scale):
     made = imported({**KAIR, "scale": scale})

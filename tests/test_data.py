@@ -363,12 +363,15 @@ def test_workers_cut_real_pairs_too(tmp_path):
 
 
 def test_an_unreadable_pair_costs_nothing_but_itself(tmp_path):
+    write_folder(tmp_path / "pairs" / "lr", [("unused.png", 8, 8)])
     source = mixed(tmp_path, paired_share=1.0)
+    assert "pairs: data.paired_lr: 1 images belong to none of data.paired_hr: unused.png" in source.notes
     path = tmp_path / "pairs" / "lr" / "a.png"
     path.write_bytes(path.read_bytes()[:60])
     batches = collect(source, range(3))
     (name,) = {one.name for batch in batches for one in batch.unreadable}
-    assert name == "paired/a.png"  # and not the a.png among the others
+    # Neither the a.png among the others nor one in a folder of theirs: a run that goes on asks by name.
+    assert name == "paired://a.png"
     assert all(batch.images["lr"].flatten(1).any(1).all() for batch in batches)
 
 

@@ -153,6 +153,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_writes_in_parts_and_over_the_file_of_a_dead_process_of_the_same_number(tmp_path, monkeypatch):
+    (tmp_path / "other").write_bytes(b"kept")
+    (tmp_path / "left").symlink_to("other")
+    monkeypatch.setattr(atomic, "_partial_name", lambda: "left")
+    write = os.write
+    monkeypatch.setattr(atomic.os, "write", lambda file, content: write(file, content[:3]))
+    write_atomic(tmp_path / "a", b"content")
+    assert (tmp_path / "a").read_bytes() == b"content"
+    assert (tmp_path / "other").read_bytes() == b"kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "other"]
+
+
 # ---- reading what people have
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,9 @@ from .chain import _text as _toml_text
 from .faces import faces_toml
 from .files import read_options
 from .wtp import read_wtp
+
+_LONGEST_KEY = 100
+"""Letters of an option's name that a report shows."""
 
 Usm = Literal["none", "lq", "target"]
 JpegMode = Literal["libjpeg", "diffjpeg_basicsr"]
@@ -59,8 +61,10 @@ class Report:
         lines = [f"options of {self.dialect}: " + ", ".join(f"{len(entries)} {title}" for title, entries in titles)]
         for title, entries in titles:
             if entries:
-                width = max(len(key) for key, _ in entries)
-                lines += [f"{title}:", *(f"  {key:<{width}}  {note}" for key, note in entries)]
+                # A file may call an option anything.
+                keys = [key if len(key) <= _LONGEST_KEY else f"{key[: _LONGEST_KEY - 3]}..." for key, _ in entries]
+                width = max(map(len, keys))
+                lines += [f"{title}:", *(f"  {key:<{width}}  {note}" for key, (_, note) in zip(keys, entries))]
         if self.others:
             lines.append(f"{self.others} other options are about network, training and files")
         return "\n".join(lines)
@@ -380,7 +384,7 @@ class OptionReader:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e9
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
 
 
 def read_chain(

@@ -182,16 +182,16 @@ class _Step:
         return min(max(first, low), high), min(max(last, low), high)
 
     def target(
-        self, option: str, inner: str, default: tuple[float, float], low: float, high: float
+        self, option: str, inner: str, common: tuple[str, tuple[float, float]], low: float, high: float
     ) -> tuple[float, float]:
-        """A range of the table `option`, or the default."""
+        """A range of the table `option`, or what is common to all: its option and range."""
         table = self.options.get(option)
-        if table is None:
-            return default
-        if not isinstance(table, Mapping):
+        if table is not None and not isinstance(table, Mapping):
             raise self.fail(option, "a table of ranges")
+        if table is None or inner not in table:
+            return self._span(*common, low, high)
         self.mapped(option, self.name)
-        return self._span(option, table[inner], low, high) if inner in table else default
+        return self._span(option, table[inner], low, high)
 
     def names(
         self, option: str, default: Sequence[str], known: Mapping[str, str], note: str
@@ -246,12 +246,12 @@ class _Step:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e9
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
 
 
-def _whole(limits: tuple[float, float]) -> str:
-    """numpy's randint: without the upper end."""
-    low, high = math.ceil(limits[0]), math.ceil(limits[1])
+def _whole(limits: tuple[float, float], end: float) -> str:
+    """numpy's randint: without the upper end. Below `end`, also where both limits are there."""
+    low, high = math.ceil(min(limits[0], end - 1)), math.ceil(limits[1])
     return f"{low}" if high - 1 <= low else f"{{ integers = [{low}, {high - 1}] }}"
 
 
@@ -319,7 +319,7 @@ def _blur(step: _Step, scale: int | None) -> None:
     if not kinds:
         return
     total = sum(share for _, share in kinds)
-    common = step.span("kernel", [0, 1], 0.0, 20.0, step.name)
+    common = "kernel", step.span("kernel", [0, 1], 0.0, 20.0, step.name)
     shapes = [(shape, share) for shape, share in kinds if shape != "median"]
     names = {shape for shape, _ in shapes}
     slots = []
@@ -376,7 +376,7 @@ def _compress(step: _Step, scale: int | None) -> None:
     if not kinds:
         return
     total = sum(share for _, share in kinds)
-    common = step.span("compress", [90, 100], 0.0, 101.0, "quality")
+    common = "compress", step.span("compress", [90, 100], 0.0, 101.0, "quality")
     slots = []
     table = step.options.get("target_compress")
     for unread in sorted(set(table) - set(known)) if isinstance(table, Mapping) else ():
@@ -386,19 +386,19 @@ def _compress(step: _Step, scale: int | None) -> None:
         name = f"{kind}{step.number}"
         if kind == "jpeg":
             samplings = {"4:4:4": "444", "4:4:0": "440", "4:2:2": "422", "4:2:0": "420", "4:1:1": "411"}
-            lines = [
-                'mode = "libjpeg"',
-                f"quality = {_whole(step.target('target_compress', 'jpeg', common, 1.0, 101.0))}",
-                f"subsampling = {_choice(step.names('jpeg_sampling', ['4:2:2'], samplings, f'{name}.subsampling'))}",
-            ]
+            chosen = step.names("jpeg_sampling", ["4:2:2"], samplings, f"{name}.subsampling")
+            if not chosen:
+                continue
+            quality = _whole(step.target("target_compress", "jpeg", common, 1.0, 101.0), 101)
+            lines = ['mode = "libjpeg"', f"quality = {quality}", f"subsampling = {_choice(chosen)}"]
         elif kind == "webp":
-            quality = _whole(step.target("target_compress", "webp", common, 0.0, 101.0))
+            quality = _whole(step.target("target_compress", "webp", common, 0.0, 101.0), 101)
             lines = ['mode = "lossy"', f"quality = {quality}", "method = 4"]
         else:
             column, least, most = (
                 ("qscale", 1.0, 32.0) if kind.startswith("mpeg") else ("crf", 0.0, 64.0 if kind == "vp9" else 52.0)
             )
-            quality = _whole(step.target("target_compress", theirs, common, least, most))
+            quality = _whole(step.target("target_compress", theirs, common, least, most), most)
             lines = [f"codec = {_text(kind)}", f"{column} = {quality}"]
         op = kind if kind in ("jpeg", "webp") else "video"
         step.slot(name, op, *lines)
@@ -431,6 +431,8 @@ def _noise(step: _Step, scale: int | None) -> None:
             "y_noise" if luma else "uv_noise", "noise of Y, of Cb and Cr is Gaussian here, and never salt or pepper"
         )
     alpha = step.span("alpha", [1, 2], 0.0, 1e6, f"{step.name}.sigma_8bit")
+    if alpha[1] == 0 and "salt_pepper" not in shares:
+        return
     # Gaussian noise of 0.25, uniform noise of -1 to 1; both times alpha.
     sigmas = {
         kind: (min(255.0, 255 * part * alpha[0]), min(255.0, 255 * part * alpha[1]))
@@ -457,22 +459,23 @@ def _dithering(step: _Step, scale: int | None) -> None:
     if ordered:
         sizes = step.options.get("map_size", [4, 8])
         step.mapped("map_size", f"{step.name}.dither, bayer")
-        good = [size for size in sizes if size in (2, 4, 8)] if isinstance(sizes, list) else []
+        good = [int(size) for size in sizes if size in (2, 4, 8)] if isinstance(sizes, list) else []
         if not good or len(good) < len(sizes):
             step.left_out("map_size", "maps of 2, 4 and 8 px alone")
         dithers += [(f"bayer{size}", ordered / len(good)) for size in good]
     if not dithers:
         return
     levels = step.span("color_ch", [2, 10], 2.0, 257.0, f"{step.name}.levels")
-    step.slot(step.name, "quantize", f"levels = {_whole(levels)}", f"dither = {_choice(dithers)}")
+    step.slot(step.name, "quantize", f"levels = {_whole(levels, 257)}", f"dither = {_choice(dithers)}")
     step.gate([(step.name, step.share)])
 
 
 def _saturation(step: _Step, scale: int | None) -> None:
-    value = _uniform(step.span("rand", [0.5, 1.0], 0.0, 4.0))
+    value = step.span("rand", [0.5, 1.0], 0.0, 4.0)
     step.nearly("rand", "the distance from gray, not the saturation of HSV")
-    step.slot(step.name, "color", f"saturation = {value}")
-    step.gate([(step.name, step.share)])
+    if value != (1.0, 1.0):
+        step.slot(step.name, "color", f"saturation = {_uniform(value)}")
+        step.gate([(step.name, step.share)])
 
 
 def _color(step: _Step, scale: int | None) -> None:

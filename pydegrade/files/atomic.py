@@ -87,13 +87,24 @@ def write_atomic(path: str | os.PathLike[str], content: bytes, durable: bool = F
     """`replacing` for a content that is there as a whole. Arguments and errors as there."""
     with replacing(path, durable) as temporary:
         # Without Python's file object, which asks the system three things more and copies.
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        file = _created(temporary)
         try:
             left = memoryview(content)
             while len(left):
                 left = left[os.write(file, left) :]
         finally:
             os.close(file)
+
+
+def _created(path: str | os.PathLike[str]) -> int:
+    """The descriptor of a new file, and never of what a link leads to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        return os.open(path, flags, 0o666)
+    except FileExistsError:
+        # Of a dead process of this number, on a system that does not say when it began.
+        os.unlink(path)
+        return os.open(path, flags, 0o666)
 
 
 def append(path: str | os.PathLike[str], content: bytes) -> None:

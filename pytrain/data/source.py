@@ -22,6 +22,7 @@ import hashlib
 import json
 import multiprocessing
 import queue
+import re
 import signal
 import threading
 from collections import deque
@@ -75,7 +76,10 @@ MOST_CROP_PX = 2**15
 """Side of a crop."""
 
 PAIRED = "paired/"
-"""Before the names of real pairs that are mixed in."""
+"""Before the names of sets of real pairs that are mixed in."""
+
+PAIRED_IMAGE = "paired://"
+"""Before the names of their images; no file below data.hr is called so."""
 
 
 @options("data")
@@ -338,7 +342,7 @@ def open_source(
         return source
     paired = _open_pairs(config, scale, seed, listing, channels)
     notes += [f"pairs: {note}" for note in paired.notes]
-    changed = (*source.changed, *(f"{PAIRED}{name}" for name in paired.changed))
+    changed = (*source.changed, *(f"{PAIRED_IMAGE}{name}" for name in paired.changed))
     return replace(source, notes=tuple(notes), changed=changed, paired=paired)
 
 
@@ -351,9 +355,13 @@ def _open_pairs(config: DataConfig, scale: int, seed: int, listing: Listing | No
     try:
         opened = open_source(own, ("hr", "lr"), scale, seed, before, channels)
     except (ConfigError, DataError) as error:
-        renamed = str(error).replace("data.hr", "data.paired_hr").replace("data.lr", "data.paired_lr")
-        raise type(error)(renamed) from None
-    return replace(opened, prefix=PAIRED)
+        raise type(error)(_of_pairs(str(error))) from None
+    return replace(opened, prefix=PAIRED_IMAGE, notes=tuple(map(_of_pairs, opened.notes)))
+
+
+def _of_pairs(line: str) -> str:
+    """A line with the options that name the real pairs, in the place of those that name all images; paths stay."""
+    return re.sub(r"(?<![^\s])data\.(hr|lr)(?![\w/.])", r"data.paired_\1", line)
 
 
 class _Known:

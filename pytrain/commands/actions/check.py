@@ -57,7 +57,10 @@ def findings(config: Config, decodes: bool = True) -> list[str]:
     lines += undecodable(source) if decodes else []
     lines += [f"evaluation set {one.name}: {len(one.hr.images)} images, {one.degradation}" for one in sets]
     samples = config.run.steps * config.data.batch
-    crops = f"{samples:,} crops, {samples / len(source.images['hr'].images):,.0f} of each image"
+    degraded = samples * (1 - config.data.paired_share)
+    crops = f"{samples:,} crops, {degraded / len(source.images['hr'].images):,.0f} of each image"
+    if source.paired is not None:
+        crops += f", {(samples - degraded) / len(source.paired.images['hr'].images):,.0f} of each real pair"
     lines.append(f"run: {config.run.steps:,} steps of {config.data.batch} images, {crops}")
 
     device = chosen_device(config.run.device, "run.device")
