@@ -436,6 +436,12 @@ def test_sums_of_diffused_errors_have_the_order_of_slopes(dither):
             inside = (ys + dy < height) & (xs + dx >= 0) & (xs + dx < width)
             work[:, :, ys[inside] + dy, xs[inside] + dx] += error[:, :, inside] * np.float32(round(share * parts))
     assert np.array_equal(found.numpy(), out * np.float32(1 / (levels - 1)))
+    # What is broken stays seen: a value that is NaN, and what comes later.
+    images[0, 1, 3, 5] = float("nan")
+    broken = ops.quantize(images, levels, dither)[0]
+    assert torch.isnan(broken[1].flatten()[3 * 60 + 5 :]).all()
+    assert torch.equal(broken[1].flatten()[: 3 * 60 + 5], found[0, 1].flatten()[: 3 * 60 + 5])
+    assert torch.equal(broken[[0, 2]], found[0, [0, 2]])
 
 
 @pytest.mark.parametrize("dither", ERRORS)

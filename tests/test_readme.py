@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 import pydegrade
 from pydegrade.tasks.space import preset_names
 from pytrain.methods.registry import METHODS
@@ -55,9 +57,14 @@ def test_every_method_is_in_the_readme():
     assert named == set(METHODS)
 
 
-def test_spaces_document_parses():
-    text, *_ = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/spaces.md").read_text(), re.S)
-    assert pydegrade.Space.loads(text).name == "mine"
+def test_spaces_document_parses_and_runs():
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/spaces.md").read_text(), re.S)
+    whole = [pydegrade.Space.loads(block) for block in blocks if "scale = " in block]
+    assert [space.name for space in whole] == ["mine", "photographed-print"]
+    for space in whole:
+        side = 16 * space.scale
+        lr = pydegrade.degrade(torch.rand(2, 3, side, side), pydegrade.sample(space, 0, range(2)))
+        assert lr.shape == (2, 3, 16, 16)
 
 
 def test_the_block_of_the_migration_page_says_what_it_shows(capsys):

@@ -203,6 +203,11 @@ def test_wrong_values_are_one_line(call, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_clip_without_memory_keeps_its_shape():
+    frames = torch.empty(2, 3, 9, 9, device="meta")
+    assert (ops.video(frames, clip=True).shape, ops.video(frames[:0], clip=True).shape) == (frames.shape, (0, 3, 9, 9))
+
+
 def test_a_crf_of_a_space_that_the_codec_lacks_names_the_task():
     with pytest.raises(SpaceError, match=r"space:\d+: slot v: video: crf of h264 must be in \[0, 51\], got 60"):
         pydegrade.Space.loads(f'{HEAD}codec = "h264"\ncrf = 60\n')

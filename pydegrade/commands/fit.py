@@ -54,7 +54,7 @@ def command(
     from .actions.fit import FitOptions, check_is_fitted, fit_photographs
 
     check_file(output, (".toml",), "-o", [*photographs, *(Path(one) for one in (start, clean) if one)])
-    check_is_fitted(output)
     page = output.with_suffix(".html")
     check_file(page, (".html",), "-o")
+    check_is_fitted(output, page)
     return fit_photographs(photographs, FitOptions(output, page, start, scale, clean, simulations, seed, max_pixels))

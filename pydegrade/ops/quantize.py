@@ -43,6 +43,9 @@ def _diffused(image: torch.Tensor, top: float, dither: str) -> torch.Tensor:
     binding.call(
         "diffuse", **sizes, diffusion=_DIFFUSIONS.index(dither), top=top, src=values.view(-1), dst=levels.view(-1)
     )
+    if bool(torch.isnan(values.sum())):
+        # An error that is NaN reaches what comes later, where the compiled module makes levels of it.
+        levels.view(len(levels), -1)[torch.isnan(values).flatten(1).cumsum(1) > 0] = torch.nan
     return levels.to(image.device)
 
 

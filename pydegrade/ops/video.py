@@ -350,11 +350,11 @@ def video(
 
 def _clip(images: torch.Tensor, given: Mapping[str, Any]) -> torch.Tensor:
     """The batch as one clip, with parameters checked as those of one image."""
-    if not len(images):
-        return images.clone()
     columns = plain.columns_of(OP, given, 1)
     values = {name: column[0] for name, column in columns.items()}
     fault = _fault(values)
     if fault:
         raise ValueError(fault)
+    if images.is_meta or not len(images):
+        return torch.empty_like(images)
     return images.clone() if values["codec"] == "off" else _through(images.detach(), values)

@@ -20,7 +20,7 @@ from ...shell.outputs import write_file
 from ...shell.progress import Progress
 from ...shell.text import absolute, complain, say, warn
 from ...tasks.space import Space
-from .fit_page import fit_page
+from .fit_page import PAGE_BEGINS, fit_page
 from .photographs import read_all, shorter_sides_px
 
 
@@ -38,14 +38,19 @@ class FitOptions:
     max_pixels: int
 
 
-def check_is_fitted(output: Path) -> None:
-    """Refuse to replace a space that somebody wrote.
+def check_is_fitted(output: Path, page: Path) -> None:
+    """Refuse to replace a space or a page that somebody wrote.
 
     Raises:
-        OutputError: the file is there, and not from `degrade fit`.
+        OutputError: a file is there, and not from `degrade fit`.
     """
-    if output.is_file() and output.stat().st_size and not output.read_bytes().startswith(FIRST_LINE.encode()):
-        raise OutputError(f"-o: {output} is a file that degrade fit did not write; choose another name")
+    for path, begins in ((output, FIRST_LINE), (page, PAGE_BEGINS)):
+        if not path.is_file():
+            continue
+        with path.open("rb") as stream:
+            head = stream.read(len(begins))
+        if head not in (b"", begins.encode()):
+            raise OutputError(f"-o: {path} is a file that degrade fit did not write; choose another name")
 
 
 def fit_photographs(sources: Sequence[Path], options: FitOptions) -> int:

@@ -23,6 +23,9 @@ from ...fitting.statistics import NAMES, describe, statistics
 
 SHOWN = 16
 COMPARED = 96
+PAGE_BEGINS = "<!doctype html><!-- degrade fit -->"
+"""By which a page is known."""
+
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 14px/1.45 system-ui, sans-serif; max-width: 1100px; margin: 20px auto; padding: 0 16px; }
@@ -54,7 +57,7 @@ def fit_page(photographs: Sequence[Photograph], fit: Fit, simulator: Simulator) 
     images = f"{len(simulator.images.images)} clean images ({simulator.images.origin})"
     notes = "".join(f"<li>{html.escape(display_name(note))}</li>" for note in fit.notes) or "<li>nothing</li>"
     facts = "".join(f"<p>{html.escape(display_name(fact))}</p>" for fact in fit.facts)
-    page = f"""<!doctype html><!-- degrade fit -->
+    page = f"""{PAGE_BEGINS}
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{title}</title><style>{_STYLE}</style></head><body>
