@@ -235,6 +235,11 @@ def best_arm(result: Result, name: str, steps: int) -> str:
     return arm(name, steps, best_rate(result, name, steps) if steps else 0.0)
 
 
+def has_falling(result: Result) -> bool:
+    """Whether networks were adapted at falling rates, too."""
+    return arm(f"{FALLING[0]}, falling", STEPS[-1], result.settings["rates"][0]) in result.values[TUNING]
+
+
 def kernel_sets(result: Result) -> list[str]:
     """The sets that are reported."""
     return [name for name in result.items if name != TUNING]
@@ -243,14 +248,16 @@ def kernel_sets(result: Result) -> list[str]:
 def table(result: Result) -> str:
     """PSNR by kernel; every network at its own best rate for that number of steps."""
     most = result.settings["zssr_steps"]
+    falls = has_falling(result)
     lines = [
-        f"| Kernel (variances in HR px²) | bicubic | ZSSR 10 / {most} | joint 0 / 1 / 10 | MZSR 0 / 1 / 10 | MZSR, "
-        "estimated kernel, 1 / 10 |",
-        "|---|---|---|---|---|---|",
+        f"| Kernel (variances in HR px²) | bicubic | ZSSR 10 / {most} | joint 0 / 1 / 10 | MZSR 0 / 1 / 10 | "
+        f"{'falling rates, 10: joint / MZSR | ' if falls else ''}MZSR, estimated kernel, 1 / 10 |",
+        f"|---|---|---|---|---|{'---|' if falls else ''}---|",
     ]
     for kernel in kernel_sets(result):
         groups = [["bicubic"], [f"zssr, {count} steps" for count in (10, most)]]
         groups += [[best_arm(result, name, steps) for steps in (0, 1, 10)] for name in ("joint", "mzsr")]
+        groups += [[best_arm(result, f"{name}, falling", 10) for name in FALLING]] if falls else []
         groups += [[best_arm(result, "mzsr, estimated kernel", steps) for steps in (1, 10)]]
         cells = [" / ".join(f"{result.mean(kernel, name):.2f}" for name in names) for names in groups]
         lines.append(f"| {kernel} | {' | '.join(cells)} |")
@@ -266,8 +273,12 @@ def differences(result: Result) -> str:
         "joint": (("mzsr", 10), best_arm(result, "joint", 10)),
         "joint at MZSR's rate": (("mzsr", 10), arm("joint", 10, best_rate(result, "mzsr", 10))),
         **(
-            {"MZSR at falling rates": (("mzsr", 10), best_arm(result, "mzsr, falling", 10))}
-            if arm("mzsr, falling", 10, result.settings["rates"][0]) in result.values[TUNING]
+            {
+                "MZSR at falling rates": (("mzsr", 10), best_arm(result, "mzsr, falling", 10)),
+                "joint, both at falling rates": (("mzsr, falling", 10), best_arm(result, "joint, falling", 10)),
+                "joint as it is, MZSR at falling rates": (("mzsr, falling", 10), best_arm(result, "joint", 0)),
+            }
+            if has_falling(result)
             else {}
         ),
         "ZSSR": (("mzsr", 10), f"zssr, {result.settings['zssr_steps']} steps"),

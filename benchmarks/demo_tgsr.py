@@ -18,7 +18,7 @@ given again.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ ARMS = ("tgsr", "half", "plain", "random", "shuffled", "one", "unsatisfactory")
 MORE_ARMS = ("share 0.25", "share 0.75", "share 0.9", "groups 2", "groups 4", "groups 8", "inside")
 """On request: other shares of the whole space; the groups' own tasks, by falling improvement, in so many equal groups; one
 network for each group, trained on nothing else, which is what a group could reach."""
+START = "start"
+"""What result files call the network that all arms begin with."""
 CONFLICT = "conflict study"
 """What result files call the tasks of the study."""
 FRESH_SEED = 10**9
@@ -123,7 +125,7 @@ def main(
     given += [f"--arm '{arm}'" for arm in arms]
     if arms and "tgsr" not in arms:
         raise click.UsageError(f"--arm must name tgsr, which the others are compared with, got {', '.join(arms)}")
-    nets = {("start", "-"): model, ("joint", "-"): grouping.path("joint1.safetensors")}
+    nets = {(START, "-"): model, ("joint", "-"): grouping.path("joint1.safetensors")}
     for seed in range(seeds):
         for arm in named_arms(grouping, arms or ARMS):
             nets[arm, str(seed)] = fine_tuned(grouping, out, arm, seed, steps)
@@ -145,7 +147,7 @@ def study_result(found: Conflict, study: GroupingRun, common: dict[str, Any], gi
     figure(found, study.path("conflict.png"))
     values = {
         name: {"-": [round(value, 4) for value in psnr.tolist()]}
-        for name, psnr in (("start", found.before_db), ("alone", found.after_db))
+        for name, psnr in ((START, found.before_db), ("alone", found.after_db))
     }
     tasks, steps = len(found.addresses), found.iterations
     return Result(
@@ -306,32 +308,40 @@ def conflict_table(result: Result) -> str:
 
 def _distances(result: Result) -> NDArray[np.float64]:
     arms = result.values[CONFLICT]
-    return np.array(arms["alone"]["-"]) - np.array(arms["start"]["-"])
+    return np.array(arms["alone"]["-"]) - np.array(arms[START]["-"])
 
 
 def arms_of(result: Result) -> list[str]:
     """The arms that ran."""
-    return [arm for arm in next(iter(result.values.values())) if arm not in ("start", "joint")]
+    return [arm for arm in next(iter(result.values.values())) if arm not in (START, "joint")]
 
 
 def table(result: Result) -> str:
     """Change from the start by arm, with intervals over tasks."""
-    arms = arms_of(result)
-    lines = ["| tasks | number | start, dB | joint | " + " | ".join(arms) + " |", "|---" * (4 + len(arms)) + "|"]
-    for name in result.items:
-        cells = [result.minus(name, arm, "start").over_items() for arm in ("joint", *arms)]
-        lines.append(f"| {name} | {len(result.items[name])} | {result.mean(name, 'start'):.2f} | {' | '.join(cells)} |")
+    lines = [_head(result, ""), f"| start, dB | {_cells(f'{result.mean(name, START):.2f}' for name in result.items)} |"]
+    for arm in ("joint", *arms_of(result)):
+        lines.append(f"| {arm} | {_cells(result.minus(name, arm, START).over_items() for name in result.items)} |")
     return "\n".join(lines)
 
 
 def controls(result: Result) -> str:
     """The published arm minus every other, with intervals over tasks and ranges over seeds."""
-    rivals = [arm for arm in arms_of(result) if arm != "tgsr"]
-    lines = ["| tasks | " + " | ".join(f"tgsr - {arm}" for arm in rivals) + " |", "|---" * (1 + len(rivals)) + "|"]
-    for name in result.items:
-        found = [result.minus(name, "tgsr", arm) for arm in rivals]
-        lines.append(f"| {name} | " + " | ".join(f"{one.over_items()}; {one.over_seeds()}" for one in found) + " |")
+    lines = [_head(result, "tgsr minus")]
+    for arm in arms_of(result):
+        if arm != "tgsr":
+            found = [result.minus(name, "tgsr", arm) for name in result.items]
+            lines.append(f"| {arm} | {_cells(f'{one.over_items()}; {one.over_seeds()}' for one in found)} |")
     return "\n".join(lines)
+
+
+def _head(result: Result, first: str) -> str:
+    """With the number of tasks of each set in brackets."""
+    titles = _cells(f"{name} ({len(tasks)})" for name, tasks in result.items.items())
+    return f"| {first} | {titles} |\n" + "|---" * (1 + len(result.items)) + "|"
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return " | ".join(texts)
 
 
 if __name__ == "__main__":

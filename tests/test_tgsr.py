@@ -610,7 +610,8 @@ def test_the_demonstration_runs(tmp_path: Path):
     run = CliRunner().invoke(demonstrate, [str(argument) for argument in arguments], catch_exceptions=False)
     assert run.exit_code == 0
     lines = run.output.splitlines()
-    assert any(line.startswith("| G2 | 1 | ") for line in lines)
+    assert any(line.startswith("|  | G1 (1) | G2 (1) | ") for line in lines)
+    assert any(line.startswith("| tgsr | ") for line in lines)
     again = CliRunner().invoke(demonstrate, [str(argument) for argument in arguments], catch_exceptions=False)
     assert again.output.splitlines()[-5:-1] == lines[-5:-1]
 
