@@ -297,9 +297,9 @@ def test_fit_writes_a_space_and_a_page_and_goes_on(monkeypatch, folders, tmp_pat
     assert (code, "degrade fit did not write" in err) == (2, True), err
     assert (tmp_path / "mine.toml").read_text() == HIDDEN
     assert (tmp_path / ".mine.fit.npz").stat().st_mtime_ns == kept
-    # Nor is a page.
+    # Nor is another page.
     (tmp_path / "mine.toml").write_text("")
-    (tmp_path / "mine.html").write_text("<!doctype html><p>of somebody")
+    (tmp_path / "mine.html").write_text("<!doctype html><!-- degrade gallery -->")
     code, _, err = degrade(capsys, *words, "--simulations", 100)
     assert (code, "mine.html is a file that degrade fit did not write" in err) == (2, True), err
 
