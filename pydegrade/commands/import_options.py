@@ -28,7 +28,10 @@ DIALECTS = (
 
 @click.command(name="import", short_help="Make a space of another project's option file.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dialect", type=Choice(DIALECTS), help="Whose options they are.  [default: found out, where they tell]")
+@click.option(
+    "--dialect", type=Choice(DIALECTS), metavar="PROJECT",
+    help=f"Whose options they are: {', '.join(DIALECTS)}.  [default: found out, where they tell]",
+)  # fmt: skip
 @click.option("--scale", type=click.IntRange(1, 16), help="The SR factor, where the file does not say it.")
 @click.option(
     "--usm", type=Choice(("none", "lq", "target")),
