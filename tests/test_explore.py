@@ -321,7 +321,7 @@ def test_other_spaces_groups_and_a_network_stand_on_the_page(photo, tmp_path, mo
         explore.Group("<b>mild", tasks.take(range(10)), ("gain 1",) * 10),
         explore.Group("G2", tasks[10:], ("", "")),
     )
-    other = explore.Beside(pydegrade.sample("bsrgan-x4", 7, [3]))
+    other = pydegrade.sample("bsrgan-x4", 7, [3])
     model = explore_model.open_model(tmp_path / "dasr.safetensors", space)
     write_image(tmp_path / "photo.png", photo)
     explored = Explored(space, "realesrgan-x4", tasks[0], (other,), groups, model)
@@ -352,7 +352,7 @@ def test_other_spaces_groups_and_a_network_stand_on_the_page(photo, tmp_path, mo
         assert np.array_equal(page.pixels("#after .lr img"), changed)
 
         # The other space's draw, and its next one.
-        assert np.array_equal(page.pixels(".beside .lr img"), lr_of(hr, other.first))
+        assert np.array_equal(page.pixels(".beside .lr img"), lr_of(hr, other))
         before = page.run("document.querySelector('.beside .lr img').src")
         page.run("document.querySelector('.beside .next').click()")
         page.until(f"document.querySelector('.beside .lr img').src !== {before!r}")

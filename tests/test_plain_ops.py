@@ -269,6 +269,8 @@ def mirrored(plane: np.ndarray, radius: int) -> np.ndarray:
 def test_even_medians_are_refused():
     with pytest.raises(ValueError, match="median: size_px must be odd, got 4"):
         ops.median(batch(), [3, 4])
+    with pytest.raises(TypeError, match="median: size_px must be a number or 2 numbers, got Tensor"):
+        ops.median(batch(), torch.tensor([3 + 0j]).conj())
 
 
 def test_unsharp_adds_the_residual():
@@ -356,6 +358,12 @@ def test_dpid_weighs_pixels_by_their_distance(sides, factor, detail):
     close(ops.dpid(flat, 0.25), np.full((1, 3, 4, 3), np.float32(0.3)))
     assert ops.dpid(flat[:0], 0.25).shape == (0, 3, 4, 3)
     assert ops.dpid(flat.to("meta"), 0.25).shape == (1, 3, 4, 3)
+
+
+def test_dpid_of_values_without_squares_is_finite():
+    images = 1e29 * batch()
+    assert torch.isfinite(ops.dpid(images, 0.5)).all()
+    assert not torch.isfinite(ops.dpid(torch.full_like(images, torch.nan), 0.5)).any()
 
 
 def test_a_resize_between_two_gammas_is_one_of_light():

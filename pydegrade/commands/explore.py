@@ -62,7 +62,7 @@ def command(
     if find_spec("gradio") is None:
         raise PydegradeError("degrade explore needs gradio: pip install 'pydegrade[explore]'")
     from ..tasks.sampler import sample
-    from .actions.explore import Beside, groups_of, task_at
+    from .actions.explore import groups_of, task_at
     from .actions.explore_model import open_model
     from .actions.explore_page import Page, launch, wait_and_close
     from .actions.tasks import load_space
@@ -76,7 +76,7 @@ def command(
         first = task_at(space, address)
     else:
         first = chosen[0].tasks.take([0]) if chosen else sample(space, seed, [index])
-    beside = tuple(Beside(sample(one, seed, [index])) for one in spaces[1:])
+    beside = tuple(sample(one, seed, [index]) for one in spaces[1:])
     page = Page(space, space_name, first, beside, chosen, None if model is None else open_model(model, space))
     blocks = launch(page, photo, port, opened)
     say(f"{space.name}@{space.digest[:8]} at {blocks.local_url}  (Ctrl-C ends)")

@@ -127,11 +127,12 @@ def command(
     check_last_index(start, count)
     if clips is not None:
         return _clips(count, clips, space_name, seed, start, out, file_format, augment, hr, hr_size, max_pixels, device)
+    from ..files.sample_manifest import check_format
     from ..shell.outputs import check_folder
     from ..tasks.sampler import sample
     from ..tasks.space import Space, preset_names
     from .actions.pairs import kinds_of
-    from .actions.sample import RunOptions, Shard, check_format, write_parameters
+    from .actions.sample import RunOptions, Shard, write_parameters
     from .actions.sources import cropped_images
 
     # What may be wrong, before anything is written.
@@ -259,9 +260,10 @@ def _from_card(
         if name in CARD_SAYS and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(f"--card: the card says what {option.opts[0]} is; give one of them")
     from ..files.card import read_card
+    from ..files.sample_manifest import check_format
     from ..shell.outputs import check_folder
     from .actions.card import images_of_card
-    from .actions.sample import RunOptions, Shard, check_format
+    from .actions.sample import RunOptions, Shard
 
     where = chosen_device(device)
     card = read_card(path)

@@ -104,9 +104,9 @@ def toml_of(chain: Chain) -> str:
     """A commented TOML text of the space."""
     head = [
         "[space]",
-        f"name = {_text(chain.name)}",
+        f"name = {toml_text(chain.name)}",
         f"scale = {chain.scale}",
-        f"source = {_text(chain.source)}",
+        f"source = {toml_text(chain.source)}",
         *(['target = "usm"'] if chain.usm == "target" else []),
         f"hr_px = {chain.hr_px}",
     ]
@@ -125,9 +125,9 @@ def toml_of(chain: Chain) -> str:
     ]
     if chain.back is not None:
         slots.append(
-            ["# Back to the size of HR.", *_slot("back", "resize"), 'rule = "final"', f"mode = {_text(chain.back)}"]
+            ["# Back to the size of HR.", *_slot("back", "resize"), 'rule = "final"', f"mode = {toml_text(chain.back)}"]
         )
-    names = [name for name in ("resize3", "sinc") if any(f"name = {_text(name)}" in slot for slot in slots)]
+    names = [name for name in ("resize3", "sinc") if any(f"name = {toml_text(name)}" in slot for slot in slots)]
     order = []
     if any('name = "jpeg2"' in slot for slot in slots):
         order = [
@@ -137,7 +137,9 @@ def toml_of(chain: Chain) -> str:
             "weights = [0.5, 0.5]",
         ]
     gate = []
-    second = [name for name in ("blur2", "resize2", "noise2") if any(f"name = {_text(name)}" in slot for slot in slots)]
+    second = [
+        name for name in ("blur2", "resize2", "noise2") if any(f"name = {toml_text(name)}" in slot for slot in slots)
+    ]
     if chain.second_prob < 1 and second:
         on = f"on = {{ bernoulli = {chain.second_prob!r} }}"
         gate = [f"# The second stage of {_percent(chain.second_prob)} of the images.", "[[gate]]", 'name = "second"']
@@ -154,7 +156,7 @@ def shrunk(chain: Chain, times: float, back: str) -> Chain:
 
 
 def _slot(name: str, op: str) -> list[str]:
-    return ["[[slot]]", f"name = {_text(name)}", f"op = {_text(op)}"]
+    return ["[[slot]]", f"name = {toml_text(name)}", f"op = {toml_text(op)}"]
 
 
 def _usm(chain: Chain) -> list[str]:
@@ -178,13 +180,16 @@ def _blur(name: str, blur: Blur) -> list[str]:
     lines = [
         f"# {_percent(blur.prob)} of the images; of these a sinc kernel for {_percent(blur.sinc_prob)}.",
         *_slot(name, "blur"),
-        f"shape = {_choice(shapes)}",
+        f"shape = {toml_choice(shapes)}",
         f"size_px = {low}" if low == high else f"size_px = {{ integers = [{low}, {high}], step = 2 }}",
     ]
     if known - {"delta", "sinc"}:
-        lines.append(f"sigma_x_px = {_uniform(blur.sigma_px)}")
+        lines.append(f"sigma_x_px = {toml_uniform(blur.sigma_px)}")
     if known & set(_TURNED):
-        lines += [f"sigma_y_px = {_uniform(blur.sigma_px)}", f"angle_rad = {{ uniform = [{-math.pi!r}, {math.pi!r}] }}"]
+        lines += [
+            f"sigma_y_px = {toml_uniform(blur.sigma_px)}",
+            f"angle_rad = {{ uniform = [{-math.pi!r}, {math.pi!r}] }}",
+        ]
     cases = [
         (shape, _half_half(beta))
         for kind, beta in (("generalized", blur.betag), ("plateau", blur.betap))
@@ -215,8 +220,8 @@ def _factor(resize: Resize, shrink: float = 1.0, keep: bool = True) -> str:
     """Up, down, keep. NumPy's uniform numbers of a range that is turned round are those of the range."""
     low, high = resize.factor
     parts = [
-        (_uniform(_sorted(1.0, high), shrink), resize.probs[0]),
-        (_uniform(_sorted(low, 1.0), shrink), resize.probs[1]),
+        (toml_uniform(_sorted(1.0, high), shrink), resize.probs[0]),
+        (toml_uniform(_sorted(low, 1.0), shrink), resize.probs[1]),
         (f"{1 / shrink!r}", resize.probs[2] if keep else 0.0),
     ]
     return _mixture(parts)
@@ -230,7 +235,7 @@ def _resize(name: str, resize: Resize, rule: str) -> list[str]:
         *_slot(name, "resize"),
         rule,
         f"resize_factor = {_factor(resize)}",
-        f"mode = {_choice(resize.modes)}",
+        f"mode = {toml_choice(resize.modes)}",
     ]
 
 
@@ -240,16 +245,16 @@ def _second_resize(chain: Chain) -> list[str]:
     lines = ["# Up, down, keep; relative to the LR size.", *_slot("resize2", "resize")]
     if not (chain.keep_skips and keep > 0):
         factor = _factor(resize, chain.shrink)
-        return [*lines, 'rule = "final"', f"resize_factor = {factor}", f"mode = {_choice(resize.modes)}"]
+        return [*lines, 'rule = "final"', f"resize_factor = {factor}", f"mode = {toml_choice(resize.modes)}"]
     if keep >= 1:
         return []
     factor = _factor(resize, chain.shrink, keep=False)
     return [
         *lines,
         "# Keep means the size that the image has.",
-        f"rule = {_choice([('final', 1 - keep), ('input', keep)])}",
+        f"rule = {toml_choice([('final', 1 - keep), ('input', keep)])}",
         f'resize_factor = {{ by = "rule", cases = {{ input = 1.0 }}, default = {factor} }}',
-        f"mode = {_choice(resize.modes)}",
+        f"mode = {toml_choice(resize.modes)}",
     ]
 
 
@@ -257,7 +262,7 @@ def _last_resize(chain: Chain) -> list[str]:
     lines = ["# To the LR size.", *_slot("resize3", "resize"), 'rule = "final"']
     if chain.shrink != 1:
         lines.append(f"resize_factor = {1 / chain.shrink!r}")
-    return [*lines, f"mode = {_choice(chain.last_modes)}"]
+    return [*lines, f"mode = {toml_choice(chain.last_modes)}"]
 
 
 def _noise(name: str, noise: Noise) -> list[str]:
@@ -268,9 +273,9 @@ def _noise(name: str, noise: Noise) -> list[str]:
         return []
     return [
         *_slot(name, "noise"),
-        f"kind = {_choice(kinds)}",
-        *([f"sigma_8bit = {_uniform(noise.sigma_8bit)}"] if gaussian else []),
-        *([f"poisson_gain = {_uniform(noise.poisson_gain)}"] if poisson else []),
+        f"kind = {toml_choice(kinds)}",
+        *([f"sigma_8bit = {toml_uniform(noise.sigma_8bit)}"] if gaussian else []),
+        *([f"poisson_gain = {toml_uniform(noise.poisson_gain)}"] if poisson else []),
         *([f"gray = {{ bernoulli = {noise.gray_prob!r} }}"] if noise.gray_prob > 0 else []),
     ]
 
@@ -284,7 +289,7 @@ def _jpeg(name: str, jpeg: Jpeg, mode: str) -> list[str]:
         quality = f"{round(low) if mode == 'libjpeg' else low!r}"
     return [
         *_slot(name, "jpeg"),
-        f"mode = {_choice(_positive([('off', 1 - jpeg.prob), (mode, jpeg.prob)]))}",
+        f"mode = {toml_choice(_positive([('off', 1 - jpeg.prob), (mode, jpeg.prob)]))}",
         f"quality = {quality}",
         *(['subsampling = "420"'] if mode == "libjpeg" else []),
     ]
@@ -297,7 +302,7 @@ def _sinc(chain: Chain) -> list[str]:
     return [
         f"# A sinc filter for {_percent(chain.sinc_prob)} of the images.",
         *_slot("sinc", "blur"),
-        f"shape = {_choice(_positive([('delta', 1 - chain.sinc_prob), ('sinc', chain.sinc_prob)]))}",
+        f"shape = {toml_choice(_positive([('delta', 1 - chain.sinc_prob), ('sinc', chain.sinc_prob)]))}",
         f"size_px = {low}" if low == high else f"size_px = {{ integers = [{low}, {high}], step = 2 }}",
         f"cutoff_rad = {{ uniform = [{_THIRD_PI!r}, {math.pi!r}] }}",
     ]
@@ -306,13 +311,13 @@ def _sinc(chain: Chain) -> list[str]:
 # ---- TOML
 
 
-def _text(text: str) -> str:
+def toml_text(text: str) -> str:
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _list(values: Sequence[Any]) -> str:
-    return "[" + ", ".join(_text(value) if isinstance(value, str) else repr(value) for value in values) + "]"
+    return "[" + ", ".join(toml_text(value) if isinstance(value, str) else repr(value) for value in values) + "]"
 
 
 def _sorted(one: float, other: float) -> Range:
@@ -329,11 +334,11 @@ def _weights(weights: Sequence[float]) -> list[float]:
     return [float(f"{weight / total:.12g}") for weight in weights]
 
 
-def _choice(parts: Sequence[tuple[str, float]]) -> str:
+def toml_choice(parts: Sequence[tuple[str, float]]) -> str:
     kept = _positive(parts)
     names = [name for name, _ in kept]
     if len(names) == 1:
-        return _text(names[0])
+        return toml_text(names[0])
     weights = _weights([weight for _, weight in kept])
     equal = len(set(weights)) == 1
     return f"{{ choice = {_list(names)}{'' if equal else f', weights = {_list(weights)}'} }}"
@@ -347,14 +352,14 @@ def _mixture(parts: Sequence[tuple[str, float]]) -> str:
     return f"{{ mixture = [{texts}], weights = {_list(_weights([weight for _, weight in kept]))} }}"
 
 
-def _uniform(limits: Range, divisor: float = 1.0) -> str:
+def toml_uniform(limits: Range, divisor: float = 1.0) -> str:
     low, high = (float(value) / divisor for value in limits)
     return f"{low!r}" if low == high else f"{{ uniform = [{low!r}, {high!r}] }}"
 
 
 def _half_half(limits: Range) -> str:
     low, high = limits
-    return _mixture([(_uniform(_sorted(low, 1.0)), 0.5), (_uniform(_sorted(1.0, high)), 0.5)])
+    return _mixture([(toml_uniform(_sorted(low, 1.0)), 0.5), (toml_uniform(_sorted(1.0, high)), 0.5)])
 
 
 def _percent(share: float) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .chain import _choice, _text, _uniform
+from .chain import toml_choice, toml_text, toml_uniform
 
 if TYPE_CHECKING:
     from .options import OptionReader
@@ -38,9 +38,9 @@ def faces_toml(reader: OptionReader, name: str, source: str) -> str:
     shares: dict[str, float] = {}
     for one, weight in zip(names, weights):
         shares[one] = shares.get(one, 0.0) + weight
-    sigma = _uniform(reader.span("blur_sigma", None, "blur1.sigma_x_px, sigma_y_px"))
+    sigma = toml_uniform(reader.span("blur_sigma", None, "blur1.sigma_x_px, sigma_y_px"))
     slots.append([
-        *_of("blur1"), f"shape = {_choice(list(shares.items()))}", f"size_px = {size}", f"sigma_x_px = {sigma}",
+        *_of("blur1"), f"shape = {toml_choice(list(shares.items()))}", f"size_px = {size}", f"sigma_x_px = {sigma}",
         f"sigma_y_px = {sigma}",
     ])  # fmt: skip
 
@@ -54,7 +54,7 @@ def faces_toml(reader: OptionReader, name: str, source: str) -> str:
         without.append("noise1")
     else:
         slots.append(
-            [*_of("noise1"), f"sigma_8bit = {_uniform(reader.span('noise_range', None, 'noise1.sigma_8bit'))}"]
+            [*_of("noise1"), f"sigma_8bit = {toml_uniform(reader.span('noise_range', None, 'noise1.sigma_8bit'))}"]
         )
     if values.get("jpeg_range") is None:
         without.append("jpeg1")
@@ -76,12 +76,12 @@ def faces_toml(reader: OptionReader, name: str, source: str) -> str:
     if "use_hflip" in values:
         reader.unsupported["use_hflip"] = "crops are mirrored by who cuts them: --augment, PairDataset(augment=...)"
 
-    left_out = ", ".join(_text(one) for one in without)
+    left_out = ", ".join(toml_text(one) for one in without)
     head = [
         "[space]",
-        f"name = {_text(name)}",
+        f"name = {toml_text(name)}",
         'base = "gfpgan"',
-        f"source = {_text(source)}",
+        f"source = {toml_text(source)}",
         f"hr_px = {side}",
         *([f"without = [{left_out}]"] if without else []),
     ]
@@ -89,7 +89,7 @@ def faces_toml(reader: OptionReader, name: str, source: str) -> str:
 
 
 def _of(name: str) -> list[str]:
-    return ["[[slot]]", f"name = {_text(name)}"]
+    return ["[[slot]]", f"name = {toml_text(name)}"]
 
 
 def _colours(reader: OptionReader, slots: list[list[str]]) -> list[str]:
@@ -103,10 +103,10 @@ def _colours(reader: OptionReader, slots: list[list[str]]) -> list[str]:
         if share == 0:
             without += [slot, gate]
             continue
-        slots.append(["[[gate]]", f"name = {_text(gate)}", f"on = {{ bernoulli = {share!r} }}"])
+        slots.append(["[[gate]]", f"name = {toml_text(gate)}", f"on = {{ bernoulli = {share!r} }}"])
         if slot == "shift":
             most = reader.number("color_jitter_shift", 0, 255, 20, "shift.offset_r_8bit, g, b")
-            offsets = [f"offset_{plane}_8bit = {_uniform((-most, most))}" for plane in "rgb"]
+            offsets = [f"offset_{plane}_8bit = {toml_uniform((-most, most))}" for plane in "rgb"]
             slots.append([*_of("shift"), *offsets])
             continue
         lines = []
@@ -116,7 +116,7 @@ def _colours(reader: OptionReader, slots: list[list[str]]) -> list[str]:
             ("saturation", "saturation", (0.0, 1.5)),
             ("hue", "hue_turns", (-0.1, 0.1)),
         ):
-            lines.append(f"{column} = {_uniform(reader.span(option, default, f'jitter.{column}'))}")
+            lines.append(f"{column} = {toml_uniform(reader.span(option, default, f'jitter.{column}'))}")
         slots.append([*_of("jitter"), *lines])
     if values.get("color_jitter_prob") is None and "color_jitter_shift" in values:
         reader.mapped["color_jitter_shift"] = "nothing to do"

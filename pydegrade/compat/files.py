@@ -93,3 +93,8 @@ def _json(name: str, text: str) -> Any:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         reason = error.msg if isinstance(error, json.JSONDecodeError) else " ".join(str(error).split())
         raise OptionsError(f"{name}{line}: not valid JSON (lines end at //): {reason[:200]}") from None
+
+
+def is_number(value: Any) -> bool:
+    """Whether an option's value is a number that a space can hold: no truth value, not NaN, below 10^9."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9

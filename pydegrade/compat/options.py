@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 from ..errors import OptionsError, nearest, shown
 from ..tasks.space import Space
-from .chain import TORCH_MODES, Blur, Chain, Jpeg, Noise, Range, Resize, toml_of
-from .chain import _text as _toml_text
+from .chain import TORCH_MODES, Blur, Chain, Jpeg, Noise, Range, Resize, toml_of, toml_text
 from .faces import faces_toml
-from .files import read_options
+from .files import is_number, read_options
 from .wtp import read_wtp
 
 _LONGEST_KEY = 100
@@ -330,7 +329,7 @@ class OptionReader:
 
     def number(self, key: str, low: float, high: float, default: float | None = None, note: str = "") -> float:
         value = self.get(key, default, note)
-        if not _is_number(value) or not low <= value <= high:
+        if not is_number(value) or not low <= value <= high:
             raise self.fail(key, f"a number in [{low:g}, {high:g}]")
         return float(value)
 
@@ -339,7 +338,7 @@ class OptionReader:
 
     def span(self, key: str, default: Range | None = None, note: str = "") -> Range:
         value = self.get(key, default, note)
-        if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(map(_is_number, value)):
+        if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(map(is_number, value)):
             raise self.fail(key, "[low, high]")
         return min(map(float, value)), max(map(float, value))
 
@@ -351,7 +350,7 @@ class OptionReader:
 
     def weights(self, key: str, count: int | None = None, note: str = "") -> list[float]:
         value = self.get(key, None, note)
-        good = isinstance(value, (list, tuple)) and 0 < len(value) <= 100 and all(map(_is_number, value))
+        good = isinstance(value, (list, tuple)) and 0 < len(value) <= 100 and all(map(is_number, value))
         if not good or min(value) < 0 or sum(value) <= 0 or (count is not None and len(value) != count):
             raise self.fail(key, f"{count or 'a list of'} weights, not all 0")
         return [float(weight) for weight in value]
@@ -381,10 +380,6 @@ class OptionReader:
             back=self.back,
             crop_px=self.crop_px,
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
 
 
 def read_chain(
@@ -436,7 +431,7 @@ def _scale(reader: OptionReader, scale: int | None) -> int:
         reader.spoken, "scale"
     )
     value = reader.get(key, 4 if key == "sf" else None, "scale")
-    if not _is_number(value) or value != int(value) or not 1 <= value <= 16:
+    if not is_number(value) or value != int(value) or not 1 <= value <= 16:
         raise reader.fail(key, "a whole number in 1..16; give scale for another one")
     if value == 1:
         reader.back = None
@@ -604,7 +599,7 @@ def _rest(reader: OptionReader) -> None:
         ("no_degradation_prob", "images that are not degraded"),
     ):
         value: Any = reader.values.get(key)
-        if key in reader.values and (not _is_number(value) or value > 0):
+        if key in reader.values and (not is_number(value) or value > 0):
             reader.unsupported[key] = f"{why}: not in this chain"
         elif key in reader.values:
             reader.mapped[key] = "0: nothing to do"
@@ -667,11 +662,11 @@ def _wtp(content: Mapping[str, Any], name: str, origin: str, scale: int | None) 
     """A space of a list of degradations."""
     made = read_wtp(content, scale)
     tile = _table(content, ("tile",)).get("size", 512)
-    side = int(tile) if _is_number(tile) and made.scale <= tile <= 65535 else 512
+    side = int(tile) if is_number(tile) and made.scale <= tile <= 65535 else 512
     head = [
         f"# Made from the options of wtp ({_plain(origin)}): {DIALECTS['wtp'].summary}.",
         "[space]",
-        f"name = {_toml_text(name)}",
+        f"name = {toml_text(name)}",
         f"scale = {made.scale}",
         f'source = "options of wtp: {DIALECTS["wtp"].summary}"',
         f"hr_px = {side // made.scale * made.scale}",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import OptionsError, shown
-from .chain import _choice, _text, _uniform
+from .chain import toml_choice, toml_text, toml_uniform
+from .files import is_number
 
 FILTERS = {
     "nearest": "torch_nearest_exact",
@@ -160,7 +161,7 @@ class _Step:
 
     def number_of(self, option: str, default: float, low: float, high: float) -> float:
         value = self.options.get(option, default)
-        if not _is_number(value) or not low <= value <= high:
+        if not is_number(value) or not low <= value <= high:
             raise self.fail(option, f"a number in [{low:g}, {high:g}]")
         return float(value)
 
@@ -173,8 +174,8 @@ class _Step:
         return self._span(option, value, low, high)
 
     def _span(self, option: str, value: Any, low: float, high: float) -> tuple[float, float]:
-        given = [value] if _is_number(value) else value
-        if not isinstance(given, Sequence) or not 1 <= len(given) <= 3 or not all(map(_is_number, given)):
+        given = [value] if is_number(value) else value
+        if not isinstance(given, Sequence) or not 1 <= len(given) <= 3 or not all(map(is_number, given)):
             raise OptionsError(f"{self.key(option)}: must be [low, high], got {shown(value)}")
         first, last = float(given[0]), float(given[1] if len(given) > 1 and given[1] > given[0] else given[0])
         if first < low or last > high:
@@ -213,7 +214,7 @@ class _Step:
 
     def slot(self, name: str, op: str, *lines: str, comment: str = "") -> None:
         head = [f"# {comment}"] if comment else []
-        self.made.slots.append([*head, "[[slot]]", f"name = {_text(name)}", f"op = {_text(op)}", *lines])
+        self.made.slots.append([*head, "[[slot]]", f"name = {toml_text(name)}", f"op = {toml_text(op)}", *lines])
 
     def gate(self, slots: Sequence[tuple[str, float]]) -> None:
         """One of the slots by its share of all images, or none."""
@@ -227,7 +228,7 @@ class _Step:
             on = f"{{ bernoulli = {chance:.12g} }}"
             for earlier in reversed(before):
                 on = f'{{ by = "{earlier}.on", cases = {{ 0 = {on} }}, default = 0 }}'
-            self.made.slots.append(["[[gate]]", f'name = "{name}_on"', f"slots = [{_text(name)}]", f"on = {on}"])
+            self.made.slots.append(["[[gate]]", f'name = "{name}_on"', f"slots = [{toml_text(name)}]", f"on = {on}"])
             before.append(f"{name}_on")
             left -= share
 
@@ -243,10 +244,6 @@ class _Step:
                 made.unsupported[key] = "not followed"
             else:
                 made.ignored[key] = f"the project's {self.kind} does not read it"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
 
 
 def _whole(limits: tuple[float, float], end: float) -> str:
@@ -293,7 +290,7 @@ def _resize(step: _Step, scale: int | None) -> None:
         step.left_out("probability", "a pair has one scale: every image is resized")
     else:
         step.mapped("probability", step.name)
-    step.slot(step.name, "resize", 'rule = "final"', f"mode = {_choice(modes)}", comment="To the LR size.")
+    step.slot(step.name, "resize", 'rule = "final"', f"mode = {toml_choice(modes)}", comment="To the LR size.")
 
 
 def _halo(step: _Step, scale: int | None) -> None:
@@ -302,12 +299,12 @@ def _halo(step: _Step, scale: int | None) -> None:
         return
     low, high = step.span("kernel", [0, 2], 0.1, 8.0, f"{step.name}.sigma_px")
     lines = [
-        f"weight = {_uniform(step.span('amount', [1, 1], 0.0, 10.0, f'{step.name}.weight'))}",
-        f"sigma_px = {_uniform((low, high))}",
+        f"weight = {toml_uniform(step.span('amount', [1, 1], 0.0, 10.0, f'{step.name}.weight'))}",
+        f"sigma_px = {toml_uniform((low, high))}",
     ]
     threshold = step.span("threshold", [0, 0], 0.0, 255.0, f"{step.name}.threshold_8bit")
     if threshold[1] > 0:
-        lines.append(f"threshold_8bit = {_uniform(threshold)}")
+        lines.append(f"threshold_8bit = {toml_uniform(threshold)}")
         step.nearly("threshold", "smaller residuals are left alone, larger ones are not made smaller by it")
     step.slot(step.name, "unsharp", *lines)
     step.gate([(step.name, step.share)])
@@ -337,15 +334,15 @@ def _blur(step: _Step, scale: int | None) -> None:
             low, high = step.span("motion_size", [1, 2], 0.0, 50.0, f"{step.name}.radius_px")
             radii["motion"] = (low / 2, high / 2)
         needed = max([needed, *(high for _, high in radii.values())])
-        lines = [f"shape = {_choice(shapes)}", f"size_px = {min(51, 2 * math.ceil(needed) + 1)}"]
+        lines = [f"shape = {toml_choice(shapes)}", f"size_px = {min(51, 2 * math.ceil(needed) + 1)}"]
         if "iso" in names:
-            lines.append(f"sigma_x_px = {_uniform(sigma)}")
+            lines.append(f"sigma_x_px = {toml_uniform(sigma)}")
         if radii:
-            cases = ", ".join(f"{shape} = {_uniform(limits)}" for shape, limits in radii.items())
+            cases = ", ".join(f"{shape} = {toml_uniform(limits)}" for shape, limits in radii.items())
             lines.append(f'radius_px = {{ by = "shape", cases = {{ {cases} }}, default = 0.0 }}')
         if "motion" in names:
             angle = step.span("motion_angle", [0, 1], -180.0, 180.0, f"{step.name}.angle_rad")
-            lines.append(f"angle_rad = {_uniform((-math.radians(angle[1]), -math.radians(angle[0])))}")
+            lines.append(f"angle_rad = {toml_uniform((-math.radians(angle[1]), -math.radians(angle[0])))}")
         if radii:
             step.nearly("filter", "box, lens and motion are drawn without steps, with their edges in part")
         step.slot(step.name, "blur", *lines, 'border = "symmetric"')
@@ -390,7 +387,7 @@ def _compress(step: _Step, scale: int | None) -> None:
             if not chosen:
                 continue
             quality = _whole(step.target("target_compress", "jpeg", common, 1.0, 101.0), 101)
-            lines = ['mode = "libjpeg"', f"quality = {quality}", f"subsampling = {_choice(chosen)}"]
+            lines = ['mode = "libjpeg"', f"quality = {quality}", f"subsampling = {toml_choice(chosen)}"]
         elif kind == "webp":
             quality = _whole(step.target("target_compress", "webp", common, 0.0, 101.0), 101)
             lines = ['mode = "lossy"', f"quality = {quality}", "method = 4"]
@@ -399,7 +396,7 @@ def _compress(step: _Step, scale: int | None) -> None:
                 ("qscale", 1.0, 32.0) if kind.startswith("mpeg") else ("crf", 0.0, 64.0 if kind == "vp9" else 52.0)
             )
             quality = _whole(step.target("target_compress", theirs, common, least, most), most)
-            lines = [f"codec = {_text(kind)}", f"{column} = {quality}"]
+            lines = [f"codec = {toml_text(kind)}", f"{column} = {quality}"]
         op = kind if kind in ("jpeg", "webp") else "video"
         step.slot(name, op, *lines)
         slots.append((name, step.share * share / total))
@@ -438,16 +435,18 @@ def _noise(step: _Step, scale: int | None) -> None:
         kind: (min(255.0, 255 * part * alpha[0]), min(255.0, 255 * part * alpha[1]))
         for kind, part in (("gaussian", 0.25), ("uniform", 1 / math.sqrt(3)))
     }
-    lines = [f"kind = {_choice(list(shares.items()))}"]
+    lines = [f"kind = {toml_choice(list(shares.items()))}"]
     if "uniform" in shares:
-        cases = f"uniform = {_uniform(sigmas['uniform'])}"
-        lines.append(f'sigma_8bit = {{ by = "kind", cases = {{ {cases} }}, default = {_uniform(sigmas["gaussian"])} }}')
+        cases = f"uniform = {toml_uniform(sigmas['uniform'])}"
+        lines.append(
+            f'sigma_8bit = {{ by = "kind", cases = {{ {cases} }}, default = {toml_uniform(sigmas["gaussian"])} }}'
+        )
     elif set(shares) - {"salt_pepper"}:
         planes_of = "gaussian" if any(kind == "gaussian" for kind, _ in kinds) else "uniform"
-        lines.append(f"sigma_8bit = {_uniform(sigmas[planes_of])}")
+        lines.append(f"sigma_8bit = {toml_uniform(sigmas[planes_of])}")
     if "salt_pepper" in shares:
         density = step.span("probability_salt_or_pepper", [0, 0.5], 0.0, 1.0, f"{step.name}.density")
-        lines.append(f"density = {_uniform(density)}")
+        lines.append(f"density = {toml_uniform(density)}")
     step.slot(step.name, "noise", *lines)
     step.gate([(step.name, step.share)])
 
@@ -466,7 +465,7 @@ def _dithering(step: _Step, scale: int | None) -> None:
     if not dithers:
         return
     levels = step.span("color_ch", [2, 10], 2.0, 257.0, f"{step.name}.levels")
-    step.slot(step.name, "quantize", f"levels = {_whole(levels, 257)}", f"dither = {_choice(dithers)}")
+    step.slot(step.name, "quantize", f"levels = {_whole(levels, 257)}", f"dither = {toml_choice(dithers)}")
     step.gate([(step.name, step.share)])
 
 
@@ -474,7 +473,7 @@ def _saturation(step: _Step, scale: int | None) -> None:
     value = step.span("rand", [0.5, 1.0], 0.0, 4.0)
     step.nearly("rand", "the distance from gray, not the saturation of HSV")
     if value != (1.0, 1.0):
-        step.slot(step.name, "color", f"saturation = {_uniform(value)}")
+        step.slot(step.name, "color", f"saturation = {toml_uniform(value)}")
         step.gate([(step.name, step.share)])
 
 
@@ -484,7 +483,7 @@ def _color(step: _Step, scale: int | None) -> None:
         if step.options.get(option) not in (None, end, [end], [end, end]):
             step.left_out(option, "levels of the output: black_8bit and white_8bit are those of the input")
     if gamma != (1.0, 1.0):
-        step.slot(step.name, "color", f"gamma = {_uniform(gamma)}")
+        step.slot(step.name, "color", f"gamma = {toml_uniform(gamma)}")
         step.gate([(step.name, step.share)])
 
 
@@ -497,7 +496,7 @@ def _pixelate(step: _Step, scale: int | None) -> None:
         step.made.approximated.pop(step.key("size"), None)
         step.mapped("size", f"{step.name}.block_px")
     if high > 1:
-        step.slot(step.name, "pixelate", f"block_px = {_uniform((low, high))}")
+        step.slot(step.name, "pixelate", f"block_px = {toml_uniform((low, high))}")
         step.gate([(step.name, share)])
 
 
@@ -513,10 +512,8 @@ def _subsampling(step: _Step, scale: int | None) -> None:
         step.mapped("blur", "nothing to do")
     if not (kinds and matrices and down and up) or kinds == [("off", 1.0)]:
         return
-    step.slot(
-        step.name, "chroma", f"subsampling = {_choice(kinds)}", f"matrix = {_choice(matrices)}", f"down = {_choice(down)}",
-        f"up = {_choice(up)}",
-    )  # fmt: skip
+    columns = {"subsampling": kinds, "matrix": matrices, "down": down, "up": up}
+    step.slot(step.name, "chroma", *(f"{name} = {toml_choice(parts)}" for name, parts in columns.items()))
     step.gate([(step.name, step.share)])
 
 

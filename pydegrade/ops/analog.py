@@ -83,7 +83,7 @@ OP = Op(
 def analog(
     images: torch.Tensor,
     *,
-    weave: bool = False,
+    weave: bool | ArrayLike | torch.Tensor = False,
     comb_px: float | ArrayLike | torch.Tensor = 0.0,
     chroma_delay_px: float | ArrayLike | torch.Tensor = 0.0,
     ghost_gain: float | ArrayLike | torch.Tensor = 0.0,
@@ -98,7 +98,8 @@ def analog(
 
     Args:
         images: [B, C, H, W] float32 on the CPU or on CUDA; C is 3 for `chroma_delay_px`.
-        weave: of a clip, odd rows are those of the next frame (the last frame keeps its own): real interlacing.
+        weave: truth value or [B]: of a clip, odd rows are those of the next frame (the last frame keeps its own), which is
+            real interlacing.
         comb_px, chroma_delay_px: number or [B], -16 to 16; 0 is none.
         ghost_gain: number or [B], -0.5 to 0.5; 0 is none.
         ghost_px: number or [B], -128 to 128.
@@ -108,6 +109,6 @@ def analog(
     Raises:
         TypeError, ValueError: the message gives the first bad row.
     """
-    given: dict[str, Any] = {"weave": int(weave), "comb_px": comb_px, "chroma_delay_px": chroma_delay_px}
+    given: dict[str, Any] = {"weave": weave, "comb_px": comb_px, "chroma_delay_px": chroma_delay_px}
     given |= {"ghost_gain": ghost_gain, "ghost_px": ghost_px}
     return plain.run_clip(OP, images, given) if clip else plain.run(OP, images, given)

@@ -89,7 +89,8 @@ def _shrunk(image: torch.Tensor, height: int, width: int, detail: float) -> torc
         weight = share * (distance if detail == 1.0 else power(distance.contiguous(), detail))
         weights = weights + weight
         total = total + pixel * weight
-    found = weights > 0.0
+    # Of finite values whose squares are not, the guide.
+    found = (weights > 0.0) & torch.isfinite(total)
     return torch.where(found, total / torch.where(found, weights, torch.ones_like(weights)), guide)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..native import binding
 from . import plain
+from .arguments import check_images
 from .declaration import Column, Op
 
 _MOST_VALUES = 2**24
@@ -67,7 +68,8 @@ def median(images: torch.Tensor, size_px: int | ArrayLike | torch.Tensor = 3) ->
     Returns:
         [B, C, H, W] float32.
     """
-    sizes = np.atleast_1d(np.asarray(size_px))
-    if sizes.dtype.kind in "iuf" and (sizes % 2 == 0).any():
-        raise ValueError(f"median: size_px must be odd, got {sizes[sizes % 2 == 0][0]:g}")
+    check_images(OP.name, images)
+    sizes = plain.columns_of(OP, {"size_px": size_px}, len(images))["size_px"]
+    if even := [size for size in sizes if size % 2 == 0]:
+        raise ValueError(f"median: size_px must be odd, got {even[0]}")
     return plain.run(OP, images, {"size_px": size_px})

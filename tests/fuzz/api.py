@@ -161,6 +161,8 @@ def _plain(case: Case) -> Call:
             low = 1 if odd else column.low
             of_files = op.files is not None and column.name == op.files.number
             high = 3 if of_files else column.high
+            if column.name == "crf":  # of every codec; beyond it the codec decides
+                low, high = 1, 51
             # All images of a batch have one size.
             rows = 1 if column.name == "resize_factor" else batch
             named[column.name] = _numbers(case, rows, low, high, column.integer, 2 if odd else 1)

@@ -160,21 +160,6 @@ def drawn_after(task: TaskBatch) -> TaskBatch:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """Another space beside the explored one.
-
-    Attributes:
-        first: the task to begin with.
-    """
-
-    first: TaskBatch
-
-    @property
-    def space(self) -> Space:
-        return self.first.space
-
-
-@dataclass(frozen=True)
 class Group:
     """Tasks of a file of groups.
 

@@ -39,7 +39,7 @@ class Page:
         space: whose tasks are explored.
         space_name: as the command was told.
         first: the task to begin with.
-        beside: other spaces.
+        beside: the tasks that other spaces begin with, one each.
         groups: of tasks to choose from.
         model: that is given LR.
     """
@@ -47,7 +47,7 @@ class Page:
     space: Space
     space_name: str
     first: TaskBatch
-    beside: tuple[explore.Beside, ...] = ()
+    beside: tuple[TaskBatch, ...] = ()
     groups: tuple[explore.Group, ...] = ()
     model: Model | None = None
 
@@ -264,14 +264,14 @@ def _field(gr: Any, control: explore.Control, task: TaskBatch) -> Any:
     return gr.Slider(control.low, control.high, value, step=control.step, buttons=[], **common)
 
 
-def _column(gr: Any, one: explore.Beside) -> list[Any]:
+def _column(gr: Any, first: TaskBatch) -> list[Any]:
     """View, stages, address and the button for the next draw of another space."""
     with gr.Column(min_width=380, elem_classes="beside"):
         with gr.Row():
-            gr.Markdown(f"**{one.space.name}**")
+            gr.Markdown(f"**{first.space.name}**")
             button = gr.Button("next draw", size="sm", min_width=90, elem_classes="next")
         view = gr.HTML(js_on_load=SCRIPT.read_text(encoding="utf-8"), elem_classes="view")
-        address = gr.Textbox(value=one.first.addresses[0], show_label=False, buttons=["copy"], elem_classes="address")
+        address = gr.Textbox(value=first.addresses[0], show_label=False, buttons=["copy"], elem_classes="address")
         stages = gr.HTML()
     return [view, stages, address, button]
 

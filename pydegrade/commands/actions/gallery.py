@@ -32,13 +32,12 @@ from ...sheet import unit_of
 from ...shell.progress import Progress
 from ...tasks.space import preset_names
 from ...tasks.task import TaskBatch
-from .gallery_samples import Scores, ShownSamples
+from .gallery_samples import MOST_PSNR_DB, Scores, ShownSamples
 
 TEMPLATE = Path(__file__).parents[2] / "pages" / "gallery.html"
 HR_SIDE_PX, LR_SIDE_PX = 192, 64
 """Largest square that is shown: what 4000 samples of which make a page that browsers open at once."""
 HR_QUALITY, RESULT_QUALITY = 75, 90
-MOST_PSNR_DB = 100.0
 PSNR_COLUMN = Column("psnr_db", f"PSNR of LR against HR made smaller by bicubic alone, at most {MOST_PSNR_DB:g}.")
 _ACTS = Column("acts", "Whether the slot does something to the image.", choices=("off", "acts"))
 

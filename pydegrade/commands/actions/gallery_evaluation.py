@@ -14,14 +14,12 @@ from ...files.paths import display_name, open_regular, path_inside
 from ...files.pixels import Pixels
 from ...files.read import read_rgb8
 from ...tasks.task import TaskBatch
-from .gallery_samples import Scores, ShownSamples
+from .gallery_samples import MOST_PSNR_DB, Scores, ShownSamples
 from .tasks import load_space
 
 INDEX = "eval.json"
 _VERSION = 1
 _INDEX_BYTES = 2**28
-_MOST_PSNR_DB = 100.0
-"""What equal images are shown as."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def _results(folder: Path, content: Mapping[str, Any]) -> list[_Result]:
 
 
 def _shown(name: str, value: float) -> float:
-    return min(float(value), _MOST_PSNR_DB) if name.startswith("psnr") else float(value)
+    return min(float(value), MOST_PSNR_DB) if name.startswith("psnr") else float(value)
 
 
 def _tasks(addresses: Sequence[str], space_name: str | None) -> TaskBatch | None:

@@ -34,6 +34,8 @@ from .tasks import TASKS, load_space, load_tasks
 
 _GROUPS_BYTES = 2**28
 _SPACE = re.compile(r"\s*\[\s*space\s*\]\s*(#.*)?")
+MOST_PSNR_DB = 100.0
+"""What equal images are shown as."""
 FIRST = 4000
 FIRST_DRAWN = 200
 """Tasks of a space that are shown: they are drawn and run for the page."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -128,12 +127,6 @@ class SampleOutcome:
     reasons: Mapping[int, str]
     notes: tuple[str, ...]
     interrupted: bool
-
-
-def check_format(file_format: str) -> None:
-    """OutputError where a format needs a package that is not installed."""
-    if file_format == "lmdb" and importlib.util.find_spec("lmdb") is None:
-        raise OutputError("--format lmdb needs the package lmdb: pip install 'pydegrade[lmdb]'")
 
 
 def write_parameters(out: Path, tasks: TaskBatch) -> list[Path]:
