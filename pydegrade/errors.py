@@ -81,9 +81,11 @@ def shown(value: Any) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'sigma_x_px'?"` when a known name is close to `name`, else the list of known names.
 
-    A list longer than a paragraph is cut to those that are most alike.
+    A list longer than a paragraph is cut to those that are most alike; where nothing is known, nothing is said.
     """
     names = list(known)
+    if not names:
+        return ""
     longer = [other for other in names if other.startswith(f"{name}-")]
     if name and 2 <= len(longer) <= 5:  # the beginning of several: "realesrgan"
         return f"; did you mean {', '.join(map(repr, longer[:-1]))} or {longer[-1]!r}?"
@@ -94,7 +96,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
         (difflib.SequenceMatcher(None, name, other).ratio(), (Counter(name) & Counter(other)).total())
         for other in names
     ]
-    if names and max(alike)[0] >= 0.6:
+    if max(alike)[0] >= 0.6:
         return f"; did you mean {names[alike.index(max(alike))]!r}?"
     by_likeness = sorted(range(len(names)), key=lambda number: alike[number], reverse=True)
     return f"; known: {_listed(names, [names[number] for number in by_likeness])}"

@@ -118,6 +118,10 @@ TOMLS = {
         HEAD + column(f"{{ schedule = [{{ at = {HUNDREDS}, const = 1 }}] }}"),
         "schedule: at must be a whole number in [0, 2^63)",
     ),
+    "a range that vectors need is missing": (
+        HEAD + WIDE + '[vector.dasr33]\n"blur1.sigma_x_px" = [0, 9]\n',
+        "space:11: [vector]: dasr33: no range for blur1.size_px",
+    ),
     "400 digits in a vector": (
         HEAD + WIDE + f'[vector.x]\n"blur1.size_px" = [0, {HUNDREDS}]\n',
         "space:12: [vector]: x: blur1.size_px: expected [low, high]",

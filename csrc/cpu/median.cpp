@@ -19,6 +19,7 @@ constexpr int kMost = static_cast<int>(kMostMedianPx);
 constexpr int kMostUnrolled = 7;
 
 // GCC does not make minimum and maximum instructions of comparisons of vectors.
+// Of equal values (0 and -0) the second is taken twice, as those instructions do.
 PYD_HD void order(FloatLanes& low, FloatLanes& high) {
   const FloatLanes first = low, second = high;
 #if defined(__AVX512BW__)
@@ -32,7 +33,7 @@ PYD_HD void order(FloatLanes& low, FloatLanes& high) {
   high = (FloatLanes)_mm_max_ps((__m128)first, (__m128)second);
 #else
   low = first < second ? first : second;
-  high = first < second ? second : first;
+  high = first > second ? first : second;
 #endif
 }
 

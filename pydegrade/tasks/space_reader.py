@@ -17,6 +17,7 @@ from ..ops.registry import PLUGINS, find, names
 from .distribution_contract import ColumnReader, Distribution, check_weights, is_number
 from .distributions import By, Choice, Constant, Mixture, Schedule, is_scheduled, walks
 from .space_text import Document, Item, Table, known_keys
+from .vector_entries import TABLE
 
 _CORNERS = 4096
 """Combinations of choices that are looked at; an op that has more is one of a plugin."""
@@ -342,6 +343,12 @@ def vectors_of(document: Document, slots: tuple[Slot, ...]) -> dict[str, dict[st
             if not good or limits[0] >= limits[1]:
                 raise item.error(f"[vector]: {scheme}: {name}: expected [low, high], got {shown(limits)}")
             vectors[scheme][name] = (float(limits[0]), float(limits[1]))
+    if "dasr33" in vectors:
+        filled = {slot.name for slot in slots}
+        needed = [name for entry in TABLE if entry.slot in filled for name in entry.ranged]
+        missing = [name for name in needed if name in known and name not in vectors["dasr33"]]
+        if missing:
+            raise document.error(f"[vector]: dasr33: no range for {missing[0]}", "vector", "dasr33")
     return vectors
 
 

@@ -22,73 +22,20 @@ from ..errors import TaskError, nearest, shown
 from ..native.given import is_one_of, real_array
 from .rows import Rows
 from .space import Space
+from .vector_entries import ENTRIES as ENTRIES  # what callers of this module ask for
+from .vector_entries import GROUPS, LEVELS, ORDERS, PLACE, Entry
+from .vector_entries import SIZE as SIZE
+from .vector_entries import TABLE as TABLE
 
 SCHEMES = ("dasr33", "dasr33-global")
 COMPATS = (None, "dasr2022")
 _GLOBAL_PRESET = "dasr-severe"
-_MODES = ("torch_area", "torch_bilinear", "torch_bicubic")
-_ORDERS = ("sinc,jpeg2", "jpeg2,sinc")
-_LEVELS = {"gaussian": "sigma_8bit", "poisson": "poisson_gain"}
-"""Column that holds the level of a kind of noise."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One number of a vector.
-
-    Attributes:
-        slot: of the space; "" for the order.
-        column: of the slot; "level" is sigma_8bit or poisson_gain, whichever the kind says.
-        label: for a flag, the name that it stands for; "" for a number.
-    """
-
-    slot: str
-    column: str
-    label: str = ""
-
-    @property
-    def group(self) -> str:
-        """Full name without the label: "resize1.mode", "order"."""
-        return f"{self.slot}.{self.column}" if self.slot else self.column
-
-    @property
-    def name(self) -> str:
-        return f"{self.group}={self.label}" if self.label else self.group
-
-
-def _flags(slot: str, column: str, labels: tuple[str, ...]) -> tuple[Entry, ...]:
-    return tuple(Entry(slot, column, label) for label in labels)
-
-
-TABLE: tuple[Entry, ...] = (
-    *(
-        Entry(slot, name)
-        for slot in ("blur1", "blur2")
-        for name in ("size_px", "sigma_x_px", "sigma_y_px", "angle_rad")
-    ),
-    *(Entry("sinc", name) for name in ("size_px", "cutoff_rad")),
-    *(e for slot in ("resize1", "resize2") for e in (Entry(slot, "resize_factor"), *_flags(slot, "mode", _MODES))),
-    *(
-        entry
-        for slot in ("noise1", "noise2")
-        for entry in (Entry(slot, "level"), Entry(slot, "gray"), *_flags(slot, "kind", tuple(_LEVELS)))
-    ),
-    *(Entry(slot, "quality") for slot in ("jpeg1", "jpeg2")),
-    *_flags("", "order", _ORDERS),
-    *_flags("resize3", "mode", _MODES),
-)
-SIZE = len(TABLE)
-ENTRIES = tuple(entry.name for entry in TABLE)
-"""What each of the 33 entries is."""
-
-_PLACE = {entry.name: place for place, entry in enumerate(TABLE)}
-_GROUPS = {group: [entry for entry in TABLE if entry.group == group] for group in (e.group for e in TABLE if e.label)}
 
 
 def _places(group: str) -> slice:
     """The entries of a group of flags, which stand side by side."""
-    first = _PLACE[_GROUPS[group][0].name]
-    return slice(first, first + len(_GROUPS[group]))
+    first = PLACE[GROUPS[group][0].name]
+    return slice(first, first + len(GROUPS[group]))
 
 
 def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[np.float32]:
@@ -109,14 +56,14 @@ def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[n
     ranges = _ranges(Space.load(_GLOBAL_PRESET), "dasr33-global")
     flags = [entry.group for entry in TABLE if entry.column == "gray"]
     for name, text in changes.items():
-        if name in _GROUPS:
-            labels = [entry.label for entry in _GROUPS[name]]
+        if name in GROUPS:
+            labels = [entry.label for entry in GROUPS[name]]
             if not is_one_of(text, labels):
                 raise TaskError(f"vector: {name} must be one of {', '.join(labels)}, got {shown(text)}")
             result[_places(name)] = [float(text == known) for known in labels]
             continue
         if name not in ranges and name not in flags:
-            known = [*ranges, *_GROUPS, *flags]
+            known = [*ranges, *GROUPS, *flags]
             raise TaskError(f"vector: no entry {name!r}{nearest(name, known)}")
         low, high = ranges.get(name, (0.0, 1.0))
         try:
@@ -126,10 +73,10 @@ def edited(vector: NDArray[np.float32], changes: Mapping[str, str]) -> NDArray[n
         if not low <= value <= high:
             raise TaskError(f"vector: {name} must be in [{low:g}, {high:g}], got {value:g}")
         slot, _, column = name.partition(".")
-        if column in _LEVELS.values():
-            result[_places(f"{slot}.kind")] = [float(column == known) for known in _LEVELS.values()]
+        if column in LEVELS.values():
+            result[_places(f"{slot}.kind")] = [float(column == known) for known in LEVELS.values()]
             column = "level"
-        result[_PLACE[f"{slot}.{column}"]] = (value - low) / (high - low)
+        result[PLACE[f"{slot}.{column}"]] = (value - low) / (high - low)
     return result
 
 
@@ -139,9 +86,9 @@ def editable() -> dict[str, tuple[float, float] | tuple[str, ...]]:
     found: dict[str, tuple[float, float] | tuple[str, ...]] = {}
     for entry in TABLE:
         if entry.label:
-            found.setdefault(entry.group, tuple(one.label for one in _GROUPS[entry.group]))
+            found.setdefault(entry.group, tuple(one.label for one in GROUPS[entry.group]))
         elif entry.column == "level":
-            found |= {f"{entry.slot}.{column}": ranges[f"{entry.slot}.{column}"] for column in _LEVELS.values()}
+            found |= {f"{entry.slot}.{column}": ranges[f"{entry.slot}.{column}"] for column in LEVELS.values()}
         else:
             found[entry.group] = ranges.get(entry.group, (0.0, 1.0))
     return found
@@ -156,14 +103,14 @@ def described(vector: NDArray[np.float32]) -> dict[str, float | str]:
     values = _vector(vector).astype(np.float64)
 
     def likeliest(group: str) -> str:
-        return _GROUPS[group][int(np.argmax(values[_places(group)]))].label
+        return GROUPS[group][int(np.argmax(values[_places(group)]))].label
 
     said: dict[str, float | str] = {}
     for place, entry in enumerate(TABLE):
         if entry.label:
             said.setdefault(entry.group, likeliest(entry.group))
             continue
-        column = _LEVELS[likeliest(f"{entry.slot}.kind")] if entry.column == "level" else entry.column
+        column = LEVELS[likeliest(f"{entry.slot}.kind")] if entry.column == "level" else entry.column
         low, high = ranges.get(f"{entry.slot}.{column}", (0.0, 1.0))
         said[f"{entry.slot}.{column}"] = float(low + values[place] * (high - low))
     return said
@@ -265,13 +212,13 @@ class _Encoder:
             # Without a final sinc the released code normalises the raw number 0.
             off = ~self._is("sinc", "sinc")
             for name in ("sinc.size_px", "sinc.cutoff_rad"):
-                place = _PLACE[name]
+                place = PLACE[name]
                 values[:, place] = np.where(off, self._normal(name, np.zeros(len(self.tasks))), values[:, place])
                 mask[:, place] |= off
             if "blur2" in slots:
                 second = ~self._is("blur2", "delta")
-                values[second, _PLACE["sinc.cutoff_rad"]] = 1.0
-                mask[second, _PLACE["sinc.cutoff_rad"]] = True
+                values[second, PLACE["sinc.cutoff_rad"]] = 1.0
+                mask[second, PLACE["sinc.cutoff_rad"]] = True
         return values, mask
 
     def _normal(self, name: str, numbers: NDArray[Any]) -> NDArray[np.float64]:
@@ -289,7 +236,7 @@ class _Encoder:
             if not {"sinc", "jpeg2"} <= slots:
                 return np.zeros(len(self.tasks)), ~everywhere
             both = self.tasks.present("sinc") & self.tasks.present("jpeg2")
-            return both & (_sinc_first(self.tasks) == (entry.label == _ORDERS[0])), both
+            return both & (_sinc_first(self.tasks) == (entry.label == ORDERS[0])), both
         # The mode of a resize that does nothing means nothing; the released code writes down what it drew.
         codes = self.raw(entry.group) if released else self.tasks.column(entry.group)
         valid = everywhere if released else self.tasks.mask(entry.group)
@@ -301,7 +248,7 @@ class _Encoder:
         tasks, present = self.tasks, self.tasks.present(entry.slot)
         if entry.column == "level":
             kinds = np.array(tasks.labels(f"{entry.slot}.kind"), dtype=object)
-            names = {kind: f"{entry.slot}.{column}" for kind, column in _LEVELS.items()}
+            names = {kind: f"{entry.slot}.{column}" for kind, column in LEVELS.items()}
             return [(name, tasks.column(name), present & (kinds == kind)) for kind, name in names.items()]
         if entry.slot == "sinc":
             return [(entry.name, tasks.column(entry.name), self._is("sinc", "sinc"))]
@@ -368,7 +315,7 @@ def decode(
         changes[name] = np.where(kept, np.clip(numbers, column.low, column.high), raw(name))
 
     def chosen(group: str) -> NDArray[np.str_]:
-        labels = [entry.label for entry in _GROUPS[group]]
+        labels = [entry.label for entry in GROUPS[group]]
         return np.array(labels)[np.argmax(values[:, _places(group)], axis=1)]
 
     for place, entry in enumerate(TABLE):
@@ -378,7 +325,7 @@ def decode(
             changes.setdefault(entry.group, chosen(entry.group))
         elif entry.column == "level":
             kinds = chosen(f"{entry.slot}.kind")
-            for kind, column in _LEVELS.items():
+            for kind, column in LEVELS.items():
                 number(place, f"{entry.slot}.{column}", kinds == kind)
         elif entry.column == "gray":
             changes[entry.name] = np.rint(np.clip(values[:, place], 0, 1))
@@ -388,10 +335,10 @@ def decode(
         if slot in slots:
             # Equal widths are a round kernel, whose angle means nothing.
             equal = np.isclose(changes[f"{slot}.sigma_x_px"], changes[f"{slot}.sigma_y_px"], rtol=0, atol=1e-5)
-            on = valid[:, _PLACE[f"{slot}.size_px"]]
+            on = valid[:, PLACE[f"{slot}.size_px"]]
             changes[f"{slot}.shape"] = np.where(on, np.where(equal, "iso", "aniso"), "delta")
     if "sinc" in slots:
-        changes["sinc.shape"] = np.where(valid[:, _PLACE["sinc.size_px"]], "sinc", "delta")
+        changes["sinc.shape"] = np.where(valid[:, PLACE["sinc.size_px"]], "sinc", "delta")
     order = base.space.order
     if order is not None and order.choice and {"sinc", "jpeg2"} <= set(order.choice[0]):
         changes["order"] = _orders(base, values)

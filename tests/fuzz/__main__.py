@@ -99,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             done = {result.case for result in before if (result.round, result.seed) == (name, options.seed)}
             numbers = [number for number in range(count) if number not in done]
             _, limit_s, batch = ROUNDS[name]
+            limit_s *= float(os.environ.get("FUZZ_SLOWER", "1"))
             if numbers:
                 prepare(name)
             for result in harness.run(name, check_of(name), options.seed, numbers, options.jobs, limit_s, batch):

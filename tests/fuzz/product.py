@@ -51,6 +51,7 @@ def preload() -> None:
         main_of(program)
     for name in (
         "torch",
+        "torch._dynamo",  # the first optimizer imports it, for seconds
         "pydegrade",
         "pytrain.nets",
         "pytrain.methods",
