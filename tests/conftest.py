@@ -59,6 +59,19 @@ def pytest_runtest_teardown() -> None:
         module._readers.clear()
 
 
+@pytest.fixture(autouse=True)
+def no_more_right_to_run() -> Iterator[None]:
+    """No test leaves its process a real-time one, which as root SVT-AV1 does; it would keep all others from running."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0)
+    yield
+    if os.sched_getscheduler(0) != before:
+        os.sched_setscheduler(0, before, os.sched_param(0))
+        pytest.fail("the test left its process with another scheduling class")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     folder = shared_folder()

@@ -54,6 +54,7 @@ def through_file(frame, encoder, options, out_format):
         stream = container.add_stream(encoder, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
         stream.thread_count = 1
+        video._open(stream.codec_context)
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     file.seek(0)
