@@ -18,12 +18,17 @@ from ..shell.text import absolute, complain, say, warn
 from .hr_options import AUGMENTS, BUNDLED_HR_SIZE_PX, hr_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..files.dataset import Augment
     from ..tasks.task import TaskBatch
     from .actions.sample import RunOptions, SampleOutcome
     from .actions.sources import CroppedImages
 
 FORMATS = ("png", "npy", "lmdb", "mkv")
+MOST_LR = 64
+MOST_CROPS = 64
+"""As in `tasks.several`, which waits for torch."""
 
 
 @click.command(name="sample", short_help="Draw N tasks and write N pairs.")
@@ -50,6 +55,20 @@ FORMATS = ("png", "npy", "lmdb", "mkv")
     "--augment", type=Choice(AUGMENTS), default="hflip", show_default=True,
     help="How crops are mirrored: left to right, or all eight symmetries of the square.",
 )  # fmt: skip
+@click.option(
+    "--lr-per-hr", type=click.IntRange(1, MOST_LR), metavar="K", default=1, show_default=True,
+    help="LR images of each HR crop, by K tasks of the space: lr/, lr_2/ to lr_K/.",
+)  # fmt: skip
+@click.option(
+    "--more",
+    multiple=True,
+    metavar="lr_NAME=SPACE",
+    help="An LR image more of each HR crop, by another space: lr_NAME/.",
+)
+@click.option(
+    "--crops", type=click.IntRange(1, MOST_CROPS), metavar="C", default=1, show_default=True,
+    help="Squares of each sample's image, degraded by one task: hr/, lr/, hr_crop2/, lr_crop2/ and on.",
+)  # fmt: skip
 @click.option("--shard", metavar="I/N|auto", help=f"Make samples I, I + N, ... alone, in OUT-I-of-N. {SHARD_HELP}")
 @engine_options
 @click.option("--batch", type=click.IntRange(min=1), default=48, show_default=True, help="Samples in memory at once.")
@@ -66,6 +85,9 @@ def command(
     params_only: bool,
     meta_info: Path | None,
     augment: Augment,
+    lr_per_hr: int,
+    more: tuple[str, ...],
+    crops: int,
     shard: str | None,
     engine: str,
     shards: int | None,
@@ -84,6 +106,9 @@ def command(
     Sample i depends on the space, the seed, i and the list of images; on nothing else. The command can be interrupted
     and run again: finished samples stay as they are. With a larger N it continues where it ended.
 
+    For contrastive losses and the like a sample has several LR images of one HR crop (--lr-per-hr, --more), or
+    several crops that one task degrades (--crops); docs/commands.md says what their files are called.
+
     Many processes, here or on many machines, make one run by --shard: each starts the same line with its own I, and
     `degrade merge` makes the folder that one process would have left.
 
@@ -94,6 +119,9 @@ def command(
       degrade sample --tasks 100000 --hr photos --format lmdb --hr-size 256
       degrade sample --tasks 1000000 --params-only --seed 7
       degrade sample --card card.toml --hr DIV2K_valid_HR --out again
+      degrade sample --tasks 4000 --hr photos --lr-per-hr 2 --crops 2
+      degrade sample --space codeformer-small --more lr_large=codeformer-large \\
+          --hr FFHQ --tasks 70000
       degrade sample --tasks 1000000 --hr photos --out run --shard 3/64
       degrade sample --tasks 200 --clips 15 --space realbasicvsr-x4 --hr REDS
       degrade sample --tasks 1000000 --hr photos --out run --engine ray
@@ -106,6 +134,9 @@ def command(
             (engine == "ray", "--engine ray"),
             (params_only, "--params-only"),
             (meta_info, "--meta-info"),
+            (lr_per_hr > 1, "--lr-per-hr"),
+            (more, "--more"),
+            (crops > 1, "--crops"),
         ):
             if given:
                 raise click.UsageError(f"--clips: does not go with {name}")
@@ -113,6 +144,8 @@ def command(
             raise click.UsageError(f"--clips: --format must be png or mkv, got {file_format}")
     elif file_format == "mkv":
         raise click.UsageError("--format mkv is for clips; give --clips T")
+    if params_only and crops > 1:
+        raise click.UsageError("--crops: --params-only makes no images to be cut")
     place = None if shard is None else parse_shard(shard)
     if place is not None and params_only:
         raise click.UsageError("--shard: --params-only makes no images to be shared out")
@@ -133,6 +166,7 @@ def command(
     from ..tasks.space import Space, preset_names
     from .actions.pairs import kinds_of
     from .actions.sample import RunOptions, Shard, write_parameters
+    from .actions.several import check_sides, spaces_of_line
     from .actions.sources import cropped_images
 
     # What may be wrong, before anything is written.
@@ -143,23 +177,26 @@ def command(
     folder = whole if part is None else part.folder(whole)
     check_folder(folder, [] if hr is None else [hr])
     tasks = sample(space, seed, range(start, start + count))
+    further = spaces_of_line(lr_per_hr, more, space, seed)
+    others = {name: one.tasks(range(start, start + count)) for name, one in further.items()}
     say(f"space {space.name}@{space.digest[:8]}, scale {space.scale}, seed {seed}, samples {start} to "
         f"{start + count - 1}{'' if part is None else f', shard {part}'}")  # fmt: skip
     if params_only:
-        for path in write_parameters(folder, tasks):
+        for path in write_parameters(folder, tasks, others):
             say(f"  {absolute(path)}")
         return 0
     check_format(file_format)
     found = cropped_images(hr, hr_size, space, BUNDLED_HR_SIZE_PX, max_pixels, meta_info)
     say_left_out(found.images.excluded)
+    check_sides(further, found.side_px)
     if found.note:
         warn(found.note)
-    kinds = ", ".join(kinds_of(tasks))
+    kinds = ", ".join(kinds_of(tasks, others, crops))
     found_alone = space_name in preset_names() or out is None
     own = "" if found_alone else f" --space {shlex.quote(str(whole))}"
     then = f"({kinds}) of {space.name}@{space.digest[:8]}; try: degrade show {tasks.addresses[0]}{own}"
     options = RunOptions(start, file_format, augment, shard=part)
-    return _pairs(whole, tasks, found, options, batch, max_pixels, str(where), then)
+    return _pairs(whole, tasks, found, options, batch, max_pixels, str(where), then, others, crops)
 
 
 def _clips(
@@ -240,6 +277,9 @@ CARD_SAYS = (
     "augment",
     "hr_size",
     "clips",
+    "lr_per_hr",
+    "more",
+    "crops",
 )
 """Options whose values stand in a card."""
 
@@ -288,6 +328,8 @@ def _pairs(
     max_pixels: int,
     device: str,
     then: str,
+    others: Mapping[str, TaskBatch] | None = None,
+    crops: int = 1,
 ) -> int:
     """Make the pairs of a run, or of its shard, and say what became of them.
 
@@ -298,6 +340,8 @@ def _pairs(
         options: what else identifies the run.
         batch, max_pixels, device: as of `SampleRequest`.
         then: what a finished run is said to be, behind the number of its pairs.
+        others: further tasks of the run on the same crops, by the name of their LR images.
+        crops: of each sample.
     Returns:
         the exit code.
     """
@@ -307,10 +351,12 @@ def _pairs(
     say(f"HR crops of {found.side_px} px from {len(found.images.images)} images ({found.images.origin})")
     part = options.shard
     out = whole if part is None else part.folder(whole)
-    mine = tasks if part is None else tasks.take(part.rows)
+    rows = slice(None) if part is None else part.rows
+    mine = tasks.take(rows)
     count = len(mine)
-    crops = found.crops(int(tasks.seeds[0]), mine.indices, options.augment)
-    request = SampleRequest(mine, crops, found.images, batch, device, max_pixels=max_pixels)
+    first, *further = (found.crops(int(tasks.seeds[0]), mine.indices, options.augment, place) for place in range(crops))
+    more = {name: drawn.take(rows) for name, drawn in (others or {}).items()}
+    request = SampleRequest(mine, first, found.images, more, tuple(further), batch, device, max_pixels=max_pixels)
     done = make_pairs(out, request, options)
     if code := _ended(out, done, count, "pairs"):
         return code

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import ImageError, PydegradeError, shown
+from ..tasks.several import MOST_CROPS, tasks_of_crop
 from ..tasks.task import TaskBatch
 from .atomic import append, make_folder, replacing, write_atomic, write_error
 from .dataset import Crops, HrImages
@@ -56,8 +57,11 @@ class RunIdentity:
         augment: how crops are mirrored and turned, one of `dataset.AUGMENTS`.
         addresses: digest of the tasks' addresses where they are not those that the space draws for consecutive numbers,
             else "".
-        clips: frames of each sample and how they are stored, "15 png"; "" where samples are images.
         shard: "I/N" of a run of which this folder holds samples I, I + N, ...; "" of a whole one.
+        clips: frames of each sample and how they are stored, "15 png"; "" where samples are images.
+        more: what else degrades the crops, "lr_large codeformer-large@<digest>, ..." by the names of the images; ""
+            where nothing does.
+        crops: squares of each sample, 1 to `tasks.several.MOST_CROPS`.
     """
 
     space: str
@@ -71,13 +75,21 @@ class RunIdentity:
     addresses: str = ""
     shard: str = ""
     clips: str = ""
+    more: str = ""
+    crops: int = 1
 
     def facts(self) -> dict[str, Any]:
-        """What run.json says; `addresses`, `shard` and `clips` stand there only where they say something."""
-        return {name: value for name, value in asdict(self).items() if value != "" or name not in _OPTIONAL}
+        """What run.json says; what is optional stands there only where it says something."""
+        return {name: value for name, value in asdict(self).items() if value != _OPTIONAL.get(name)}
+
+    @property
+    def more_digests(self) -> dict[str, str]:
+        """Name of further LR images -> digest of their space, as `more` has them."""
+        entries = [entry.partition(" ") for entry in self.more.split(", ") if entry]
+        return {name: space.rpartition("@")[2] for name, _, space in entries}
 
 
-_OPTIONAL = ("addresses", "shard", "clips")
+_OPTIONAL = {"addresses": "", "shard": "", "clips": "", "more": "", "crops": 1}
 
 
 def open_run(folder: Path, identity: RunIdentity, tasks: int, facts: Mapping[str, Any]) -> None:
@@ -127,7 +139,7 @@ def read_run(folder: Path) -> tuple[RunIdentity, int, dict[str, Any]]:
     facts, tasks = _run_facts(path)
     values = {}
     for one in fields(RunIdentity):
-        kind = int if one.name in ("seed", "start", "hr_size_px") else str
+        kind = int if one.type == "int" else str
         values[one.name] = facts.get(one.name, one.default)
         if type(values[one.name]) is not kind:
             raise RecordError(f"{display_name(path)}: {one.name} must be {_KIND_NAMES[kind]}")
@@ -140,12 +152,19 @@ def read_run(folder: Path) -> tuple[RunIdentity, int, dict[str, Any]]:
         raise RecordError(f"{display_name(path)}: shard must be I/N, got {display_name(identity.shard[:60])!r}")
     if identity.clips:
         raise RecordError(f"{display_name(folder)}: must hold images, got clips")
+    if not 1 <= identity.crops <= MOST_CROPS:
+        raise RecordError(f"{display_name(path)}: crops must be in [1, {MOST_CROPS}], got {shown(identity.crops)}")
+    if not all(map(FURTHER_LR.fullmatch, identity.more_digests)):
+        raise RecordError(f"{display_name(path)}: more must be names and spaces, got {shown(identity.more)}")
     if identity.format not in (*FORMATS, "none"):
         raise RecordError(f"{display_name(path)}: format must be one of {', '.join(FORMATS)}")
     return identity, tasks, facts
 
 
 _SHARD = re.compile(r"|[0-9]{1,6}/[0-9]{1,6}")
+FURTHER_LR = re.compile(r"lr_(?!.*(_crop[0-9]+|_address)$)[a-z0-9_]{1,40}")
+"""What further LR images of a run may be called: no file, column or other image has such a name."""
+
 _KIND_NAMES = {int: "a whole number", str: "a text"}
 
 
@@ -156,8 +175,8 @@ def _check_same_run(path: Path, identity: RunIdentity, tasks: int) -> None:
         raise RecordError(f"{error}; use another --out") from None
     where = display_name(path.parent)
     for name, value in asdict(identity).items():
-        if before.get(name, "" if name in _OPTIONAL else None) != value:
-            got = display_name(repr(before.get(name))[:120])
+        if before.get(name, _OPTIONAL.get(name)) != value:
+            got = display_name(repr(before.get(name, _OPTIONAL.get(name)))[:120])
             raise RecordError(f"{where}: holds a run with {name} {got}, got {value!r}; use another --out")
     if tasks < tasks_before:
         raise RecordError(f"{where}: holds a run of {tasks_before} tasks, got {tasks}; use another --out")
@@ -389,21 +408,31 @@ class Samples:
         tasks: N tasks.
         crops, images: the HR crop of each; None when only parameters are written.
         names: for each kind of image, its name for a sample number; empty when only parameters are written.
+        more: further tasks on the same crops, N by name.
+        further: crops 1, 2, ... of each sample, beside `crops`, N each.
     """
 
     tasks: TaskBatch
     crops: Crops | None = None
     images: HrImages | None = None
     names: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
+    more: Mapping[str, TaskBatch] = field(default_factory=dict)
+    further: tuple[Crops, ...] = ()
 
     def take(self, rows: Any) -> Samples:
         """The same for some rows."""
-        crops = None if self.crops is None else self.crops.take(rows)
-        return replace(self, tasks=self.tasks.take(rows), crops=crops)
+        return replace(
+            self,
+            tasks=self.tasks.take(rows),
+            crops=None if self.crops is None else self.crops.take(rows),
+            more={name: tasks.take(rows) for name, tasks in self.more.items()},
+            further=tuple(crops.take(rows) for crops in self.further),
+        )
 
 
 def manifest_columns(samples: Samples) -> dict[str, list[str]]:
-    """Texts of a manifest by column name: index, address, crop, file names, order of slots, every task column."""
+    """Texts of a manifest by column name: index, address, crop, file names, addresses of further LR images and places of
+    further crops, order of slots, every task column."""
     tasks, crops = samples.tasks, samples.crops
     index = tasks.indices.tolist()
     columns = {"index": [str(number) for number in index], "address": [csv_cell(text) for text in tasks.addresses]}
@@ -416,6 +445,14 @@ def manifest_columns(samples: Samples) -> dict[str, list[str]]:
             columns[name] = [str(int(value)) for value in flags.tolist()]
     for kind, name_of in samples.names.items():
         columns[kind] = [name_of(number) for number in index]
+    for name, others in samples.more.items():
+        columns[f"{name}_address"] = [csv_cell(text) for text in others.addresses]
+    for crop, squares in enumerate(samples.further, start=1):
+        columns[f"top_px_crop{crop + 1}"] = [str(value) for value in squares.top.tolist()]
+        columns[f"left_px_crop{crop + 1}"] = [str(value) for value in squares.left.tolist()]
+        for name, drawn in {"": tasks, **{f"{name}_": others for name, others in samples.more.items()}}.items():
+            addresses = tasks_of_crop(drawn, crop).addresses
+            columns[f"{name}address_crop{crop + 1}"] = [csv_cell(text) for text in addresses]
     slots = [slot.name for slot in tasks.space.slots]
     columns["order"] = [" ".join(slots[slot] for slot in row if slot >= 0) for row in tasks.program.tolist()]
     for name in tasks.columns:
@@ -454,8 +491,9 @@ def write_manifest(folder: Path, samples: Samples) -> None:
 
 
 def write_tables(folder: Path, samples: Samples, reasons: Mapping[int, str]) -> list[Path]:
-    """Everything about the finished samples: manifest.csv, tasks.npz and, where the space has one, dasr33.npy with
-    dasr33_mask.npy; row r of each is the same sample. Missing samples and why are in skipped.csv.
+    """Everything about the finished samples: manifest.csv, tasks.npz, tasks_lr_large.npz and so on of further LR images,
+    and, where the space has one, dasr33.npy with dasr33_mask.npy; row r of each is the same sample. Missing samples and
+    why are in skipped.csv.
 
     Args:
         folder: of the run.
@@ -465,14 +503,23 @@ def write_tables(folder: Path, samples: Samples, reasons: Mapping[int, str]) -> 
         The files written.
     """
     write_manifest(folder, samples)
-    return [folder / MANIFEST_FILE, *write_task_tables(folder, samples.tasks, reasons)]
+    return [folder / MANIFEST_FILE, *write_task_tables(folder, samples.tasks, reasons, samples.more)]
 
 
-def write_task_tables(folder: Path, tasks: TaskBatch, reasons: Mapping[int, str]) -> list[Path]:
+def further_tasks_file(name: str) -> str:
+    """What the table of the tasks of further LR images is called."""
+    return f"tasks_{name}.npz"
+
+
+def write_task_tables(
+    folder: Path, tasks: TaskBatch, reasons: Mapping[int, str], more: Mapping[str, TaskBatch] | None = None
+) -> list[Path]:
     """`write_tables` without the manifest."""
-    written = [folder / "tasks.npz"]
-    with replacing(folder / "tasks.npz") as temporary:
-        tasks.save(temporary)
+    tables = {"tasks.npz": tasks, **{further_tasks_file(name): others for name, others in (more or {}).items()}}
+    written = [folder / name for name in tables]
+    for path, table in zip(written, tables.values()):
+        with replacing(path) as temporary:
+            table.save(temporary)
     if "dasr33" in tasks.space.vectors:
         values, mask = tasks.vector("dasr33")
         for name, array in (("dasr33.npy", values), ("dasr33_mask.npy", mask)):
@@ -504,7 +551,8 @@ _ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
 def tables_of(folder: Path, file_format: str, kinds: Sequence[str]) -> list[str]:
     """Names of everything in a run but its images, its description, its sums and its picture."""
-    names = [*_TABLES, *(f"{kind}.lmdb/meta_info.txt" for kind in kinds if file_format == "lmdb")]
+    further = map(further_tasks_file, kinds)
+    names = [*_TABLES, *further, *(f"{kind}.lmdb/meta_info.txt" for kind in kinds if file_format == "lmdb")]
     return [name for name in names if (folder / name).is_file()]
 
 

@@ -19,16 +19,12 @@ from ..errors import ImageError, PydegradeError, shown
 from ..files.dataset import Augment, CropReader, Crops, draw_crops, find_images, fitting_px
 from ..native import rng
 from ..tasks.sampler import sample
+from ..tasks.several import MOST_CROPS, further_spaces, tasks_of_crops
 from ..tasks.space import Space
-from ..tasks.task import TaskBatch
 from .numbers import check_rank, training_rank
 
 MOST_ATTEMPTS = 64
 """Draws of another image for a sample whose image cannot be read; after them most images are gone."""
-
-MOST_CROPS = 64
-_NOISE_OF_CROPS = 2**56
-"""Crop c of sample number i has the noise field of number i + c times this."""
 
 Item = dict[str, Any]
 
@@ -86,7 +82,7 @@ class PairDataset(Dataset[Item]):
     ) -> None:
         self.space = space if isinstance(space, Space) else Space.load(space)
         self.seed = rng.check_seed(seed)
-        self.more = _more_spaces(more or {}, self.seed)
+        self.more = further_spaces(more or {}, self.seed)
         """Space and seed of further LR images, by name."""
         if not _whole(crops, 1) or crops > MOST_CROPS:
             raise PydegradeError(f"PairDataset: crops must be a whole number in [1, {MOST_CROPS}], got {shown(crops)}")
@@ -99,10 +95,10 @@ class PairDataset(Dataset[Item]):
         if not isinstance(sources, Sequence) or not all(isinstance(source, (str, os.PathLike)) for source in sources):
             raise TypeError(f"PairDataset: hr must be a path or a list of paths, got {shown(hr)}")
         side_px = crop_px or fitting_px(find_images(sources, side_px=self.space.scale), self.space)[0]
-        for name, (other, _) in self.more.items():
-            if side_px % other.scale:
+        for name, other in self.more.items():
+            if side_px % other.space.scale:
                 raise PydegradeError(
-                    f"PairDataset: crop_px must be a multiple of the scale {other.scale} of {name!r}, got {side_px}"
+                    f"PairDataset: crop_px must be a multiple of the scale {other.space.scale} of {name!r}, got {side_px}"
                 )
         self.images = find_images(sources, side_px=side_px)
         """What crops are cut from, and what was left out."""
@@ -167,26 +163,17 @@ class PairDataset(Dataset[Item]):
         """
         tasks = sample(self.space, self.seed, numbers, step=step)
         hr = torch.from_numpy(self._cut(tasks.indices)) / 255
-        pair = degrade_batch(hr, self._of_crops(tasks))
+        pair = degrade_batch(hr, tasks_of_crops(tasks, self.crops))
         images = {"lr": pair.lr, "target": pair.target, **({"hr": hr} if self.with_hr else {})}
         addresses = {"address": tasks.addresses} if self.with_address else {}
-        for name, (space, seed) in self.more.items():
-            others = sample(space, seed, numbers, step=step)
-            images[name] = degrade_batch(hr, self._of_crops(others)).lr
+        for name, further in self.more.items():
+            others = further.tasks(numbers, step)
+            images[name] = degrade_batch(hr, tasks_of_crops(others, self.crops)).lr
             if self.with_address:
                 addresses[f"{name}_address"] = others.addresses
         if self.crops > 1:
             images = {name: made.unflatten(0, (len(tasks), self.crops)) for name, made in images.items()}
         return {**images, "index": torch.from_numpy(tasks.indices), **addresses}
-
-    def _of_crops(self, tasks: TaskBatch) -> TaskBatch:
-        """Each task once for every crop of its sample, with other noise fields for all crops but the first."""
-        if self.crops == 1:
-            return tasks
-        rows, crop = np.divmod(np.arange(len(tasks) * self.crops), self.crops)
-        many = tasks.take(rows)
-        # Sample numbers are below 2^63, and so is the sum's lower part.
-        return many.with_noise((many.noise_indices + crop * _NOISE_OF_CROPS) & (2**63 - 1))
 
     def _cut(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 [B * crops, 3, side, side]."""
@@ -298,24 +285,6 @@ class PairStream(IterableDataset[Item]):
             raise PydegradeError(f"PairStream: step must be a whole number >= 0, got {shown(step)}")
         # Any other process's next step is the first of all workers together.
         self._next, self._of_worker = step, bool(state.get("of_worker")) and get_worker_info() is not None
-
-
-_NAMES = ("lr", "target", "index", "hr", "address")
-"""Of what an item holds anyway."""
-
-
-def _more_spaces(more: Mapping[str, Space | str | Path], seed: int) -> dict[str, tuple[Space, int]]:
-    """Spaces and seeds of further LR images, by name."""
-    if not isinstance(more, Mapping):
-        raise TypeError(f"PairDataset: more must be a table of names and spaces, got {shown(more)}")
-    found: dict[str, tuple[Space, int]] = {}
-    for name, space in more.items():
-        if not isinstance(name, str) or not name.isidentifier() or name in _NAMES or name.endswith("_address"):
-            raise PydegradeError(
-                f"PairDataset: more: a name must be a word other than {', '.join(_NAMES)}, got {shown(name)}"
-            )
-        found[name] = space if isinstance(space, Space) else Space.load(space), rng.stream_seed(seed, name)
-    return found
 
 
 def _whole(value: Any, low: int) -> bool:

@@ -47,6 +47,11 @@ def card_of_run(
         raise CardError(f"{where}: holds parameters without images; a card is of pairs")
     if identity.shard:
         raise CardError(f"{where}: holds shard {identity.shard} alone; degrade merge makes a whole run")
+    if identity.more or identity.crops > 1:
+        raise CardError(
+            f"{where}: holds several LR images, or crops, of a sample; a card is of one each (degrade verify "
+            "RUN/SHA256SUMS compares such a run)"
+        )
     tasks = TaskBatch.load(run / TASKS) if (run / TASKS).is_file() else None
     if tasks is None or len(tasks) != count:
         raise CardError(

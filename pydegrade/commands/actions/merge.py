@@ -26,6 +26,7 @@ from ...files.sample_manifest import (
     RunIdentity,
     check_format,
     check_tables,
+    further_tasks_file,
     open_run,
     open_store,
     pair_name,
@@ -65,6 +66,7 @@ class Part:
         total: tasks of the whole run.
         facts: what else its run.json says.
         tasks: its finished tasks.
+        more: further tasks of the same samples, by the name of their LR images.
         record: sample number -> what is known of its files, as SHA256SUMS has it too.
         reasons: sample number -> why it was skipped.
         header: first line of its manifest.
@@ -75,6 +77,7 @@ class Part:
     total: int
     facts: Mapping[str, Any]
     tasks: TaskBatch
+    more: Mapping[str, TaskBatch]
     record: Mapping[int, Finished]
     reasons: Mapping[int, str]
     header: str
@@ -116,7 +119,7 @@ def merge(out: Path, shards: Sequence[Path]) -> Merged:
     identity = replace(first.identity, shard="")
     check_format(identity.format)
     tasks = _whole(parts)
-    kinds = kinds_of(tasks)
+    kinds = kinds_of(tasks, first.more, identity.crops)
     facts = {name: first.facts[name] for name in _FACTS if name in first.facts}
     with folder_lock(out):
         open_run(out, identity, first.total, facts)
@@ -130,9 +133,13 @@ def merge(out: Path, shards: Sequence[Path]) -> Merged:
         # Tables and sheet, as `degrade sample` ends.
         write_samples(out, record)
         reasons = {index: reason for part in parts for index, reason in part.reasons.items()} | damaged
-        finished = tasks.take(np.isin(tasks.indices, np.array(sorted(record), np.int64)))
+        there = np.array(sorted(record), np.int64)
+        finished = tasks.take(np.isin(tasks.indices, there))
+        more = {name: _sorted([part.more[name] for part in parts]) for name in first.more}
         _write_manifest(out, parts, record)
-        write_task_tables(out, finished, reasons)
+        write_task_tables(
+            out, finished, reasons, {name: others.take(np.isin(others.indices, there)) for name, others in more.items()}
+        )
         write_sums(out, identity.format, kinds, {index: one.sha256 for index, one in record.items()})
         shown = finished.take(slice(0, SHEET_PAIRS))
         if len(shown):
@@ -161,11 +168,15 @@ def _read(folder: Path) -> Part:
             f"{where}: must be a finished shard, got one without {SUMS_FILE}; its `degrade sample` ends it"
         )
     sums = read_sums(folder / SUMS_FILE)
-    check_tables(folder, (MANIFEST_FILE, TASKS, SKIPPED_FILE))
+    check_tables(folder, (MANIFEST_FILE, TASKS, *map(further_tasks_file, identity.more_digests), SKIPPED_FILE))
     tasks = TaskBatch.load(folder / TASKS)
     if tasks.space.digest != identity.digest:
         raise OutputError(f"{where}: run.json and {TASKS} must be of one space, got two")
-    kinds = kinds_of(tasks)
+    more = {name: TaskBatch.load(folder / further_tasks_file(name)) for name in identity.more_digests}
+    for name, others in more.items():
+        if others.space.digest != identity.more_digests[name] or others.indices.tolist() != tasks.indices.tolist():
+            raise OutputError(f"{where}: run.json, {TASKS} and {further_tasks_file(name)} must be of one run")
+    kinds = kinds_of(tasks, more, identity.crops)
     known = read_samples(folder)
     record = {index: known[index] for index in tasks.indices.tolist() if index in known}
     for index, one in record.items():
@@ -184,7 +195,7 @@ def _read(folder: Path) -> Part:
         header = file.readline()
         if [index for index, _ in _rows(file)] != tasks.indices.tolist():
             raise OutputError(f"{where}: {MANIFEST_FILE} and {TASKS} must be of the same samples")
-    return Part(folder, identity, total, facts, tasks, record, reasons, header)
+    return Part(folder, identity, total, facts, tasks, more, record, reasons, header)
 
 
 def _reasons(path: Path) -> dict[int, str]:
@@ -228,7 +239,11 @@ def _whole(parts: Sequence[Part]) -> TaskBatch:
     if not first.identity.addresses:
         start = first.identity.start
         return sample(first.tasks.space, first.identity.seed, range(start, start + first.total))
-    tasks = TaskBatch.concat([part.tasks for part in parts])
+    return _sorted([part.tasks for part in parts])
+
+
+def _sorted(parts: Sequence[TaskBatch]) -> TaskBatch:
+    tasks = TaskBatch.concat(parts)
     return tasks.take(np.argsort(tasks.indices, kind="stable"))
 
 

@@ -12,7 +12,15 @@ from ...errors import ImageError, OutputError
 from ...files.lock import folder_lock
 from ...files.parquet_reader import pyarrow_parquet
 from ...files.paths import display_name
-from ...files.sample_manifest import SUMS_FILE, RunIdentity, check_tables, pair_name, read_run, sha256_of
+from ...files.sample_manifest import (
+    SUMS_FILE,
+    RunIdentity,
+    check_tables,
+    further_tasks_file,
+    pair_name,
+    read_run,
+    sha256_of,
+)
 from ...files.verify import read_entry
 from ...shell.outputs import Results
 from ...shell.progress import Progress
@@ -70,7 +78,8 @@ def pack(run: Path, out: Path, samples: int, force: bool = False, file_format: s
             raise OutputError(f"{where}: holds npy files, which no reader of Parquet takes for images; make it as png")
     check_tables(run, [TASKS])
     tasks, record = TaskBatch.load(run / TASKS), read_samples(run)
-    kinds = tuple(kinds_of(tasks))
+    kinds = kinds_of(tasks, identity.more_digests, identity.crops)
+    more = _more_tasks(run, identity, tasks)
     prefix = f"pairs-{identity.shard.partition('/')[0]}" if identity.shard else "pairs"
     starts = range(0, len(tasks), samples)
     names = {
@@ -97,8 +106,9 @@ def pack(run: Path, out: Path, samples: int, force: bool = False, file_format: s
                         results.filling(name, run / SUMS_FILE, name) as temporary,
                         WRITERS[file_format](temporary, kinds) as add,
                     ):
+                        others = {name: table.take(rows) for name, table in more.items()}
                         for row in range(len(part)):
-                            add(_sample(run, part, row, kinds, identity.format, record))
+                            add(_sample(run, part, others, row, kinds, identity.format, record))
                             progress.advance()
                     made += 1
                 except ImageError as error:
@@ -112,10 +122,27 @@ def pack(run: Path, out: Path, samples: int, force: bool = False, file_format: s
     return Packed(len(tasks), whole, len(names), made, kept, tuple(damaged), interrupted)
 
 
+def _more_tasks(run: Path, identity: RunIdentity, tasks: TaskBatch) -> dict[str, TaskBatch]:
+    """Further tasks of the samples, by the name of their LR images.
+
+    Raises:
+        OutputError: tables that are not of the run's samples.
+    """
+    check_tables(run, map(further_tasks_file, identity.more_digests))
+    more = {name: TaskBatch.load(run / further_tasks_file(name)) for name in identity.more_digests}
+    for name, others in more.items():
+        if others.indices.tolist() != tasks.indices.tolist():
+            raise OutputError(
+                f"{display_name(run)}: {TASKS} and {further_tasks_file(name)} must be of the same samples"
+            )
+    return more
+
+
 def _same_run(identity: RunIdentity) -> dict[str, Any]:
     """What tells one run from another."""
     names = ("space", "digest", "seed", "start", "hr_digest", "shard")
-    return {name: getattr(identity, name) for name in names}
+    several = {"more": identity.more, "crops": identity.crops} if identity.more or identity.crops > 1 else {}
+    return {**{name: getattr(identity, name) for name in names}, **several}
 
 
 def _check_same(out: Path, prefix: str, results: Results, facts: Mapping[str, Any]) -> None:
@@ -150,6 +177,7 @@ def _check_others(out: Path, prefix: str, names: Container[str]) -> None:
 def _sample(
     run: Path,
     tasks: TaskBatch,
+    more: Mapping[str, TaskBatch],
     row: int,
     kinds: tuple[str, ...],
     file_format: str,
@@ -165,4 +193,7 @@ def _sample(
     if index not in record or record[index].sha256 != sha256_of(contents):
         raise ImageError(f"{display_name(run)}: sample {index} is not as it was written")
     ending = "png" if file_format == "lmdb" else file_format
-    return PackedSample(index, dict(zip(kinds, contents)), ending, task_object(tasks, row))
+    task = task_object(tasks, row)
+    if more:
+        task["more"] = {name: task_object(others, row) for name, others in more.items()}
+    return PackedSample(index, dict(zip(kinds, contents)), ending, task)

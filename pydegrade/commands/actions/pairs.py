@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...engine import Pair, degrade_batch, degrade_pairs
+from ...engine import Pair, degrade, degrade_batch, degrade_pairs
 from ...errors import PydegradeError
 from ...files.dataset import CropReader, Crops, HrImages
 from ...files.pixels import Pixels, to_float, to_uint8
@@ -19,6 +19,7 @@ from ...native import binding
 from ...native.packed import Layout
 from ...plan import make_plan
 from ...shell.errors import os_error_text
+from ...tasks.several import tasks_of_crops
 from ...tasks.task import TaskBatch
 from .sample_record import Finished, SourceDigests
 
@@ -38,6 +39,8 @@ class SampleRequest:
         tasks: N tasks.
         crops: N crops.
         images: what the crops refer to.
+        more: further tasks on the same crops, N by the name of their LR images.
+        further: crops 1, 2, ... of each sample, beside `crops`, N each; the same task degrades them.
         batch: samples per call of the engine; memory, not results, depends on it.
         device: "cpu" or "cuda".
         cache_bytes: memory for decoded photographs.
@@ -47,10 +50,17 @@ class SampleRequest:
     tasks: TaskBatch
     crops: Crops
     images: HrImages
+    more: Mapping[str, TaskBatch] = field(default_factory=dict)
+    further: tuple[Crops, ...] = ()
     batch: int = 48
     device: str = "cpu"
     cache_bytes: int = 2**30
     max_pixels: int = 2**27
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of `kinds_of`."""
+        return kinds_of(self.tasks, self.more, 1 + len(self.further))
 
 
 @dataclass(frozen=True)
@@ -66,10 +76,21 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def kinds_of(tasks: TaskBatch) -> tuple[str, ...]:
+def kinds_of(tasks: TaskBatch, more: Iterable[str] = (), crops: int = 1) -> tuple[str, ...]:
     """Names of the images of one sample: "hr" is the clean crop, "lr" the degraded image, and "target" (only in spaces
-    that sharpen) what a loss should compare with instead of hr."""
-    return ("hr", "lr") if tasks.space.target == "hr" else ("hr", "target", "lr")
+    that sharpen) what a loss should compare with instead of hr.
+
+    Args:
+        tasks: of the run.
+        more: names of further LR images of each crop, which follow.
+        crops: of each sample: behind the images of the first come "hr_crop2" and so on.
+    """
+    first = (*(("hr", "lr") if tasks.space.target == "hr" else ("hr", "target", "lr")), *more)
+    return tuple(_of_crop(kind, crop) for crop in range(crops) for kind in first)
+
+
+def _of_crop(kind: str, crop: int) -> str:
+    return f"{kind}_crop{crop + 1}" if crop else kind
 
 
 def write_pairs(
@@ -91,18 +112,19 @@ def write_pairs(
         finished: called with the rows of each batch once they are stored, and what the record says about each sample.
     """
     reader = CropReader(request.images, request.cache_bytes, request.max_pixels)
-    kinds = kinds_of(request.tasks)
+    places = (request.crops, *request.further)
     skipped: dict[int, str] = {}
     batches = list(_batches(request, pending))
 
-    def cut(rows: NDArray[np.int64]) -> tuple[list[Pixels | str], torch.Tensor]:
-        found = [crop_or_reason(reader, request.images, request.crops, int(row), digests) for row in rows]
-        return found, _batch_of([crop for crop in found if not isinstance(crop, str)], request.crops.side_px)
+    def cut(rows: NDArray[np.int64]) -> tuple[list[list[Pixels] | str], torch.Tensor]:
+        found = [crops_or_reason(reader, request.images, places, int(row), digests) for row in rows]
+        squares = [square for crops in found if not isinstance(crops, str) for square in crops]
+        return found, _batch_of(squares, request.crops.side_px)
 
-    def put(row: int, hr: Pixels, pair: Pair) -> Finished:
-        images = {"hr": hr, "lr": to_uint8(pair.lr)}
-        if "target" in kinds:
-            images["target"] = to_uint8(pair.target)
+    def put(row: int, hr: list[Pixels], made: Mapping[str, torch.Tensor]) -> Finished:
+        images = {_of_crop("hr", crop): square for crop, square in enumerate(hr)}
+        for kind, of_crops in made.items():
+            images |= {_of_crop(kind, crop): to_uint8(image) for crop, image in enumerate(of_crops)}
         sha256 = store.put(int(request.tasks.indices[row]), images)
         return Finished(sha256, digests.known(int(request.crops.image[row])))
 
@@ -119,12 +141,15 @@ def write_pairs(
                 assert next_crops is not None
                 crops, hr = next_crops.result()
                 next_crops = pool.submit(cut, batches[number + 1]) if number + 1 < len(batches) else None
-                skipped.update({int(row): crop for row, crop in zip(rows, crops) if isinstance(crop, str)})
-                usable = [(int(row), crop) for row, crop in zip(rows, crops) if not isinstance(crop, str)]
-                pairs = _degrade(hr, request, [row for row, _ in usable])
+                skipped.update({int(row): reason for row, reason in zip(rows, crops) if isinstance(reason, str)})
+                usable = [(int(row), squares) for row, squares in zip(rows, crops) if not isinstance(squares, str)]
+                made = _degrade(hr, request, [row for row, _ in usable])
                 if previous is not None:
                     settle(*previous)
-                written = [pool.submit(put, row, crop, pair) for (row, crop), pair in zip(usable, pairs)]
+                written = [
+                    pool.submit(put, row, squares, {kind: images[at] for kind, images in made.items()})
+                    for at, (row, squares) in enumerate(usable)
+                ]
                 previous = (np.array([row for row, _ in usable], np.int64), written)
         finally:
             # Also after Ctrl-C: what is being encoded gets finished and counted.
@@ -179,16 +204,24 @@ def _batches(request: SampleRequest, pending: NDArray[np.int64]) -> Iterator[NDA
 def crop_or_reason(
     reader: CropReader, images: HrImages, crops: Crops, row: int, digests: SourceDigests | None = None
 ) -> Pixels | str:
-    """The crop, or one line that says why it cannot be had: damaged, gone, changed (where `digests` say from what), too
-    large for the memory."""
-    position = int(crops.image[row])
+    """`crops_or_reason` of one crop."""
+    found = crops_or_reason(reader, images, (crops,), row, digests)
+    return found if isinstance(found, str) else found[0]
+
+
+def crops_or_reason(
+    reader: CropReader, images: HrImages, places: Sequence[Crops], row: int, digests: SourceDigests | None = None
+) -> list[Pixels] | str:
+    """The crops of a sample, all of one image, or one line that says why they cannot be had: damaged, gone, changed (where
+    `digests` say from what), too large for the memory."""
+    position = int(places[0].image[row])
     try:
         if digests is not None:
             digests.of(position)
-        crop = reader.read(crops, row)
+        squares = [reader.read(crops, row) for crops in places]
         if digests is not None:
             digests.of(position)
-        return crop
+        return squares
     except PydegradeError as error:
         return str(error)
     except OSError as error:
@@ -205,8 +238,14 @@ def _batch_of(crops: list[Pixels], side_px: int) -> torch.Tensor:
     return batch
 
 
-def _degrade(hr: torch.Tensor, request: SampleRequest, rows: list[int]) -> list[Pair]:
+def _degrade(hr: torch.Tensor, request: SampleRequest, rows: list[int]) -> dict[str, torch.Tensor]:
+    """All images of some samples but HR, by the kinds of a first crop, [N, crops, 3, h, w] each."""
     if not rows:
-        return []
-    pairs = degrade_batch(hr.to(torch.device(request.device)), request.tasks.take(np.array(rows)))
-    return [Pair(lr, target) for lr, target in zip(pairs.lr, pairs.target)]
+        return {}
+    crops = 1 + len(request.further)
+    hr, chosen = hr.to(torch.device(request.device)), np.array(rows)
+    pairs = degrade_batch(hr, tasks_of_crops(request.tasks.take(chosen), crops))
+    made = {"lr": pairs.lr} if request.tasks.space.target == "hr" else {"target": pairs.target, "lr": pairs.lr}
+    for name, others in request.more.items():
+        made[name] = degrade(hr, tasks_of_crops(others.take(chosen), crops))
+    return {kind: images.unflatten(0, (len(rows), crops)) for kind, images in made.items()}

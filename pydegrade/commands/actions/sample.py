@@ -39,7 +39,7 @@ from ...shell.shards import merge_line, shard_folder
 from ...shell.text import say
 from ...tasks.space import Space
 from ...tasks.task import TaskBatch
-from .pairs import Outcome, SampleRequest, crop_or_reason, kinds_of, write_pairs
+from .pairs import Outcome, SampleRequest, crop_or_reason, write_pairs
 from .sample_record import Finished, SourceDigests, append_samples, read_samples, still_finished, write_samples
 
 SHEET_PAIRS = 24
@@ -129,13 +129,20 @@ class SampleOutcome:
     interrupted: bool
 
 
-def write_parameters(out: Path, tasks: TaskBatch) -> list[Path]:
-    """The tables of a run without images; what was written."""
+def write_parameters(out: Path, tasks: TaskBatch, more: Mapping[str, TaskBatch]) -> list[Path]:
+    """The tables of a run without images, `more` as in `SampleRequest`; what was written."""
     space = tasks.space
-    identity = RunIdentity(space.name, space.digest, int(tasks.seeds[0]), int(tasks.indices[0]), "", 0, "none")
+    identity = RunIdentity(
+        space.name, space.digest, int(tasks.seeds[0]), int(tasks.indices[0]), "", 0, "none", more=_spaces_of(more)
+    )
     with folder_lock(out):
         open_run(out, identity, len(tasks), facts_of(space))
-        return write_tables(out, Samples(tasks), {})
+        return write_tables(out, Samples(tasks, more=more), {})
+
+
+def _spaces_of(more: Mapping[str, TaskBatch]) -> str:
+    """What `RunIdentity.more` says."""
+    return ", ".join(f"{name} {tasks.space.name}@{tasks.space.digest}" for name, tasks in more.items())
 
 
 def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> SampleOutcome:
@@ -149,11 +156,12 @@ def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> Sample
         OutputError: another process writes here.
         RecordError: the folder holds something else.
     """
-    tasks, space, kinds = request.tasks, request.tasks.space, kinds_of(request.tasks)
+    tasks, space, kinds = request.tasks, request.tasks.space, request.kinds
     side_px, count = request.crops.side_px, len(request.tasks)
     identity = RunIdentity(
         space.name, space.digest, int(tasks.seeds[0]), options.start, request.images.digest, side_px,
         options.file_format, options.augment, options.addresses, "" if options.shard is None else str(options.shard),
+        more=_spaces_of(request.more), crops=1 + len(request.further),
     )  # fmt: skip
     facts = {
         **facts_of(space),
@@ -164,7 +172,8 @@ def make_pairs(out: Path, request: SampleRequest, options: RunOptions) -> Sample
     with folder_lock(out):
         open_run(out, identity, count if options.shard is None else options.shard.tasks, facts)
         store = open_store(out, kinds, options.file_format, raw_bytes=3 * side_px**2 * len(kinds) * count)
-        samples = Samples(tasks, request.crops, request.images, {kind: partial(store.name, kind) for kind in kinds})
+        names = {kind: partial(store.name, kind) for kind in kinds}
+        samples = Samples(tasks, request.crops, request.images, names, request.more, request.further)
         return _filled(out, request, store, samples, options.file_format)
 
 

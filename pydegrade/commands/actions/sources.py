@@ -28,9 +28,9 @@ class CroppedImages:
     side_px: int
     note: str = ""
 
-    def crops(self, seed: int, indices: Any, augment: Augment = "hflip") -> Crops:
+    def crops(self, seed: int, indices: Any, augment: Augment = "hflip", place: int = 0) -> Crops:
         """`draw_crops` of these."""
-        return draw_crops(self.images, seed, indices, self.side_px, augment)
+        return draw_crops(self.images, seed, indices, self.side_px, augment, place=place)
 
     def crops_of(self, tasks: TaskBatch, augment: Augment = "hflip") -> Crops:
         """The crops that samples of these tasks have, each by its own seed."""
