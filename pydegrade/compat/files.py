@@ -80,8 +80,11 @@ def _yaml(name: str, text: str) -> Any:
         if isinstance(error, yaml.constructor.ConstructorError) and is_tag:
             raise OptionsError(f"{place}: a tag that is never constructed: {shown(problem.strip())}") from None
         raise OptionsError(f"{place}: not valid YAML: {' '.join(problem.split())[:200]}") from None
-    except ValueError as error:  # a date that does not exist, a number that is none
+    except (ValueError, ArithmeticError) as error:  # a date that does not exist, a number that is none
         raise OptionsError(f"{name}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+    except (AttributeError, LookupError, TypeError):
+        # What PyYAML raises for a value that is not what its own tag says: !!timestamp 1, !!bool 3, !!float _.
+        raise OptionsError(f"{name}: not valid YAML: a value is not what its tag says") from None
     return {} if options is None else options
 
 

@@ -28,11 +28,15 @@ ROUNDS = {
     "configs": (2500, 5.0, 25),
     "models": (2000, 5.0, 25),
     "files": (2000, 5.0, 25),
+    "options": (2000, 5.0, 50),
     "api": (20000, 5.0, 200),
     "kills": (300, 600.0, 5),
 }
 """Round, a module of this folder: cases of the long round, processor seconds that a case may take, cases per child."""
-SHORT = {"images": 150, "names": 120, "spaces": 150, "configs": 60, "models": 80, "files": 100, "api": 400, "kills": 12}
+SHORT = {
+    "images": 150, "names": 120, "spaces": 150, "configs": 60, "models": 80, "files": 100, "options": 60,
+    "api": 400, "kills": 12,
+}  # fmt: skip
 """Cases of the short round."""
 
 

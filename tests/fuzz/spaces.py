@@ -104,10 +104,10 @@ def check(case: Case) -> None:
     options = ("--space", "in/x.toml", "--tasks", 3, "--params-only", "--out", "out/run")
     done = case.command("degrade", "sample", *options, places=("x.toml", "preset", "cannot be read"))
     if done.code == 0:
-        _degrades(case)
+        degrades(case)
 
 
-def _degrades(case: Case) -> None:
+def degrades(case: Case) -> None:
     """An accepted space gives finite pixels, the same ones twice."""
     import pydegrade
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS = ("images", "names", "spaces", "configs", "models", "files", "api", "kills")
+ROUNDS = ("images", "names", "spaces", "configs", "models", "files", "options", "api", "kills")
 
 
 @pytest.mark.slow
