@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import demo_dasr, demo_eco, demo_ipt, demo_mzsr, demo_tgsr
+from benchmarks import demo_dasr, demo_eco, demo_fit, demo_ipt, demo_mzsr, demo_tgsr
 from benchmarks.result_files import RESULTS, Result, read_result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +30,9 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "mzsr-differences": ("mzsr", demo_mzsr.differences),
     "mzsr-rates": ("mzsr", demo_mzsr.rates),
     "mzsr-origin": ("mzsr", lambda result: origin(result)),
+    "fit": ("fit", demo_fit.table),
+    "fit-means": ("fit", demo_fit.means_table),
+    "fit-origin": ("fit", lambda result: origin(result)),
     "ipt": ("ipt", demo_ipt.table),
     "ipt-unseen": ("ipt", demo_ipt.unseen_table),
     "ipt-origin": ("ipt", lambda result: origin(result)),
