@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,41 @@ sigma_8bit={ choice = [5, 6], weights = [0.5, 0.5] }
     tasks = pydegrade.sample(space, 0, range(300))
     assert set(tasks.column("noise1.sigma_8bit").tolist()) == {5, 6}
     assert np.mean(tasks.column("noise2.sigma_8bit") == 6) > 0.97
+
+
+def test_a_level_is_written_where_its_kind_is_not_known_and_off_where_the_others_are_not():
+    def figure(value: float, width: float) -> population.Figure:
+        return population.Figure(value, value - width / 2, value + width / 2)
+
+    def of(parameter: Parameter, shares: tuple[population.Figure, ...], quantiles: tuple[float, ...], known: bool):
+        one, before = figure(1.0, 0.0), (0.1, 0.55, 0.35) if shares else ()
+        return population.Population(parameter, one, one, one, shares, quantiles, before, 0.5, known, 0.1)
+
+    kinds = (figure(0.0, 0.1), figure(0.5, 0.9), figure(0.5, 0.9))
+    learned = (
+        of(Parameter("noise1.kind", ("off", "gaussian", "poisson"), np.arange(3.0), np.zeros(0)), kinds, (), False),
+        of(bins(0.5, 40), (), (1.0,) * 7, True),
+        of(bins(0.03, 1), (), (0.5,) * 7, False),
+        of(bins(0.5, 40), (), (9.0, 9.5, 10.0, 10.5, 11.0, 11.5, 12.0), True),
+    )
+    names = ("noise1.kind", "noise1.sigma_8bit", "noise1.poisson_gain", "noise1.level_8bit")
+    learned = tuple(
+        replace(one, parameter=replace(one.parameter, name=name, made=name.endswith("level_8bit")))
+        for one, name in zip(learned, names)
+    )
+    space, text, unwritten = fitted_space(wide_space(4), learned, "mine", 9)
+    assert unwritten == ()
+    tasks = pydegrade.sample(space, 0, range(400))
+    labels = np.array(tasks.labels("noise1.kind"))
+    assert np.mean(labels == "off") < 0.03
+    # 0.55 of 0.9, within four standard deviations of a share of 400.
+    assert abs(np.mean(labels == "gaussian") - 0.55 / 0.9) < 0.1
+    level = drawn(tasks, "noise1.level_8bit").values
+    assert set(level[labels == "gaussian"].tolist()) == {1.0}, "what is known of a column itself stays"
+    # The range of the gain ends at 1, a level of 11.3.
+    assert 8.99 < level[labels == "poisson"].min() < 9.6 < 10.9 < level[labels == "poisson"].max() < 11.4
+    assert "off 0 % (-5 to 5); between gaussian and poisson photographs do not say: as in wide-x4" in text
+    assert "of poisson_gain alone photographs do not say" in text
 
 
 def test_tables_of_jpeg_files_are_known_and_not_learned():

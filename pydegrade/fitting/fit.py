@@ -227,4 +227,4 @@ def _unidentified(populations: Sequence[Population]) -> list[str]:
     names = [one.parameter.name for one in populations if not one.identified and not one.parameter.made]
     if not names:
         return []
-    return [f"photographs decide nothing about {', '.join(names)}: left as they were"]
+    return [f"photographs do not decide {', '.join(names)}: left as they were, where the file says nothing else"]

@@ -18,6 +18,12 @@ _LEAST_ROWS = 40
 _MID_GRAY_GAIN = float(np.sqrt(255 * 127.5) / np.sqrt(255))
 """Standard deviation in 1/255 of Poisson noise of gain 1 on mid gray: sqrt(127.5)."""
 
+MADE_OF = {
+    "level_8bit": {"sigma_8bit": 1.0, "poisson_gain": 1 / _MID_GRAY_GAIN},
+    "width_px": {"sigma_x_px": 1.0, "sigma_y_px": 1.0},
+}
+"""By quantity that is made of columns: what each of them is of it, where it is the only one or all are alike."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -95,7 +101,7 @@ def parameters_of(tasks: TaskBatch) -> tuple[Parameter, ...]:
         if slot.op == "noise" and f"{slot.name}.sigma_8bit" in names:
             names.append(f"{slot.name}.level_8bit")
         for name in names:
-            made = name.endswith((".width_px", ".level_8bit"))
+            made = name.partition(".")[2] in MADE_OF
             parameter = _parameter(name, drawn(tasks, name), space, made)
             if parameter is not None:
                 found.append(parameter)

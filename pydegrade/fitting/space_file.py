@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import SpaceError
 from ..tasks.space import Space
 from ..tasks.space_text import Document, Item, Source, read
-from .population import QUANTILES, Figure, Population
+from .parameters import MADE_OF
+from .population import IDENTIFIED, QUANTILES, Figure, Population
 
 _LEAST_WEIGHT = 0.005
 
@@ -23,7 +24,9 @@ def fitted_space(
 
     Args:
         start: what it began with; no mixture, and without files of its own.
-        populations: of its columns; those that are made of columns, or not identified, change nothing.
+        populations: of its columns, and of what is made of columns. One that is not identified changes nothing, but for
+            what is known all the same: a noise level where the kind of noise is not, a width where the shape is not, and
+            of a choice single classes, such as "off".
         name: of the space.
         photographs: how many there were.
     Raises:
@@ -37,22 +40,28 @@ def fitted_space(
     )
     said_of: dict[tuple[str, str], str] = {}
     unwritten = []
+    by_name = {one.parameter.name: one for one in populations}
     for one in populations:
         slot, _, key = one.parameter.name.partition(".")
         before = next((table.keys[key] for table in begun.slots if table.name == slot and key in table.keys), None)
         if one.parameter.made or before is None:
             continue
         if not one.identified:
-            said_of[slot, key] = f"{key}: photographs do not say; as in {start.name}"
-            continue
+            found = _in_part(one, start.name) if one.parameter.classes else _as_made(one, slot, key, by_name)
+            if found is None:
+                said_of[slot, key] = f"{key}: photographs do not say; as in {start.name}"
+                continue
+            one, words = found
+        else:
+            words = said(one)
         changed = _changed(
             document, slot, key, _value(before.value, one, bool(start.column(one.parameter.name).choices))
         )
         if _reads(changed):
-            document, said_of[slot, key] = changed, said(one)
+            document, said_of[slot, key] = changed, words
         else:
             unwritten.append(one.parameter.name)
-            said_of[slot, key] = f"{said(one)}; cannot stand here, as in {start.name}"
+            said_of[slot, key] = f"{words}; cannot stand here, as in {start.name}"
     text = (
         f"{FIRST_LINE} {photographs} photographs. Numbers in brackets: 90 % intervals. docs/fitting.md says how.\n"
         + document.to_toml(said_of)
@@ -62,6 +71,37 @@ def fitted_space(
 
 FIRST_LINE = "# Learned from"
 """Begins every file of a fitted space."""
+
+
+def _as_made(one: Population, slot: str, key: str, by_name: Mapping[str, Population]) -> tuple[Population, str] | None:
+    """A column as what is made of it has it, within the range that it had."""
+    for name, columns in MADE_OF.items():
+        made = by_name.get(f"{slot}.{name}")
+        if key in columns and made is not None and made.identified:
+            low, high = one.parameter.edges[[0, -1]]
+            quantiles = np.clip(np.array(made.quantiles) * columns[key], low, high)
+            words = f"{said(made)}; of {key} alone photographs do not say"
+            return replace(one, quantiles=tuple(quantiles.tolist())), words
+    return None
+
+
+def _in_part(one: Population, start: str) -> tuple[Population, str] | None:
+    """A choice of which some classes are known: these as they are, the others as they were to each other."""
+    known = [share.high - share.low <= IDENTIFIED for share in one.shares]
+    open_before = sum(before for before, is_known in zip(one.before, known) if not is_known)
+    rest = 1 - sum(share.value for share, is_known in zip(one.shares, known) if is_known)
+    if not any(known) or open_before <= 0 or rest <= 0:
+        return None
+    shares = tuple(
+        share if is_known else replace(share, value=rest * before / open_before)
+        for share, before, is_known in zip(one.shares, one.before, known)
+    )
+    parts = [
+        f"{text} {_percent(share)}" for text, share, is_known in zip(one.parameter.classes, shares, known) if is_known
+    ]
+    others = " and ".join(text for text, is_known in zip(one.parameter.classes, known) if not is_known)
+    words = f"{one.parameter.name}: {', '.join(parts)}; between {others} photographs do not say: as in {start}"
+    return replace(one, shares=shares), words
 
 
 def _item(document: Document, value: Any) -> Item:
