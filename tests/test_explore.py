@@ -52,6 +52,13 @@ def test_controls_stand_where_the_task_is_and_stay_in_the_ranges_of_the_space(na
         assert explore.moved(task, control, value).addresses == task.addresses, "what is not moved is no edit"
         if not control.choices:
             assert control.low <= value <= control.high
+            low, high = control.shown
+            assert low <= explore.four_digits(value) <= high, control.name
+            assert control.low - 1e-3 * abs(control.low) <= low <= control.low
+            assert control.high <= high <= control.high + 1e-3 * abs(control.high)
+            assert (
+                max(len(f"{end:.10g}".strip("-0.").replace(".", "")) for end in (low, high)) <= 4 or control.step >= 1
+            )
     numbers = [control for control in controls if not control.choices]
     for control in numbers[:3]:
         for wrong in (control.high + control.step, control.low - control.step, float("nan"), None, "5"):

@@ -6,6 +6,7 @@ import html
 import json
 import math
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -64,6 +65,23 @@ class Control:
     low: float = 0.0
     high: float = 0.0
     step: float = 0.0
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """Limits as a slider says them: with four digits, so that no value of the space lies outside."""
+        if self.step >= 1:
+            return self.low, self.high
+        return four_digits(self.low, math.floor), four_digits(self.high, math.ceil)
+
+
+def four_digits(value: float, whole: Callable[[float], int] = round) -> float:
+    """Rounded to four significant decimal digits, downwards or upwards by math.floor or math.ceil."""
+    if value == 0:
+        return 0.0
+    places = 3 - math.floor(math.log10(abs(value)))
+    # An exact multiple of the last place stays: 0.3 * 10^4 is not 3000 in binary.
+    scaled = float(f"{value * 10.0**places:.9g}")
+    return float(f"{whole(scaled) * 10.0**-places:.4g}")
 
 
 def controls_of(space: Space) -> list[Control]:

@@ -140,13 +140,16 @@ def page_of(page: Page, pixels: Pixels) -> Any:
         ]
 
     def positions(task: TaskBatch) -> list[Any]:
-        return [explore.value_of(task, control) for control in controls]
+        return [_shown(task, control) for control in controls]
 
     told = partial(_told, gr)
 
     def on_control(
         control: explore.Control, photo: Pixels, across: float, down: float, address: str, value: Any
     ) -> list[Any]:
+        if isinstance(value, (int, float)):
+            # What a slider says its ends are may lie a little outside.
+            value = min(max(value, control.low), control.high)
         return answer(photo, across, down, explore.moved(explore.task_at(space, address), control, value))
 
     def on_address(photo: Pixels, across: float, down: float, address: str) -> list[Any]:
@@ -256,12 +259,18 @@ def _by_card(gr: Any, controls: list[explore.Control]) -> Any:
             yield from (control for control in controls if control.slot == slot)
 
 
-def _field(gr: Any, control: explore.Control, task: TaskBatch) -> Any:
+def _shown(task: TaskBatch, control: explore.Control) -> float | str:
+    """What a control says; the task keeps its value until the control is moved."""
     value = explore.value_of(task, control)
+    return value if isinstance(value, str) or control.step >= 1 else explore.four_digits(value)
+
+
+def _field(gr: Any, control: explore.Control, task: TaskBatch) -> Any:
+    value = _shown(task, control)
     common = {"label": control.label, "interactive": True, "elem_id": control.name.replace(".", "-")}
     if control.choices:
         return gr.Dropdown(list(control.choices), value=value, filterable=False, **common)
-    return gr.Slider(control.low, control.high, value, step=control.step, buttons=[], **common)
+    return gr.Slider(*control.shown, value, step=control.step, buttons=[], **common)
 
 
 def _column(gr: Any, first: TaskBatch) -> list[Any]:
