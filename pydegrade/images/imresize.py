@@ -409,6 +409,8 @@ def _checked_size(size: Any) -> tuple[int | None, int | None]:
         expected = "(height, width), whole numbers >= 1, one of them may be None"
         raise ValueError(f"imresize: size must be {expected}, got {shown(size)}")
     height, width = (None if side is None else int(side) for side in pair)
+    if max(height or 0, width or 0) > MAX_SIDE_PX:  # before anything is computed: such a number may be beyond floats
+        raise ValueError(f"imresize: size must be at most {MAX_SIDE_PX} px on each side, got {shown(size)}")
     return height, width
 
 
