@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import pydegrade
-from pydegrade import ops
+from pydegrade import engine, ops
+from pydegrade.native import binding
 from pydegrade.ops import elementary
 from pydegrade.ops.color import ORDERS
 from pydegrade.ops.quantize import bayer
@@ -538,3 +539,26 @@ def test_haze_and_low_light_are_their_formulas():
 def test_ops_of_colour_refuse_images_without(name):
     with pytest.raises(ValueError, match=f"{name}: images must have 3 channels, got 1"):
         getattr(ops, name)(torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_bytes_and_planes_are_numpys(channels):
+    rng = np.random.default_rng(0)
+    for pixels in (1, 7, 33, 1024, 1025):
+        levels = rng.integers(0, 256, (pixels, channels), np.uint8)
+        planes = torch.empty(channels, pixels)
+        sizes = {"pixels": pixels, "channels": channels}
+        binding.call("planes_of_bytes", bytes=levels, planes=planes, **sizes)
+        assert np.array_equal(planes.numpy(), levels.T.astype(np.float32) / np.float32(255))
+        values = rng.normal(0.5, 0.5, (channels, pixels)).astype(np.float32)
+        assert binding.call("bytes_of_planes", planes=values, bytes=levels, **sizes)
+        assert np.array_equal(levels.T, np.rint(np.clip(values * np.float32(255), 0, 255)).astype(np.uint8))
+        values[-1, -1] = np.nan
+        assert not binding.call("bytes_of_planes", planes=values, bytes=levels, **sizes)
+
+
+def test_huge_values_are_finite_where_their_sum_is_not():
+    huge = torch.full((1, 2, 2), 3e38)
+    assert engine._fault_of(huge, (1, 2, 2), huge.device) == ""
+    huge[0, 1, 1] = torch.nan
+    assert engine._fault_of(huge, (1, 2, 2), huge.device) == "finite values, got NaN or infinity"

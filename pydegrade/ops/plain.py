@@ -67,7 +67,7 @@ def run(
     index: ArrayLike | None = None,
     files: Pool | None = None,
 ) -> torch.Tensor:
-    """`op.apply` on every image of a batch, for ops that keep the size.
+    """`op.apply` on every image of a batch, for ops that keep the size or make one size of all.
 
     Args:
         op: with `apply`.
@@ -76,7 +76,7 @@ def run(
         seed, index: choose what is random; the image in row r uses number index[r], by default r.
         files: for an op that takes files, what they hold.
     Returns:
-        [B, C, H, W] float32; without memory where the images have none.
+        [B, C, H, W] float32, of an op with `out_size` its sides; without memory where the images have none.
     Raises:
         TypeError, ValueError: the message gives op, column and the first bad row.
     """
@@ -100,10 +100,18 @@ def run(
             values[KEY] = files.arrays
         return apply(sources[row].contiguous(), values, (first, second, third, fourth))
 
-    if images.is_meta:
+    if images.is_meta or not batch:
         return torch.empty_like(images)
-    made = each(one, batch, images.device, op.concurrent)
-    return torch.stack(made) if made else torch.empty_like(images)
+    if op.out_size is not None:
+        return torch.stack(each(one, batch, images.device, op.concurrent))
+    made = torch.empty(images.shape, dtype=images.dtype, device=images.device)
+
+    # Copied at once: the memory of one result serves the next.
+    def put(row: int) -> None:
+        made[row] = one(row)
+
+    each(put, batch, images.device, op.concurrent)
+    return made
 
 
 def run_clip(op: Op, images: torch.Tensor, given: Mapping[str, Any]) -> torch.Tensor:

@@ -64,8 +64,8 @@ def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, in
             height, width = image.shape[1:]
             tiled = np.tile(bayer(side), (-(-height // side), -(-width // side)))[:height, :width]
             levels = levels + torch.from_numpy(np.ascontiguousarray(tiled)).to(image.device)
-        levels = levels.round().clamp(0.0, top)
-    return levels * (1.0 / top)
+        levels = levels.round_().clamp_(0.0, top)
+    return levels.mul_(1.0 / top)
 
 
 OP = Op(
