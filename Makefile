@@ -37,7 +37,7 @@ sample: $(VENV)/built
 	$(BIN)/degrade sample --tasks 4000 --out out/sample
 
 test: $(VENV)/built lint
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: $(VENV)/built
 	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 $(ARGS)

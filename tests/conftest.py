@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+BEGIN_WITH = ("test_adding_op.py", "test_adding_net_and_method.py", "test_memory.py")
+"""Files of few tests that take minutes, as they compile or start many processes: one worker would end alone with them."""
+
+
 def shared_folder() -> Path | None:
     """Folder with golden/ and data/: $PYDEGRADE_SHARED, else `shared` beside the repository; None when absent."""
     for candidate in (os.environ.get("PYDEGRADE_SHARED"), ROOT.parent / "shared", ROOT.parent.parent / "shared"):
@@ -37,7 +42,7 @@ def shared_folder() -> Path | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test with `representatives(n)` only n parameter sets, spread over all of them, are not slow."""
+    """Of a test with `representatives(n)` only n parameter sets, spread over all of them, are not slow. Long files go first."""
     groups: dict[tuple[str, int], list[pytest.Item]] = {}
     for item in items:
         marker = item.get_closest_marker("representatives")
@@ -49,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for number, item in enumerate(group):
             if number not in quick:
                 item.add_marker(pytest.mark.slow)
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in BEGIN_WITH, -counts[item.path], item.path))
 
 
 @pytest.hookimpl(trylast=True)
