@@ -42,7 +42,7 @@ def shared_folder() -> Path | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test with `representatives(n)` only n parameter sets, spread over all of them, are not slow. Long files go first."""
+    """Of a test with `representatives(n)` only n parameter sets, spread over them, are not slow. Long files go first."""
     groups: dict[tuple[str, int], list[pytest.Item]] = {}
     for item in items:
         marker = item.get_closest_marker("representatives")
