@@ -118,6 +118,17 @@ def _listed(names: list[str], ranked: list[str]) -> str:
     return ", ".join(name for name in names if name in kept) + left
 
 
+def needs(what: str, package: str, extra: str, error: BaseException | None = None) -> str:
+    """What every message says of a package that is not there, or cannot be imported: who needs it, and which extra has it.
+
+    Args:
+        what: begins the sentence.
+        error: that importing it ended with, where it may be another one than that the package is missing.
+    """
+    why = f" ({' '.join(str(error).split())[:80]})" if error is not None else ""
+    return f"{what} needs the package {package}{why}: pip install 'pydegrade[{extra}]'"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out, on the host or on a device.
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from pydegrade.errors import is_out_of_memory, nearest
+from pydegrade.errors import is_out_of_memory, nearest, needs
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "PytrainError", "is_out_of_memory", "nearest", "one_line"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "PytrainError",
+    "is_out_of_memory",
+    "nearest",
+    "needs",
+    "one_line",
+]
 
 
 class PytrainError(ValueError):

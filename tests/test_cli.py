@@ -350,7 +350,9 @@ def test_show(degrade, tmp_path):
     tasks = pydegrade.sample("realesrgan-x4", 7, range(123, 127))
     text = degrade("show", tasks.addresses[0])
     assert text.code == 0
-    assert text.out.strip() == tasks.describe(0).strip()
+    # The same words, in lines that a terminal holds.
+    assert text.out.split() == tasks.describe(0).split()
+    assert max(map(len, text.out.splitlines())) <= 80
     tasks.save(tmp_path / "tasks.npz")
     lines = degrade("show", tmp_path / "tasks.npz", "--json", "--first", 3)
     objects = [json.loads(line) for line in lines.out.splitlines()]
@@ -447,7 +449,11 @@ def test_spaces_lists_a_preset_whose_codec_is_missing(degrade, monkeypatch):
     registry.note_registration()
     result = degrade("spaces")
     assert result.code == 0
-    assert "this Pillow has no WebP" in result.out.split("Not on this machine\n")[1]
+    reason, names, *more = result.out.split("Not on this machine\n")[1].splitlines()
+    assert reason == "  op 'webp': this Pillow has no WebP"
+    assert "digital-art" in names
+    assert not more
+    assert max(map(len, result.out.splitlines())) <= 80
     assert "game-texture" in result.out
 
 

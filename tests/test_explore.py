@@ -120,7 +120,10 @@ def test_without_gradio_it_is_one_line(capsys, monkeypatch):
     with pytest.raises(SystemExit) as left:
         cli.main(["explore"])
     assert left.value.code == 2
-    assert capsys.readouterr().err == "degrade: degrade explore needs gradio: pip install 'pydegrade[explore]'\n"
+    assert (
+        capsys.readouterr().err
+        == "degrade: degrade explore needs the package gradio: pip install 'pydegrade[explore]'\n"
+    )
 
 
 @pytest.mark.parametrize(

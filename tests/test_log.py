@@ -143,7 +143,10 @@ def test_a_terminal_gets_lines_and_a_bar_that_does_not_stay(tmp_path, monkeypatc
         log._console._progress._drawn_s = 0.0
         log.tick(100)
         log.event("warning", step=100, text="[bold]not markup[/bold] " + "x" * 100)
+        log.event("start", method="psnr", device="cpu")
     text = stream.getvalue()
+    assert "method     psnr\n" in text
+    assert "device     cpu\n" in text
     assert "100/200  l1 0.03125" in text
     assert "read 2%  forward 41%" in text
     assert "[bold]not markup[/bold] " + "x" * 100 in text  # neither interpreted nor broken into lines
@@ -161,9 +164,9 @@ def test_lines():
 @pytest.mark.parametrize(
     ("options", "module", "line"),
     [
-        ({"tensorboard": True}, "torch.utils.tensorboard", "log.tensorboard: needs the package tensorboard"),
-        ({"wandb": "project"}, "wandb", "log.wandb: needs the package wandb"),
-        ({"trackio": "project"}, "trackio", "log.trackio: needs the package trackio"),
+        ({"tensorboard": True}, "torch.utils.tensorboard", "log.tensorboard needs the package tensorboard"),
+        ({"wandb": "project"}, "wandb", "log.wandb needs the package wandb"),
+        ({"trackio": "project"}, "trackio", "log.trackio needs the package trackio"),
     ],
 )
 def test_other_programs_must_be_installed_where_asked_for(tmp_path, monkeypatch, options, module, line):

@@ -969,7 +969,7 @@ def test_keys_that_count_more_layers_than_there_are_are_refused_at_once(number, 
 def test_spandrel_absent_names_the_command(monkeypatch, tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "any.pth")
     monkeypatch.setitem(__import__("sys").modules, "spandrel", None)
-    with pytest.raises(ConfigError, match=r"install it with: pip install 'pydegrade\[spandrel\]'"):
+    with pytest.raises(ConfigError, match=r"needs the package spandrel .*: pip install 'pydegrade\[spandrel\]'"):
         build(SpandrelConfig(str(tmp_path / "any.pth")))
     with pytest.raises(ConfigError, match=re.escape("net.path must name a model file")):
         build(SpandrelConfig())

@@ -78,14 +78,14 @@ def test_messages_name_extras_that_there_are():
     """What a command needs is installed as an extra; a package alone might come in a release that does not fit."""
     (table,) = re.findall(r"\[project.optional-dependencies\]\n(.*?)\n\n", (ROOT / "pyproject.toml").read_text(), re.S)
     allowed = {f"pydegrade[{name}]" for name in re.findall(r"^(\w+) = ", table, re.M)}
-    allowed |= {"pydegrade[{package}]", ".", "scipy", "scikit-image", "torchvision", "albumentations"}  # no extras
+    allowed |= {"pydegrade[{extra}]", ".", "scipy", "scikit-image", "torchvision", "albumentations"}  # no extras
     asked = {
         (path.name, name)
         for package in ("pydegrade", "pytrain")
         for path in (ROOT / package).rglob("*.py")
         for name in re.findall(r"pip install ['\"]?([\w.{}\[\]][\w.{}\[\]-]*)", path.read_text(encoding="utf-8"))
     }
-    assert len(asked) > 10
+    assert len(asked) > 4
     assert not {found for found in asked if found[1] not in allowed}
 
 

@@ -250,7 +250,9 @@ def test_without_pyav_or_a_codec_one_line_says_what_brings_it(monkeypatch):
     for cached in (video.pyav, video._library):
         cached.cache_clear()
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(SpaceError, match=r"space:\d+: slot v: op 'video': PyAV is not installed; .*pydegrade\[video\]"):
+    with pytest.raises(
+        SpaceError, match=r"space:\d+: slot v: op 'video': video needs the package av: .*pydegrade\[video\]"
+    ):
         pydegrade.Space.loads(f'{HEAD}codec = "h264"\n')
     monkeypatch.undo()
     for cached in (video.pyav, video._library):

@@ -57,10 +57,10 @@ def command(
     """
     from importlib.util import find_spec
 
-    from ..errors import PydegradeError
+    from ..errors import PydegradeError, needs
 
     if find_spec("gradio") is None:
-        raise PydegradeError("degrade explore needs gradio: pip install 'pydegrade[explore]'")
+        raise PydegradeError(needs("degrade explore", "gradio", "explore"))
     from ..tasks.sampler import sample
     from .actions.explore import groups_of, task_at
     from .actions.explore_model import open_model

@@ -6,7 +6,10 @@ import json
 
 import click
 
-from ..shell.text import say
+from ..shell.text import folded, say
+
+INDENT = " " * 15
+"""Where the parameters of a slot begin."""
 
 
 @click.command(name="show", short_help="Say what a task does.")
@@ -32,6 +35,9 @@ def command(task_source: str, space_name: str | None, first: int, as_json: bool)
     tasks = load_tasks(task_source, space_name)
     count = min(first, len(tasks))
     for row in range(count):
-        say(*([json.dumps(task_object(tasks, row))] if as_json else [*tasks.describe(row).split("\n"), ""]))
+        if as_json:
+            say(json.dumps(task_object(tasks, row)))
+            continue
+        say(*(part for line in tasks.describe(row).split("\n") for part in folded(line, ", ", INDENT)), "")
     if count < len(tasks):
         say(f"{count} of {len(tasks)} tasks shown (--first)", err=True)

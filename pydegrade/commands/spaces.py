@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import SpaceError
 from ..shell.text import say
 
 if TYPE_CHECKING:
@@ -28,26 +27,26 @@ def command(names: tuple[str, ...]) -> None:
       degrade spaces
       degrade spaces osediff gfpgan
     """
-    from ..tasks.space import Space, preset_names
+    from ..tasks.space import Space, preset_names, presets
 
     if names:
         say(*"\n\n".join(_described(Space.load(name)) for name in names).split("\n"))
         return
     families: dict[str, list[Space]] = {}
-    missing = []
-    for name in preset_names():
-        try:
-            space = Space.load(name)
-        except SpaceError as error:  # of a codec that this build lacks
-            missing.append(f"  {error}")
-            continue
+    here, missing = presets()
+    for space in here:
         families.setdefault(space.family, []).append(space)
     width = max(len(name) for name in preset_names())
     blocks = [
         "\n".join([family, *(f"  {s.name:{width}}  {s.digest[:8]}  x{s.scale}  {s.summary}" for s in families[family])])
         for family in sorted(families)
     ]
-    blocks += ["\n".join(["Not on this machine", *missing])] if missing else []
+    if missing:
+        lines = (
+            f"  {reason}\n{textwrap.fill(', '.join(absent), WIDTH, initial_indent='    ', subsequent_indent='    ')}"
+            for reason, absent in missing.items()
+        )
+        blocks.append("\n".join(["Not on this machine", *lines]))
     say(*"\n\n".join(blocks).split("\n"))
 
 

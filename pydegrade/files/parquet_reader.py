@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import ImageError
+from ..errors import ImageError, needs
 from .paths import as_image_error, display_name, open_regular
 
 MOST_GROUP_BYTES = 2**31
@@ -25,7 +25,7 @@ def pyarrow_parquet() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise ImageError("Parquet files need the package pyarrow: pip install 'pydegrade[parquet]'") from None
+        raise ImageError(needs("a Parquet file", "pyarrow", "parquet")) from None
     return pyarrow.parquet
 
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ImageError, PydegradeError, shown
+from ..errors import ImageError, PydegradeError, needs, shown
 from ..tasks.several import MOST_CROPS, tasks_of_crop
 from ..tasks.task import TaskBatch
 from .atomic import append, make_folder, replacing, write_atomic, write_error
@@ -379,7 +379,7 @@ class LmdbStore:
 def check_format(file_format: str) -> None:
     """RecordError where a format needs a package that is not installed."""
     if file_format == "lmdb" and importlib.util.find_spec("lmdb") is None:
-        raise RecordError("--format lmdb needs the package lmdb: pip install 'pydegrade[lmdb]'")
+        raise RecordError(needs("--format lmdb", "lmdb", "lmdb"))
 
 
 def open_store(folder: Path, kinds: Sequence[str], file_format: str, raw_bytes: int) -> PairStore:

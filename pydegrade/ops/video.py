@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import OpError, shown
+from ..errors import OpError, needs, shown
 from ..native import binding
 from . import plain
 from .arguments import check_images
@@ -85,7 +85,7 @@ def pyav() -> Any:
         os.environ.setdefault("SVT_LOG", "1")
         import av
     except ImportError:
-        raise OpError("PyAV is not installed; pip install 'pydegrade[video]' brings it") from None
+        raise OpError(needs("video", "av", "video")) from None
     return av
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .ray_engine import check_engine, engine_options, on_ray
     from .shards import SHARD_HELP, all_shards, parse_shard
-    from .text import absolute, complain, say
+    from .text import absolute, complain, folded, say
 
 __all__ = [
     "CONTEXT",
@@ -65,6 +65,7 @@ __all__ = [
     "encode_picture",
     "engine_options",
     "find_items",
+    "folded",
     "force_option",
     "max_pixels_option",
     "on_ray",
@@ -133,6 +134,7 @@ __getattr__ = names_of(
         ".text": (
             "absolute",
             "complain",
+            "folded",
             "say",
         ),
     },

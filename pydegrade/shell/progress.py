@@ -71,6 +71,11 @@ class Progress:
             self._stream.write(printable(line) + "\n")
             self._stream.flush()
 
+    @property
+    def columns(self) -> int:
+        """Width of the terminal in characters."""
+        return self._console.width
+
     def close(self) -> None:
         """Leave the terminal with a clean line. May be called again."""
         if self._bar is not None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from ..errors import OutputError
+from ..errors import OutputError, needs
 from .errors import BAD_INPUT, DONE, FAILURE, INTERRUPTED
 from .main import ARGUMENTS
 from .options import Choice, Command
@@ -121,7 +121,7 @@ def _connected() -> Any:
     try:
         import ray  # type: ignore[import-not-found,import-untyped]
     except ImportError:
-        raise OutputError("--engine ray: needs the package ray: pip install 'pydegrade[ray]'") from None
+        raise OutputError(needs("--engine ray", "ray", "ray")) from None
     if not ray.is_initialized():
         # What Ray would report over the network about its use is asked for by nobody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -33,6 +33,20 @@ def say(*lines: str, err: bool = False) -> None:
     click.echo("\n".join(map(display_name, lines)), err=err)
 
 
+def folded(line: str, between: str, indent: str, width: int = 80) -> list[str]:
+    """A line cut where `between` stands into lines of at most `width` characters, all but the first indented."""
+    start = line[: len(line) - len(line.lstrip())]
+    first, *rest = line.lstrip().split(between)
+    lines = [start + first]
+    for part in rest:
+        if len(lines[-1] + between + part) <= width:
+            lines[-1] += between + part
+        else:
+            lines[-1] += between.rstrip()
+            lines.append(indent + part)
+    return lines
+
+
 def warn(line: str) -> None:
     """Print "warning: ..." on stderr."""
     say(f"warning: {line}", err=True)

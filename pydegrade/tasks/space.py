@@ -207,6 +207,20 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
+def presets() -> tuple[list[Space], dict[str, list[str]]]:
+    """The presets that work here, by name; and those that do not, by what is missing: a codec, a package."""
+    here: list[Space] = []
+    missing: dict[str, list[str]] = {}
+    for name in preset_names():
+        try:
+            here.append(Space.load(name))
+        except SpaceError as error:
+            # What the op says is the same for all spaces that need it; in which line it stands helps nobody here.
+            place, op, reason = str(error).partition(": op ")
+            missing.setdefault(f"op {reason}" if op else place, []).append(name)
+    return here, missing
+
+
 # ---- Spaces that have been loaded
 
 _KEPT_SPACES = 256

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pydegrade.shell import say
+from pydegrade.shell import folded, say
 
 from .options import config_options, load_config, located
 
@@ -30,5 +30,5 @@ def command(config_path: Path, overrides: tuple[str, ...], headers_only: bool) -
     from .actions.check import findings
 
     for line in located(config, lambda: findings(config, not headers_only)):
-        say(f"# {line}")
+        say(*folded(f"# {line}", ", ", "#   "))
     say(*to_toml(config).removesuffix("\n").split("\n"))

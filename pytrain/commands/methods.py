@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pydegrade.shell import say
+from pydegrade.shell import folded, say
 
 
 @click.command(name="methods", short_help="List training methods and networks.")
@@ -18,7 +18,7 @@ def command() -> None:
     width = max(len(name) for name, _ in rows)
     say("Methods (method.type):")
     for name, text in rows:
-        say(f"  {name:<{width}}  {text}")
+        say(*folded(f"  {name:<{width}}  {text}", " ", " " * (width + 4)))
     say("Networks (net.type):")
     for line in text_table("", ["", "parameters", "scale"], [_net_row(name) for name in TRAINABLE])[1:]:
         say(f"  {line}")

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from .. import nets
-from ..errors import CheckpointError, ConfigError, one_line
+from ..errors import CheckpointError, ConfigError, needs, one_line
 from ..files import checkpoint
 
 # Largest difference between onnxruntime and torch, relative to the largest output: both add in float32, in other
@@ -86,10 +86,7 @@ def onnx_package() -> Any:
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ConfigError(
-            f"export: ONNX needs more packages ({one_line(error, 80)}); install them with: "
-            "pip install 'pydegrade[onnx]'"
-        ) from None
+        raise ConfigError(needs("export: ONNX", "onnx or onnxscript", "onnx", error)) from None
     return onnx
 
 

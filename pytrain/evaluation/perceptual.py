@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, nearest, one_line
+from ..errors import ConfigError, nearest, needs, one_line
 
 WHERE = "evaluate.perceptual"
 
@@ -123,7 +123,7 @@ def _pyiqa(name: str) -> Any:
     except ImportError as error:
         if getattr(error, "name", "") != "pyiqa":
             raise ConfigError(f"{WHERE}: pyiqa cannot be imported: {one_line(error, 200)}") from None
-        raise ConfigError(f"{WHERE}: {name} needs the package pyiqa: pip install 'pydegrade[perceptual]'") from None
+        raise ConfigError(needs(f"{WHERE}: {name}", "pyiqa", "perceptual")) from None
     except Exception as error:
         raise ConfigError(f"{WHERE}: pyiqa cannot be imported: {one_line(error, 200)}") from None
     return pyiqa

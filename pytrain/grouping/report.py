@@ -19,7 +19,7 @@ from pydegrade import TaskBatch, TaskError, degrade_batch
 from pydegrade.files import Pixels, to_uint8, write_image
 from pydegrade.sheet import pair_rows, render_sheet
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, needs
 from ..files.digested_toml import read_record
 from ..methods.groups import Group, read_groups
 from .run import GroupingRun
@@ -93,8 +93,8 @@ def styled_pyplot(command: str = "pytrain group report") -> Any:
     """matplotlib's pyplot in the style of the reports; ConfigError where it is not installed."""
     try:
         import matplotlib
-    except ImportError:
-        raise ConfigError(f"`{command}` needs matplotlib: pip install 'pydegrade[plots]'") from None
+    except ImportError as error:
+        raise ConfigError(needs(command, "matplotlib", "plots", error)) from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ConfigError, one_line
+from ..errors import CheckpointError, ConfigError, needs, one_line
 from ..options import option, options, type_name
 from .parts import MOST_CHANNELS, MOST_SCALE, pad_to_multiple
 from .weights import read_weights
@@ -64,10 +64,7 @@ def _spandrel() -> Any:
         import spandrel
     except (ImportError, RuntimeError) as error:
         # RuntimeError: spandrel imports torchvision, whose operators are missing beside a torch of another build.
-        raise ConfigError(
-            f"net.type: 'spandrel' needs the package spandrel ({one_line(error, 80)}); install it with: "
-            "pip install 'pydegrade[spandrel]'"
-        ) from None
+        raise ConfigError(needs("net.type: 'spandrel'", "spandrel", "spandrel", error)) from None
     return spandrel
 
 

@@ -20,9 +20,9 @@ from typing import Any, TextIO
 import numpy as np
 from PIL import Image
 
-from pydegrade.shell import Progress
+from pydegrade.shell import Progress, folded
 
-from ..errors import ConfigError, one_line
+from ..errors import ConfigError, needs, one_line
 from ..files.checkpoint import atomic_write_text
 from ..settings import LogConfig
 
@@ -286,7 +286,7 @@ STYLES = {"hint": "yellow", "warning": "yellow", "nonfinite": "red", "rollback":
 
 
 class _BarConsole:
-    """Lines above the bar that all commands have."""
+    """Lines above the bar that all commands have, no wider than the terminal where they can be cut."""
 
     def __init__(self, stream: TextIO, total_steps: int) -> None:
         self._stream, self._total_steps = stream, total_steps
@@ -294,7 +294,13 @@ class _BarConsole:
         self._started = False
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        self.line("  ".join(filter(None, (step_line(step, self._total_steps, values), breakdown(values)))), "step")
+        what, when = step_line(step, self._total_steps, values), breakdown(values)
+        width, indent = self._progress.columns, " " * (2 * len(str(self._total_steps)) + 3)
+        if len(f"{what}  {when}") <= width:
+            self.line(f"{what}  {when}".rstrip(), "step")
+            return
+        lines = folded(what, "  ", indent, width) + (folded(indent + when, "  ", indent, width) if when else [])
+        self.line("\n".join(lines), "step")
 
     def tick(self, step: int) -> None:
         if not self._started:
@@ -304,7 +310,8 @@ class _BarConsole:
         self._progress.reach(step)
 
     def line(self, text: str, kind: str) -> None:
-        self._progress.say(text, STYLES.get(kind, ""))
+        for part in text.split("\n"):
+            self._progress.say(part, STYLES.get(kind, ""))
 
     def close(self) -> None:
         self._progress.close()
@@ -399,7 +406,4 @@ def _imported(module: str, key: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(
-            f"{key}: needs the package {package} ({one_line(error, 80)}); install it with: "
-            f"pip install 'pydegrade[{package}]'"
-        ) from None
+        raise ConfigError(needs(key, package, package, error)) from None

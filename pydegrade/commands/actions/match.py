@@ -13,7 +13,7 @@ from ...fitting.match import ranked
 from ...fitting.simulate import Simulator, holding, side_for
 from ...shell.progress import Progress
 from ...shell.text import say, warn
-from ...tasks.space import Space, preset_names
+from ...tasks.space import Space, presets
 from .photographs import read_all, shorter_sides_px
 
 
@@ -30,11 +30,8 @@ def match_photographs(
     spaces = [Space.load(name) for name in names]
     left_out = []
     if not names:
-        for name in preset_names():
-            try:
-                spaces.append(Space.load(name))
-            except PydegradeError as error:
-                left_out.append(str(error))
+        spaces, missing = presets()
+        left_out = [f"{', '.join(absent)}: {reason}" for reason, absent in missing.items()]
     side = min(side_for(images, space.scale, sides) for space in spaces)
     photographs, fates = read_all(items, side, max_pixels)
     if fates.interrupted:

@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import TiffImageFile
 
+from ...errors import needs
 from ..strips import array_of, by_strips
 from .info import SIDE_BLOCK_BYTES, Colours, FormatError, Info
 from .side_blocks import checked_orientation, xmp_orientation
@@ -160,7 +161,7 @@ def _by_pillow(page: Any, photometric: int, compression: int, bits: int) -> bool
     what = f"compression {_name(page.compression)}" if _codec_missing(compression) else f"{bits}-bit samples"
     if compression == _OLD_JPEG or subsampled:
         raise FormatError(f"{_name(page.photometric)} with compression {_name(page.compression)} is not read")
-    raise FormatError(f"{what} of this layout needs the package imagecodecs: pip install 'pydegrade[tiff]'")
+    raise FormatError(needs(f"{what} of this layout: reading it", "imagecodecs", "tiff"))
 
 
 def _codec_missing(compression: int) -> bool:

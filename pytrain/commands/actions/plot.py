@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config import config as configs
-from ...errors import ConfigError, DataError, one_line
+from ...errors import ConfigError, DataError, needs
 from ...evaluation.evaluate import evaluate
 from ...evaluation.sets import open_sets
 from ...training import log
@@ -53,9 +53,7 @@ def drawn(folder: Path, ending: str) -> bytes:
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError as error:
-        raise ConfigError(
-            f"plot: needs the package matplotlib ({one_line(error, 80)}); install it with: pip install 'pydegrade[plots]'"
-        ) from None
+        raise ConfigError(needs("pytrain plot", "matplotlib", "plots", error)) from None
     for name in ("config.toml", log.FILE_NAME):
         if not (folder / name).is_file():
             raise DataError(f"{folder}: must be the folder of a run, it has no {name}")
