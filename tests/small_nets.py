@@ -19,6 +19,7 @@ _CHOSEN: dict[str, Any] = {
         nets.RRDBNetConfig(2, 8, 1, 4),
         nets.SRVGGConfig(2, 8, 2),
         nets.SwinIRConfig(2, 12, (2,), (2,), window_px=4),
+        nets.HATConfig(2, 12, (2,), (2,), window_px=4, overlap_px=2, squeeze_factor=6, num_features=8),
         nets.UNetDiscriminatorConfig(4),
         nets.DASRConfig(num_features=6, num_blocks=1, num_experts=3, predictor_features=4),
         nets.DASRPredictorConfig(num_experts=3, num_features=4),

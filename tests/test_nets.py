@@ -13,6 +13,7 @@ from pytrain.errors import CheckpointError, ConfigError
 from pytrain.files import checkpoint
 from pytrain.nets import (
     EDSRConfig,
+    HATConfig,
     RCANConfig,
     RealPLKSRConfig,
     RRDBNetConfig,
@@ -45,6 +46,8 @@ SMALL = [
     SwinIRConfig(4, 12, (2, 2), (2, 3), window_px=4, upsampler="nearest+conv", residual_convs="3conv"),
     SwinIRConfig(2, 12, (2,), (2,), upsampler="nearest+conv", published_size_px=48),
     SwinIRConfig(3, 12, (2, 2), (2, 3), upsampler="pixelshuffledirect"),
+    HATConfig(2, 12, (2, 3), (2, 3), window_px=4, overlap_px=2, compress_ratio=3, squeeze_factor=6),
+    HATConfig(3, 12, (1,), (3,), window_px=4, overlap_px=0, compress_ratio=4, squeeze_factor=12, mlp_ratio=1.5),
     SPANConfig(2, 6),
     SPANConfig(3, 6, subtract_mean=False),
     RealPLKSRConfig(2, 8, 2, kernel_size_px=5, large_kernel_share=3 / 8),
@@ -103,6 +106,9 @@ def on_meta(config):
         (SwinIRConfig.lightweight(4), 929_628),
         (SwinIRConfig.real_world(4), 11_715_559),
         (SwinIRConfig.real_world_large(4), 28_013_059),
+        (HATConfig(4), 20_772_507),
+        (HATConfig.small(4), 9_621_183),
+        (HATConfig.large(4), 40_846_575),
         (SPANConfig(4), 1_840_488),
         (RealPLKSRConfig(4), 7_389_680),
         (RealPLKSRConfig(4, upsampler="dysample"), 7_402_243),
@@ -134,6 +140,10 @@ def swinir_keys(groups, tail, after=("conv",), end=("conv_after_body",)):
     return keys
 
 
+HAT_BLOCK = (
+    *("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2", "conv_block.cab.0", "conv_block.cab.2"),
+    *("conv_block.cab.3.attention.1", "conv_block.cab.3.attention.3"),
+)
 PUBLIC_KEYS = {
     "srresnet": (
         SRResNetConfig(4),
@@ -204,6 +214,23 @@ PUBLIC_KEYS = {
                 for part in ("channel_mixer.0", "channel_mixer.2", "lk.conv", "attn.f.0", "refine", "norm")
             )
         ),
+    ),
+    "hat": (
+        HATConfig(4),
+        convs("conv_first", "patch_embed.norm", "norm", "conv_after_body", "conv_before_upsample.0")
+        | convs("upsample.0", "upsample.2", "conv_last", *(f"layers.{g}.conv" for g in range(6)))
+        | {"relative_position_index_SA", "relative_position_index_OCA"}
+        | {
+            key
+            for g in range(6)
+            for group in [f"layers.{g}.residual_group"]
+            for stem, names in [
+                *((f"{group}.blocks.{b}", HAT_BLOCK) for b in range(6)),
+                (f"{group}.overlap_attn", ("norm1", "qkv", "proj", "norm2", "mlp.fc1", "mlp.fc2")),
+            ]
+            for key in convs(*(f"{stem}.{name}" for name in names))
+            | {f"{stem}{'.attn' if 'blocks' in stem else ''}.relative_position_bias_table"}
+        },
     ),
     "unet_discriminator": (
         UNetDiscriminatorConfig(),
@@ -492,7 +519,70 @@ def realplksr_formula(s, x, config):
     return dysample_formula(s, conv(s, f"feats.{config.num_blocks + 2}", f) + cells, config.scale)
 
 
+def gelu(x):
+    return x * (1 + torch.erf(x / math.sqrt(2))) / 2
+
+
+def mlp_formula(s, stem, x):
+    return linear(s, f"{stem}.mlp.fc2", gelu(linear(s, f"{stem}.mlp.fc1", layer_norm(s, f"{stem}.norm2", x))))
+
+
+def overlapping_formula(s, stem, x, heads, window, overlap):
+    """[H, W, D]: each window looks at the pixels of one that is wider by `overlap`, zero beyond the image."""
+    height, width, dim = x.shape
+    qkv = linear(s, f"{stem}.qkv", layer_norm(s, f"{stem}.norm1", x))
+    half, rows = overlap // 2, 2 * window + overlap - 1
+    inside = [(y, z) for y in range(window) for z in range(window)]
+    outside = [(y, z) for y in range(window + overlap) for z in range(window + overlap)]
+    # As released: a row for the offset of each pair of pixels; those below 0 count from the end of the table.
+    places = [[(v - y + 1 - overlap) * rows + w - z + 1 - overlap for v, w in outside] for y, z in inside]
+    bias = s[f"{stem}.relative_position_bias_table"][torch.tensor(places)]
+    out = torch.zeros_like(x)
+    for top in range(0, height, window):
+        for left in range(0, width, window):
+            keys, values = torch.zeros(2, len(outside), dim, dtype=x.dtype)
+            for number, (y, z) in enumerate(outside):
+                if 0 <= top + y - half < height and 0 <= left + z - half < width:
+                    _, keys[number], values[number] = qkv[top + y - half, left + z - half].split(dim)
+            seen = qkv[top : top + window, left : left + window, :dim].reshape(-1, dim)
+            attended = []
+            for head in range(heads):
+                part = slice(head * dim // heads, (head + 1) * dim // heads)
+                logits = seen[:, part] @ keys[:, part].T / math.sqrt(dim // heads) + bias[..., head]
+                attended.append(torch.softmax(logits, 1) @ values[:, part])
+            whole = linear(s, f"{stem}.proj", torch.cat(attended, 1))
+            out[top : top + window, left : left + window] = whole.view(window, window, dim)
+    return x + out
+
+
+def hat_formula(s, x, config):
+    """One image, sides multiples of the window."""
+    head = conv(s, "conv_first", x - MEAN)
+    f = layer_norm(s, "patch_embed.norm", head[0].permute(1, 2, 0))
+    for g, depth in enumerate(config.depths):
+        group, heads = f, config.num_heads[g]
+        for n in range(depth):
+            stem = f"layers.{g}.residual_group.blocks.{n}"
+            normed = layer_norm(s, f"{stem}.norm1", f)
+            c = conv(s, f"{stem}.conv_block.cab.0", normed.permute(2, 0, 1)[None])
+            c = conv(s, f"{stem}.conv_block.cab.2", gelu(c))
+            a = conv(s, f"{stem}.conv_block.cab.3.attention.1", c.mean((2, 3), keepdim=True), 0).clamp(min=0)
+            c = c / (1 + torch.exp(-conv(s, f"{stem}.conv_block.cab.3.attention.3", a, 0)))
+            shift = config.window_px // 2 if n % 2 else 0
+            f = f + attention_formula(s, f"{stem}.attn", normed, heads, config.window_px, shift)
+            f = f + config.conv_scale * c[0].permute(1, 2, 0)
+            f = f + mlp_formula(s, stem, f)
+        stem = f"layers.{g}.residual_group.overlap_attn"
+        f = overlapping_formula(s, stem, f, heads, config.window_px, config.overlap_px)
+        f = f + mlp_formula(s, stem, f)
+        f = group + conv(s, f"layers.{g}.conv", f.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    f = conv(s, "conv_after_body", layer_norm(s, "norm", f).permute(2, 0, 1)[None]) + head
+    f = leaky(conv(s, "conv_before_upsample.0", f), 0.01)
+    return conv(s, "conv_last", tail_formula(s, "upsample", f, config.scale)) + MEAN
+
+
 FORMULAS = {
+    "hat": hat_formula,
     "span": span_formula,
     "realplksr": realplksr_formula,
     "swinir": swinir_formula,
@@ -849,6 +939,8 @@ def test_config_survives_json():
             {"type": "realplksr", "num_features": 18},
             "net.num_features must be a multiple of 4 with norm 'group', got 18",
         ),
+        ({"type": "hat", "overlap_px": 5}, "net.overlap_px must be even and at most window_px 16, got 5"),
+        ({"type": "hat", "squeeze_factor": 200}, "net.squeeze_factor must be at most embed_dim 180, got 200"),
         ({"type": "realplksr", "kernel_size_px": 4}, "net.kernel_size_px must be odd, got 4"),
         ({"type": "realplksr", "large_kernel_share": 1.5}, "net.large_kernel_share must be <= 1, got 1.5"),
         ({"type": "spandrel", "scale": -1}, "net.scale must be >= 0, got -1"),
@@ -879,6 +971,7 @@ SPANDREL = [
     SwinIRConfig(4, 12, (2, 2), (2, 3)),
     SwinIRConfig(3, 12, (2, 2), (2, 3), upsampler="pixelshuffledirect"),
     SwinIRConfig(4, 12, (2, 2), (2, 2), upsampler="nearest+conv", residual_convs="3conv"),
+    HATConfig(4, 12, (2, 1), (2, 3), window_px=8, overlap_px=4, squeeze_factor=6),
     SPANConfig(4, 8),
     SPANConfig(2, 8, subtract_mean=False),
     RealPLKSRConfig(4, 8, 1, kernel_size_px=5),

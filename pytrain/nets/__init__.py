@@ -20,6 +20,7 @@ from . import (
     dasr_srresnet,
     dncnn,
     edsr,
+    hat,
     ipt,
     mzsr,
     rcan,
@@ -38,6 +39,7 @@ from .dasr_predictor import DASRPredictor, DASRPredictorConfig
 from .dasr_srresnet import DASRSRResNet, DASRSRResNetConfig, experts_from_srresnet
 from .dncnn import DnCNN, DnCNNConfig
 from .edsr import EDSR, EDSRConfig
+from .hat import HAT, HATConfig
 from .ipt import IPT, IPTConfig
 from .mzsr import MZSR, MZSRConfig
 from .rcan import RCAN, RCANConfig
@@ -54,6 +56,7 @@ from .vgg import VGG19Features, load_vgg19
 __all__ = [
     "DASR",
     "EDSR",
+    "HAT",
     "IPT",
     "MZSR",
     "NETS",
@@ -67,6 +70,7 @@ __all__ = [
     "DnCNN",
     "DnCNNConfig",
     "EDSRConfig",
+    "HATConfig",
     "IPTConfig",
     "MZSRConfig",
     "Net",
@@ -132,6 +136,7 @@ NETS: dict[str, Net] = {
     "span": Net(SPANConfig, SPAN, span.detect, span.canonical, span.published),
     "realplksr": Net(RealPLKSRConfig, RealPLKSR, realplksr.detect),
     "swinir": Net(SwinIRConfig, SwinIR, swinir.detect, swinir.canonical, swinir.published),
+    "hat": Net(HATConfig, HAT, hat.detect),
     "unet_discriminator": Net(UNetDiscriminatorConfig, UNetDiscriminator, unet_discriminator.detect),
     "dasr": Net(DASRConfig, DASR, dasr.detect, started=dasr.canonical),
     "dasr_predictor": Net(DASRPredictorConfig, DASRPredictor, dasr_predictor.detect),

@@ -374,6 +374,8 @@ def detect(state: State) -> SwinIRConfig | None:
     needed = ("conv_first.weight", f"{block}.attn.relative_position_bias_table", f"{block}.mlp.fc1.weight")
     if any(key not in state for key in needed) or state["conv_first.weight"].shape[1] != 3:
         return None
+    if f"{block}.conv_block.cab.0.weight" in state:  # HAT's blocks are these and more
+        return None
     embed_dim = state["conv_first.weight"].shape[0]
     num_features = 64
     upsampler: Upsampler
