@@ -17,12 +17,15 @@ from pydegrade.commands.import_options import DIALECTS as DIALECTS_OF_THE_COMMAN
 from pydegrade.compat import (
     DIALECTS,
     basicsr,
+    clips,
     diffbir,
+    dove,
     faithdiff,
     feeding,
     hypir,
     imported,
     kair,
+    mmagic,
     neosr,
     osediff,
     pasd,
@@ -718,6 +721,54 @@ def test_degradation_bsrgan():
     for wrong in ({"img": image[:100]}, {"img": 3}, {"img": image, "isp_model": 1}, {"img": image, "sf": 0.5}):
         with pytest.raises(ValueError, match=r"^degradation_bsrgan: [^\n]*$"):
             kair.degradation_bsrgan(**wrong)
+
+
+# ---- clips: DOVE, mmagic
+
+
+FRAMES = list(np.random.default_rng(3).integers(0, 256, (3, 64, 80, 3), np.uint8))
+
+
+def test_dove_degrade():
+    """A dataset's method, called as its `preprocess` does."""
+
+    class RealSRDataset:
+        degrade = dove.degrade
+
+    torch.manual_seed(5)
+    dataset, given = RealSRDataset(), [frame.copy() for frame in FRAMES]
+    lqs = dataset.degrade({"lqs": given, "kept": 1})
+    assert lqs["kept"] == 1
+    assert [(frame.shape, frame.dtype) for frame in lqs["lqs"]] == [((16, 20, 3), np.uint8)] * 3
+    assert all(np.array_equal(frame, before) for frame, before in zip(given, FRAMES))
+    # The clip's address rebuilds it; the preset does the same and enlarges the result.
+    address = dataset.clip_degradation.last_address
+    tasks = pydegrade.TaskBatch.from_addresses([address], clips.at_lr_size("dove"))
+    hr = torch.from_numpy(np.stack(FRAMES)).permute(0, 3, 1, 2) / 255
+    again = pydegrade.degrade(hr, tasks).mul(255).round().permute(0, 2, 3, 1)
+    assert np.array_equal(np.stack(lqs["lqs"]), again.numpy())
+    preset = pydegrade.sample("dove", tasks.seeds[0], tasks.indices[:1], frames=3)
+    large = torch.nn.functional.interpolate(again.permute(0, 3, 1, 2) / 255, scale_factor=4, mode="bilinear")
+    # Rounding to 8 bits before the enlargement, and after it.
+    assert (pydegrade.degrade(hr, preset) - large.clamp(0, 1)).abs().max() < 1.1 / 255
+    assert not np.array_equal(dataset.degrade({"lqs": given})["lqs"], lqs["lqs"])
+
+
+def test_mmagic_transform():
+    made = {order: mmagic.RealBasicVSRDegradation(["img"], channel_order=order, seed=2) for order in ("rgb", "bgr")}
+    floats = [frame.astype(np.float64) for frame in FRAMES]
+    results = made["rgb"]({"img": floats, "gt": floats})
+    assert results["gt"] is floats
+    assert [(frame.shape, frame.dtype) for frame in results["img"]] == [((16, 20, 3), np.float32)] * 3
+    assert made["rgb"].space.target == "hr"
+    turned = made["bgr"]({"img": [frame[..., ::-1] for frame in FRAMES]})["img"]
+    assert np.array_equal(np.stack(turned)[..., ::-1], np.stack(results["img"]))
+    assert made["rgb"]({"img": FRAMES[0]})["img"].shape == (16, 20, 3)
+    for wrong in (3, [], [FRAMES[0], FRAMES[0][:32]], [FRAMES[0].astype(int)], [FRAMES[0][..., 0]]):
+        with pytest.raises(PydegradeError, match=r"clip must[^\n]*$"):
+            made["rgb"]({"img": wrong})
+    with pytest.raises(PydegradeError, match="channel_order must be"):
+        mmagic.RealBasicVSRDegradation(channel_order="yuv")
 
 
 # ---- batches: HYPIR, DiffBIR

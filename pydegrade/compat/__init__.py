@@ -2,7 +2,7 @@
 
 `space_from_options` makes a space of their option files; the modules have the names, arguments and results of the project
 they are called after: `osediff` (also PiSA-SR), `seesr`, `pasd` (also DLoRAL), `faithdiff`, `hypir`, `diffbir`, `basicsr`
-(also Real-ESRGAN), `redux` (traiNNer-redux), `neosr`, `kair`.
+(also Real-ESRGAN), `redux` (traiNNer-redux), `neosr`, `kair`; for clips `dove` and `mmagic` (RealBasicVSR).
 """
 
 from __future__ import annotations

@@ -134,8 +134,9 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, windows_NTD: Tensor, index_TT: Tensor, mask_NTT: Tensor | None) -> Tensor:
+        queries, keys, values = self.qkv(windows_NTD).chunk(3, -1)
         bias = self.relative_position_bias_table[index_TT].permute(2, 0, 1)
-        return self.proj(attention(*self.qkv(windows_NTD).chunk(3, -1), bias, mask_NTT))
+        return self.proj(attention(queries, keys, values, bias, mask_NTT))
 
 
 class ChannelAttention(nn.Module):
