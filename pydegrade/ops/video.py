@@ -240,28 +240,28 @@ def _from_planes(planes: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
 
 
 def _apply(image: torch.Tensor, columns: Mapping[str, Any], words: tuple[int, int, int, int]) -> torch.Tensor:
-    return image if columns["codec"] == "off" else _through(image[None], columns)[0]
+    return image if columns["codec"] == "off" else _through([image], columns)[0]
 
 
 def _apply_clip(
     frames: Sequence[torch.Tensor], columns: Mapping[str, Any], words: tuple[int, int, int, int]
 ) -> list[torch.Tensor]:
     """The frames after a codec, all of the size of the first one."""
-    return list(_through(torch.stack(of_first_size(frames)), columns))
+    return _through(of_first_size(frames), columns)
 
 
-def _through(images: torch.Tensor, columns: Mapping[str, Any]) -> torch.Tensor:
-    """The frames of a clip, [T, 3, H, W], after a codec."""
-    if images.shape[1] != 3:
-        raise OpError(f"video: images must have 3 channels, got {images.shape[1]}")
-    values = images.detach().cpu().contiguous().numpy()
+def _through(frames: Sequence[torch.Tensor], columns: Mapping[str, Any]) -> list[torch.Tensor]:
+    """The frames of a clip, [3, H, W] each, after a codec."""
+    if frames[0].shape[0] != 3:
+        raise OpError(f"video: images must have 3 channels, got {frames[0].shape[0]}")
+    values = [frame.detach().cpu().contiguous().numpy() for frame in frames]
     least = _LEAST_PX.get(columns["codec"], 16)
-    height, width = (max(least, side + side % 2) for side in values.shape[2:])
-    decoded = np.empty_like(values)
+    height, width = (max(least, side + side % 2) for side in values[0].shape[1:])
     coded = through_codec([_to_planes(frame, height, width) for frame in values], columns)
+    decoded = [np.empty_like(frame) for frame in values]
     for frame, planes in zip(decoded, coded):
         _from_planes(planes, frame)
-    return torch.from_numpy(decoded).to(images.device)
+    return [torch.from_numpy(frame).to(frames[0].device) for frame in decoded]
 
 
 OP = Op(
@@ -357,4 +357,4 @@ def _clip(images: torch.Tensor, given: Mapping[str, Any]) -> torch.Tensor:
         raise ValueError(fault)
     if images.is_meta or not len(images):
         return torch.empty_like(images)
-    return images.clone() if values["codec"] == "off" else _through(images.detach(), values)
+    return images.clone() if values["codec"] == "off" else torch.stack(_through(list(images), values))
