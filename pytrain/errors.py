@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from pydegrade.errors import is_out_of_memory, nearest, needs
 
 __all__ = [
@@ -12,6 +15,7 @@ __all__ = [
     "is_out_of_memory",
     "nearest",
     "needs",
+    "of_option",
     "one_line",
 ]
 
@@ -50,6 +54,15 @@ class DataError(PytrainError):
     """A folder, list or image that cannot serve as training or evaluation data."""
 
     exit_code = 2
+
+
+@contextlib.contextmanager
+def of_option(key: str) -> Iterator[None]:
+    """Errors about a model file begin with the option that names it: "method.teacher: x.safetensors: no such file"."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{key}: {error}") from None
 
 
 def one_line(error: BaseException | str, limit: int = 200) -> str:

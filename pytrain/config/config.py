@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails
 from pydegrade.toml_lines import KeyPath, key_lines, parsed
 
 from ..data.source import DataConfig
-from ..errors import ConfigError, DataError, PytrainError, nearest, one_line
+from ..errors import CheckpointError, ConfigError, DataError, PytrainError, nearest, one_line
 from ..evaluation.settings import EvaluateConfig
 from ..methods.registry import METHODS
 from ..nets import NETS
@@ -385,7 +385,7 @@ def located(config: Config, error: PytrainError) -> PytrainError:
     """
     first = str(error).partition(" ")[0].rstrip(":").split(".")
     is_key = len(first) > 1 and first[0] in NAMES
-    if not is_key or not isinstance(error, (ConfigError, DataError)) or not config.places.origin:
+    if not is_key or not isinstance(error, (CheckpointError, ConfigError, DataError)) or not config.places.origin:
         return error
     return config.places.located(str(error), NAMES)
 

@@ -12,7 +12,7 @@ from pydegrade import Space
 
 from ..config.config import Config, method_name
 from ..data.source import open_source, stream
-from ..errors import ConfigError
+from ..errors import ConfigError, of_option
 from ..files.checkpoint import load_model
 from ..methods.groups import network_digest
 from ..methods.parts import load_space
@@ -163,7 +163,8 @@ def open_grouping(config: Config, workers: int | None = None, redo: bool = False
         raise ConfigError(f"method.grouping.validation_px must be {least}, got {options.validation_px}")
     space = load_space(f"realesrgan-x{scale}" if method.space == "auto" else method.space, scale)
     model = Path(config.train.pretrained)
-    load_model(model, config.net)
+    with of_option("train.pretrained"):
+        load_model(model, config.net)
     network = network_digest(model, config.net)
     chosen = workers if workers is not None else options.workers
     return GroupingRun(config, options, Path(method.groups).parent, space, model, network, chosen, redo)

@@ -26,7 +26,7 @@ import pydegrade
 from pydegrade import TaskBatch
 
 from ..data.batch import Batch
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, of_option
 from ..files.checkpoint import load_model
 from ..nets import build
 from ..options import option, options, type_name
@@ -112,9 +112,11 @@ class EcoMethod(Method):
         config, setup = self.config, self.setup
         # A file that fits in part is a network of its own sizes.
         own = None if setup.partial else setup.net
-        student = load_model(setup.pretrained, config=own).net if setup.pretrained else None
+        with of_option("train.pretrained"):
+            student = load_model(setup.pretrained, config=own).net if setup.pretrained else None
         student_sha256 = None if student is None else weights_sha256(student)
-        teacher = load_model(config.teacher, scale=setup.scale).net if config.teacher else None
+        with of_option("method.teacher"):
+            teacher = load_model(config.teacher, scale=setup.scale).net if config.teacher else None
         teacher_sha256 = None if teacher is None else weights_sha256(teacher)
         nets = {"generator": build(setup.net)}
         if config.pairs == "disk":

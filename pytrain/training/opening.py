@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from ..config.config import Config
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, nearest, of_option
 from ..files.checkpoint import load_into, unfitting
 from ..methods.contract import Method, Setup
 from ..methods.registry import METHODS
@@ -49,7 +50,8 @@ def fresh_nets(config: Config, method: Method, device: torch.device) -> dict[str
     files = {**method.pretrained(), **({main: config.train.pretrained} if config.train.pretrained else {})}
     for name, path in files.items():
         partial = name == main and config.train.partial
-        load_into(nets[name], method.configs()[name], path, partial=partial)
+        with of_option("train.pretrained") if path == config.train.pretrained else contextlib.nullcontext():
+            load_into(nets[name], method.configs()[name], path, partial=partial)
     trained = {name for phase in method.phases for name in phase.trains}
     for name, net in nets.items():
         net.to(device)
