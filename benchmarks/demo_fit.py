@@ -139,6 +139,18 @@ def judged(net: Any, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> lis
     return [round(float(np.mean(values)), 4) for values in found]
 
 
+def measured(model: Path, name: str, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> list[float]:
+    """What `judged` says of a run's model on a set, kept in the run's folder."""
+    folder = model.parent.parent / f"measured-{name}"
+    if not (folder / "done.json").exists():
+        with spending(folder):
+            values = judged(load_model(model).net, pairs)
+            folder.mkdir(exist_ok=True)
+            (folder / "values.json").write_text(json.dumps(values))
+    found: list[float] = json.loads((folder / "values.json").read_text())
+    return found
+
+
 def arm(name: str, rate: float) -> str:
     """What result files call a network."""
     return f"{name}, rate {rate:g}"
@@ -159,14 +171,12 @@ def run(
     values: dict[str, Any] = {name: {} for name in spaces}
     means: dict[str, Any] = {}
 
-    def judge(name: str, title: str, seed: str, net: Any) -> None:
-        values[name].setdefault(title, {})[seed] = judged(net, pairs[name])
-
     def steps_at(rate: float) -> list[str]:
         return [f"run.steps={steps}", *overrides]
 
     for name, space in spaces.items():
-        judge(name, ENLARGED, "-", lambda lr: torch.stack([pydegrade.imresize(one, SCALE) for one in lr]))
+        enlarged = judged(lambda lr: torch.stack([pydegrade.imresize(one, SCALE) for one in lr]), pairs[name])
+        values[name][ENLARGED] = {"-": enlarged}
         (out / f"{name}.toml").write_text(space.to_toml())
         means[name] = {"hidden": {one: round(truth(space, one), 3) for one in JUDGED}}
     for seed in range(seeds):
@@ -183,13 +193,13 @@ def run(
             for title, where in own.items():
                 for rate in rates:
                     model = network(folder / f"{title}_{rate:g}", train, where, rate, seed, steps_at(rate))
-                    judge(name, arm(title, rate), str(seed), load_model(model).net)
+                    values[name].setdefault(arm(title, rate), {})[str(seed)] = measured(model, name, pairs[name])
         for number, (title, where) in enumerate(common.items()):
             for rate in rates:
                 folder = out / f"seed{seed}" / f"common{number}_{rate:g}"
-                net = load_model(network(folder, train, where, rate, seed, steps_at(rate))).net
+                model = network(folder, train, where, rate, seed, steps_at(rate))
                 for name in spaces:
-                    judge(name, arm(title, rate), str(seed), net)
+                    values[name].setdefault(arm(title, rate), {})[str(seed)] = measured(model, name, pairs[name])
         click.echo(f"seed {seed}: done", err=True)
     folders = [("train", train), ("photographs", photographs), ("test", test)]
     given = " ".join(f"--{name} {path.name}" for name, paths in folders for path in paths)
