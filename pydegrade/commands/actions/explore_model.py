@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import entry_points
@@ -103,7 +104,8 @@ def _field(gr: Any, name: str, limits: tuple[float, float] | tuple[str, ...]) ->
     if isinstance(low, str):
         return gr.Dropdown(list(limits), value=low, filterable=False, **common)
     assert not isinstance(high, str)
-    return gr.Slider(low, high, low, step=(high - low) / 200, buttons=[], **common)
+    ends = explore.four_digits(low, math.floor), explore.four_digits(high, math.ceil)
+    return gr.Slider(*ends, ends[0], step=(high - low) / 200, buttons=[], **common)
 
 
 def connect(
@@ -147,6 +149,9 @@ def connect(
     parts["beside"].input(heard, asked, seen, **quick)
 
     def changed(name: str, changes: dict[str, str], value: Any) -> dict[str, str]:
+        low, high = vectors.editable()[name][0], vectors.editable()[name][-1]
+        if isinstance(value, (int, float)) and not isinstance(low, str) and not isinstance(high, str):
+            value = min(max(value, low), high)
         return {**changes, name: str(value)}
 
     for name, field in fields.items():
