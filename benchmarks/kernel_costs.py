@@ -19,7 +19,8 @@ import torch
 
 from pydegrade.native import devices
 from pydegrade.native.packed import Layout
-from tests import emulated
+from pydegrade.ops.resize import MODES
+from tests import device_cases, emulated
 
 from .gpu_check import OpBench, op_benches
 
@@ -30,6 +31,9 @@ MARKED = re.compile(r"(<!-- kernel costs -->\n).*?(\n<!-- end of kernel costs --
 HEIGHT_PX, WIDTH_PX = 320, 128
 BATCH_VALUES = 48 * 3 * 400 * 400
 MULTIPLY_ADDS_PER_S, BYTES_PER_S = 64.3e12 / 2, 4276e9
+
+SKIPPING = (("torch_bilinear", 0.4), ("torch_bilinear", 0.25), ("torch_bicubic", 0.125))
+"""Resizes that leave out pixels of the blur before them."""
 
 TAKEN_US = {"sharpen": 733 + 705, "blur dense 21": 2 * 441 * BATCH_VALUES / 24.0e12 * 1e6}
 """Of B=48 of 3x400x400 on an H200, at commit 1746c1f, where it was written down; `sharpen` had other kernels then."""
@@ -64,7 +68,8 @@ def costs(bench: OpBench, library: Path, backend: devices.Backend, height: int, 
     src = Layout.of_sizes(np.full(1, height), np.full(1, width))
     sides = [max(1, int(side * bench.factor)) for side in (height, width)]
     dst = Layout.of_sizes(*(np.full(1, side) for side in sides))
-    rows = {"src_rows": src.fields(), "dst_rows": dst.fields()} if bench.op == "resize" else {"rows": src.fields()}
+    both = bench.op in ("resize", "chain")
+    rows = {"src_rows": src.fields(), "dst_rows": dst.fields()} if both else {"rows": src.fields()}
     program = devices.record(bench.op, torch.device("cpu"), **rows, **bench.fields)
     image = torch.rand(src.total, generator=torch.Generator().manual_seed(0))
     arena = torch.empty(program.arena_bytes, dtype=torch.uint8)
@@ -78,8 +83,30 @@ def costs(bench: OpBench, library: Path, backend: devices.Backend, height: int, 
             4 * (src.total + dst.total) / src.total,
         )
         for kernel, work in emulated.work(library).items()
-        if kernel not in ("clear", "resize_tables")
+        if kernel not in ("clear", "resize_tables", "point")
     }
+
+
+def blur_and_resize(blur: OpBench, mode: str, factor: float, height: int, width: int) -> OpBench:
+    """A chain of the two, where the resize reads some pixels of the blur alone."""
+    template = device_cases.skipping_case(mode, [(height, width)]).fields
+    last = [max(1, int(side * factor)) for side in (height, width)]
+    resize = {
+        "mode": np.full(1, MODES.index(mode), np.int32),
+        "scale_y": np.full(1, factor),
+        "scale_x": np.full(1, factor),
+    }
+    fields = template | {
+        "has_target": False,
+        "blur": blur.fields,
+        "resize": resize,
+        "step_start": np.array([0, 2]),
+        "step_op": np.array([0, 1], np.int32),
+        "step_item": np.zeros(2, np.int64),
+        "step_height": np.array([height, last[0]], np.int32),
+        "step_width": np.array([width, last[1]], np.int32),
+    }
+    return OpBench(f"{blur.label}, {mode} x{factor:g}", "chain", fields, factor)
 
 
 def table(height: int = HEIGHT_PX, width: int = WIDTH_PX) -> str:
@@ -90,7 +117,10 @@ def table(height: int = HEIGHT_PX, width: int = WIDTH_PX) -> str:
         "| op | kernel | multiply-adds per value | shared accesses | global accesses | bytes | at least, us | taken, us |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for bench in op_benches(1, torch.device("cpu")):
+    ops = op_benches(1, torch.device("cpu"))
+    blurs = [bench for bench in ops if bench.op == "blur"]
+    chains = [blur_and_resize(blur, *skipping, height, width) for blur in blurs for skipping in SKIPPING]
+    for bench in [*ops, *chains]:
         taken = f"{TAKEN_US[bench.label]:.0f}" if bench.label in TAKEN_US else ""
         for kernel, cost in costs(bench, library, backend, height, width).items():
             lines.append(

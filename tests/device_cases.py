@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+import pydegrade
 from pydegrade.native import binding, devices
 from pydegrade.native.packed import Layout
+from pydegrade.plan import make_plan
 
 CPU = torch.device("cpu")
 
@@ -31,7 +33,7 @@ class Case:
     grad: torch.Tensor | None = None
 
     def rows(self) -> dict[str, Any]:
-        if self.op.startswith("resize"):
+        if self.op.startswith("resize") or self.op == "chain":
             return {"src_rows": self.src.fields(), "dst_rows": self.dst.fields()}
         return {"rows": self.src.fields()}
 
@@ -40,13 +42,15 @@ def answer(case: Case) -> torch.Tensor:
     """The CPU's result."""
     out = poisoned(case.dst.total)
     grad = {} if case.grad is None else {"grad": case.grad}
-    binding.call(case.op, src=case.data, dst=out, **grad, **case.rows(), **case.fields)
+    chain = {"target": None, "check_range": False} if case.op == "chain" else {}
+    binding.call(case.op, src=case.data, dst=out, **grad, **chain, **case.rows(), **case.fields)
     return out
 
 
 def device_answer(case: Case, backend: devices.Backend | None, device: torch.device = CPU) -> torch.Tensor:
     """The kernels' result, on the CPU; what they leave unwritten is NaN."""
-    program = devices.record(case.op, device, **case.rows(), **case.fields)
+    chain = {"has_target": False} if case.op == "chain" else {}
+    program = devices.record(case.op, device, **chain, **case.rows(), **case.fields)
     out = poisoned(case.dst.total).to(device)
     arena = torch.full((program.arena_bytes,), 255, dtype=torch.uint8, device=device)
     grad = None if case.grad is None else case.grad.to(device)
@@ -195,6 +199,50 @@ def jpeg_case(sizes: list[tuple[int, int]], adjoint: bool = False, seed: int = 7
     return Case("jpeg_adjoint", "jpeg_adjoint", rows, rows, data * 1.2 - 0.1, fields, grad)
 
 
+SKIPPING = """
+[space]
+name = "skipping"
+scale = 1
+source = "tests"
+[[slot]]
+name = "blur1"
+op = "blur"
+shape = {{ choice = ["iso", "aniso", "plateau_iso", "sinc", "delta"], weights = [0.35, 0.35, 0.1, 0.1, 0.1] }}
+size_px = {{ integers = [1, {largest}], step = 2 }}
+sigma_x_px = {{ uniform = [0.1, 9.0] }}
+sigma_y_px = {{ uniform = [0.1, 9.0] }}
+angle_rad = {{ uniform = [-3.0, 3.0] }}
+cutoff_rad = {{ uniform = [0.7, 3.1] }}
+border = {{ choice = ["reflect_101", "symmetric"] }}
+[[slot]]
+name = "resize1"
+op = "resize"
+mode = "{mode}"
+resize_factor = {factor}
+[[slot]]
+name = "back"
+op = "resize"
+rule = "final"
+mode = "cv2_linear"
+"""
+"""A blur before a resize: kernels of every path, and wide and narrow ones; factors from all pixels read to hardly any."""
+
+
+def skipping_tasks(mode: str, count: int, largest: int = 51, seed: int = 3) -> pydegrade.TaskBatch:
+    """Tasks that blur and then resize by `mode`, and at last to the size of before."""
+    factor = "{ choice = [0.5, 0.25, 0.125] }" if mode == "decimate" else "{ reciprocal_uniform = [1.0, 30.0] }"
+    text = SKIPPING.format(mode=mode, factor=factor, largest=largest)
+    return pydegrade.sample(pydegrade.Space.loads(text), seed, range(count))
+
+
+def skipping_case(mode: str, sizes: list[tuple[int, int]], largest: int = 51, seed: int = 3) -> Case:
+    """The pixels that a resize reads of a blur, where it reads some alone."""
+    rows = layout(sizes)
+    plan = make_plan(skipping_tasks(mode, len(sizes), largest, seed), rows)
+    fields = {name: value for name, value in plan.fields.items() if name not in ("src_rows", "dst_rows")}
+    return Case(f"blur before {mode}", "chain", rows, rows, image_data(rows, seed), fields | {"round_8bit": False})
+
+
 def all_cases() -> Iterator[Case]:
     """Every op and its adjoint over the small sizes and those around the tiles."""
     yield blur_case(SMALL + EDGES)
@@ -207,6 +255,10 @@ def all_cases() -> Iterator[Case]:
     yield from resize_cases(SMALL + EDGES[:4] + [(12, 40), (21, 9)], adjoint=False)
     yield from resize_cases([*SMALL, (12, 40), (21, 9)], adjoint=True)
     yield extreme_resize_case()
+    for mode in ("torch_bilinear", "cv2_cubic", "matlab_nearest"):
+        yield skipping_case(
+            mode, [(97, 131), (64, 33), (130, 17), (40, 256), (31, 66), (1, 90), (75, 1), (8, 8), (50, 70)], seed=10
+        )
     for first_mode in range(4):
         yield jpeg_case(SMALL + EDGES, first_mode=first_mode, seed=7 + first_mode)
         yield jpeg_case(SMALL + EDGES[:2], adjoint=True, first_mode=first_mode, seed=20 + first_mode)
@@ -220,6 +272,8 @@ def few_cases() -> Iterator[Case]:
     yield sharpen_case([(43, 6), (19, 67), (1, 1)])
     yield noise_case([*TINY, (5, 6), (9, 4), (2, 2)])
     yield rain_case([*TINY, (5, 9)])
+    # High enough for the rows of a block not to be loaded at once.
+    yield skipping_case("torch_bilinear", [(9, 14), (96, 140), (1, 9), (40, 21)], largest=25, seed=0)
     for adjoint in (False, True):
         yield from list(resize_cases([*TINY[:2], (14, 33), (40, 20)], adjoint))[:2]
         sizes = [*TINY, (9, 20), (16, 16), (17, 5), (34, 3), (8, 70), (9, 23), (16, 40), (30, 12), (5, 64)]

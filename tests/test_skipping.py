@@ -12,42 +12,11 @@ import pydegrade
 from pydegrade.ops.resize import Mode
 from pydegrade.tasks.space import preset_names
 
+from . import device_cases
 from .test_engine import hr_batch
 
-# Kernels of every path, and wide and narrow ones; factors from all pixels read to hardly any.
-SPACE = """
-[space]
-name = "skipping"
-scale = 1
-source = "tests"
-[[slot]]
-name = "blur1"
-op = "blur"
-shape = {{ choice = ["iso", "aniso", "plateau_iso", "sinc", "delta"], weights = [0.35, 0.35, 0.1, 0.1, 0.1] }}
-size_px = {{ integers = [1, 51], step = 2 }}
-sigma_x_px = {{ uniform = [0.1, 9.0] }}
-sigma_y_px = {{ uniform = [0.1, 9.0] }}
-angle_rad = {{ uniform = [-3.0, 3.0] }}
-cutoff_rad = {{ uniform = [0.7, 3.1] }}
-border = {{ choice = ["reflect_101", "symmetric"] }}
-[[slot]]
-name = "resize1"
-op = "resize"
-mode = "{mode}"
-resize_factor = {factor}
-[[slot]]
-name = "back"
-op = "resize"
-rule = "final"
-mode = "cv2_linear"
-"""
-FACTORS = "{ reciprocal_uniform = [1.0, 30.0] }"
 # Sides around vectors, tiles and kernels, down to one line.
 SIDES = [(97, 131), (64, 33), (130, 17), (40, 256), (31, 66), (1, 90), (75, 1), (8, 8)]
-
-
-def tasks_of(mode: str, factor: str = FACTORS, count: int = 40) -> pydegrade.TaskBatch:
-    return pydegrade.sample(pydegrade.Space.loads(SPACE.format(mode=mode, factor=factor)), 3, range(count))
 
 
 def check(tasks: pydegrade.TaskBatch, images: list[torch.Tensor]) -> None:
@@ -59,8 +28,7 @@ def check(tasks: pydegrade.TaskBatch, images: list[torch.Tensor]) -> None:
 
 @pytest.mark.parametrize("mode", get_args(Mode))
 def test_result_is_that_of_the_whole_blur(mode):
-    factor = "{ choice = [0.5, 0.25, 0.125] }" if mode == "decimate" else FACTORS
-    tasks = tasks_of(mode, factor)
+    tasks = device_cases.skipping_tasks(mode, 40)
     rng = np.random.default_rng(5)
     sides = [SIDES[row % len(SIDES)] for row in range(len(tasks))]
     check(tasks, [torch.from_numpy(rng.random((3, *side), dtype=np.float32)) for side in sides])
@@ -68,7 +36,7 @@ def test_result_is_that_of_the_whole_blur(mode):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_strips_of_one_image_meet(threads):
-    tasks = tasks_of("torch_bilinear", count=12)
+    tasks = device_cases.skipping_tasks("torch_bilinear", 12)
     image = hr_batch(1, 120)[0]
     pydegrade.set_num_threads(threads)
     try:

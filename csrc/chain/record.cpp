@@ -93,12 +93,14 @@ class ChainRecorder {
     Picture image;
     Holder holder;
     Place buffer[2];
+    DevicePart part;
+    bool is_part;  // the image is `part` of it
   };
 
   Place target_of(int64_t row) const { return picture_of_row(args_.src_rows, row, kBaseTarget).place; }
 
   void begin_row(const RowPlan& plan, int64_t row) {
-    rows_.push_back({plan, plan.first(), picture_of_row(args_.src_rows, row, kBaseSrc), kSource, {}});
+    rows_.push_back({plan, plan.first(), picture_of_row(args_.src_rows, row, kBaseSrc), kSource, {}, {}, false});
     int64_t floats[2];
     plan.measure(floats);
     for (int i = 0; i < 2; ++i) rows_.back().buffer[i] = recorder_.arena(4 * floats[i]);
@@ -116,6 +118,18 @@ class ChainRecorder {
     return best;
   }
 
+  // Whether the row's next step is to make a part of its image, which is row.part then.
+  bool make_part(Row& row) {
+    if (!row.plan.is_blur_before_resize(row.step)) return false;
+    const int64_t next = args_.step_item[row.step + 1];
+    const Size size = row.plan.size_after(row.step), after = row.plan.size_after(row.step + 1);
+    row.part = resize_part(args_.resize, next, size, after);
+    blur_skips(args_.blur, args_.step_item[row.step], row.part);
+    if (!row.part.some_rows && !row.part.some_columns) return false;
+    place_part(recorder_, args_.resize, next, after, row.part);
+    return true;
+  }
+
   void record_stage(int32_t op) {
     std::vector<DeviceUse> uses;
     for (int64_t number = 0; number < args_.src_rows.count; ++number) {
@@ -123,8 +137,12 @@ class ChainRecorder {
       if (row.step == row.plan.end() || args_.step_op[row.step] != op) continue;
       row.holder = row.plan.holder_after(row.step, row.holder);
       const Place place = row.holder == kTarget ? target_of(number) : row.buffer[row.holder];
-      const Picture out = picture_at(place, row.plan.size_after(row.step));
-      uses.push_back({args_.step_item[row.step], row.image, out, (kOps[op].traits & kClipsInput) != 0});
+      Picture out = picture_at(place, row.plan.size_after(row.step));
+      const bool given_part = row.is_part;
+      row.is_part = make_part(row);
+      if (row.is_part) out.height = row.part.row_count, out.width = row.part.column_count;
+      const DevicePart* const part = given_part || row.is_part ? &row.part : nullptr;
+      uses.push_back({args_.step_item[row.step], row.image, out, (kOps[op].traits & kClipsInput) != 0, part});
       row.image = out;
       ++row.step;
     }

@@ -12,12 +12,24 @@ struct Program {
   std::vector<uint8_t> bytes;
 };
 
+// The pixels that a blur makes, and the resize after it is given, alone, since that reads no others: of `full`,
+// row_count x column_count px, which are `rows` and `columns`, int32 numbers of them; all of an axis where it is not
+// `some`.
+struct DevicePart {
+  Size full;
+  int32_t row_count, column_count;
+  bool some_rows, some_columns;
+  Place rows, columns;
+  Place vertical, horizontal;  // tables of taps for such an image
+};
+
 // One use of an op: item `item` of its parameters, legal for these sizes, from one picture to another. For ops with the
 // trait kInPlace they may be the same.
 struct DeviceUse {
   int64_t item;
   Picture src, dst;
   int32_t clips;  // src is to be clipped to [0, 1] first; asked of ops with the trait kClipsInput alone
+  const DevicePart* part = nullptr;  // of dst for blur, of src for resize
 };
 
 class Recorder {
@@ -76,6 +88,13 @@ class Recorder {
                                                const std::vector<DeviceUse>& uses);)
 PYD_OPS(PYD_DECLARE)
 #undef PYD_DECLARE
+
+// Counts of what a resize reads of its source; what of it blur can skip to advantage; and where kernels find which pixels
+// these are.
+DevicePart resize_part(const ResizeParams& params, int64_t item, const Size& src, const Size& dst);
+void blur_skips(const BlurParams& params, int64_t item, DevicePart& part);
+void place_part(Recorder& recorder, const ResizeParams& params, int64_t item, const Size& dst, DevicePart& part);
+
 void record_points(Recorder& recorder, const std::vector<PointRow>& rows);
 
 static inline int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }

@@ -30,4 +30,5 @@ PYD_PARAMS(BlurParams, PYD_BLUR_FIELDS)
 // filters would spill registers for more of them).
 #define PYD_KERNELS_blur \
   X(blur, 128, 8)        \
+  X(blur_part, 128, 8)   \
   X(blur_adjoint, 128, 0)

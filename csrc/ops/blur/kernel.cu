@@ -1,23 +1,36 @@
 #include "cuda/filter.cuh"
-#include "ops/blur/device.h"
+#include "ops/blur/part.cuh"
 
 namespace pyd {
 
 PYD_KERNEL(blur, BlurRow) {
   const Share share = share_of_block(bases, stage);
   const BlurRow& row = descriptor<BlurRow>(bases, stage, share.row);
-  const int32_t height = row.src.height, width = row.src.width, taps = row.size_px;
+  const int32_t height = row.src.height, width = row.src.width, taps = row.size_px, path = row.path;
   const Tile tile = tile_of_block(share.block, row.tiles_y, row.tiles_x);
   const Global<float> src = picture_memory(bases, row.src);
-  const Global<float> dst = picture_memory(bases, row.src, row.dst);
   const int64_t plane = static_cast<int64_t>(tile.plane) * height * width;
   const auto source = source_of(row.src, row.border == kBorderSymmetric,
                                 [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); });
-  const bool separable = row.path == kBlurSeparable;
+  const Global<float> dst = picture_memory(bases, row.src, row.dst);
+  if (path == kBlurIdentity) return store_tile({}, tile, height, width, [&](int64_t i, float) { dst.set(i, src.get(i)); });
+  const bool separable = path == kBlurSeparable;
   const Global<float> weights = global_memory<float>(bases, row.weights, separable ? 2 * taps : taps * taps);
   const Sums sums =
       separable ? correlate_separable(source, tile, weights, taps, taps) : correlate_dense(source, tile, weights, taps);
   store_tile(sums, tile, height, width, [&](int64_t i, float sum) { dst.set(i, sum); });
+}
+
+// The part of a blur that a resize reads.
+PYD_KERNEL(blur_part, BlurRow) {
+  const Share share = share_of_block(bases, stage);
+  const BlurRow& row = descriptor<BlurRow>(bases, stage, share.row);
+  const Global<float> src = picture_memory(bases, row.src);
+  const int32_t width = row.src.width;
+  const int64_t plane = int64_t{share.block / (row.tiles_y * row.tiles_x)} * row.src.height * width;
+  const auto source = source_of(row.src, row.border == kBorderSymmetric,
+                                [&](int32_t y, int32_t x) { return src.get(plane + y * width + x); });
+  make_part(bases, row, share.block, source);
 }
 
 // One pixel of the padded gradient that cpu.cpp spreads out: all products that meet there, in its order.

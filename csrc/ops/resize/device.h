@@ -6,10 +6,13 @@
 
 namespace pyd {
 
-// Fills the table of an axis.
+// Fills the table of an axis. `of_part`: of an image that has those samples alone that are read; sample j * stride + t is
+// tap t of output j. Behind the table stands then which samples these are, int32 [out][stride]; any where there is no tap.
 struct ResizeTableRow {
   Axis axis;
   Place place;  // of the TapTable
+  int32_t of_part;
+  int32_t unused;
 };
 
 // Taps of every output sample along one axis (math/taps.h): int32 count[out], low[out], high[out] (the range of the

@@ -14,10 +14,18 @@ PYD_KERNEL(resize_tables, ResizeTableRow) {
   const Axis axis = row.axis;
   const int64_t out_px = axis.out_px, stride = tap_bound(axis);
   if (j >= out_px) return;
-  const Global<int32_t> numbers = global_memory<int32_t>(bases, row.place, table_bytes(out_px, stride) / 4);
+  const Global<int32_t> numbers =
+      global_memory<int32_t>(bases, row.place, table_bytes(out_px, stride) / 4 + (row.of_part != 0 ? out_px * stride : 0));
   int32_t* const index = numbers.raw(3 * out_px + j * stride, stride);
   float* const weight = reinterpret_cast<float*>(numbers.raw((3 + stride) * out_px + j * stride, stride));
   const int32_t taps = static_cast<int32_t>(axis_taps(axis, j, index, weight));
+  if (row.of_part != 0) {
+    const int32_t first = static_cast<int32_t>(j * stride);
+    for (int32_t t = 0; t < stride; ++t) {
+      numbers.set((3 + 2 * stride) * out_px + first + t, taps == 0 ? 0 : index[smaller(t, taps - 1)]);
+    }
+    for (int32_t t = 0; t < taps; ++t) index[t] = first + t;
+  }
   int32_t low = 0x7FFFFFFF, high = -1;
   for (int32_t t = 0; t < taps; ++t) {
     low = smaller(low, index[t]);

@@ -14,12 +14,23 @@ constexpr int32_t kTileWidthPx = 128, kTileHeightPx = 16;
 
 Size picture_size(const Picture& picture) { return {picture.channels, picture.height, picture.width}; }
 
+TapTable table_at(const Place& place, const Axis& axis) {
+  return {place, static_cast<int32_t>(axis.out_px), static_cast<int32_t>(tap_bound(axis))};
+}
 // The table of an axis in the arena, which the device makes before the first stage.
-TapTable prepare_taps(Recorder& recorder, const Axis& axis) {
+Place prepare_taps(Recorder& recorder, const Axis& axis, bool of_part) {
   const int64_t stride = tap_bound(axis);
-  const Place place = recorder.arena(table_bytes(axis.out_px, stride));
-  recorder.prepare(kKernel_resize_tables, ResizeTableRow{axis, place}, divide_up(axis.out_px, kThreads_resize_tables));
-  return {place, static_cast<int32_t>(axis.out_px), static_cast<int32_t>(stride)};
+  const Place place = recorder.arena(table_bytes(axis.out_px, stride) + (of_part ? 4 * axis.out_px * stride : 0));
+  const ResizeTableRow row = {axis, place, of_part ? 1 : 0, 0};
+  recorder.prepare(kKernel_resize_tables, row, divide_up(axis.out_px, kThreads_resize_tables));
+  return place;
+}
+// The same of an axis that skips samples, and where stands which are read.
+Place prepare_part(Recorder& recorder, const Axis& axis, Place& samples) {
+  const Place place = prepare_taps(recorder, axis, true);
+  samples = place;
+  samples.offset += table_bytes(axis.out_px, tap_bound(axis));
+  return place;
 }
 
 // Input samples that `outputs` neighbouring outputs look at, roughly; the kernel looks for itself.
@@ -86,12 +97,17 @@ TapTable transposed_taps(Recorder& recorder, const Axis& axis) {
 void record_resize(Recorder& recorder, const ResizeParams& params, const std::vector<DeviceUse>& uses) {
   std::vector<ResizeRow> rows;
   for (const DeviceUse& use : uses) {
-    const ResizeAxes axes = resize_axes(params, use.item, picture_size(use.src), picture_size(use.dst));
+    const DevicePart* const part = use.part;
+    const Size src = part != nullptr ? part->full : picture_size(use.src);
+    const ResizeAxes axes = resize_axes(params, use.item, src, picture_size(use.dst));
+    const auto table = [&](const Axis& axis, bool some, const Place DevicePart::* ready) {
+      return table_at(some ? part->*ready : prepare_taps(recorder, axis, false), axis);
+    };
     ResizeRow row = {};
     row.src = use.src;
     row.dst = use.dst;
-    row.vertical = prepare_taps(recorder, axes.vertical);
-    row.horizontal = prepare_taps(recorder, axes.horizontal);
+    row.vertical = table(axes.vertical, part != nullptr && part->some_rows, &DevicePart::vertical);
+    row.horizontal = table(axes.horizontal, part != nullptr && part->some_columns, &DevicePart::horizontal);
     row.vertical_first = is_vertical_first(axes.vertical, axes.horizontal) ? 1 : 0;
     rows.push_back(row);
   }
@@ -112,6 +128,26 @@ void record_resize_adjoint(Recorder& recorder, const ResizeParams& params, const
     rows.push_back(row);
   }
   launch_resize(recorder, rows);
+}
+
+DevicePart resize_part(const ResizeParams& params, int64_t item, const Size& src, const Size& dst) {
+  const ResizeAxes axes = resize_axes(params, item, src, dst);
+  DevicePart part = {};
+  part.full = src;
+  part.some_rows = skips_inputs(axes.vertical);
+  part.some_columns = skips_inputs(axes.horizontal);
+  const auto count = [](const Axis& axis, bool some) {
+    return static_cast<int32_t>(some ? axis.out_px * tap_bound(axis) : axis.in_px);
+  };
+  part.row_count = count(axes.vertical, part.some_rows);
+  part.column_count = count(axes.horizontal, part.some_columns);
+  return part;
+}
+
+void place_part(Recorder& recorder, const ResizeParams& params, int64_t item, const Size& dst, DevicePart& part) {
+  const ResizeAxes axes = resize_axes(params, item, part.full, dst);
+  if (part.some_rows) part.vertical = prepare_part(recorder, axes.vertical, part.rows);
+  if (part.some_columns) part.horizontal = prepare_part(recorder, axes.horizontal, part.columns);
 }
 
 }  // namespace pyd
