@@ -201,7 +201,7 @@ DEFECTS = [
     ("cuda/filter.cuh", "tap < taps ? line.get(vertical + tap)", "tap <= taps ? line.get(vertical + tap)", "blur"),
     ("cuda/filter.cuh", "(first + row) * kFilterTileWidth", "(first + row) * (kFilterTileWidth - 4)", "blur"),
     ("cuda/filter.cuh", "to.set(row * columns + column", "to.set(row * (columns - 1) + column", "blur"),
-    ("ops/blur/part.cuh", "? x - radius - first_x", "? x - radius - first_x + 1", "chain"),
+    ("ops/blur/part.cuh", "- first_x() : 0", "- first_x() + 1 : 0", "chain"),
     ("ops/blur/part.cuh", "range.maximum(1, x);", "range.maximum(1, x - 1);", "chain"),
     ("ops/blur/part.cuh", "|| lane >= columns) continue", ") continue", "chain"),
     ("ops/blur/kernel.cu", "larger(0, y - taps + 1)", "larger(0, y - taps + 2)", "blur_adjoint"),
