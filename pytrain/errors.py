@@ -20,6 +20,9 @@ __all__ = [
 ]
 
 
+MOST_PROBLEMS = 50
+
+
 class PytrainError(ValueError):
     """Base of all errors about values and files that a user passed; itself: of what went wrong on the way.
 
@@ -34,13 +37,15 @@ class ConfigError(PytrainError):
     """A configuration that cannot be understood; the message names file, line, key and value.
 
     Attributes:
-        problems: a line for each thing that is wrong; together they are the message.
+        problems: a line for each thing that is wrong; together they are the message, which ends after MOST_PROBLEMS.
     """
 
     exit_code = 2
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
+        more = len(problems) - MOST_PROBLEMS
+        said = (*problems[:MOST_PROBLEMS], f"and {more} more such lines") if more > 1 else problems
+        super().__init__("\n".join(said))
         self.problems = problems
 
 

@@ -281,7 +281,9 @@ def test_errors_that_methods_find_later_get_their_place():
     assert (
         str(config.located(loaded, ConfigError("optimizer.eps: too small"))) == "cfg.toml:19: optimizer.eps: too small"
     )
-    for other in (ConfigError("something else is wrong"), CheckpointError("data.hr: x"), ConfigError("image.png: bad")):
+    missing = config.located(loaded, CheckpointError("data.hr: no such file"))
+    assert str(missing) == "cfg.toml:15: data.hr: no such file"
+    for other in (ConfigError("something else is wrong"), CheckpointError("x.pth: bad"), ConfigError("image.png: bad")):
         assert config.located(loaded, other) is other
 
 
@@ -512,6 +514,14 @@ def test_all_errors_of_a_file_are_said_at_once_each_with_its_line():
         "cfg.toml:31: evaluate.sets[1].name must be text, got 2",
         "cfg.toml:33: unknown section 'chekpoint'; did you mean 'checkpoint'?",
     ]
+
+
+def test_thousands_of_errors_are_counted():
+    with pytest.raises(ConfigError) as caught:
+        load(TEXT, f"evaluate.sets={[1] * 3000}")
+    first, *_, last = str(caught.value).splitlines()
+    assert "evaluate.sets[0] must be a table, got 1" in first
+    assert last == "and 2950 more such lines"
 
 
 def test_values_are_checked_in_python_too_and_all_at_once():

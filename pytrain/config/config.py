@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args
 
@@ -204,7 +205,7 @@ def _read(data: dict[str, Any], places: Places) -> Config:
         for path in meant:
             _put(data, path, places.overrides[path].partition("=")[2].strip())
         return _read(data, places)
-    problems = sorted(_problem(entry, places) for entry in entries)
+    problems = sorted((_problem(entry, places) for entry in entries), key=itemgetter(0))
     raise ConfigError(*dict.fromkeys(line for _, line in problems))
 
 

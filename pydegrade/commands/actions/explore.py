@@ -78,7 +78,7 @@ def four_digits(value: float, whole: Callable[[float], int] = round) -> float:
     """Rounded to four significant decimal digits, downwards or upwards by math.floor or math.ceil."""
     if value == 0:
         return 0.0
-    places = 3 - math.floor(math.log10(abs(value)))
+    places = 3 - int(f"{value:e}".partition("e")[2])
     # An exact multiple of the last place stays: 0.3 * 10^4 is not 3000 in binary.
     scaled = float(f"{value * 10.0**places:.9g}")
     return float(f"{whole(scaled) * 10.0**-places:.4g}")
