@@ -294,13 +294,9 @@ class _BarConsole:
         self._started = False
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        what, when = step_line(step, self._total_steps, values), breakdown(values)
-        width, indent = self._progress.columns, " " * (2 * len(str(self._total_steps)) + 3)
-        if len(f"{what}  {when}") <= width:
-            self.line(f"{what}  {when}".rstrip(), "step")
-            return
-        lines = folded(what, "  ", indent, width) + (folded(indent + when, "  ", indent, width) if when else [])
-        self.line("\n".join(lines), "step")
+        text = "  ".join(filter(None, (step_line(step, self._total_steps, values), breakdown(values))))
+        indent = " " * (2 * len(str(self._total_steps)) + 3)
+        self.line("\n".join(folded(text, "  ", indent, self._progress.columns)), "step")
 
     def tick(self, step: int) -> None:
         if not self._started:
