@@ -294,9 +294,14 @@ class _BarConsole:
         self._started = False
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        text = "  ".join(filter(None, (step_line(step, self._total_steps, values), breakdown(values))))
-        indent = " " * (2 * len(str(self._total_steps)) + 3)
-        self.line("\n".join(folded(text, "  ", indent, self._progress.columns)), "step")
+        width, indent = self._progress.columns, " " * (2 * len(str(self._total_steps)) + 3)
+        *lines, last = folded(step_line(step, self._total_steps, values), "  ", indent, width)
+        shares = breakdown(values)
+        if shares and len(f"{last}  {shares}") <= width:
+            lines.append(f"{last}  {shares}")
+        else:
+            lines += [last, *(folded(indent + shares, "  ", indent, width) if shares else [])]
+        self.line("\n".join(lines), "step")
 
     def tick(self, step: int) -> None:
         if not self._started:
