@@ -28,7 +28,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-BEGIN_WITH = ("test_adding_op.py", "test_adding_net_and_method.py", "test_memory.py")
+BEGIN_WITH = (
+    "test_adding_op.py",
+    "test_adding_net_and_method.py",
+    "test_memory.py",
+    "test_portability.py",
+    "test_cuda_build.py",
+)
 """Files of few tests that take minutes, as they compile or start many processes: one worker would end alone with them."""
 
 

@@ -91,8 +91,8 @@ def check(case: Case) -> None:
     options = [word for text in overrides for word in ("--set", text)]
     places = ("c.toml", "--set", "in", "evaluate.sets", "train.pretrained", "method.")
     done = case.command("pytrain", "check", "c.toml", *options, places=places)
-    # What `check` takes must run; networks that are no longer small would need longer than a case may.
-    small = not re.search(r"\bnet\b|method", label + " ".join(overrides))
+    # What `check` takes must run; networks and batches that are no longer small would need longer than a case may.
+    small = not re.search(r"\bnet\b|method|data\.batch", label + " ".join(overrides))
     if done.code == 0 and small and case.random.random() < 0.2 and not re.search(r"run\.", " ".join(overrides)):
         case.about(f"fit: {case.label}")
         fixed = ("--set", "run.steps=1", "--set", "run.out=out/run", "--set", "data.workers=0")
