@@ -19,8 +19,8 @@ __all__ = [
     "one_line",
 ]
 
-
 MOST_PROBLEMS = 50
+"""Lines of a message; a list of thousands of wrong entries is counted beyond them."""
 
 
 class PytrainError(ValueError):

@@ -54,7 +54,7 @@ class ClipDegradation:
             As many arrays [H / scale, W / scale, 3] of whole numbers from 0 to 255; uint8, or float32 where floats were
             given.
         Raises:
-            PydegradeError: no frames, frames of several sizes, or none at all.
+            PydegradeError: no list of frames, several sizes or dtypes, another dtype, sides that do not fit the scale.
         """
         good = isinstance(frames, (list, tuple)) and all(
             isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3 for frame in frames

@@ -127,7 +127,7 @@ class Method:
         return {"generator": self.setup.net}
 
     def pretrained(self) -> Mapping[str, str]:
-        """Model files that nets other than the generator start from, by name."""
+        """Model files that nets other than the generator start from, by name: of "x" by `method.x_pretrained`."""
         return {}
 
     def model_metadata(self) -> Mapping[str, Any]:

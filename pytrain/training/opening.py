@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,9 +48,8 @@ def fresh_nets(config: Config, method: Method, device: torch.device) -> dict[str
     main = method.averaged[0]
     files = {**method.pretrained(), **({main: config.train.pretrained} if config.train.pretrained else {})}
     for name, path in files.items():
-        partial = name == main and config.train.partial
-        with of_option("train.pretrained") if path == config.train.pretrained else contextlib.nullcontext():
-            load_into(nets[name], method.configs()[name], path, partial=partial)
+        with of_option("train.pretrained" if name == main else f"method.{name}_pretrained"):
+            load_into(nets[name], method.configs()[name], path, partial=name == main and config.train.partial)
     trained = {name for phase in method.phases for name in phase.trains}
     for name, net in nets.items():
         net.to(device)

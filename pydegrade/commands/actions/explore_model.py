@@ -135,8 +135,9 @@ def connect(
         if not model.believes:
             return made
         believed = model.belief(lr)
+        entries = vectors.editable()
         shown = [
-            gr.skip() if name in changes or name not in believed else _within(believed[name], vectors.editable()[name])
+            gr.skip() if name in changes or name not in believed else _within(_rounded(believed[name]), entries[name])
             for name in fields
         ]
         return [*made, believed_table(task, believed, changes), *shown]
@@ -149,10 +150,8 @@ def connect(
     parts["beside"].input(heard, asked, seen, **quick)
 
     def changed(name: str, changes: dict[str, str], value: Any) -> dict[str, str]:
-        low, high = vectors.editable()[name][0], vectors.editable()[name][-1]
-        if isinstance(value, (int, float)) and not isinstance(low, str) and not isinstance(high, str):
-            value = min(max(value, low), high)
-        return {**changes, name: str(value)}
+        # What a slider says its ends are may lie a little outside.
+        return {**changes, name: str(_within(value, vectors.editable()[name]))}
 
     for name, field in fields.items():
         event = field.input(partial(changed, name), [parts["changes"], field], [parts["changes"]], **quick)
@@ -162,12 +161,16 @@ def connect(
         event.then(heard, asked, seen, show_progress="hidden", api_visibility="private")
 
 
+def _rounded(value: float | str) -> float | str:
+    return value if isinstance(value, str) else explore.four_digits(value)
+
+
 def _within(value: float | str, limits: tuple[float, float] | tuple[str, ...]) -> float | str:
-    """A predictor may believe what no control reaches."""
+    """The nearest value that the entry can have."""
     low, high = limits[0], limits[-1]
     if isinstance(value, str) or isinstance(low, str) or isinstance(high, str):
         return value
-    return min(max(float(f"{value:.4g}"), low), high)
+    return min(max(value, low), high)
 
 
 def believed_table(task: TaskBatch, believed: Mapping[str, float | str], changes: Mapping[str, str]) -> str:
